@@ -1,0 +1,122 @@
+//! Which guests there are.
+
+use crate::language::Language;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One handler in one language.
+pub struct Guest {
+    /// What it is written in.
+    pub language: Language,
+    /// What it is called, in every language.
+    pub name: String,
+    /// Its file.
+    pub source: PathBuf,
+    /// Whether the files beside `source` belong to it: so in `guests/NAME/`,
+    /// but not in `tests/guests/`, where each file is a guest.
+    pub owns_folder: bool,
+}
+
+impl Guest {
+    /// `LANGUAGE/NAME`.
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.language.folder(), self.name)
+    }
+}
+
+/// All guests, sorted by language: `guests/NAME/NAME.EXT` and
+/// `tests/guests/NAME.EXT`.
+pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
+    let mut guests = Vec::new();
+    for language in Language::ALL {
+        for folder in entries(&workspace.guests())? {
+            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+            let source = folder.join(name).with_extension(language.extension());
+            if source.is_file() {
+                guests.push(Guest { language, name: name.to_owned(), source, owns_folder: true });
+            }
+        }
+        for source in entries(&workspace.test_guests())? {
+            let extension = source.extension().and_then(|extension| extension.to_str());
+            let Some(name) = source.file_stem().and_then(|name| name.to_str()) else { continue };
+            if extension == Some(language.extension()) {
+                let name = name.to_owned();
+                guests.push(Guest { language, name, source, owns_folder: false });
+            }
+        }
+    }
+    Ok(guests)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let read =
+        || -> std::io::Result<_> { fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect() };
+    let mut paths: Vec<PathBuf> =
+        read().with_context(|| format!("cannot list {}", folder.display()))?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// The guests that `names` name, each a language or `LANGUAGE/NAME`; all of
+/// them if there are no names.
+pub fn select(guests: Vec<Guest>, names: &[String]) -> Result<Vec<Guest>> {
+    let is_named =
+        |guest: &Guest, name: &str| guest.label() == name || guest.language.folder() == name;
+    for name in names {
+        if !guests.iter().any(|guest| is_named(guest, name)) {
+            let labels: Vec<_> = guests.iter().map(Guest::label).collect();
+            bail!("there is no guest or language `{name}`; there are {}", labels.join(", "));
+        }
+    }
+    let mut selected = guests;
+    if !names.is_empty() {
+        selected.retain(|guest| names.iter().any(|name| is_named(guest, name)));
+    }
+    Ok(selected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guests() -> Vec<Guest> {
+        [(Language::Rust, "upper"), (Language::Rust, "echo"), (Language::C, "upper")]
+            .map(|(language, name)| Guest {
+                language,
+                name: name.to_owned(),
+                source: PathBuf::new(),
+                owns_folder: true,
+            })
+            .into()
+    }
+
+    fn selected(names: &[&str]) -> Result<Vec<String>> {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        Ok(select(guests(), &names)?.iter().map(Guest::label).collect())
+    }
+
+    #[test]
+    fn selects_by_language_and_by_label() {
+        assert_eq!(selected(&[]).unwrap(), ["rust/upper", "rust/echo", "c/upper"]);
+        assert_eq!(selected(&["rust"]).unwrap(), ["rust/upper", "rust/echo"]);
+        assert_eq!(selected(&["c", "rust/echo"]).unwrap(), ["rust/echo", "c/upper"]);
+    }
+
+    #[test]
+    fn names_what_there_is_when_asked_for_something_else() {
+        let error = selected(&["rust/uper"]).unwrap_err().to_string();
+        assert!(error.contains("`rust/uper`") && error.contains("rust/upper"), "{error}");
+    }
+
+    #[test]
+    fn finds_the_samples() {
+        let workspace = Workspace::find().unwrap();
+        let labels: Vec<_> = discover(&workspace).unwrap().iter().map(Guest::label).collect();
+        for label in ["rust/upper", "rust/lifecycle", "c/upper", "python/upper", "javascript/upper"]
+        {
+            assert!(labels.iter().any(|found| found == label), "{label} is not in {labels:?}");
+        }
+    }
+}

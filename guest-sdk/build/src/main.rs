@@ -1,0 +1,121 @@
+//! `cargo guests`: builds the guests, in every language, as components.
+//!
+//! ```text
+//! cargo guests                     all of them
+//! cargo guests c python/upper      some of them
+//! cargo guests --bindings          writes guest-sdk/c anew from wit/
+//! cargo guests --check-bindings    fails if that would change anything
+//! ```
+//!
+//! The components are `target/guests/LANGUAGE/NAME.wasm`. What the languages
+//! need and is not there is installed beside them, pinned by version; what
+//! their tools say is in `target/guests/log`. A guest whose inputs have not
+//! changed is not built again.
+//!
+//! | to add | edit |
+//! |---|---|
+//! | a guest | nothing here; see `guests/README.md` |
+//! | a language | `language.rs`, and a file beside `python.rs` |
+
+mod bindings;
+mod c;
+mod component;
+mod guest;
+mod javascript;
+mod language;
+mod python;
+mod rust;
+mod stamp;
+mod tool;
+mod workspace;
+
+use anyhow::Result;
+use clap::Parser;
+use guest::Guest;
+use std::process::ExitCode;
+use std::time::Instant;
+use workspace::Workspace;
+
+/// Builds the guests as components into target/guests/LANGUAGE/NAME.wasm
+#[derive(Parser)]
+#[command(bin_name = "cargo guests")]
+struct Arguments {
+    /// What to build, everything if nothing is named
+    #[arg(value_name = "LANGUAGE|LANGUAGE/NAME")]
+    guests: Vec<String>,
+
+    /// Write the C bindings in guest-sdk/c anew from wit/
+    #[arg(long, exclusive = true)]
+    bindings: bool,
+
+    /// Fail if the C bindings in guest-sdk/c are not those of wit/
+    #[arg(long, exclusive = true)]
+    check_bindings: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything was built.
+fn run(arguments: &Arguments) -> Result<bool> {
+    let workspace = Workspace::find()?;
+    if arguments.bindings {
+        return bindings::write(&workspace).map(|()| true);
+    }
+    if arguments.check_bindings {
+        return bindings::check(&workspace).map(|()| true);
+    }
+
+    let guests = guest::select(guest::discover(&workspace)?, &arguments.guests)?;
+    let width = guests.iter().map(|guest| guest.label().len()).max().unwrap_or(0);
+    let _alone = workspace.lock()?;
+    let mut failed = Vec::new();
+    for guest in &guests {
+        let label = guest.label();
+        if failed.contains(&guest.language) {
+            println!("{label:<width$}  not tried");
+            continue;
+        }
+        match build(&workspace, guest) {
+            Ok((size, time)) => println!("{label:<width$}  {size:>8}  {time}"),
+            Err(error) => {
+                println!("{label:<width$}  failed");
+                eprintln!("error: {error:#}");
+                failed.push(guest.language);
+            }
+        }
+    }
+    Ok(failed.is_empty())
+}
+
+/// Builds one guest unless it is up to date. Returns what to print: how large
+/// it is and how long it took.
+fn build(workspace: &Workspace, guest: &Guest) -> Result<(String, String)> {
+    let stamp = stamp::Stamp::of(workspace, guest)?;
+    let output = workspace.output(guest);
+    if stamp.is_current() && output.exists() {
+        return Ok((show_size(output.metadata()?.len()), "up to date".to_owned()));
+    }
+    let start = Instant::now();
+    let log = tool::Log::create(workspace, &guest.label().replace('/', "-"))?;
+    let bytes = guest.language.build(workspace, guest, &log)?;
+    component::check(workspace, guest, &bytes)?;
+    workspace::replace(&output, &bytes)?;
+    stamp.write()?;
+    let time = format!("{:.1} s", start.elapsed().as_secs_f64());
+    Ok((show_size(bytes.len() as u64), time))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn show_size(bytes: u64) -> String {
+    let kib = bytes as f64 / 1024.0;
+    if kib < 1024.0 { format!("{kib:.1} KB") } else { format!("{:.1} MB", kib / 1024.0) }
+}

@@ -1,0 +1,64 @@
+//! Guests in Python, and the virtual environment that tools from `PyPI` are
+//! installed in.
+
+use crate::guest::Guest;
+use crate::tool::{Log, announce};
+use crate::workspace::{self, Workspace};
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How Python guests are built; see [`Language::recipe`](crate::language::Language::recipe).
+pub const RECIPE: &str = include_str!("python.rs");
+
+const COMPONENTIZE: (&str, &str) = ("componentize-py", "0.25.1");
+
+const WORLD: &str = "stream-handler";
+
+const HINT: &str = "install Python 3.10 or later with its `venv` module";
+
+/// Builds a guest and returns the component.
+pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
+    let venv = install(workspace, COMPONENTIZE, log)?;
+    let folder = guest.source.parent().context("the guest is in no folder")?;
+    let output = workspace.out("python").join(&guest.name).with_extension("new");
+    fs::create_dir_all(workspace.out("python"))?;
+
+    let mut componentize = Command::new(venv.join("bin/componentize-py"));
+    componentize
+        .arg("--wit-path")
+        .arg(workspace.wit())
+        .args(["--world", WORLD, "componentize", "--stub-wasi", &guest.name, "--python-path"])
+        .arg(folder)
+        .arg("--output")
+        .arg(&output)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    log.run(&mut componentize, "remove target/guests/venv and try again")?;
+
+    let bytes = fs::read(&output).with_context(|| format!("cannot read {}", output.display()))?;
+    fs::remove_file(&output)?;
+    Ok(bytes)
+}
+
+/// Installs one version of a package from `PyPI` unless it is there, and returns
+/// the virtual environment that it is in.
+pub fn install(workspace: &Workspace, package: (&str, &str), log: &Log) -> Result<PathBuf> {
+    let requirement = format!("{}=={}", package.0, package.1);
+    let venv = workspace.out("venv");
+    let installed = venv.join(format!("{requirement}.installed"));
+    if installed.exists() {
+        return Ok(venv);
+    }
+    announce(&requirement);
+    if !venv.join("bin/pip").exists() {
+        let mut create = Command::new("python3");
+        create.args(["-m", "venv"]).arg(&venv);
+        log.run(&mut create, HINT).context(HINT)?;
+    }
+    let mut pip = Command::new(venv.join("bin/pip"));
+    pip.args(["install", "--disable-pip-version-check", &requirement]);
+    log.run(&mut pip, HINT).with_context(|| format!("cannot install {requirement} from PyPI"))?;
+    workspace::replace(&installed, b"")?;
+    Ok(venv)
+}

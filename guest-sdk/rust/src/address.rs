@@ -1,0 +1,131 @@
+use crate::bindings::socketserver::handler::types;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+
+/// The address of one end of a socket: what Python gives as a tuple or, for
+/// Unix sockets, as a `str` or `bytes`.
+///
+/// It is displayed as one writes it: `127.0.0.1:9999`, `[::1]:9999` (with the
+/// scope where there is one, `[fe80::1%2]:9999`), `/run/app.sock`, and `@name`
+/// for an abstract name. A socket without a name shows as nothing at all, as
+/// in Python.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// Python's `(host, port)`.
+    Ipv4(SocketAddrV4),
+    /// Python's `(host, port, flowinfo, scope_id)`.
+    Ipv6(SocketAddrV6),
+    /// The name of a Unix socket.
+    Unix(UnixAddress),
+}
+
+/// The name of a Unix socket. Names are bytes, not text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum UnixAddress {
+    /// A socket that was never bound, as most clients' are. Python's `''`.
+    Unnamed,
+    /// A path in the file system of the host.
+    Pathname(Vec<u8>),
+    /// A Linux abstract name, without its leading zero byte.
+    Abstract(Vec<u8>),
+}
+
+impl Address {
+    /// The IP address; `None` for a Unix socket. Python's `address[0]`.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ipv4(address) => Some((*address.ip()).into()),
+            Self::Ipv6(address) => Some((*address.ip()).into()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The port; `None` for a Unix socket. Python's `address[1]`.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Ipv4(address) => Some(address.port()),
+            Self::Ipv6(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipv4(address) => address.fmt(f),
+            Self::Ipv6(address) => address.fmt(f),
+            Self::Unix(name) => name.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for UnixAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unnamed => Ok(()),
+            Self::Pathname(path) => f.write_str(&String::from_utf8_lossy(path)),
+            Self::Abstract(name) => write!(f, "@{}", String::from_utf8_lossy(name)),
+        }
+    }
+}
+
+impl From<types::Address> for Address {
+    fn from(address: types::Address) -> Self {
+        match address {
+            types::Address::Ipv4(types::Ipv4Address { host, port }) => {
+                let ip = Ipv4Addr::from(<[u8; 4]>::from(host));
+                Self::Ipv4(SocketAddrV4::new(ip, port))
+            }
+            types::Address::Ipv6(types::Ipv6Address { host, port, flowinfo, scope_id }) => {
+                let ip = Ipv6Addr::from(<[u16; 8]>::from(host));
+                Self::Ipv6(SocketAddrV6::new(ip, port, flowinfo, scope_id))
+            }
+            types::Address::Unix(types::UnixAddress::Unnamed) => Self::Unix(UnixAddress::Unnamed),
+            types::Address::Unix(types::UnixAddress::Pathname(path)) => {
+                Self::Unix(UnixAddress::Pathname(path))
+            }
+            types::Address::Unix(types::UnixAddress::Abstract(name)) => {
+                Self::Unix(UnixAddress::Abstract(name))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ipv4() -> Address {
+        types::Address::Ipv4(types::Ipv4Address { host: (127, 0, 0, 1), port: 9999 }).into()
+    }
+
+    fn ipv6(scope_id: u32) -> Address {
+        let host = (0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        types::Address::Ipv6(types::Ipv6Address { host, port: 9999, flowinfo: 0, scope_id }).into()
+    }
+
+    #[test]
+    fn shows_ip_addresses_as_they_are_written() {
+        assert_eq!(ipv4().to_string(), "127.0.0.1:9999");
+        assert_eq!(ipv6(0).to_string(), "[fe80::1]:9999");
+        assert_eq!(ipv6(2).to_string(), "[fe80::1%2]:9999");
+    }
+
+    #[test]
+    fn shows_unix_names() {
+        let unix = |name: types::UnixAddress| Address::from(types::Address::Unix(name)).to_string();
+        assert_eq!(unix(types::UnixAddress::Unnamed), "");
+        assert_eq!(unix(types::UnixAddress::Pathname(b"/run/app.sock".to_vec())), "/run/app.sock");
+        assert_eq!(unix(types::UnixAddress::Abstract(b"app".to_vec())), "@app");
+    }
+
+    #[test]
+    fn takes_addresses_apart() {
+        assert_eq!(ipv4().ip(), Some(IpAddr::from([127, 0, 0, 1])));
+        assert_eq!(ipv4().port(), Some(9999));
+        assert_eq!(ipv6(0).ip(), Some(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1])));
+        let unix = Address::Unix(UnixAddress::Unnamed);
+        assert_eq!((unix.ip(), unix.port()), (None, None));
+    }
+}

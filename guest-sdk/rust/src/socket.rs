@@ -1,0 +1,146 @@
+use crate::bindings::socketserver::handler::{sockets, types::ShutdownHow};
+use crate::{Address, Error};
+use std::io;
+use std::time::Duration;
+
+pub use std::net::Shutdown;
+
+/// The request socket: Python's `self.request`.
+///
+/// The host owns the connection. It closes it after `finish`, so a handler
+/// need not; dropping a `Socket` closes nothing.
+///
+/// Calls that wait are bounded twice: by the timeout that the handler set with
+/// [`settimeout`](Self::settimeout), which is [`Error::TimedOut`], and by the
+/// idle timeout of the operator, which ends the request.
+///
+/// [`io::Read`] and [`io::Write`] are there on `Socket` and on `&Socket`, with
+/// no buffer between: wrap it in [`io::BufReader`] to read lines. Writing all
+/// of a buffer is one [`sendall`](Self::sendall); flushing does nothing.
+#[derive(Debug)]
+pub struct Socket(sockets::Socket);
+
+impl Socket {
+    pub(crate) fn new(resource: sockets::Socket) -> Self {
+        Self(resource)
+    }
+
+    /// Receives at most `bufsize` bytes: waits for the first, then returns what
+    /// is there, which the host may cut short. Nothing means that the other end
+    /// has finished sending (or that `bufsize` is 0). Python's `recv(bufsize)`.
+    pub fn recv(&self, bufsize: usize) -> Result<Vec<u8>, Error> {
+        Ok(self.0.recv(u32::try_from(bufsize).unwrap_or(u32::MAX))?)
+    }
+
+    /// Sends as much of `data` as the socket takes and returns how many bytes
+    /// that was, which may be fewer than there are. Python's `send(bytes)`.
+    pub fn send(&self, data: &[u8]) -> Result<usize, Error> {
+        Ok(self.0.send(data)? as usize)
+    }
+
+    /// Sends all of `data`, of any size. The timeout, if there is one, is for
+    /// the whole call; after an error nobody knows how much was sent. Python's
+    /// `sendall(bytes)`.
+    pub fn sendall(&self, data: &[u8]) -> Result<(), Error> {
+        Ok(self.0.sendall(data)?)
+    }
+
+    /// Shuts down one half of the connection or both. Python's
+    /// `shutdown(how)`, whose `SHUT_RD`, `SHUT_WR` and `SHUT_RDWR` are `Read`,
+    /// `Write` and `Both`.
+    pub fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
+        Ok(self.0.shutdown(match how {
+            Shutdown::Read => ShutdownHow::ShutRd,
+            Shutdown::Write => ShutdownHow::ShutWr,
+            Shutdown::Both => ShutdownHow::ShutRdwr,
+        })?)
+    }
+
+    /// Gives the socket up: the other end sees the end of the connection and
+    /// every later call fails with [`Error::Closed`]. Closing twice is not an
+    /// error. Python's `close()`.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// The address of the other end. Python's `getpeername()`.
+    pub fn getpeername(&self) -> Result<Address, Error> {
+        Ok(self.0.getpeername()?.into())
+    }
+
+    /// The address of this end. Python's `getsockname()`.
+    pub fn getsockname(&self) -> Result<Address, Error> {
+        Ok(self.0.getsockname()?.into())
+    }
+
+    /// Sets how long each later call that receives or sends may wait: `None`
+    /// for without end, zero for not at all ([`Error::WouldBlock`]), anything
+    /// else for that long ([`Error::TimedOut`]). Python's `settimeout(value)`.
+    pub fn settimeout(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        Ok(self.0.settimeout(timeout.map(|timeout| timeout.as_secs_f64()))?)
+    }
+
+    /// What [`settimeout`](Self::settimeout) set; `None` at first. Python's
+    /// `gettimeout()`.
+    pub fn gettimeout(&self) -> Option<Duration> {
+        self.0.gettimeout().map(duration)
+    }
+}
+
+/// A number of seconds from the host, which are zero or more.
+pub(crate) fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+impl io::Read for &Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let data = self.recv(buffer.len())?;
+        io::Read::read(&mut data.as_slice(), buffer)
+    }
+}
+
+impl io::Write for &Socket {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        Ok(self.send(data)?)
+    }
+
+    fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        Ok(self.sendall(data)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl io::Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl io::Write for Socket {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        (&*self).write(data)
+    }
+
+    fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        (&*self).write_all(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_any_number_of_seconds() {
+        assert_eq!(duration(0.0), Duration::ZERO);
+        assert_eq!(duration(0.5), Duration::from_millis(500));
+        assert_eq!(duration(f64::INFINITY), Duration::MAX);
+    }
+}

@@ -1,0 +1,25 @@
+"""The handler of Python's documentation: sends the data back, upper-cased."""
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.imports.sockets import Socket
+from wit_world.imports.types import Address
+
+
+class StreamRequest(exports.StreamRequest):
+    request: Socket
+
+    def setup(self, request: Socket, client_address: Address) -> None:
+        # On the class: componentize-py makes an object per method, not one for all.
+        StreamRequest.request = request
+
+    def handle(self) -> None:
+        try:
+            data = self.request.recv(1024).strip()
+            self.request.sendall(data.upper())
+        except Err as error:
+            # What the socket raises holds an ErrorCode, what the host takes a sentence.
+            raise Err(error.value.name.lower().replace("_", " ")) from None
+
+    def finish(self) -> None:
+        pass

@@ -1,0 +1,123 @@
+//! `inspect`: what a handler is and asks for.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use bytesize::ByteSize;
+use serde::Serialize;
+use socketserver_sandbox::{Component, ComponentHandler, Engine, InstanceTimes, LoadError, Policy};
+
+use crate::args::{InspectOptions, LogFormat, LogLevel};
+use crate::observe;
+use crate::serve::cache;
+
+/// How many instances are made to see how long one takes.
+const INSTANCES: u32 = 100;
+
+/// What is printed with `--json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    handler: String,
+    /// Bytes.
+    size: usize,
+    world: Option<&'static str>,
+    exports: Vec<String>,
+    imports: Vec<Import>,
+    memories: u32,
+    /// Bytes.
+    initial_memory: u64,
+    /// Microseconds.
+    instance_create_us: Option<f64>,
+    /// Microseconds.
+    instance_drop_us: Option<f64>,
+    servable: bool,
+    why_not: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Import {
+    name: String,
+    granted: bool,
+}
+
+/// Prints what there is to say about a handler.
+pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
+    observe::init(LogFormat::Text, LogLevel::Warning);
+    let report = report(options)
+        .with_context(|| format!("cannot inspect `{}`", options.handler.display()))?;
+    let text =
+        if options.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_text() };
+    io::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
+    Ok(if report.servable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn report(options: &InspectOptions) -> Result<Report> {
+    let engine = Engine::new(INSTANCES as usize)?;
+    let component = Component::load(&engine, &options.handler, &cache(options.no_cache))?;
+    let times = ComponentHandler::new(&engine, &component, Policy::default())
+        .and_then(|handler| handler.time_instances(INSTANCES));
+    let description = component.description();
+    let micros = |time: fn(&InstanceTimes) -> std::time::Duration| {
+        times.as_ref().ok().map(|times| time(times).as_secs_f64() * 1e6)
+    };
+    Ok(Report {
+        handler: options.handler.display().to_string(),
+        size: description.size,
+        world: description.world,
+        exports: description.exports.clone(),
+        imports: description
+            .imports
+            .iter()
+            .map(|name| Import {
+                name: name.clone(),
+                granted: !description.not_granted.contains(name),
+            })
+            .collect(),
+        memories: description.memories,
+        initial_memory: description.initial_memory,
+        instance_create_us: micros(|times| times.create),
+        instance_drop_us: micros(|times| times.drop),
+        servable: times.is_ok(),
+        why_not: times.as_ref().err().map(LoadError::to_string),
+    })
+}
+
+impl Report {
+    fn to_text(&self) -> String {
+        let mut lines = vec![
+            format!("handler   {} ({})", self.handler, ByteSize(self.size as u64)),
+            format!("world     {}", self.world.unwrap_or("none that can be served")),
+        ];
+        let mut list = |title: &str, entries: Vec<String>| {
+            let mut title = title;
+            for entry in entries {
+                lines.push(format!("{title:<9} {entry}"));
+                title = "";
+            }
+        };
+        list("exports", self.exports.clone());
+        list(
+            "imports",
+            self.imports
+                .iter()
+                .map(|import| {
+                    format!("{}{}", import.name, if import.granted { "" } else { "  NOT GRANTED" })
+                })
+                .collect(),
+        );
+        lines.push(format!(
+            "memory    {} to begin with, in {} memories",
+            ByteSize(self.initial_memory),
+            self.memories
+        ));
+        if let (Some(create), Some(drop)) = (self.instance_create_us, self.instance_drop_us) {
+            lines.push(format!("instance  {create:.1} us to make, {drop:.1} us to drop"));
+        }
+        lines.push(match &self.why_not {
+            None => "serve     yes".to_owned(),
+            Some(why) => format!("serve     no: {why}"),
+        });
+        lines.join("\n") + "\n"
+    }
+}

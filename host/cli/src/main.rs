@@ -1,0 +1,41 @@
+//! `wasm-socketserver`: Python's `socketserver` as a host for sandboxed
+//! handlers.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `args` | the command line, which is also its documentation |
+//! | `units` | sizes and durations on the command line |
+//! | `serve` | `serve`: options to a server, and its end |
+//! | `signals` | SIGINT and SIGTERM |
+//! | `inspect` | `inspect`: what a handler is and asks for |
+//! | `observe` | the log, and the hooks that write to it |
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod args;
+mod inspect;
+mod observe;
+mod serve;
+mod signals;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+
+/// Exit codes: 0 when done, 1 when something could not be done (said in one
+/// line), 2 when the command line was wrong.
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command.unwrap_or_default() {
+        Command::Serve(options) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(options) => inspect::inspect(&options),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("wasm-socketserver: {error:#}");
+        ExitCode::FAILURE
+    })
+}

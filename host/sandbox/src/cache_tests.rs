@@ -1,0 +1,111 @@
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+use super::*;
+
+fn cache() -> (tempfile::TempDir, Cache, Key) {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::at(&directory.path().join("made/cache")).unwrap();
+    let key = Key::new(&wasmtime::Engine::default(), b"a component");
+    (directory, cache, key)
+}
+
+#[test]
+fn what_is_put_is_what_is_got() {
+    let (_directory, cache, key) = cache();
+    assert!(cache.get(&key).unwrap().is_none());
+    cache.put(&key, b"code").unwrap();
+    assert_eq!(cache.get(&key).unwrap().unwrap(), b"code");
+    let mode = cache.path(&key).unwrap().metadata().unwrap().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(Cache::none().get(&key).unwrap().is_none());
+}
+
+#[test]
+fn the_key_tells_components_and_settings_apart() {
+    let engine = wasmtime::Engine::default();
+    let mut other = wasmtime::Config::new();
+    other.epoch_interruption(true);
+    let other = wasmtime::Engine::new(&other).unwrap();
+    assert_eq!(Key::new(&engine, b"a"), Key::new(&engine, b"a"));
+    assert_ne!(Key::new(&engine, b"a"), Key::new(&engine, b"b"));
+    assert_ne!(Key::new(&engine, b"a"), Key::new(&other, b"a"));
+}
+
+#[test]
+fn a_damaged_entry_is_removed() {
+    let (_directory, cache, key) = cache();
+    let path = cache.path(&key).unwrap();
+    cache.put(&key, b"code").unwrap();
+    let whole = fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let mut other_header = whole.clone();
+    other_header[0] ^= 1;
+    for damaged in
+        [flipped, other_header, whole[..whole.len() - 1].to_vec(), whole[..5].to_vec(), Vec::new()]
+    {
+        fs::write(&path, damaged).unwrap();
+        assert!(cache.get(&key).unwrap().is_none());
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn what_others_could_have_written_is_refused() {
+    let (_directory, cache, key) = cache();
+    let path = cache.path(&key).unwrap();
+    let refused = |cache: &Cache| matches!(cache.get(&key), Err(CacheError::NotPrivate { .. }));
+
+    cache.put(&key, b"code").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
+    assert!(refused(&cache));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(!refused(&cache));
+
+    if geteuid().is_root() {
+        chown(&path, Some(12345), None).unwrap();
+        assert!(refused(&cache));
+        chown(&path, Some(0), None).unwrap();
+    }
+
+    let elsewhere = path.with_extension("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    assert!(cache.get(&key).is_err());
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(cache.get(&key).is_err());
+}
+
+#[test]
+fn a_directory_that_others_can_use_is_refused() {
+    let (_directory, cache, _) = cache();
+    let directory = cache.directory.unwrap();
+    for mode in [0o755, 0o770, 0o707] {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+        let error = Cache::at(&directory).unwrap_err();
+        assert!(error.to_string().contains(&format!("its mode is {mode:o}")), "{error}");
+    }
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    Cache::at(&directory).unwrap();
+
+    let link = directory.with_extension("link");
+    symlink(&directory, &link).unwrap();
+    assert!(Cache::at(&link).is_err());
+}
+
+#[test]
+fn the_oldest_entries_go_first() {
+    let (_directory, cache, _) = cache();
+    let engine = wasmtime::Engine::default();
+    let key = |number: usize| Key::new(&engine, &number.to_le_bytes());
+    for number in 0..MAX_ENTRIES + 5 {
+        cache.put(&key(number), b"code").unwrap();
+        let path = cache.path(&key(number)).unwrap();
+        let age = std::time::Duration::from_secs(1000 - number as u64);
+        File::open(path).unwrap().set_modified(std::time::SystemTime::now() - age).unwrap();
+    }
+    assert!(cache.get(&key(0)).unwrap().is_none());
+    assert!(cache.get(&key(MAX_ENTRIES + 4)).unwrap().is_some());
+    assert_eq!(fs::read_dir(cache.directory.unwrap()).unwrap().count(), MAX_ENTRIES);
+}

@@ -1,0 +1,167 @@
+//! A component that was loaded: compiled, and known by its imports and
+//! exports.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wasmtime::component::types::ComponentItem;
+
+use crate::binary;
+use crate::cache::{Cache, Key};
+use crate::engine::Engine;
+use crate::error::{CacheError, LoadError};
+use crate::imports::{granted, same_contract};
+use crate::sys;
+use crate::text::printable;
+
+/// The world of the handlers that can be served, and what one exports.
+pub(crate) const WORLD: &str = "socketserver:handler/stream-handler@0.1.0";
+pub(crate) const EXPORT: &str = "socketserver:handler/stream-request@0.1.0";
+
+/// A page of WebAssembly memory, in bytes.
+const PAGE: u64 = 64 << 10;
+
+/// A compiled component.
+pub struct Component {
+    compiled: wasmtime::component::Component,
+    name: Arc<str>,
+    description: Description,
+}
+
+/// What a component says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The world that it targets, if it is one that can be served.
+    pub world: Option<&'static str>,
+    /// The names of its exports.
+    pub exports: Vec<String>,
+    /// The names of its imports.
+    pub imports: Vec<String>,
+    /// Those of its imports that no handler is given.
+    pub not_granted: Vec<String>,
+    /// Its size as a binary, in bytes.
+    pub size: usize,
+    /// How many linear memories an instance has.
+    pub memories: u32,
+    /// How many bytes of memory an instance begins with.
+    pub initial_memory: u64,
+}
+
+impl Component {
+    /// Reads and compiles a component, given as a binary or as text, or takes
+    /// it from `cache`. It is named after the file.
+    ///
+    /// That it compiles does not mean that it can be served: making a
+    /// [`ComponentHandler`](crate::ComponentHandler) tells.
+    ///
+    /// Errors: one for each way in which a file is not a component.
+    pub fn load(engine: &Engine, path: &Path, cache: &Cache) -> Result<Self, LoadError> {
+        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+        Component::new(engine, &name, binary::read(path)?, cache)
+    }
+
+    /// Compiles a component from bytes, as [`load`](Self::load) does from a
+    /// file. `name` is what the log calls it.
+    pub fn new(
+        engine: &Engine,
+        name: &str,
+        bytes: Vec<u8>,
+        cache: &Cache,
+    ) -> Result<Self, LoadError> {
+        let binary = binary::component(bytes)?;
+        let component = compile(engine.wasmtime(), &binary, cache)?;
+        Ok(Component {
+            description: describe(engine.wasmtime(), &component, binary.len())?,
+            compiled: component,
+            name: printable(name, 100).into(),
+        })
+    }
+
+    /// What the component says of itself.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn wasmtime(&self) -> &wasmtime::component::Component {
+        &self.compiled
+    }
+}
+
+fn compile(
+    engine: &wasmtime::Engine,
+    binary: &[u8],
+    cache: &Cache,
+) -> Result<wasmtime::component::Component, LoadError> {
+    let key = Key::new(engine, binary);
+    // A cache that cannot be used costs time; it is no reason not to serve.
+    let warn = |error: CacheError| tracing::warn!("compiling without the cache: {error}");
+    match cache.get(&key) {
+        Ok(Some(artifact)) => {
+            // SAFETY: the entry was written by this program, for an engine of
+            // this version with these settings (they are in the key), into a
+            // directory and a file that only its user can write to, and its
+            // digest is right.
+            match unsafe { sys::deserialize(engine, &artifact) } {
+                Ok(component) => return Ok(component),
+                Err(error) => tracing::warn!("an entry of the cache does not load: {error:#}"),
+            }
+        }
+        Ok(None) => {}
+        Err(error) => {
+            warn(error);
+            return load_artifact(engine, &precompile(engine, binary)?);
+        }
+    }
+    let artifact = precompile(engine, binary)?;
+    let component = load_artifact(engine, &artifact)?;
+    cache.put(&key, &artifact).unwrap_or_else(warn);
+    Ok(component)
+}
+
+fn precompile(engine: &wasmtime::Engine, binary: &[u8]) -> Result<Vec<u8>, LoadError> {
+    tracing::debug!(bytes = binary.len(), "compiling a handler");
+    engine
+        .precompile_component(binary)
+        .map_err(|error| LoadError::Invalid(printable(&format!("{error:#}"), 500)))
+}
+
+fn load_artifact(
+    engine: &wasmtime::Engine,
+    artifact: &[u8],
+) -> Result<wasmtime::component::Component, LoadError> {
+    // SAFETY: the artifact was compiled a moment ago, by this engine.
+    unsafe { sys::deserialize(engine, artifact) }
+        .map_err(|error| LoadError::Compile(printable(&format!("{error:#}"), 500)))
+}
+
+fn describe(
+    engine: &wasmtime::Engine,
+    component: &wasmtime::component::Component,
+    size: usize,
+) -> Result<Description, LoadError> {
+    let resources = component.resources_required().ok_or_else(|| {
+        LoadError::Invalid("it imports a core module, which no handler is given".to_owned())
+    })?;
+    let component = component.component_type();
+    let exports: Vec<String> =
+        component.exports(engine).map(|(name, _)| printable(name, 200)).collect();
+    let imports: Vec<String> =
+        component.imports(engine).map(|(name, _)| printable(name, 200)).collect();
+    let is_handler = component.exports(engine).any(|(name, export)| {
+        same_contract(EXPORT, name) && matches!(export.ty, ComponentItem::ComponentInstance(_))
+    });
+    Ok(Description {
+        world: is_handler.then_some(WORLD),
+        exports,
+        not_granted: imports.iter().filter(|name| !granted(name)).cloned().collect(),
+        imports,
+        size,
+        memories: resources.num_memories,
+        // It is counted in pages.
+        initial_memory: resources.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE),
+    })
+}

@@ -1,0 +1,133 @@
+//! What can go wrong before there is a request.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why there is no engine.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The engine refused its settings, or the machine refused the engine.
+    #[error("cannot start the WebAssembly engine: {0}")]
+    Engine(String),
+}
+
+/// Why a file cannot be served as a handler.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read it: {0}")]
+    Read(#[from] io::Error),
+    /// The file is larger than any handler may be.
+    #[error("it has {size} bytes; a handler has {limit} at the most")]
+    TooLarge {
+        /// The size of the file.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Neither a WebAssembly binary nor its text.
+    #[error("it is not WebAssembly: it begins with neither `\\0asm` nor a text in parentheses")]
+    NotWasm,
+    /// A module, not a component.
+    #[error(
+        "it is a core WebAssembly module, not a component: build it for the world `socketserver:handler/stream-handler`, or wrap it with a tool such as `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// A compiled artifact. Those are loaded from the private cache only:
+    /// nothing in one can be checked.
+    #[error(
+        "it is a precompiled artifact, which could do anything: give the component that it was made from"
+    )]
+    Precompiled,
+    /// It ends in the middle.
+    #[error("it is cut off after {0} bytes: copy or build it again")]
+    Truncated(usize),
+    /// The text form does not parse.
+    #[error("it is not valid WebAssembly text: {0}")]
+    Text(String),
+    /// The binary form does not validate, or uses what is switched off.
+    #[error("it is not a valid component: {0}")]
+    Invalid(String),
+    /// It does not export what a handler exports.
+    #[error("it does not target `{wanted}`: it exports {exports}, not `{interface}`")]
+    WrongWorld {
+        /// The world that can be served.
+        wanted: &'static str,
+        /// The export that is missing.
+        interface: &'static str,
+        /// What is there instead.
+        exports: String,
+    },
+    /// The exported interface lacks a function.
+    #[error("its export `{interface}` has no function `{function}`")]
+    MissingExport {
+        /// The interface.
+        interface: String,
+        /// The function.
+        function: &'static str,
+    },
+    /// It imports something that no handler is given.
+    #[error(
+        "it imports `{}`, which is not granted to it{}",
+        imports[0],
+        others(imports)
+    )]
+    NotGranted {
+        /// The imports, at least one.
+        imports: Vec<String>,
+    },
+    /// The names are right, the types are not.
+    #[error("it was built against another version of the contract: {0}")]
+    Incompatible(String),
+    /// It needs more memory to begin with than it may have.
+    #[error(
+        "it needs {needed} bytes of memory to begin with, and may have {limit}: raise the memory limit"
+    )]
+    Memory {
+        /// What it asks for.
+        needed: u64,
+        /// What the policy allows.
+        limit: usize,
+    },
+    /// The trial instance failed.
+    #[error("it cannot be instantiated: {0}")]
+    Instantiate(String),
+    /// Compiling failed.
+    #[error("it cannot be compiled: {0}")]
+    Compile(String),
+}
+
+fn others(imports: &[String]) -> String {
+    match imports.len() - 1 {
+        0 => String::new(),
+        more => format!(" (nor are {more} others)"),
+    }
+}
+
+/// Why compiled components cannot be kept.
+#[derive(Debug, Error)]
+pub enum CacheError {
+    /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
+    #[error("there is no cache directory: set XDG_CACHE_HOME or HOME")]
+    NoDirectory,
+    /// The directory cannot be made or read.
+    #[error("cannot use the cache directory {path}: {error}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Somebody else could write to it.
+    #[error(
+        "the cache {path} is not private: {why}; remove it, or name another directory in XDG_CACHE_HOME"
+    )]
+    NotPrivate {
+        /// What.
+        path: PathBuf,
+        /// Whose it is, or what its mode is.
+        why: String,
+    },
+}

@@ -1,0 +1,92 @@
+//! Why a request failed, and whose fault it was.
+
+use std::time::Duration;
+
+use socketserver::{Blame, HandlerError};
+use thiserror::Error;
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+
+use crate::policy::MAX_LOG_LINE;
+use crate::state::State;
+use crate::text::printable;
+
+/// Why the host ended a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum Kill {
+    #[error("it used up its CPU time of {limit:?}")]
+    CpuTime { limit: Duration },
+    #[error("the client was silent for {limit:?}, the idle timeout")]
+    Idle { limit: Duration },
+}
+
+/// Which call into the guest failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Instantiate,
+    Setup,
+    Handle,
+    Finish,
+}
+
+impl Step {
+    fn as_str(self) -> &'static str {
+        match self {
+            Step::Instantiate => "the making of the instance",
+            Step::Setup => "setup",
+            Step::Handle => "handle",
+            Step::Finish => "finish",
+        }
+    }
+}
+
+/// The guest returned `message` as its error.
+pub(crate) fn returned(step: Step, message: &str, state: &State) -> HandlerError {
+    let message = format!("{} failed: {}", step.as_str(), printable(message, MAX_LOG_LINE));
+    if state.connection_lost {
+        return HandlerError::new(Blame::Client, "connection-lost", message);
+    }
+    HandlerError::new(Blame::Guest, "error", message)
+}
+
+/// A call into the guest did not return: it trapped, was ended, or could not
+/// be made.
+pub(crate) fn ended(step: Step, error: &wasmtime::Error, state: &State) -> HandlerError {
+    let (blame, reason, why) = explain(error, state);
+    HandlerError::new(blame, reason, format!("{} was ended: {why}", step.as_str()))
+}
+
+fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, String) {
+    if let Some(kill) = error.downcast_ref::<Kill>() {
+        return match kill {
+            Kill::CpuTime { .. } => (Blame::Guest, "cpu-time", kill.to_string()),
+            Kill::Idle { .. } => (Blame::Client, "idle-timeout", kill.to_string()),
+        };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return (Blame::Host, "no-instance", error.root_cause().to_string());
+    }
+    let what = error.root_cause().to_string();
+    let mut why = printable(&what, MAX_LOG_LINE);
+    if let Some((limit, wanted)) = state.limits.refused() {
+        let refused = format!("it wanted {wanted} bytes in all, the limit is {limit}");
+        why = format!("{why}; before that it was refused memory: {refused}");
+        return (Blame::Guest, "memory", why);
+    }
+    if let Some(place) = error.downcast_ref::<WasmBacktrace>().and_then(backtrace) {
+        why = format!("{why} (in {place})");
+    }
+    let reason = if error.is::<Trap>() { "trap" } else { "call" };
+    (Blame::Guest, reason, why)
+}
+
+/// The innermost functions that have names.
+fn backtrace(trace: &WasmBacktrace) -> Option<String> {
+    let names: Vec<String> = trace
+        .frames()
+        .iter()
+        .filter_map(wasmtime::FrameInfo::func_name)
+        .take(4)
+        .map(|name| printable(name, 100))
+        .collect();
+    (!names.is_empty()).then(|| names.join(" < "))
+}

@@ -1,0 +1,68 @@
+//! Request handlers that run in WebAssembly components.
+//!
+//! A [`ComponentHandler`] is a [`socketserver::RequestHandler`]: for each
+//! request it makes a new instance of one component, calls its `setup`,
+//! `handle` and `finish`, and drops it. What the instance may reach is the
+//! request socket, facts about the server, and a log; what it may use up is
+//! written in a [`Policy`].
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use socketserver::{Concurrency, Server, Threading};
+//! use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let policy = Policy::default();
+//! let engine = Engine::new(100)?;
+//! let component = Component::load(&engine, "upper.wasm".as_ref(), &Cache::of_user()?)?;
+//! let handler = ComponentHandler::new(&engine, &component, policy)?;
+//! let threading = Threading { max_requests: Some(100), ..Threading::new() };
+//! let server = Server::builder(handler)
+//!     .bind("tcp://127.0.0.1:0".parse()?)
+//!     .concurrency(Concurrency::Threading(threading))
+//!     .build()?;
+//! server.serve_forever(Duration::from_millis(500))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where things are
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `engine` | one Engine for the process, its pool of instances, the epoch ticker |
+//! | `binary`, `component` | bytes to a checked component |
+//! | `cache` | compiled components, kept on disk |
+//! | `policy` | what a guest may use |
+//! | `limits`, `budget` | holding it to that: memory and tables, CPU time |
+//! | `handler` | one request: Store, instance, setup, handle, finish |
+//! | `state` | what the imports see of their request |
+//! | `imports` | the host's side of the contract, one file per WIT interface |
+//! | `failure` | why a request failed, and whose fault it was |
+//! | `text` | text from guests, made safe to print |
+//! | `sys` | the unsafe code |
+
+#![deny(missing_docs)]
+
+mod binary;
+mod bindings;
+mod budget;
+mod cache;
+mod component;
+mod engine;
+mod error;
+mod failure;
+mod handler;
+mod imports;
+mod limits;
+mod policy;
+mod state;
+mod sys;
+mod text;
+
+pub use cache::Cache;
+pub use component::{Component, Description};
+pub use engine::Engine;
+pub use error::{CacheError, EngineError, LoadError};
+pub use handler::{ComponentHandler, InstanceTimes};
+pub use policy::Policy;

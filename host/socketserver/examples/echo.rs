@@ -1,0 +1,27 @@
+//! An echo server on 127.0.0.1:9999, with a thread for each client.
+//!
+//! ```console
+//! $ cargo run -p socketserver --example echo
+//! $ nc 127.0.0.1 9999
+//! ```
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use socketserver::{Address, Concurrency, Request, Server, Threading};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let echo = |mut request: &Request, _: &Address, _: &_| {
+        // To the client from the client, until that has no more to send.
+        io::copy(&mut request.clone(), &mut request).map(drop)
+    };
+    let server = Server::builder(echo)
+        .bind("tcp://127.0.0.1:9999".parse()?)
+        .concurrency(Concurrency::Threading(Threading::new()))
+        .allow_reuse_address(true)
+        .build()?;
+    println!("listening {}", server.endpoints()[0]);
+    server.serve_forever(Duration::from_millis(500))?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! How many requests this machine can hold at once.
+//!
+//! Each request in flight takes a thread, memory mappings, descriptors and
+//! whatever its handler takes. Running into the kernel's limits ends badly: a
+//! thread that cannot map its signal stack aborts the whole process. So the
+//! limits are read when the server is made, and never reached.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+
+/// What one request in flight takes from the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Memory mappings (`vm.max_map_count`).
+    pub mappings: usize,
+    /// Descriptors (`RLIMIT_NOFILE`).
+    pub descriptors: usize,
+}
+
+impl Needs {
+    /// What a thread with its request socket takes. Its stack, the stack's
+    /// guard page and the signal stack with its own are mappings.
+    pub const THREAD: Needs = Needs { mappings: 5, descriptors: 1 };
+}
+
+/// How many requests at once can be had, and what stands in the way of more.
+///
+/// It prints as `4096 (vm.max_map_count is 65530)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capacity {
+    /// The number of requests, at least 1.
+    pub requests: usize,
+    /// The limit that allows no more.
+    pub limit: String,
+}
+
+impl Capacity {
+    /// What the limits of this machine and of this process leave for requests
+    /// that take `needs` each.
+    ///
+    /// Each limit keeps a reserve: other processes share some of them, and the
+    /// host itself needs a part.
+    pub fn of_this_machine(needs: Needs) -> Capacity {
+        let mut capacity = Capacity {
+            requests: MOST,
+            limit: format!("this program never holds more than {MOST}"),
+        };
+        for limit in limits() {
+            let taken_by_one = match limit.of {
+                Of::Mappings => needs.mappings,
+                Of::Descriptors => needs.descriptors,
+                Of::Threads => 1,
+            };
+            let free = limit.value.saturating_sub(limit.in_use);
+            capacity.cap((free - free / 4) / taken_by_one.max(1), &|| {
+                format!("{} is {}", limit.name, limit.value)
+            });
+        }
+        capacity
+    }
+
+    /// Lowers the number to `requests` if that is lower, because of `limit`.
+    pub fn cap(&mut self, requests: usize, limit: &dyn Fn() -> String) {
+        if requests < self.requests {
+            self.requests = requests.max(1);
+            self.limit = limit();
+        }
+    }
+}
+
+impl fmt::Display for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.requests, self.limit)
+    }
+}
+
+/// A bound for machines with no limits at all: each thread costs the kernel
+/// memory too.
+const MOST: usize = 100_000;
+
+enum Of {
+    Mappings,
+    Descriptors,
+    Threads,
+}
+
+struct Limit {
+    name: &'static str,
+    of: Of,
+    value: usize,
+    in_use: usize,
+}
+
+/// The limits that could be read. One that cannot be is left out: there is
+/// none (`RLIM_INFINITY`), or the kernel is not Linux.
+fn limits() -> Vec<Limit> {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    let rlimit =
+        |resource| getrlimit(resource).current.and_then(|limit| usize::try_from(limit).ok());
+    let entries = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
+
+    let mut limits = Vec::new();
+    let mut add = |name, of, value: Option<usize>, in_use| {
+        limits.extend(value.map(|value| Limit { name, of, value, in_use }));
+    };
+    let maps = fs::read("/proc/self/maps").map_or(0, |maps| maps.split(|&b| b == b'\n').count());
+    add("vm.max_map_count", Of::Mappings, number("/proc/sys/vm/max_map_count"), maps);
+    add("RLIMIT_NOFILE", Of::Descriptors, rlimit(Resource::Nofile), entries("/proc/self/fd"));
+    add("RLIMIT_NPROC", Of::Threads, rlimit(Resource::Nproc), 0);
+    add("kernel.pid_max", Of::Threads, number("/proc/sys/kernel/pid_max"), 0);
+    add("kernel.threads-max", Of::Threads, number("/proc/sys/kernel/threads-max"), 0);
+    if let Some((max, current)) = cgroup_pids() {
+        add("pids.max of the control group", Of::Threads, Some(max), current);
+    }
+    limits
+}
+
+/// The tightest limit of the control groups (version 2) that the process is
+/// in, and how much of it is used.
+fn cgroup_pids() -> Option<(usize, usize)> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    Path::new("/sys/fs/cgroup")
+        .join(group)
+        .ancestors()
+        .take_while(|path| path.starts_with("/sys/fs/cgroup"))
+        .filter_map(|path| {
+            let max = number(&path.join("pids.max"))?;
+            Some((max, number(&path.join("pids.current")).unwrap_or(0)))
+        })
+        .min_by_key(|(max, current)| max.saturating_sub(*current))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_costs_more_is_had_less_often() {
+        let cheap = Capacity::of_this_machine(Needs::THREAD);
+        let dear = Capacity::of_this_machine(Needs { mappings: 5000, descriptors: 1 });
+        assert!(dear.requests < cheap.requests, "{dear} < {cheap}");
+        assert!(dear.requests >= 1);
+        assert!(dear.limit.contains("vm.max_map_count"), "{dear}");
+    }
+
+    #[test]
+    fn descriptors_count() {
+        let greedy = Capacity::of_this_machine(Needs { mappings: 1, descriptors: usize::MAX });
+        assert_eq!(greedy.requests, 1);
+        assert!(greedy.limit.contains("RLIMIT_NOFILE"), "{greedy}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Where a server listens, written as a URL.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::address::Address;
+
+/// The longest text that is parsed: a host name has 253 characters at most.
+const LONGEST: usize = 300;
+
+/// Where a server listens: `tcp://HOST:PORT`.
+///
+/// The host is an IPv4 address, an IPv6 address in brackets, a name (the first
+/// address that it has is taken, IPv4 before IPv6, so that `localhost` is
+/// `127.0.0.1` as in Python), or nothing for every IPv4 address, which is
+/// Python's `''`. Port 0 asks the kernel for a free one.
+///
+/// ```
+/// let endpoint: socketserver::Endpoint = "tcp://[::1]:9999".parse()?;
+/// assert_eq!(endpoint.to_string(), "tcp://[::1]:9999");
+/// # Ok::<(), socketserver::EndpointError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    address: Address,
+}
+
+/// Why a text is not an [`Endpoint`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EndpointError {
+    /// It does not begin with a scheme.
+    #[error("`{0}` has no scheme: write tcp://HOST:PORT")]
+    NoScheme(String),
+    /// The scheme is not served.
+    #[error("`{0}://` is not served: write tcp://HOST:PORT")]
+    Scheme(String),
+    /// There is no port, or it is not a number from 0 to 65535.
+    #[error("`{0}` does not end in a port from 0 to 65535: write tcp://HOST:PORT")]
+    Port(String),
+    /// An IPv6 address without its brackets, or with something else in them.
+    #[error("`{0}` is not an IPv6 address in brackets: write tcp://[::1]:PORT")]
+    Ipv6(String),
+    /// The name has no address.
+    #[error("the host `{host}` has no address: {reason}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        reason: String,
+    },
+    /// The text is longer than any address is.
+    #[error("an address of {0} characters: the longest has {LONGEST}")]
+    TooLong(usize),
+}
+
+impl Endpoint {
+    /// A TCP server at `address`.
+    pub fn tcp(address: impl Into<Address>) -> Self {
+        Endpoint { address: address.into() }
+    }
+
+    /// The address to bind, or the one that was bound.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    /// Parses `tcp://HOST:PORT`; asks the resolver if the host is a name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() > LONGEST {
+            return Err(EndpointError::TooLong(text.len()));
+        }
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| EndpointError::NoScheme(text.to_owned()))?;
+        if scheme != "tcp" {
+            return Err(EndpointError::Scheme(scheme.to_owned()));
+        }
+        let bad_port = || EndpointError::Port(text.to_owned());
+        let (host, port) = rest.rsplit_once(':').ok_or_else(bad_port)?;
+        // `u16::from_str` takes a sign; a port has none.
+        if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(bad_port());
+        }
+        let port: u16 = port.parse().map_err(|_| bad_port())?;
+        Ok(Endpoint::tcp(resolve(host, port)?))
+    }
+}
+
+fn resolve(host: &str, port: u16) -> Result<SocketAddr, EndpointError> {
+    if host.is_empty() {
+        return Ok(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into());
+    }
+    if host.contains([':', '[', ']']) {
+        return host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .and_then(|host| host.parse::<Ipv6Addr>().ok())
+            .map(|host| SocketAddrV6::new(host, port, 0, 0).into())
+            .ok_or_else(|| EndpointError::Ipv6(host.to_owned()));
+    }
+    if let Ok(host) = host.parse::<Ipv4Addr>() {
+        return Ok(SocketAddrV4::new(host, port).into());
+    }
+    let failed = |reason: String| EndpointError::Resolve { host: host.to_owned(), reason };
+    let addresses: Vec<SocketAddr> =
+        (host, port).to_socket_addrs().map_err(|error| failed(error.to_string()))?.collect();
+    addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or_else(|| addresses.first())
+        .copied()
+        .ok_or_else(|| failed("the resolver returned none".to_owned()))
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tcp://{}", self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_parsed_is_what_is_printed() {
+        for text in
+            ["tcp://127.0.0.1:0", "tcp://0.0.0.0:65535", "tcp://[::]:80", "tcp://[fe80::1]:1"]
+        {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn no_host_is_every_ipv4_address_and_localhost_is_ipv4() {
+        assert_eq!("tcp://:80".parse::<Endpoint>().unwrap().to_string(), "tcp://0.0.0.0:80");
+        assert_eq!(
+            "tcp://localhost:80".parse::<Endpoint>().unwrap().to_string(),
+            "tcp://127.0.0.1:80"
+        );
+    }
+
+    #[test]
+    fn every_mistake_has_its_own_error() {
+        use EndpointError as E;
+        let parse = |text: &str| text.parse::<Endpoint>().unwrap_err();
+        assert!(matches!(parse(""), E::NoScheme(_)));
+        assert!(matches!(parse("127.0.0.1:80"), E::NoScheme(_)));
+        assert!(matches!(parse("http://127.0.0.1:80"), E::Scheme(_)));
+        for port in [
+            "tcp://127.0.0.1",
+            "tcp://h:",
+            "tcp://h:65536",
+            "tcp://h:-1",
+            "tcp://h:+1",
+            "tcp://h:1x",
+        ] {
+            assert!(matches!(parse(port), E::Port(_)), "{port}");
+        }
+        for ipv6 in ["tcp://::1:80", "tcp://[::1:80", "tcp://[127.0.0.1]:80", "tcp://]:80"] {
+            assert!(matches!(parse(ipv6), E::Ipv6(_)), "{ipv6}");
+        }
+        assert!(matches!(parse("tcp://no.such.host.invalid:80"), E::Resolve { .. }));
+        assert!(matches!(parse(&format!("tcp://{}:80", "h".repeat(400))), E::TooLong(_)));
+    }
+}

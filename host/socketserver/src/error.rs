@@ -1,0 +1,186 @@
+//! What can go wrong, and whose fault it was.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use thiserror::Error;
+
+use crate::capacity::Capacity;
+use crate::request::IdleTimeout;
+
+/// Whose fault it was that a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The handler's: it returned an error, panicked or trapped.
+    Guest,
+    /// The client's: it reset the connection, or was silent for too long.
+    Client,
+    /// The operator's policy: a limit was reached or something is not granted.
+    Policy,
+    /// The host's: it ran out of something, or has a bug.
+    Host,
+}
+
+impl Blame {
+    /// `guest`, `client`, `policy` or `host`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Blame::Guest => "guest",
+            Blame::Client => "client",
+            Blame::Policy => "policy",
+            Blame::Host => "host",
+        }
+    }
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a request failed: what Python's `handle_error` finds in
+/// `sys.exc_info()`.
+///
+/// It prints as one sentence, with what caused it behind a colon.
+#[derive(Debug)]
+pub struct HandlerError {
+    blame: Blame,
+    reason: &'static str,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl HandlerError {
+    /// An error for which `blame` is to blame. `reason` is a word that
+    /// programs can look for, such as `trap`; `source` says the rest.
+    pub fn new(
+        blame: Blame,
+        reason: &'static str,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        HandlerError { blame, reason, source: source.into() }
+    }
+
+    /// Whose fault it was.
+    pub fn blame(&self) -> Blame {
+        self.blame
+    }
+
+    /// The reason as one word.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)?;
+        let mut cause = self.source.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for HandlerError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.source()
+    }
+}
+
+impl From<io::Error> for HandlerError {
+    /// An error of the request socket that the handler passed on: mostly the
+    /// client's doing.
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        if matches!(error.get_ref(), Some(inner) if inner.is::<IdleTimeout>()) {
+            return HandlerError::new(Blame::Client, "idle-timeout", error);
+        }
+        let (blame, reason) = match error.kind() {
+            Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted => {
+                (Blame::Client, "connection-lost")
+            }
+            Kind::NotConnected => (Blame::Client, "connection-lost"),
+            Kind::TimedOut => (Blame::Client, "timed-out"),
+            _ => (Blame::Guest, "error"),
+        };
+        HandlerError::new(blame, reason, error)
+    }
+}
+
+impl From<Box<dyn StdError + Send + Sync>> for HandlerError {
+    fn from(error: Box<dyn StdError + Send + Sync>) -> Self {
+        HandlerError::new(Blame::Guest, "error", error)
+    }
+}
+
+impl From<String> for HandlerError {
+    fn from(error: String) -> Self {
+        HandlerError::new(Blame::Guest, "error", error)
+    }
+}
+
+impl From<&str> for HandlerError {
+    fn from(error: &str) -> Self {
+        HandlerError::new(Blame::Guest, "error", error)
+    }
+}
+
+/// Why a server could not be made.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// No address was given to listen on.
+    #[error("a server needs an address: call `bind` on its builder")]
+    NoAddress,
+    /// The address cannot be listened on. Python's constructor raises this
+    /// `OSError`.
+    #[error("cannot listen on {endpoint}: {error}")]
+    Bind {
+        /// Where.
+        endpoint: crate::Endpoint,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// More requests at once were asked for than the machine can hold.
+    #[error(
+        "{asked} requests at once are more than this machine can hold: {capacity}; ask for fewer, or raise that limit"
+    )]
+    TooManyRequests {
+        /// What was asked for.
+        asked: usize,
+        /// What can be had.
+        capacity: Capacity,
+    },
+    /// The kernel refused something else that the loop needs.
+    #[error("cannot make the server: {0}")]
+    Os(#[from] io::Error),
+}
+
+/// Why `serve_forever` or `handle_request` could not run, or had to end.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The server was closed.
+    #[error("the server is closed")]
+    Closed,
+    /// It is running already, in another thread.
+    #[error("the server is already serving in another thread")]
+    Busy,
+    /// Waiting for requests failed.
+    #[error("cannot wait for requests: {0}")]
+    Wait(#[from] io::Error),
+}
+
+/// Why `shutdown` did not wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ShutdownError {
+    /// It was called from the thread that serves, which would have waited for
+    /// itself; CPython deadlocks here. The loop does end, when that thread
+    /// returns to it.
+    #[error(
+        "shutdown() was called from the thread that serves, and cannot wait for it; the loop ends when the handler returns"
+    )]
+    OwnThread,
+}

@@ -1,0 +1,111 @@
+//! Python's `socketserver` module in Rust.
+//!
+//! A [`Server`] listens, takes requests and has each answered by a handler:
+//!
+//! ```
+//! use std::time::Duration;
+//! use socketserver::{BaseRequestHandler, Context, HandlerError, RequestHandlerClass, Server};
+//!
+//! #[derive(Default)]
+//! struct MyTCPHandler;
+//!
+//! impl BaseRequestHandler for MyTCPHandler {
+//!     fn handle(&mut self, cx: &Context<'_>) -> Result<(), HandlerError> {
+//!         let data = cx.request.recv(1024)?;
+//!         cx.request.sendall(&data.trim_ascii().to_ascii_uppercase())?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder(RequestHandlerClass::<MyTCPHandler>::new())
+//!     .bind("tcp://127.0.0.1:0".parse()?)
+//!     .build()?;
+//! # server.shutdown_handle().request_shutdown();
+//! server.serve_forever(Duration::from_millis(500))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # From Python's names to these
+//!
+//! The three axes that Python mixes by inheritance are apart here: where a
+//! server listens is an [`Endpoint`], how it runs requests is a
+//! [`Concurrency`], and what a subclass would override is a [`Hooks`].
+//!
+//! | Python | here |
+//! |---|---|
+//! | **for the caller** | |
+//! | `TCPServer(address, Handler)` | [`Server::builder`]`(handler).bind(endpoint).build()` |
+//! | `ThreadingTCPServer`, `ThreadingMixIn` | [`Concurrency::Threading`] |
+//! | `serve_forever(poll_interval)` | [`Server::serve_forever`] |
+//! | `handle_request()` | [`Server::handle_request`] |
+//! | `shutdown()` | [`Server::shutdown`], [`ShutdownHandle`] |
+//! | `server_close()`, leaving `with` | [`Server::server_close`], dropping the server |
+//! | `fileno()` | [`Server::fileno`] |
+//! | `server_address` | [`Server::server_address`], [`Server::endpoints`] |
+//! | **to be set** | |
+//! | `request_queue_size` | [`ServerBuilder::request_queue_size`] |
+//! | `allow_reuse_address` | [`ServerBuilder::allow_reuse_address`] |
+//! | `allow_reuse_port` | [`ServerBuilder::allow_reuse_port`] |
+//! | `timeout` | [`ServerBuilder::timeout`] |
+//! | `daemon_threads` | [`Threading::daemon_threads`] |
+//! | `block_on_close` | [`Threading::block_on_close`] |
+//! | `address_family`, `socket_type` | part of the [`Endpoint`]; read in [`ServerInfo`] |
+//! | **to be overridden** | |
+//! | `verify_request()` | [`Hooks::verify_request`] |
+//! | `handle_error()` | [`Hooks::handle_error`] |
+//! | `handle_timeout()` | [`Hooks::handle_timeout`] |
+//! | `service_actions()` | [`Hooks::service_actions`] |
+//! | `RequestHandlerClass`, `finish_request()` | [`RequestHandler`], [`RequestHandlerClass`] |
+//! | `BaseRequestHandler` | [`BaseRequestHandler`], with its attributes in [`Context`] |
+//! | **fixed** | |
+//! | `server_bind()`, `server_activate()` | in [`ServerBuilder::build`] |
+//! | `get_request()`, `process_request()`, `shutdown_request()`, `close_request()` | in the loop |
+//! | `self.request` | [`Request`] |
+//!
+//! # Where things are
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `address`, `endpoint` | addresses, and where a server listens |
+//! | `socket`, `request` | the listening socket, and the request socket |
+//! | `wait` | the one place where a request waits for its socket |
+//! | `handler`, `hooks` | what a program brings: a handler, and what it overrides |
+//! | `builder`, `server`, `serve` | making a server, using it, its loop |
+//! | `control` | ending the loop |
+//! | `concurrency` | running requests: one at a time, or in threads |
+//! | `capacity` | how many requests the machine can hold |
+//! | `error` | what can go wrong, and whose fault it was |
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod address;
+mod builder;
+mod capacity;
+mod concurrency;
+mod control;
+mod endpoint;
+mod error;
+mod handler;
+mod hooks;
+mod request;
+mod serve;
+mod server;
+mod socket;
+mod wait;
+
+pub use address::{Address, AddressFamily, SocketType};
+pub use builder::ServerBuilder;
+pub use capacity::{Capacity, Needs};
+pub use concurrency::{Concurrency, Threading};
+pub use control::ShutdownHandle;
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{Blame, BuildError, HandlerError, ServeError, ShutdownError};
+pub use handler::{
+    BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, outcome,
+};
+pub use hooks::{DefaultHooks, Hooks};
+pub use request::{IdleTimeout, Request};
+pub use server::Server;

@@ -1,0 +1,295 @@
+//! The request socket: the connection that a handler talks to.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use socket2::Socket;
+use thiserror::Error;
+
+use crate::address::Address;
+use crate::wait::{Interest, Waited, wait};
+
+/// In the place of a [`Duration`]: no limit.
+const NONE: u64 = u64::MAX;
+
+/// The connection of one request: Python's `self.request`.
+///
+/// Its methods have the names and the meaning of Python's `socket` methods. As
+/// in Python it is a reference: clones share one connection, which is closed
+/// when the last of them is dropped. The server shuts its sending side down
+/// after the handler has returned, whoever else still holds it.
+///
+/// A new request has no timeout, whatever the listening socket has.
+#[derive(Debug, Clone)]
+pub struct Request(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    socket: Socket,
+    closed: AtomicBool,
+    /// What `settimeout` set, in nanoseconds.
+    timeout: AtomicU64,
+    /// What `set_idle_timeout` set, in nanoseconds.
+    idle_timeout: AtomicU64,
+    /// How long calls have waited since a byte last moved, in nanoseconds.
+    idle: AtomicU64,
+}
+
+/// The error inside an [`io::Error`] when a request waited for longer than its
+/// idle timeout allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("no byte moved for {limit:?}")]
+pub struct IdleTimeout {
+    /// The limit that was reached.
+    pub limit: Duration,
+}
+
+impl Request {
+    /// Takes a connected stream socket, blocking or not, as the request socket.
+    pub fn new(socket: impl Into<Socket>) -> Self {
+        Request(Arc::new(Inner {
+            socket: socket.into(),
+            closed: AtomicBool::new(false),
+            timeout: AtomicU64::new(NONE),
+            idle_timeout: AtomicU64::new(NONE),
+            idle: AtomicU64::new(0),
+        }))
+    }
+
+    /// Receives at most `bufsize` bytes: waits for the first, then returns
+    /// what is there; empty at the end of the stream, and at once if `bufsize`
+    /// is 0. Allocates `bufsize` bytes. Python's `recv`.
+    ///
+    /// Errors: the timeout ran out ([`io::ErrorKind::TimedOut`], or
+    /// [`io::ErrorKind::WouldBlock`] if it is zero), the idle timeout
+    /// ([`IdleTimeout`]), the handler closed the socket (`EBADF`), or what
+    /// `recv(2)` says.
+    pub fn recv(&self, bufsize: usize) -> io::Result<Vec<u8>> {
+        let mut data = Vec::with_capacity(bufsize);
+        if bufsize > 0 {
+            self.transfer(Interest::Readable, self.deadline(), || {
+                let buffer = spare_capacity(&mut data);
+                rustix::net::recv(&self.0.socket, buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
+            })?;
+        }
+        Ok(data)
+    }
+
+    /// Receives into `buffer` and returns how many bytes that was; 0 at the
+    /// end of the stream. Otherwise as [`recv`](Self::recv). Python's
+    /// `recv_into`.
+    pub fn recv_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.transfer(Interest::Readable, self.deadline(), || {
+            rustix::net::recv(&self.0.socket, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
+        })
+    }
+
+    /// Sends as much of `data` as the socket takes and returns how many bytes
+    /// that was. Python's `send`.
+    ///
+    /// Errors as [`recv`](Self::recv), with what `send(2)` says.
+    pub fn send(&self, data: &[u8]) -> io::Result<usize> {
+        self.send_until(data, self.deadline())
+    }
+
+    /// Sends all of `data`, within one timeout for the whole call; an empty
+    /// `data` is sent too, once. Python's `sendall`.
+    ///
+    /// Errors as [`send`](Self::send); how much was sent is then unknown.
+    pub fn sendall(&self, data: &[u8]) -> io::Result<()> {
+        let deadline = self.deadline();
+        let mut sent = self.send_until(data, deadline)?;
+        while sent < data.len() {
+            sent += self.send_until(&data[sent..], deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Shuts down one half of the connection or both. Python's `shutdown`.
+    ///
+    /// Errors: what `shutdown(2)` says, such as `ENOTCONN`.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.check_open()?;
+        self.0.socket.shutdown(how)
+    }
+
+    /// Gives the connection up: the other end sees its end, and every later
+    /// call fails with `EBADF`. Closing twice is no error. Python's `close`.
+    ///
+    /// The descriptor itself lives until the last clone is dropped.
+    pub fn close(&self) {
+        if !self.0.closed.swap(true, Ordering::Relaxed) {
+            // The other end may have gone already.
+            let _ = self.0.socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// The address of the other end. Python's `getpeername`.
+    ///
+    /// Errors: `ENOTCONN` after a reset.
+    pub fn getpeername(&self) -> io::Result<Address> {
+        self.check_open()?;
+        Address::from_kernel(&self.0.socket.peer_addr()?)
+    }
+
+    /// The address of this end. Python's `getsockname`.
+    pub fn getsockname(&self) -> io::Result<Address> {
+        self.check_open()?;
+        Address::from_kernel(&self.0.socket.local_addr()?)
+    }
+
+    /// How long one call may wait: `None` for without end, zero for not at
+    /// all. Python's `settimeout`.
+    pub fn settimeout(&self, timeout: Option<Duration>) {
+        self.0.timeout.store(to_nanos(timeout), Ordering::Relaxed);
+    }
+
+    /// What [`settimeout`](Self::settimeout) set. Python's `gettimeout`.
+    pub fn gettimeout(&self) -> Option<Duration> {
+        from_nanos(self.0.timeout.load(Ordering::Relaxed))
+    }
+
+    /// How long calls may wait, added up, without a byte moving in either
+    /// direction. What is left when it is used up is an error that carries
+    /// [`IdleTimeout`]. `None`, the default, for no limit. It is for whoever
+    /// runs the handler; the handler's own timeout can only be shorter.
+    pub fn set_idle_timeout(&self, limit: Option<Duration>) {
+        self.0.idle_timeout.store(to_nanos(limit), Ordering::Relaxed);
+    }
+
+    /// The descriptor, while the handler has not closed the socket. Python's
+    /// `fileno`, which is -1 afterwards.
+    pub fn fileno(&self) -> Option<RawFd> {
+        self.check_open().ok().map(|()| self.0.socket.as_raw_fd())
+    }
+
+    /// What the server does when the handler has returned: says that nothing
+    /// more will be sent, so that unread input does not turn the end of the
+    /// reply into a reset. Python's `shutdown_request`, whose `close` happens
+    /// when the last clone is dropped.
+    pub(crate) fn shutdown_request(&self) {
+        // The handler or the other end may have shut it down already.
+        let _ = self.0.socket.shutdown(Shutdown::Write);
+    }
+
+    fn send_until(&self, data: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        self.transfer(Interest::Writable, deadline, || {
+            rustix::net::send(&self.0.socket, data, flags)
+        })
+    }
+
+    fn check_open(&self) -> io::Result<()> {
+        if self.0.closed.load(Ordering::Relaxed) {
+            return Err(Errno::BADF.into());
+        }
+        Ok(())
+    }
+
+    /// When a call that begins now runs out of the handler's own timeout.
+    fn deadline(&self) -> Option<Instant> {
+        self.gettimeout().and_then(|timeout| Instant::now().checked_add(timeout))
+    }
+
+    /// Repeats a call that does not block, and waits in between.
+    fn transfer(
+        &self,
+        interest: Interest,
+        deadline: Option<Instant>,
+        mut call: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.check_open()?;
+        loop {
+            match call() {
+                Ok(count) => {
+                    // Sending nothing moves no byte.
+                    if count > 0 {
+                        self.0.idle.store(0, Ordering::Relaxed);
+                    }
+                    return Ok(count);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.park(interest, deadline)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn park(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+        if self.gettimeout() == Some(Duration::ZERO) {
+            return Err(Errno::AGAIN.into());
+        }
+        let begun = Instant::now();
+        let idle_limit = from_nanos(self.0.idle_timeout.load(Ordering::Relaxed));
+        let idle = Duration::from_nanos(self.0.idle.load(Ordering::Relaxed));
+        let idle_deadline =
+            idle_limit.and_then(|limit| begun.checked_add(limit.saturating_sub(idle)));
+        let first = match (deadline, idle_deadline) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        if wait(self.0.socket.as_fd(), interest, first)? == Waited::Ready {
+            return Ok(());
+        }
+        let idle = idle.saturating_add(begun.elapsed());
+        self.0.idle.store(to_nanos(Some(idle)), Ordering::Relaxed);
+        match idle_limit {
+            Some(limit) if idle >= limit => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, IdleTimeout { limit }))
+            }
+            _ => Err(io::Error::new(io::ErrorKind::TimedOut, "timed out")),
+        }
+    }
+}
+
+/// Durations past 584 years count as that.
+fn to_nanos(duration: Option<Duration>) -> u64 {
+    duration
+        .map_or(NONE, |duration| u64::try_from(duration.as_nanos()).unwrap_or(NONE).min(NONE - 1))
+}
+
+fn from_nanos(nanos: u64) -> Option<Duration> {
+    (nanos != NONE).then(|| Duration::from_nanos(nanos))
+}
+
+impl Read for &Request {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.recv_into(buffer)
+    }
+}
+
+impl Write for &Request {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.send(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Request {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.recv_into(buffer)
+    }
+}
+
+impl Write for Request {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.send(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

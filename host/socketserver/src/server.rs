@@ -1,0 +1,171 @@
+//! The server: Python's `BaseServer` and `TCPServer`.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::address::Address;
+use crate::builder::ServerBuilder;
+use crate::concurrency::{Core, Dispatcher};
+use crate::control::{Control, ShutdownHandle};
+use crate::endpoint::Endpoint;
+use crate::error::{ServeError, ShutdownError};
+use crate::handler::RequestHandler;
+use crate::socket::Listener;
+
+/// A server that is bound and listening.
+///
+/// It owns its listening sockets and its loop. Dropping it closes it, as
+/// leaving a `with` block does in Python.
+pub struct Server {
+    pub(crate) core: Arc<Core>,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) control: Arc<Control>,
+    pub(crate) timeout: Option<Duration>,
+    listeners: Mutex<Option<Arc<[Listener]>>>,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Server {
+    /// Begins a server that answers requests with `handler`.
+    ///
+    /// ```
+    /// use socketserver::{Address, Request, Server};
+    ///
+    /// let server = Server::builder(|request: &Request, _: &Address, _: &_| {
+    ///     request.sendall(&request.recv(1024)?.to_ascii_uppercase())
+    /// })
+    /// .bind("tcp://127.0.0.1:0".parse()?)
+    /// .build()?;
+    /// println!("listening {}", server.endpoints()[0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder(handler: impl RequestHandler) -> ServerBuilder {
+        ServerBuilder::new(Box::new(handler))
+    }
+
+    pub(crate) fn new(
+        core: Core,
+        dispatcher: Dispatcher,
+        control: Arc<Control>,
+        timeout: Option<Duration>,
+        listeners: Vec<Listener>,
+    ) -> Self {
+        Server {
+            core: Arc::new(core),
+            dispatcher,
+            control,
+            timeout,
+            endpoints: listeners.iter().map(|listener| listener.endpoint().clone()).collect(),
+            listeners: Mutex::new(Some(listeners.into())),
+        }
+    }
+
+    /// Where the server listens, in the order in which it was told to, with
+    /// the real ports.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// The address of the first listening socket, with its real port. It is
+    /// still there when the server is closed. Python's `server_address`.
+    pub fn server_address(&self) -> &Address {
+        self.endpoints[0].address()
+    }
+
+    /// The descriptor of the first listening socket, for a `poll` of one's
+    /// own; `None` when the server is closed. Python's `fileno`, which is -1
+    /// then.
+    pub fn fileno(&self) -> Option<RawFd> {
+        self.listeners().ok().map(|listeners| listeners[0].fileno())
+    }
+
+    /// How many requests may be in flight at once.
+    pub fn max_requests(&self) -> usize {
+        self.dispatcher.max_requests()
+    }
+
+    /// Serves requests until `shutdown`. Python's `serve_forever`.
+    ///
+    /// `poll_interval` is the longest time between two calls of
+    /// `service_actions`; Python's default is half a second. Unlike in
+    /// CPython, `shutdown` is noticed at once whatever it is.
+    ///
+    /// A request that is ready when the shutdown is noticed stays in the
+    /// backlog for the next run. The server's `timeout` is not looked at.
+    pub fn serve_forever(&self, poll_interval: Duration) -> Result<(), ServeError> {
+        crate::serve::serve_forever(self, poll_interval)
+    }
+
+    /// Waits for one request for as long as the server's `timeout` says, and
+    /// serves it; calls `handle_timeout` if none came. Python's
+    /// `handle_request`.
+    ///
+    /// It ends after one request also when that one was refused by
+    /// `verify_request` or lost in `accept`.
+    pub fn handle_request(&self) -> Result<(), ServeError> {
+        crate::serve::handle_request(self)
+    }
+
+    /// Ends `serve_forever`, and waits until it has ended. Python's
+    /// `shutdown`.
+    ///
+    /// As in CPython, before the first `serve_forever` it waits for that to
+    /// begin and end; when none is running it returns at once, and the next
+    /// `serve_forever` ends at once too. A request that runs in the thread
+    /// that serves is waited for, those in other threads are not. The server
+    /// still listens afterwards.
+    ///
+    /// Errors: it was called from the thread that serves, which cannot wait
+    /// for itself.
+    pub fn shutdown(&self) -> Result<(), ShutdownError> {
+        self.control.shutdown()
+    }
+
+    /// Something to end this server with from elsewhere.
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        ShutdownHandle(Arc::clone(&self.control))
+    }
+
+    /// Closes the listening sockets, then waits for the requests in flight as
+    /// `block_on_close` says. Closing twice is no error. Python's
+    /// `server_close`.
+    ///
+    /// Clients that wait in the backlog are reset by the kernel. If
+    /// `serve_forever` is running in another thread it ends, where CPython's
+    /// would spin.
+    pub fn server_close(&self) {
+        self.close(None);
+    }
+
+    /// As [`server_close`](Self::server_close), but waits for `grace` at most.
+    /// Returns how many requests are still in flight.
+    pub fn server_close_within(&self, grace: Duration) -> usize {
+        self.close(Instant::now().checked_add(grace))
+    }
+
+    fn close(&self, deadline: Option<Instant>) -> usize {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if listeners.is_some() {
+            self.control.request_shutdown();
+        }
+        drop(listeners);
+        self.dispatcher.close(deadline)
+    }
+
+    pub(crate) fn listeners(&self) -> Result<Arc<[Listener]>, ServeError> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.clone().ok_or(ServeError::Closed)
+    }
+
+    pub(crate) fn report_accept_error(&self, listener: &Listener, error: &io::Error) {
+        self.core.hooks.handle_accept_error(listener.endpoint(), error);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.server_close();
+    }
+}

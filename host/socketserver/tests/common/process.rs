@@ -1,0 +1,99 @@
+//! What `/proc` and child processes tell.
+
+use std::fs;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socketserver::Server;
+
+use super::{next, wait_until};
+
+/// The kernel's number of this thread.
+pub fn thread_number() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// Whether a thread waits for something, and not just for a moment.
+fn is_blocked(thread: i32) -> bool {
+    (0..10).all(|_| {
+        thread::sleep(Duration::from_millis(1));
+        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
+    })
+}
+
+pub fn wait_until_blocked(thread: i32) {
+    wait_until("the thread waits", || is_blocked(thread));
+}
+
+/// Runs `f` in a thread, and returns when that waits for something or has
+/// ended.
+pub fn until_blocked<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
+    let (sender, number) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        sender.send(thread_number()).unwrap();
+        f()
+    });
+    let number = next(&number);
+    wait_until("the thread waits", || thread.is_finished() || is_blocked(number));
+    thread
+}
+
+/// How many threads run requests or wait for one.
+pub fn request_threads() -> usize {
+    fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .filter(|name| name.trim() == "request")
+        .count()
+}
+
+pub fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// The flags of a descriptor, as `open(2)` and `fcntl(2)` have them.
+pub fn flags(fd: RawFd) -> u32 {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+    u32::from_str_radix(flags.trim(), 8).unwrap()
+}
+
+pub const O_NONBLOCK: u32 = 0o4000;
+pub const O_CLOEXEC: u32 = 0o200_0000;
+
+/// Lends the listening socket of a server to system calls.
+pub fn listening_socket(server: &Server) -> BorrowedFd<'_> {
+    // SAFETY: the tests that use it close the server afterwards.
+    unsafe { BorrowedFd::borrow_raw(server.fileno().unwrap()) }
+}
+
+/// Runs `body` in a process of its own: the test named `test` in another run
+/// of this program. Returns what that wrote to standard output and standard
+/// error.
+pub fn in_child(test: &str, body: impl FnOnce()) -> (String, String) {
+    const CHILD: &str = "SOCKETSERVER_TEST_CHILD";
+    const DONE: &str = "the child is done";
+    if std::env::var(CHILD).is_ok_and(|child| child == test) {
+        body();
+        println!("{DONE}");
+        std::process::exit(0);
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, test)
+        .env_remove("RUST_MIN_STACK")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(child.stdout).unwrap();
+    let stderr = String::from_utf8(child.stderr).unwrap();
+    assert!(
+        child.status.success() && stdout.contains(DONE),
+        "{}\n{stdout}\n{stderr}",
+        child.status
+    );
+    (stdout, stderr)
+}

@@ -1,0 +1,252 @@
+//! Making, binding and closing servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use common::{
+    NEVER, O_CLOEXEC, builder, client_with, connect, connect_to, echo, flags, listening_socket,
+    next, read_all, serve, talk,
+};
+use rustix::net::sockopt::{socket_reuseaddr, socket_reuseport};
+use socketserver::{
+    Address, AddressFamily, BuildError, Concurrency, Endpoint, Request, ServeError, Server,
+    ServerBuilder, SocketType, Threading,
+};
+
+fn echo_at(endpoint: &str) -> ServerBuilder {
+    Server::builder(|request: &Request, _: &Address, _: &_| echo(request))
+        .bind(endpoint.parse().unwrap())
+}
+
+fn bind_error(built: Result<Server, BuildError>) -> (Endpoint, ErrorKind) {
+    match built.err() {
+        Some(BuildError::Bind { endpoint, error }) => (endpoint, error.kind()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn b01_build_binds_and_listens() {
+    let server = builder(|request| request.sendall(&request.recv(10)?)).build().unwrap();
+    let mut client = client_with(&server, b"early");
+    server.handle_request().unwrap();
+    assert_eq!(read_all(&mut client), b"early");
+}
+
+#[test]
+fn b01_a_server_needs_an_address() {
+    let built = Server::builder(|request: &Request, _: &Address, _: &_| echo(request)).build();
+    assert!(matches!(built, Err(BuildError::NoAddress)));
+}
+
+#[test]
+fn b02_a_failed_bind_closes_the_sockets_that_were_bound_before_it() {
+    let occupied = TcpListener::bind("127.2.0.1:0").unwrap();
+    let address = occupied.local_addr().unwrap();
+    let first = SocketAddr::new([127, 2, 0, 2].into(), address.port());
+    let built = echo_at(&format!("tcp://{first}")).bind(Endpoint::tcp(address)).build();
+    assert_eq!(bind_error(built), (Endpoint::tcp(address), ErrorKind::AddrInUse));
+    assert_eq!(TcpStream::connect(first).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn b03_reuse_of_the_address_and_port_is_off_unless_asked_for() {
+    let options = |server: &Server| {
+        let socket = listening_socket(server);
+        (socket_reuseaddr(socket).unwrap(), socket_reuseport(socket).unwrap())
+    };
+    let server = builder(echo).build().unwrap();
+    assert_eq!(options(&server), (false, false));
+    let server = builder(echo).allow_reuse_address(true).build().unwrap();
+    assert_eq!(options(&server), (true, false));
+    let server = builder(echo).allow_reuse_port(true).build().unwrap();
+    assert_eq!(options(&server), (false, true));
+}
+
+#[test]
+fn b03_servers_that_allow_it_share_a_port() {
+    let first = builder(echo).allow_reuse_port(true).build().unwrap();
+    let again = first.endpoints()[0].to_string();
+    let _second = echo_at(&again).allow_reuse_port(true).build().unwrap();
+    assert_eq!(bind_error(echo_at(&again).build()).1, ErrorKind::AddrInUse);
+}
+
+#[test]
+fn b04_the_address_is_the_one_that_was_bound() {
+    let bound = |endpoint: &str| echo_at(endpoint).build().unwrap().server_address().clone();
+    for (endpoint, host) in [
+        ("tcp://127.0.0.1:0", "127.0.0.1"),
+        ("tcp://localhost:0", "127.0.0.1"),
+        ("tcp://:0", "0.0.0.0"),
+        ("tcp://[::1]:0", "::1"),
+        ("tcp://[::]:0", "::"),
+    ] {
+        let address = bound(endpoint);
+        assert_eq!(address.ip().to_string(), host, "{endpoint}");
+        assert_ne!(address.port(), 0, "{endpoint}");
+    }
+    match bound("tcp://[::1]:0") {
+        Address::Inet6(address) => assert_eq!((address.flowinfo(), address.scope_id()), (0, 0)),
+        address @ Address::Inet(_) => panic!("{address}"),
+    }
+}
+
+#[test]
+fn b04_handlers_find_the_facts_of_the_socket_that_took_them() {
+    let (sender, facts) = mpsc::channel();
+    let server = Server::builder(move |_: &Request, _: &Address, server: &std::sync::Arc<_>| {
+        sender.send(std::sync::Arc::clone(server)).unwrap();
+        Ok::<_, std::io::Error>(())
+    })
+    .bind("tcp://127.0.0.1:0".parse().unwrap())
+    .bind("tcp://[::1]:0".parse().unwrap())
+    .request_queue_size(7)
+    .timeout(Some(Duration::from_secs(9)))
+    .build()
+    .unwrap();
+    let families = [AddressFamily::Inet, AddressFamily::Inet6];
+    for (endpoint, family) in server.endpoints().iter().zip(families) {
+        let _client = connect_to(endpoint.address().to_socket_addr()).unwrap();
+        server.handle_request().unwrap();
+        let facts: std::sync::Arc<socketserver::ServerInfo> = next(&facts);
+        assert_eq!(&facts.server_address, endpoint.address());
+        assert_eq!((facts.address_family, facts.socket_type), (family, SocketType::Stream));
+        assert_eq!((facts.request_queue_size, facts.timeout), (7, Some(Duration::from_secs(9))));
+    }
+    assert_eq!(server.server_address(), server.endpoints()[0].address());
+}
+
+/// Serves one client, ends the connection first, closes, and binds again.
+fn rebind(first_allows: bool, second_allows: bool) -> Result<Server, BuildError> {
+    let server = builder(|request| request.recv(1).map(drop))
+        .allow_reuse_address(first_allows)
+        .build()
+        .unwrap();
+    let mut client = client_with(&server, b"x");
+    server.handle_request().unwrap();
+    assert_eq!(read_all(&mut client), b"");
+    drop(client);
+    server.server_close();
+    echo_at(&server.endpoints()[0].to_string()).allow_reuse_address(second_allows).build()
+}
+
+#[test]
+fn b05_a_port_in_time_wait_needs_reuse_on_both_servers() {
+    assert_eq!(bind_error(rebind(false, false)).1, ErrorKind::AddrInUse);
+    assert_eq!(bind_error(rebind(false, true)).1, ErrorKind::AddrInUse);
+    assert_eq!(bind_error(rebind(true, false)).1, ErrorKind::AddrInUse);
+    let server = serve(rebind(true, true).unwrap(), NEVER);
+    assert_eq!(talk(&server, b"again"), b"again");
+    let taken = echo_at(&server.endpoints()[0].to_string()).allow_reuse_address(true).build();
+    assert_eq!(bind_error(taken).1, ErrorKind::AddrInUse, "a live listener wins");
+}
+
+/// How many clients can connect while nobody accepts.
+fn backlog_of(size: u32) -> usize {
+    let server = builder(echo).request_queue_size(size).build().unwrap();
+    let address = server.server_address().to_socket_addr();
+    let short = Duration::from_millis(300);
+    std::iter::repeat_with(|| TcpStream::connect_timeout(&address, short))
+        .map_while(Result::ok)
+        .take(100)
+        .collect::<Vec<_>>()
+        .len()
+}
+
+#[test]
+fn b07_one_more_than_the_backlog_can_connect() {
+    assert_eq!(backlog_of(5), 6);
+    assert_eq!(backlog_of(2), 3);
+}
+
+#[test]
+fn b07_the_default_backlog_is_that_of_cpython_3_15() {
+    assert_eq!(ServerBuilder::REQUEST_QUEUE_SIZE, 4096);
+    let server = builder(echo).build().unwrap();
+    let clients: Vec<TcpStream> = (0..200).map(|_| connect(&server)).collect();
+    assert_eq!(clients.len(), 200);
+}
+
+#[test]
+fn b08_a_backlog_of_zero_lets_one_through() {
+    assert_eq!(backlog_of(0), 1);
+}
+
+#[test]
+fn b11_closing_is_final_and_resets_who_waits_in_the_backlog() {
+    let server = builder(echo).build().unwrap();
+    let mut client = connect(&server);
+    let address = server.server_address().clone();
+    server.server_close();
+    server.server_close();
+    assert_eq!(server.fileno(), None);
+    assert_eq!(server.server_address(), &address);
+    let error = client.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let refused = TcpStream::connect(address.to_socket_addr()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(matches!(server.serve_forever(NEVER), Err(ServeError::Closed)));
+    assert!(matches!(server.handle_request(), Err(ServeError::Closed)));
+}
+
+/// CPython's `test_context_manager`.
+#[test]
+fn b12_dropping_a_server_closes_it_and_does_not_wait_for_a_loop() {
+    let (sender, dropped) = mpsc::channel();
+    thread::spawn(move || {
+        let address = builder(echo).build().unwrap().server_address().to_socket_addr();
+        sender.send(address).unwrap();
+    });
+    let refused = TcpStream::connect(next(&dropped)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// CPython's `test_close_immediately`.
+#[test]
+fn b12_a_threading_server_can_be_closed_before_its_first_request() {
+    let server =
+        builder(echo).concurrency(Concurrency::Threading(Threading::new())).build().unwrap();
+    server.server_close();
+    assert_eq!(server.server_close_within(NEVER), 0);
+}
+
+#[test]
+fn b13_sockets_are_closed_on_exec() {
+    let (sender, accepted) = mpsc::channel();
+    let server = builder(move |request| {
+        sender.send(flags(request.fileno().unwrap())).unwrap();
+        Ok(())
+    })
+    .build()
+    .unwrap();
+    let _client = connect(&server);
+    server.handle_request().unwrap();
+    assert_ne!(next(&accepted) & O_CLOEXEC, 0);
+    assert_ne!(flags(listening_socket(&server).as_raw_fd()) & O_CLOEXEC, 0);
+}
+
+#[test]
+fn b14_a_server_on_all_ipv6_addresses_takes_ipv4_too() {
+    let (sender, clients) = mpsc::channel();
+    let server = Server::builder(move |_: &Request, client: &Address, _: &_| {
+        sender.send(client.clone()).unwrap();
+        Ok::<_, std::io::Error>(())
+    })
+    .bind("tcp://[::]:0".parse().unwrap())
+    .build()
+    .unwrap();
+    let port = server.server_address().port();
+    for (host, seen_as) in [("127.0.0.1", "::ffff:127.0.0.1"), ("::1", "::1")] {
+        let _client = connect_to(SocketAddr::new(host.parse().unwrap(), port)).unwrap();
+        server.handle_request().unwrap();
+        assert_eq!(next(&clients).ip().to_string(), seen_as);
+    }
+}

@@ -1,0 +1,120 @@
+//! A server that may have so many requests in flight and no more.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, mpsc};
+
+use common::{
+    Gate, NEVER, SOON, at_most, builder, client_with, connect, connect_to, echo, gated, localhost,
+    next, read_all, recorder, rounds, serve,
+};
+use socketserver::{BuildError, Capacity, Concurrency, Threading};
+
+#[test]
+fn b40_past_max_requests_a_client_waits_until_another_leaves() {
+    let (hooks, events) = recorder();
+    let turns = Arc::new(Mutex::new(Vec::<Gate>::new()));
+    let (sender, entered) = mpsc::channel();
+    let server = builder({
+        let turns = Arc::clone(&turns);
+        move |request| {
+            let gate = Gate::default();
+            turns.lock().unwrap().push(gate.clone());
+            sender.send(request.recv(1)?).unwrap();
+            gate.wait();
+            request.sendall(b"done")
+        }
+    });
+    let server = server.hooks(hooks).concurrency(at_most(2)).build().unwrap();
+    assert_eq!(server.max_requests(), 2);
+    let server = serve(server, SOON);
+    let mut first = client_with(&server, b"1");
+    assert_eq!(next(&entered), b"1");
+    let mut second = client_with(&server, b"2");
+    assert_eq!(next(&entered), b"2");
+    let mut third = client_with(&server, b"3");
+    rounds(&events, 5);
+    assert!(entered.try_recv().is_err(), "the third is not served yet");
+
+    turns.lock().unwrap()[1].open();
+    assert_eq!(read_all(&mut second), b"done");
+    assert_eq!(next(&entered), b"3");
+    for gate in &*turns.lock().unwrap() {
+        gate.open();
+    }
+    assert_eq!([read_all(&mut first), read_all(&mut third)], [b"done", b"done"]);
+}
+
+#[test]
+fn b40_a_full_server_notices_a_free_place_and_a_shutdown_at_once() {
+    let (server, gate, entered) = gated();
+    let server = serve(server.concurrency(at_most(1)).build().unwrap(), NEVER);
+    let mut clients = [b"1", b"2"].map(|name| client_with(&server, name));
+    assert_eq!(next(&entered), b"1");
+    gate.open();
+    assert_eq!(next(&entered), b"2", "though the poll interval never passes");
+    assert_eq!(clients.each_mut().map(read_all), [b"done"; 2]);
+
+    let (server, gate, entered) = gated();
+    let server = serve(server.concurrency(at_most(1)).build().unwrap(), NEVER);
+    let mut client = client_with(&server, b"1");
+    next(&entered);
+    let _waits = connect(&server);
+    server.shutdown().unwrap();
+    gate.open();
+    assert_eq!(read_all(&mut client), b"done");
+}
+
+#[test]
+fn b40_no_socket_of_a_full_server_waits_for_ever() {
+    let (sender, entered) = mpsc::channel();
+    let (permit, permits) = mpsc::channel::<()>();
+    let permits = Mutex::new(permits);
+    let server = builder(move |request| {
+        sender.send(request.recv(1)?).unwrap();
+        next(&permits.lock().unwrap());
+        Ok(())
+    });
+    let server = server.bind(localhost()).concurrency(at_most(1)).build().unwrap();
+    let _clients: Vec<TcpStream> = [(0, b"a"), (0, b"a"), (0, b"a"), (0, b"a"), (1, b"b")]
+        .into_iter()
+        .map(|(socket, name)| {
+            let address = server.endpoints()[socket].address().to_socket_addr();
+            let mut client = connect_to(address).unwrap();
+            client.write_all(name).unwrap();
+            client
+        })
+        .collect();
+    let server = serve(server, NEVER);
+    let order: Vec<Vec<u8>> = (0..5)
+        .map(|_| {
+            let name = next(&entered);
+            permit.send(()).unwrap();
+            name
+        })
+        .collect();
+    assert!(order[..2].contains(&b"b".to_vec()), "{order:?}");
+    drop(server);
+}
+
+#[test]
+fn more_requests_than_the_machine_can_hold_are_an_error() {
+    let capacity = Capacity { requests: 3, limit: "there are 3 chairs".to_owned() };
+    let build = |asked| {
+        let threading =
+            Threading { max_requests: asked, capacity: capacity.clone(), ..Threading::new() };
+        builder(echo).concurrency(Concurrency::Threading(threading)).build()
+    };
+    assert_eq!(build(Some(3)).unwrap().max_requests(), 3);
+    assert_eq!(build(None).unwrap().max_requests(), 3);
+    assert_eq!(builder(echo).build().unwrap().max_requests(), 1);
+    let error = build(Some(4)).err().unwrap();
+    assert!(
+        matches!(&error, BuildError::TooManyRequests { asked: 4, capacity: c } if *c == capacity)
+    );
+    assert!(error.to_string().contains("3 (there are 3 chairs)"), "{error}");
+}

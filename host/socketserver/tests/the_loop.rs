@@ -1,0 +1,130 @@
+//! `serve_forever`, `handle_request` and `shutdown`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+
+use common::{
+    Event, Gate, NEVER, SOON, builder, client_with, connect, echo, listening_socket, next,
+    read_all, recorder, reset, rounds, serve, talk,
+};
+use rustix::event::{PollFd, PollFlags, poll};
+use socketserver::{Address, Hooks, Request, ServeError};
+
+#[test]
+fn b15_service_actions_runs_every_round() {
+    let (hooks, events) = recorder();
+    let server = serve(builder(echo).hooks(hooks).build().unwrap(), SOON);
+    rounds(&events, 3);
+    assert_eq!(talk(&server, b"busy"), b"busy");
+    rounds(&events, 3);
+}
+
+#[test]
+fn b15_each_round_takes_one_request() {
+    let (hooks, events) = recorder();
+    let server = builder(|_| Ok(())).hooks(hooks).build().unwrap();
+    let clients: Vec<TcpStream> = (0..3).map(|_| connect(&server)).collect();
+    let server = serve(server, NEVER);
+    for client in &clients {
+        let address = Address::from(client.local_addr().unwrap());
+        assert_eq!(next(&events), Event::Verify(address));
+        assert_eq!(next(&events), Event::Service);
+    }
+    drop(server);
+}
+
+#[test]
+fn b24_a_refused_client_sees_the_end_and_no_handler_runs() {
+    struct Refuse;
+    impl Hooks for Refuse {
+        fn verify_request(&self, _request: &Request, _client_address: &Address) -> bool {
+            false
+        }
+    }
+    let server = builder(|request| request.sendall(b"served")).hooks(Refuse).build().unwrap();
+    let mut client = client_with(&server, b"unread");
+    server.handle_request().unwrap();
+    assert_eq!(read_all(&mut client), b"");
+}
+
+#[test]
+fn b24_a_panic_in_verify_request_leaves_the_loop_and_closes_the_request() {
+    struct Panic;
+    impl Hooks for Panic {
+        fn verify_request(&self, _request: &Request, _client_address: &Address) -> bool {
+            panic!("verify")
+        }
+    }
+    let server = builder(echo).hooks(Panic).build().unwrap();
+    let mut client = connect(&server);
+    catch_unwind(AssertUnwindSafe(|| server.serve_forever(NEVER))).unwrap_err();
+    assert_eq!(read_all(&mut client), b"");
+    server.shutdown().unwrap();
+    server.serve_forever(NEVER).unwrap();
+    assert!(server.fileno().is_some());
+}
+
+#[test]
+fn b27_servers_can_be_multiplexed_by_their_descriptors() {
+    let servers =
+        [b"a", b"b"].map(|name| builder(move |request| request.sendall(name)).build().unwrap());
+    let mut clients = [connect(&servers[1]), connect(&servers[0]), connect(&servers[1])];
+    for _ in 0..clients.len() {
+        let mut fds =
+            [0, 1].map(|i| PollFd::from_borrowed_fd(listening_socket(&servers[i]), PollFlags::IN));
+        assert_ne!(poll(&mut fds, None).unwrap(), 0);
+        let ready = fds.iter().position(|fd| fd.revents().contains(PollFlags::IN)).unwrap();
+        servers[ready].handle_request().unwrap();
+    }
+    assert_eq!(clients.each_mut().map(read_all), [b"b", b"a", b"b"]);
+}
+
+#[test]
+fn b91_a_client_that_left_before_it_was_accepted_stops_nobody() {
+    let (hooks, _events) = recorder();
+    let server = builder(echo).hooks(hooks).build().unwrap();
+    reset(connect(&server));
+    let server = serve(server, NEVER);
+    assert_eq!(talk(&server, b"next"), b"next");
+}
+
+#[test]
+fn b92_a_sync_server_is_deaf_while_a_handler_runs_and_serves_in_order() {
+    let gate = Gate::default();
+    let (sender, entered) = mpsc::channel();
+    let server = builder({
+        let gate = gate.clone();
+        move |request| {
+            sender.send(request.recv(1)?).unwrap();
+            gate.wait();
+            request.sendall(b"done")
+        }
+    });
+    let server = serve(server.build().unwrap(), NEVER);
+    let mut clients = [b"1", b"2", b"3"].map(|name| client_with(&server, name));
+    assert_eq!(next(&entered), b"1");
+    for client in &mut clients {
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(client.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        client.set_nonblocking(false).unwrap();
+    }
+    assert!(entered.try_recv().is_err());
+    gate.open();
+    assert_eq!(clients.each_mut().map(read_all), [b"done"; 3]);
+    assert_eq!([next(&entered), next(&entered)], [b"2", b"3"]);
+}
+
+#[test]
+fn one_thread_serves_at_a_time() {
+    let (hooks, events) = recorder();
+    let server = serve(builder(echo).hooks(hooks).build().unwrap(), SOON);
+    rounds(&events, 1);
+    assert!(matches!(server.serve_forever(SOON), Err(ServeError::Busy)));
+    assert_eq!(talk(&server, b"unharmed"), b"unharmed");
+}

@@ -1,0 +1,187 @@
+//! How long the calls of a request wait: the handler's timeout, and the idle
+//! timeout of whoever runs the handler.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{builder, connect, next_error, pair, read_all, recorder};
+use socket2::SockRef;
+use socketserver::{Blame, IdleTimeout, Request};
+
+const SHORT: Duration = Duration::from_millis(20);
+
+fn idle_limit<T>(result: &io::Result<T>) -> Option<Duration> {
+    let inner = result.as_ref().err()?.get_ref()?;
+    inner.downcast_ref::<IdleTimeout>().map(|idle| idle.limit)
+}
+
+fn is_plain_timeout<T>(result: &io::Result<T>) -> bool {
+    let timed_out = |error: &io::Error| error.kind() == ErrorKind::TimedOut;
+    result.as_ref().err().is_some_and(timed_out) && idle_limit(result).is_none()
+}
+
+/// Fills the buffers on the way to the client.
+fn fill(request: &Request) {
+    request.settimeout(Some(Duration::ZERO));
+    while request.send(&vec![0; 1 << 20]).is_ok() {}
+    request.settimeout(None);
+}
+
+#[test]
+fn b77_the_timeout_of_recv_begins_anew_with_each_call() {
+    let (request, _client) = pair();
+    request.settimeout(Some(SHORT));
+    for _ in 0..3 {
+        let begun = Instant::now();
+        assert!(is_plain_timeout(&request.recv(1)));
+        assert!(begun.elapsed() >= SHORT);
+    }
+}
+
+/// The client takes a little at a time, so that no single `send` waits for as
+/// long as the timeout.
+#[test]
+fn b77_the_timeout_of_sendall_is_one_for_the_whole_call() {
+    let (request, mut client) = pair();
+    SockRef::from(&client).set_recv_buffer_size(1 << 16).unwrap();
+    request.settimeout(Some(Duration::from_millis(400)));
+    let reading = thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while client.read(&mut buffer).is_ok_and(|count| count > 0) {
+            thread::sleep(Duration::from_millis(2));
+        }
+    });
+    let begun = Instant::now();
+    let sent = request.sendall(&vec![0; 128 << 20]);
+    assert!(is_plain_timeout(&sent), "{sent:?} after {:?}", begun.elapsed());
+    drop(request);
+    reading.join().unwrap();
+}
+
+#[test]
+fn b77_sendall_times_out_when_nobody_reads() {
+    let (request, _client) = pair();
+    fill(&request);
+    request.settimeout(Some(SHORT));
+    assert!(is_plain_timeout(&request.sendall(b"x")));
+}
+
+#[test]
+fn a_request_that_was_idle_for_too_long_says_so() {
+    let (request, _client) = pair();
+    request.set_idle_timeout(Some(SHORT));
+    let received = request.recv(1);
+    assert_eq!(received.as_ref().unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(idle_limit(&received), Some(SHORT));
+
+    let (request, _client) = pair();
+    fill(&request);
+    request.set_idle_timeout(Some(SHORT));
+    assert_eq!(idle_limit(&request.sendall(b"x")), Some(SHORT));
+}
+
+#[test]
+fn the_idle_timeout_is_the_clients_fault() {
+    let (hooks, events) = recorder();
+    let server = builder(|request| {
+        request.set_idle_timeout(Some(SHORT));
+        request.recv(1).map(drop)
+    });
+    let server = server.hooks(hooks).build().unwrap();
+    let mut client = connect(&server);
+    server.handle_request().unwrap();
+    let (blame, reason, text) = next_error(&events);
+    assert_eq!((blame, reason), (Blame::Client, "idle-timeout"));
+    assert_eq!(text, "no byte moved for 20ms");
+    assert_eq!(read_all(&mut client), b"");
+
+    let (hooks, events) = recorder();
+    let server = builder(|request| {
+        request.settimeout(Some(SHORT));
+        request.recv(1).map(drop)
+    });
+    let server = server.hooks(hooks).build().unwrap();
+    let _client = connect(&server);
+    server.handle_request().unwrap();
+    assert_eq!(next_error(&events), (Blame::Client, "timed-out", "timed out".to_owned()));
+}
+
+#[test]
+fn the_handlers_timeout_can_only_be_shorter() {
+    let (request, _client) = pair();
+    request.set_idle_timeout(Some(SHORT));
+    request.settimeout(Some(Duration::from_hours(1)));
+    assert_eq!(idle_limit(&request.recv(1)), Some(SHORT));
+
+    let (request, _client) = pair();
+    request.set_idle_timeout(Some(Duration::from_hours(1)));
+    request.settimeout(Some(SHORT));
+    assert!(is_plain_timeout(&request.recv(1)));
+}
+
+/// Calls `wait` until the idle timeout has come, which must be after several
+/// calls.
+fn waits_until_idle(request: &Request, mut wait: impl FnMut() -> io::Result<()>) {
+    let limit = Duration::from_millis(200);
+    request.set_idle_timeout(Some(limit));
+    request.settimeout(Some(Duration::from_millis(5)));
+    let begun = Instant::now();
+    for _ in 0..1000 {
+        let waited = wait();
+        if idle_limit(&waited).is_some() {
+            assert!(begun.elapsed() >= limit);
+            return;
+        }
+        assert!(is_plain_timeout(&waited), "{waited:?}");
+    }
+    panic!("still not idle after {:?}", begun.elapsed());
+}
+
+#[test]
+fn waiting_again_and_again_is_idle_too() {
+    let (request, _client) = pair();
+    waits_until_idle(&request, || request.recv(1).map(drop));
+    assert_eq!(idle_limit(&request.recv(1)), Some(Duration::from_millis(200)), "for good");
+}
+
+#[test]
+fn sending_nothing_is_idle_too() {
+    let (request, _client) = pair();
+    waits_until_idle(&request, || {
+        request.sendall(b"")?;
+        request.recv(0)?;
+        request.recv(1).map(drop)
+    });
+}
+
+#[test]
+fn a_byte_in_either_direction_ends_idleness() {
+    let (request, mut client) = pair();
+    let limit = Duration::from_secs(1);
+    request.set_idle_timeout(Some(limit));
+    let mostly_idle = || {
+        request.settimeout(Some(limit.mul_f64(0.6)));
+        assert!(is_plain_timeout(&request.recv(1)));
+        request.settimeout(None);
+    };
+    mostly_idle();
+    client.write_all(b"x").unwrap();
+    assert_eq!(request.recv(1).unwrap(), b"x");
+    mostly_idle();
+    request.sendall(b"y").unwrap();
+    mostly_idle();
+}
+
+#[test]
+fn a_request_without_limits_waits_for_a_slow_client() {
+    let (request, mut client) = pair();
+    let receiving = common::until_blocked(move || request.recv(1));
+    assert!(!receiving.is_finished());
+    client.write_all(b"x").unwrap();
+    assert_eq!(receiving.join().unwrap().unwrap(), b"x");
+}

@@ -1,0 +1,237 @@
+//! The command line: what is printed, and what each option does.
+
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+
+use socketserver_tests::process::Server;
+
+use crate::client::ask;
+use crate::fixture::{FIXTURE, File, Fixture, host, serve};
+
+#[test]
+fn without_a_command_it_serves_the_sample_on_python_s_port() {
+    // Somebody may be using that port: then it must say so.
+    match Server::start(&mut host(), 1) {
+        Ok(mut server) => {
+            assert_eq!(server.address().to_string(), "127.0.0.1:9999");
+            assert_eq!(ask(&server, b"hello"), b"HELLO");
+            assert!(server.stop().unwrap().success());
+        }
+        Err(error) => {
+            assert!(error.to_string().contains("cannot listen on tcp://127.0.0.1:9999"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn port_0_takes_a_free_port_on_ipv4_and_ipv6() {
+    let mut command = host();
+    command.args([
+        "serve",
+        "--bind",
+        "tcp://127.0.0.1:0",
+        "--bind",
+        "tcp://[::1]:0",
+        "--bind",
+        "tcp://localhost:0",
+    ]);
+    let server = Server::start(&mut command, 3).unwrap();
+    let ports: Vec<u16> = server.addresses().iter().map(std::net::SocketAddr::port).collect();
+    assert!(ports.iter().all(|port| *port != 0), "{ports:?}");
+    assert!(server.addresses()[0].is_ipv4() && server.addresses()[1].is_ipv6());
+    for address in server.addresses() {
+        let mut stream = TcpStream::connect(address).unwrap();
+        std::io::Write::write_all(&mut stream, b"everywhere").unwrap();
+        assert_eq!(crate::client::read_to_end(&mut stream), b"EVERYWHERE");
+    }
+}
+
+#[test]
+fn every_interface_takes_ipv4_clients_too() {
+    let mut command = host();
+    command.args(["serve", "--bind", "tcp://[::]:0"]);
+    let server = Server::start(&mut command, 1).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", server.address().port())).unwrap();
+    std::io::Write::write_all(&mut stream, b"four").unwrap();
+    assert_eq!(crate::client::read_to_end(&mut stream), b"FOUR");
+}
+
+#[test]
+fn an_address_in_use_is_one_line_and_exit_code_1() {
+    let server = Server::start(&mut serve(), 1).unwrap();
+    for reuse in ["true", "false"] {
+        let bind = format!("tcp://{}", server.address());
+        let output = host()
+            .args([
+                "serve",
+                "--bind",
+                "tcp://127.0.0.1:0",
+                "--bind",
+                &bind,
+                "--allow-reuse-address",
+                reuse,
+            ])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            said,
+            format!(
+                "wasm-socketserver: cannot listen on {bind}: Address already in use (os error 98)\n"
+            )
+        );
+        assert!(output.stdout.is_empty());
+    }
+    assert_eq!(ask(&server, b"alive"), b"ALIVE");
+}
+
+#[test]
+fn reuse_of_the_port_is_as_asked() {
+    let first = Server::start(serve().args(["--allow-reuse-port", "true"]), 1).unwrap();
+    let bind = format!("tcp://{}", first.address());
+    let mut second = host();
+    second.args(["serve", "--bind", &bind, "--allow-reuse-port", "true"]);
+    Server::start(&mut second, 1).unwrap();
+}
+
+#[test]
+fn the_address_of_a_server_that_has_just_ended_is_free() {
+    let mut first = Server::start(&mut serve(), 1).unwrap();
+    // The server closes first, so its side waits (TIME_WAIT).
+    assert_eq!(ask(&first, b"x"), b"X");
+    let bind = format!("tcp://{}", first.address());
+    first.stop().unwrap();
+    let mut second = host();
+    second.args(["serve", "--bind", &bind]);
+    Server::start(&mut second, 1).unwrap();
+}
+
+#[test]
+fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
+    let cases: [(&[&str], &str); 16] = [
+        (&["serv"], "unrecognized subcommand"),
+        (&["serve", "--bund"], "--bind"),
+        (&["serve", "--bind", "127.0.0.1:80"], "write tcp://HOST:PORT"),
+        (&["serve", "--bind", "udp://127.0.0.1:80"], "`udp://` is not served"),
+        (&["serve", "--bind", "tcp://127.0.0.1:99999"], "a port from 0 to 65535"),
+        (&["serve", "--bind", "tcp://::1:80"], "tcp://[::1]:PORT"),
+        (&["serve", "--bind", "tcp://no.such.host.invalid:80"], "has no address"),
+        (&["serve", "--concurrency", "forking"], "sync, threading"),
+        (&["serve", "--max-requests", "0"], "0 is not in 1.."),
+        (&["serve", "--memory", "1KiB"], "at least 64KiB and at most 4GiB"),
+        (&["serve", "--memory", "much"], "a size such as 64MiB"),
+        (&["serve", "--cpu-time", "0s"], "at least 1ms"),
+        (&["serve", "--idle-timeout", "soon"], "a duration such as 500ms"),
+        (&["serve", "--poll-interval=-1"], "zero or more"),
+        (&["serve", "--request-queue-size", "65536"], "65536 is not in"),
+        (&["inspect"], "<HANDLER>"),
+    ];
+    for (arguments, way_out) in cases {
+        let output = host().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(way_out), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn more_requests_than_the_machine_can_hold_are_refused() {
+    let output = host()
+        .args(["serve", "--bind", "tcp://127.0.0.1:0", "--max-requests", "4000000"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("4000000 requests at once are more than this machine can hold"),
+        "{said}"
+    );
+    assert!(said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn help_and_version() {
+    let help =
+        String::from_utf8(host().args(["serve", "--help"]).output().unwrap().stdout).unwrap();
+    for option in [
+        "--bind",
+        "--concurrency",
+        "--max-requests",
+        "--memory",
+        "--cpu-time",
+        "--idle-timeout",
+        "--grace",
+        "--request-queue-size",
+        "--allow-reuse-address",
+        "--allow-reuse-port",
+        "--daemon-threads",
+        "--block-on-close",
+        "--poll-interval",
+        "--log-format",
+        "--log-level",
+        "--no-cache",
+    ] {
+        assert!(help.contains(option), "{option} is not in:\n{help}");
+    }
+    let version = host().arg("--version").output().unwrap();
+    assert_eq!(
+        version.stdout,
+        format!("wasm-socketserver {}\n", env!("CARGO_PKG_VERSION")).as_bytes()
+    );
+}
+
+#[test]
+fn a_closed_standard_output_does_not_stop_it() {
+    // `wasm-socketserver | true`, as somebody may well write it.
+    let file =
+        File::new("run.sh", b"\"$0\" serve --bind tcp://127.0.0.1:0 --log-level debug | true");
+    let host = host();
+    let mut shell = std::process::Command::new("timeout");
+    shell.args(["--signal=TERM", "1", "sh"]).arg(&file.path).arg(host.get_program());
+    shell.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn the_cache_is_used_and_can_be_left_out() {
+    let cache = tempfile::tempdir().unwrap();
+    let handler = File::new(
+        "cached.wat",
+        Fixture { fields: "(func $of_this_test)", ..FIXTURE }.text().as_bytes(),
+    );
+    let compiled = |options: &[&str]| {
+        let mut command = serve();
+        command.arg(&handler.path).args(["--log-level", "debug"]).args(options);
+        let mut server = Server::start(command.env("XDG_CACHE_HOME", cache.path()), 1).unwrap();
+        assert_eq!(ask(&server, b"-"), b"ok");
+        server.stop().unwrap();
+        server.log().iter().any(|line| line.contains("compiling a handler"))
+    };
+    assert!(compiled(&["--no-cache"]));
+    assert!(!cache.path().join("wasm-socketserver").exists());
+    assert!(compiled(&[]));
+    assert!(!compiled(&[]));
+
+    // A damaged entry is made anew, one that others could have written is not
+    // used; neither keeps the handler from being served.
+    let directory = cache.path().join("wasm-socketserver");
+    let entry = std::fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&entry).unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    std::fs::write(&entry, damaged).unwrap();
+    assert!(compiled(&[]));
+    assert_eq!(std::fs::read(&entry).unwrap(), whole);
+
+    std::fs::set_permissions(&entry, std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(compiled(&[]));
+    std::fs::set_permissions(&entry, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(!compiled(&[]));
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(compiled(&[]));
+}

@@ -1,0 +1,90 @@
+//! Handlers made for one test, from `fixtures/handler.wat`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use socketserver_tests::build;
+use socketserver_tests::process::Server;
+use tempfile::TempDir;
+
+/// What a test puts in the places of the fixture. The client asks for it by
+/// sending `x`; to any other byte the handler answers `ok`.
+#[derive(Clone, Copy)]
+pub struct Fixture<'a> {
+    /// What the instructions of these functions are. They may leave the
+    /// function with a result, or go on to its end, which is success.
+    pub setup: &'a str,
+    pub handle: &'a str,
+    pub finish: &'a str,
+    pub realloc: &'a str,
+    /// More fields of the module.
+    pub fields: &'a str,
+    /// The size of the memory, in pages.
+    pub memory: &'a str,
+}
+
+pub const FIXTURE: Fixture<'static> =
+    Fixture { setup: "", handle: "", finish: "", realloc: "", fields: "", memory: "1" };
+
+impl Fixture<'_> {
+    /// The text of the component.
+    pub fn text(&self) -> String {
+        let template = include_str!("../fixtures/handler.wat");
+        [
+            ("{{setup}}", self.setup),
+            ("{{handle}}", self.handle),
+            ("{{finish}}", self.finish),
+            ("{{realloc}}", self.realloc),
+            ("{{fields}}", self.fields),
+            ("{{memory}}", self.memory),
+        ]
+        .iter()
+        .fold(template.to_owned(), |text, (place, code)| text.replace(place, code))
+    }
+
+    /// Serves it with these options beside `--bind tcp://127.0.0.1:0`.
+    pub fn serve(&self, options: &[&str]) -> Served {
+        let handler = File::new("fixture.wat", self.text().as_bytes());
+        let mut command = serve();
+        command.arg(&handler.path).args(options);
+        Served { server: Server::start(&mut command, 1).unwrap(), _handler: handler }
+    }
+}
+
+/// A server, and the file that it serves.
+pub struct Served {
+    pub server: Server,
+    _handler: File,
+}
+
+/// A file that is there for as long as this is.
+pub struct File {
+    pub path: PathBuf,
+    _directory: TempDir,
+}
+
+impl File {
+    pub fn new(name: &str, content: &[u8]) -> File {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        File { path, _directory: directory }
+    }
+}
+
+/// The real binary with `serve`, on a free port. Everything it keeps goes to
+/// `target`, not to the cache of whoever runs the tests.
+pub fn serve() -> Command {
+    let mut command = host();
+    command.args(["serve", "--bind", "tcp://127.0.0.1:0"]);
+    command
+}
+
+/// The real binary.
+pub fn host() -> Command {
+    let mut command = Command::new(build::host().unwrap());
+    let cache = build::root().join("target/tests-cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    command.env("XDG_CACHE_HOME", cache).env_remove("RUST_BACKTRACE");
+    command
+}

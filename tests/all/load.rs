@@ -1,0 +1,198 @@
+//! Files that are not handlers. Each has its own error, in one line, with exit
+//! code 1, and `inspect` says the same as `serve`.
+
+use std::process::Output;
+
+use serde_json::Value;
+use socketserver_tests::build;
+
+use crate::fixture::{FIXTURE, File, Fixture, host};
+
+/// What `serve` says of a file that it does not serve.
+fn refused(name: &str, content: &[u8], options: &[&str]) -> String {
+    let file = File::new(name, content);
+    let serve = host().arg("serve").arg(&file.path).args(options).output().unwrap();
+    assert_eq!(serve.status.code(), Some(1), "{serve:?}");
+    assert!(serve.stdout.is_empty(), "{serve:?}");
+    let said = one_line(&serve);
+    assert!(
+        said.starts_with(&format!("wasm-socketserver: cannot serve `{}`: it", file.path.display())),
+        "{said}"
+    );
+    said
+}
+
+fn one_line(output: &Output) -> String {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+#[test]
+fn not_wasm() {
+    for content in [b"".as_slice(), b"#!/bin/sh\n", b"\xff\xfe\0"] {
+        let said = refused("handler.wasm", content, &[]);
+        assert!(said.contains("is not WebAssembly"), "{said}");
+    }
+}
+
+#[test]
+fn a_core_module() {
+    for content in [b"\0asm\x01\0\0\0".as_slice(), b"(module)"] {
+        let said = refused("handler.wasm", content, &[]);
+        assert!(said.contains("is a core WebAssembly module, not a component"), "{said}");
+        assert!(said.contains("socketserver:handler/stream-handler"), "{said}");
+    }
+}
+
+#[test]
+fn text_with_a_mistake_names_its_place() {
+    let said = refused("handler.wat", b"(component\n  (import))", &[]);
+    assert!(said.contains("is not valid WebAssembly text"), "{said}");
+}
+
+#[test]
+fn truncated_anywhere() {
+    let whole = std::fs::read(build::guest("rust", "upper").unwrap()).unwrap();
+    for length in [3, 7, 100, whole.len() / 2, whole.len() - 1] {
+        let said = refused("handler.wasm", &whole[..length], &[]);
+        assert!(said.contains(&format!("is cut off after {length} bytes")), "{length}: {said}");
+    }
+}
+
+#[test]
+fn flipped_bits_never_harm_the_host() {
+    let whole = std::fs::read(build::guest("c", "upper").unwrap()).unwrap();
+    for place in (8..whole.len()).step_by(whole.len() / 40) {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 0x10;
+        let file = File::new("handler.wasm", &flipped);
+        let output = host().arg("inspect").arg(&file.path).output().unwrap();
+        // A flip in a name or in data may well leave a handler.
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{place}: {output:?}");
+    }
+}
+
+#[test]
+fn a_precompiled_artifact() {
+    let said = refused("handler.cwasm", b"\x7fELF\x02\x01\x01", &[]);
+    assert!(said.contains("precompiled artifact"), "{said}");
+}
+
+#[test]
+fn the_wrong_world() {
+    let said = refused("handler.wat", b"(component)", &[]);
+    assert!(said.contains("does not target `socketserver:handler/stream-handler@0.1.0`"), "{said}");
+    assert!(said.contains("exports nothing"), "{said}");
+    let renamed = FIXTURE.text().replace("stream-request@0.1.0", "stream-request@0.2.0");
+    let said = refused("handler.wat", renamed.as_bytes(), &[]);
+    assert!(said.contains("`socketserver:handler/stream-request@0.2.0`"), "{said}");
+}
+
+#[test]
+fn a_missing_export() {
+    let text = FIXTURE.text().replace(
+        "(export \"finish\" (func $finish) (func (result (result (error string))))))",
+        ")",
+    );
+    let said = refused("handler.wat", text.as_bytes(), &[]);
+    assert!(said.contains("has no function `finish`"), "{said}");
+}
+
+#[test]
+fn an_import_that_is_not_granted() {
+    let import = "(component $handler-component (import \"wasi:sockets/network@0.2.0\" (instance)) (import \"wasi:cli/stdout@0.2.0\" (instance))";
+    let text = FIXTURE.text().replace("(component $handler-component", import);
+    let said = refused("handler.wat", text.as_bytes(), &[]);
+    assert!(said.contains("imports `wasi:sockets/network@0.2.0`, which is not granted"), "{said}");
+    assert!(said.contains("nor are 1 others"), "{said}");
+}
+
+#[test]
+fn another_version_of_the_contract() {
+    let text = FIXTURE.text().replace("\"bufsize\" u32", "\"bufsize\" u64").replace(
+        "(param $bufsize i32)\n      (call $host_recv (global.get $request) (local.get $bufsize)",
+        "(param $bufsize i32)\n      (call $host_recv (global.get $request) (i64.extend_i32_u (local.get $bufsize))",
+    );
+    let text = text
+        .replace("(func $host_recv (param i32 i32 i32))", "(func $host_recv (param i32 i64 i32))");
+    let said = refused("handler.wat", text.as_bytes(), &[]);
+    assert!(said.contains("was built against another version of the contract"), "{said}");
+}
+
+#[test]
+fn more_memory_than_it_may_have() {
+    let text = Fixture { memory: "100", ..FIXTURE }.text();
+    let said = refused("handler.wat", text.as_bytes(), &["--memory", "6MiB"]);
+    assert!(
+        said.contains("needs 6553600 bytes of memory to begin with, and may have 6291456"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_fails_at_its_start_fails_when_it_is_loaded() {
+    for (start, why) in
+        [("unreachable", "unreachable"), ("(loop $again (br $again))", "CPU time of 50ms")]
+    {
+        let fields = format!("(func $start {start}) (start $start)");
+        let text = Fixture { fields: &fields, ..FIXTURE }.text();
+        let said = refused("handler.wat", text.as_bytes(), &["--cpu-time", "50ms"]);
+        assert!(said.contains("cannot be instantiated") && said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let output = host().args(["serve", "no/such/file.wasm"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = one_line(&output);
+    assert!(
+        said.contains("cannot serve `no/such/file.wasm`: cannot read it: No such file"),
+        "{said}"
+    );
+}
+
+#[test]
+fn inspect_says_what_serve_would() {
+    let output =
+        host().arg("inspect").arg(build::guest("rust", "upper").unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("world     socketserver:handler/stream-handler@0.1.0"), "{text}");
+    assert!(text.ends_with("serve     yes\n"), "{text}");
+
+    let import = "(component $handler-component (import \"wasi:cli/stdout@0.2.0\" (instance))";
+    let file = File::new(
+        "h.wat",
+        FIXTURE.text().replace("(component $handler-component", import).as_bytes(),
+    );
+    let output = host().arg("inspect").arg(&file.path).arg("--json").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["servable"], false);
+    assert_eq!(report["world"], "socketserver:handler/stream-handler@0.1.0");
+    assert_eq!(report["exports"][0], "socketserver:handler/stream-request@0.1.0");
+    assert_eq!(report["imports"][0]["name"], "wasi:cli/stdout@0.2.0");
+    assert_eq!(report["imports"][0]["granted"], false);
+    assert_eq!(report["imports"][1]["granted"], true);
+    assert_eq!(report["initial_memory"], 65536);
+    assert!(report["why_not"].as_str().unwrap().contains("wasi:cli/stdout"), "{report}");
+}
+
+#[test]
+fn no_language_needs_more_than_the_contract() {
+    for language in ["rust", "c", "python", "javascript"] {
+        let output = host()
+            .arg("inspect")
+            .arg(build::guest(language, "upper").unwrap())
+            .arg("--json")
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for import in report["imports"].as_array().unwrap() {
+            let name = import["name"].as_str().unwrap();
+            assert!(name.starts_with("socketserver:handler/"), "{language}: {name}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The log, on standard error.
+
+use serde_json::Value;
+use socketserver_tests::process::Server;
+
+use crate::client::ask;
+use crate::fixture::{FIXTURE, Fixture, serve};
+
+const FAILS: Fixture<'static> = Fixture { handle: "(return (call $failed))", ..FIXTURE };
+
+#[test]
+fn a_failed_request_is_one_line_with_peer_handler_blame_and_reason() {
+    let mut served = FAILS.serve(&[]);
+    let mut stream = served.server.connect().unwrap();
+    let peer = stream.local_addr().unwrap();
+    std::io::Write::write_all(&mut stream, b"x").unwrap();
+    assert_eq!(crate::client::read_to_end(&mut stream), b"");
+    let line = served.server.wait_for_log("Exception").unwrap();
+    let expected = format!(
+        "ERROR Exception occurred during processing of request from {peer}: handle failed: it failed \
+         peer=\"{peer}\" handler=\"fixture\" blame=\"guest\" reason=\"error\""
+    );
+    assert!(line.ends_with(&expected), "{line}\n{expected}");
+    served.server.stop().unwrap();
+    assert_eq!(served.server.log().iter().filter(|line| line.contains("Exception")).count(), 1);
+}
+
+#[test]
+fn json_has_an_object_on_each_line() {
+    let mut served = FAILS.serve(&["--log-format", "json"]);
+    ask(&served.server, b"x");
+    served.server.wait_for_log("Exception").unwrap();
+    served.server.stop().unwrap();
+    let lines: Vec<Value> =
+        served.server.log().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let failed = lines.iter().find(|line| line["reason"] == "error").unwrap();
+    assert_eq!(failed["level"], "ERROR");
+    assert_eq!(failed["blame"], "guest");
+    assert_eq!(failed["handler"], "fixture");
+    assert!(failed["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn clean_requests_and_orderly_ends_write_nothing() {
+    let mut server = Server::start(serve().args(["--log-level", "warning"]), 1).unwrap();
+    assert_eq!(ask(&server, b"one"), b"ONE");
+    assert_eq!(ask(&server, b""), b"");
+    assert!(server.stop().unwrap().success());
+    assert!(server.log().is_empty(), "{:?}", server.log());
+}
+
+#[test]
+fn levels() {
+    // The client's fault is a warning, the guest's an error.
+    for (level, logged) in [("error", false), ("warning", true)] {
+        let mut server = Server::start(serve().args(["--log-level", level]), 1).unwrap();
+        crate::client::reset(server.connect().unwrap());
+        assert_eq!(ask(&server, b"next"), b"NEXT");
+        server.stop().unwrap();
+        let client_blamed = server.log().iter().any(|line| line.contains("blame"));
+        assert!(logged || !client_blamed, "{level}: {:?}", server.log());
+    }
+    let mut served = FAILS.serve(&["--log-level", "error"]);
+    ask(&served.server, b"x");
+    served.server.wait_for_log("blame=\"guest\"").unwrap();
+}
+
+#[test]
+fn finish_runs_after_a_failed_handle_and_the_last_error_is_reported() {
+    let mut served = Fixture {
+        finish: "(call $sendall (i32.const 100) (i32.const 2)) (return (call $failed))",
+        ..FAILS
+    }
+    .serve(&[]);
+    assert_eq!(ask(&served.server, b"x"), b"ok");
+    let line = served.server.wait_for_log("Exception").unwrap();
+    assert!(
+        line.contains("finish failed: it failed; before that, handle: handle failed: it failed"),
+        "{line}"
+    );
+}
+
+#[test]
+fn neither_handle_nor_finish_runs_after_a_failed_setup() {
+    let send = "(call $sendall (i32.const 100) (i32.const 2))";
+    let mut served =
+        Fixture { setup: "(return (call $failed))", handle: send, finish: send, ..FIXTURE }
+            .serve(&[]);
+    assert_eq!(ask(&served.server, b"x"), b"");
+    let line = served.server.wait_for_log("Exception").unwrap();
+    assert!(line.contains("setup failed: it failed"), "{line}");
+}
+
+#[test]
+fn finish_does_not_run_after_a_trap() {
+    let mut served = Fixture {
+        handle: "unreachable",
+        finish: "(call $sendall (i32.const 100) (i32.const 2))",
+        ..FIXTURE
+    }
+    .serve(&[]);
+    assert_eq!(ask(&served.server, b"x"), b"");
+    served.server.wait_for_log("reason=\"trap\"").unwrap();
+}

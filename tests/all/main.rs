@@ -1,0 +1,16 @@
+//! The tests of `wasm-socketserver`: the real binary, real sockets, real
+//! components.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod client;
+mod fixture;
+
+mod command_line;
+mod conformance;
+mod hostile;
+mod load;
+mod log;
+mod requests;
+mod samples;
+mod shutdown;

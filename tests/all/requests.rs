@@ -1,0 +1,103 @@
+//! Many requests, one after the other and at the same time.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socketserver_tests::process::Server;
+
+use crate::client::{ask, expect, read_to_end};
+use crate::fixture::{FIXTURE, serve};
+
+#[test]
+fn at_the_cap_clients_wait_and_are_served_when_others_leave() {
+    let mut server = Server::start(serve().args(["--max-requests", "2"]), 1).unwrap();
+    let mut clients: Vec<TcpStream> = (0..5).map(|_| server.connect().unwrap()).collect();
+    for client in &mut clients {
+        client.write_all(b"x").unwrap();
+    }
+    // Five are answered although only two fit at once.
+    for client in &mut clients {
+        assert_eq!(read_to_end(client), b"X");
+    }
+
+    let mut silent = [server.connect().unwrap(), server.connect().unwrap()];
+    let mut third = server.connect().unwrap();
+    third.write_all(b"third").unwrap();
+    third.set_nonblocking(true).unwrap();
+    for client in &mut silent {
+        assert_eq!(third.read(&mut [0; 8]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        client.write_all(b"bye").unwrap();
+        assert_eq!(read_to_end(client), b"BYE");
+    }
+    third.set_nonblocking(false).unwrap();
+    assert_eq!(read_to_end(&mut third), b"THIRD");
+
+    // A signal is noticed while there is no room.
+    let _silent = [server.connect().unwrap(), server.connect().unwrap()];
+    assert!(server.stop().is_ok());
+}
+
+#[test]
+fn one_at_a_time_the_next_client_waits() {
+    let server = Server::start(serve().args(["--concurrency", "sync"]), 1).unwrap();
+    let mut first = server.connect().unwrap();
+    let mut second = server.connect().unwrap();
+    second.write_all(b"second").unwrap();
+    second.set_nonblocking(true).unwrap();
+    assert_eq!(second.read(&mut [0; 8]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    first.write_all(b"first").unwrap();
+    assert_eq!(read_to_end(&mut first), b"FIRST");
+    second.set_nonblocking(false).unwrap();
+    assert_eq!(read_to_end(&mut second), b"SECOND");
+}
+
+/// 8,000 idle connections against the defaults: those that do not fit wait in
+/// the backlog, nothing is refused, nothing is lost, and the host does not die
+/// of it.
+#[test]
+fn eight_thousand_idle_connections() {
+    const CLIENTS: u64 = 8000;
+    let limit = getrlimit(Resource::Nofile);
+    let enough = limit.maximum.is_none_or(|maximum| maximum > CLIENTS + 500);
+    assert!(enough, "this test needs {CLIENTS} descriptors: raise the hard limit of open files");
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+
+    let mut server = Server::start(&mut serve(), 1).unwrap();
+    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| server.connect().unwrap()).collect();
+    // The first ones are in flight: they are answered one after the other, and
+    // make room for the rest.
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.write_all(format!("client {number}").as_bytes()).unwrap();
+        expect(client, format!("CLIENT {number}").as_bytes());
+    }
+    drop(clients);
+    assert_eq!(ask(&server, b"alive"), b"ALIVE");
+    assert!(server.stop().unwrap().success());
+    let log = server.log();
+    assert!(!log.iter().any(|line| line.contains("ERROR") || line.contains("WARN")), "{log:?}");
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let served = FIXTURE.serve(&["--max-requests", "8"]);
+    let pid = served.server.pid();
+    let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+        status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    let round = |requests: usize| {
+        for _ in 0..requests {
+            assert_eq!(ask(&served.server, b"-"), b"ok");
+        }
+    };
+    round(500);
+    let (descriptors, threads, resident) = (count("fd"), count("task"), memory());
+    round(3000);
+    // A request may still be on its way out.
+    assert!(count("fd") <= descriptors + 2, "{} descriptors, then {}", descriptors, count("fd"));
+    assert!(count("task") <= threads + 2, "{threads} threads, then {}", count("task"));
+    let grown = memory().saturating_sub(resident);
+    assert!(grown < 4 << 20, "{grown} bytes more after 3000 requests");
+}

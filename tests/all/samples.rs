@@ -1,0 +1,194 @@
+//! The sample handlers, in each language, and the clients of the notes.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use socketserver_tests::build;
+use socketserver_tests::process::Server;
+
+use crate::client::{ask, expect, read_to_end};
+use crate::fixture::serve;
+
+/// The languages in which there is an `upper`.
+const LANGUAGES: [&str; 4] = ["rust", "c", "python", "javascript"];
+
+/// Handlers that the probes of `conformance` run.
+const PROBED: [&str; 11] = [
+    "closer",
+    "command",
+    "echo",
+    "lifecycle",
+    "line",
+    "silent",
+    "sink",
+    "upper",
+    "whoami",
+    // By the tests of this file.
+    "fresh",
+    "source",
+];
+
+fn served(language: &str, name: &str) -> Server {
+    Server::start(serve().arg(build::guest(language, name).unwrap()), 1).unwrap()
+}
+
+/// Everything that answers as `MyTCPHandler` does: the embedded sample, the
+/// sample in each language, and CPython itself.
+fn uppers() -> Vec<(String, Server)> {
+    let mut servers = vec![("embedded".to_owned(), Server::start(&mut serve(), 1).unwrap())];
+    servers.extend(LANGUAGES.map(|language| (language.to_owned(), served(language, "upper"))));
+    let script = build::root().join("tests/benches/cpython.py");
+    match Server::start(Command::new("python3").arg(script).arg("TCPServer"), 1) {
+        Ok(server) => servers.push(("CPython".to_owned(), server)),
+        Err(error) => println!("CPython is left out: {error:#}"),
+    }
+    servers
+}
+
+#[test]
+fn the_client_of_the_notes_gets_its_answer_from_all_of_them() {
+    let program = include_str!("../conformance/seed_client.py");
+    for (name, server) in uppers() {
+        // Typed in as it stands, but for the port.
+        let program = program.replace("9999", &server.address().port().to_string());
+        let output = Command::new("python3").args(["-c", &program, "hello", "world"]).output();
+        let Ok(output) = output else {
+            println!("skipped: there is no python3");
+            return;
+        };
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(printed, "Sent: hello world\nReceived: HELLO WORLD\n", "{name}");
+    }
+}
+
+#[test]
+fn all_of_them_know_bytes_as_python_does() {
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let questions: [(&[u8], &[u8]); 6] = [
+        (b" \t\r\n\x0b\x0c mixed Case \x0b\x0c\r\n\t ", b"MIXED CASE"),
+        (b"\x00a\x00", b"\x00A\x00"),
+        (b"\xa0b\x85", b"\xa0B\x85"),
+        (b"\x1cc\x1f", b"\x1cC\x1f"),
+        (b" \r\n", b""),
+        (b"", b""),
+    ];
+    for (name, server) in uppers() {
+        for (question, answer) in questions {
+            assert_eq!(ask(&server, question), answer, "{name}: {question:?}");
+        }
+        assert_eq!(ask(&server, &every_byte), every_byte.to_ascii_uppercase(), "{name}");
+        // recv(1024) is a maximum, and what was not read does not harm.
+        let answer = ask(&server, &[b'q'; 5000]);
+        assert!(!answer.is_empty() && answer.len() <= 1024, "{name}: {} bytes", answer.len());
+        assert!(answer.iter().all(|byte| *byte == b'Q'), "{name}");
+    }
+}
+
+#[test]
+fn every_language_serves_clients_at_the_same_time() {
+    for language in LANGUAGES {
+        let server = served(language, "upper");
+        let mut clients: Vec<_> = (0..20).map(|_| server.connect().unwrap()).collect();
+        for (number, client) in clients.iter_mut().enumerate().rev() {
+            client.write_all(format!("client {number}").as_bytes()).unwrap();
+            expect(client, format!("CLIENT {number}").as_bytes());
+            assert_eq!(read_to_end(client), b"", "{language}");
+        }
+    }
+}
+
+#[test]
+fn a_reset_is_an_error_that_every_language_can_report() {
+    for language in LANGUAGES {
+        let mut server = served(language, "upper");
+        crate::client::reset(server.connect().unwrap());
+        let line = server.wait_for_log("Exception occurred").unwrap();
+        assert!(line.contains("connection reset"), "{language}: {line}");
+        assert!(line.contains("blame=\"client\""), "{language}: {line}");
+        assert_eq!(ask(&server, b"next"), b"NEXT", "{language}");
+    }
+}
+
+#[test]
+fn fresh_nothing_outlives_its_request() {
+    let server = served("rust", "fresh");
+    for _ in 0..20 {
+        assert_eq!(ask(&server, b""), b"instance=1 shared=1\n");
+    }
+}
+
+#[test]
+fn source_sends_as_much_as_it_is_asked_for() {
+    let server = served("rust", "source");
+    for length in [0, 1, 251, 1 << 20, (3 << 20) + 1] {
+        let answer = ask(&server, format!("{length}\n").as_bytes());
+        assert_eq!(answer.len(), length);
+        assert!(answer.iter().enumerate().all(|(place, byte)| usize::from(*byte) == place % 251));
+    }
+}
+
+#[test]
+fn unread_input_does_not_turn_the_answer_into_a_reset() {
+    let server = served("rust", "unread");
+    for _ in 0..50 {
+        let mut stream = server.connect().unwrap();
+        stream.write_all(&[b'u'; 3000]).unwrap();
+        let mut answer = Vec::new();
+        // A reset would be an error here.
+        std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+        assert_eq!(answer, b"OK\n");
+    }
+}
+
+#[test]
+fn whoami_knows_both_addresses() {
+    for host in ["127.0.0.1", "[::1]"] {
+        let mut command = crate::fixture::host();
+        command.arg("serve").arg(build::guest("rust", "whoami").unwrap());
+        command.args(["--bind", &format!("tcp://{host}:0")]);
+        let server = Server::start(&mut command, 1).unwrap();
+        let mut stream = server.connect().unwrap();
+        let facts = String::from_utf8(read_to_end(&mut stream)).unwrap();
+        let flat = |address: std::net::SocketAddr| match address {
+            std::net::SocketAddr::V4(address) => format!("{} {}", address.ip(), address.port()),
+            std::net::SocketAddr::V6(address) => format!("{} {} 0 0", address.ip(), address.port()),
+        };
+        let (here, there) = (flat(stream.local_addr().unwrap()), flat(server.address()));
+        let family = if host.starts_with('[') { "AF_INET6" } else { "AF_INET" };
+        for fact in [
+            format!("family={family}\n"),
+            "type=SOCK_STREAM\n".to_owned(),
+            format!("sockname={there}\n"),
+            format!("server_address={there}\n"),
+            format!("peername={here}\n"),
+            format!("client_address={here}\n"),
+            "timeout=None\n".to_owned(),
+        ] {
+            assert!(facts.contains(&fact), "{fact} in {facts}");
+        }
+    }
+}
+
+/// A handler without a test would prove nothing by being built.
+#[test]
+fn every_handler_has_a_test() {
+    let names = |directory: PathBuf| -> Vec<String> {
+        let entries = std::fs::read_dir(&directory).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let guests = build::root().join("target/guests");
+    let mut tested: Vec<&str> = PROBED.to_vec();
+    tested.push("unread");
+    tested.sort_unstable();
+    assert_eq!(names(guests.join("rust")), tested);
+    for language in &LANGUAGES[1..] {
+        assert_eq!(names(guests.join(language)), ["upper"], "{language}");
+    }
+}

@@ -1,0 +1,98 @@
+//! SIGINT and SIGTERM.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use socketserver_tests::build;
+use socketserver_tests::process::Server;
+
+use crate::client::{expect, read_to_end};
+use crate::fixture::serve;
+
+fn echo(options: &[&str]) -> Server {
+    Server::start(serve().arg(build::guest("rust", "echo").unwrap()).args(options), 1).unwrap()
+}
+
+/// A client whose request is in flight.
+fn in_flight(server: &Server) -> TcpStream {
+    let mut stream = server.connect().unwrap();
+    stream.write_all(b"1").unwrap();
+    expect(&mut stream, b"1");
+    stream
+}
+
+#[test]
+fn an_idle_server_ends_at_once_with_exit_code_0() {
+    for signal in ["TERM", "INT"] {
+        for mode in ["sync", "threading"] {
+            // Were the loop not woken, this would take a day.
+            let mut server = echo(&["--concurrency", mode, "--poll-interval", "86400"]);
+            drop(in_flight(&server));
+            server.signal(signal).unwrap();
+            assert_eq!(server.wait().unwrap().code(), Some(0), "{signal} {mode}");
+        }
+    }
+}
+
+#[test]
+fn requests_in_flight_are_finished_and_new_ones_refused() {
+    let mut server = echo(&["--grace", "1h"]);
+    let mut stream = in_flight(&server);
+    server.signal("TERM").unwrap();
+    server.wait_for_log("ending").unwrap();
+    while TcpStream::connect(server.address()).is_ok() {}
+    stream.write_all(b"2").unwrap();
+    expect(&mut stream, b"2");
+    drop(stream);
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn one_at_a_time_the_running_request_is_finished() {
+    let mut server = echo(&["--concurrency", "sync", "--grace", "1h"]);
+    let mut stream = in_flight(&server);
+    let mut waiting = server.connect().unwrap();
+    waiting.write_all(b"never").unwrap();
+    server.signal("TERM").unwrap();
+    server.wait_for_log("ending").unwrap();
+    stream.write_all(b"2").unwrap();
+    expect(&mut stream, b"2");
+    drop(stream);
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+    assert_eq!(read_to_end(&mut waiting), b"");
+}
+
+#[test]
+fn requests_that_outlast_the_grace_are_cut_off() {
+    for mode in ["sync", "threading"] {
+        let mut server = echo(&["--concurrency", mode, "--grace", "100ms"]);
+        let mut stream = in_flight(&server);
+        server.signal("TERM").unwrap();
+        server.wait_for_log("they are cut off").unwrap();
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{mode}");
+        assert_eq!(read_to_end(&mut stream), b"");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let mut server = echo(&["--grace", "1h"]);
+        let _stream = in_flight(&server);
+        server.signal(signal).unwrap();
+        server.wait_for_log("ending").unwrap();
+        server.signal(signal).unwrap();
+        assert_eq!(server.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[test]
+fn daemon_threads_are_not_waited_for() {
+    for option in [["--daemon-threads", "true"], ["--block-on-close", "false"]] {
+        let mut server = echo(&[option[0], option[1], "--grace", "1h"]);
+        let mut stream = in_flight(&server);
+        server.signal("TERM").unwrap();
+        assert_eq!(server.wait().unwrap().code(), Some(0));
+        assert_eq!(read_to_end(&mut stream), b"");
+    }
+}

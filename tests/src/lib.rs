@@ -1,0 +1,7 @@
+//! What the tests and the benches of wasm-socketserver share: programs that
+//! are built and started, and clients that talk to them.
+
+#![deny(missing_docs)]
+
+pub mod build;
+pub mod process;

@@ -1,0 +1,151 @@
+//! Programs that are started, waited for and ended.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// How long a program may take to do what it must before a test gives up.
+/// Nothing waits for as long as this unless it fails.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A server in a process of its own. It is killed when dropped.
+pub struct Server {
+    child: Child,
+    addresses: Vec<SocketAddr>,
+    stderr: Receiver<String>,
+    log: Vec<String>,
+}
+
+impl Server {
+    /// Starts `command` and waits until it has printed `listening tcp://...`
+    /// for `sockets` sockets.
+    ///
+    /// Errors: it ended first; what it said on standard error is in the error.
+    pub fn start(command: &mut Command, sockets: usize) -> Result<Server> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let stdout = lines(child.stdout.take().context("there is no standard output")?);
+        let stderr = lines(child.stderr.take().context("there is no standard error")?);
+        let mut server = Server { child, addresses: Vec::new(), stderr, log: Vec::new() };
+        while server.addresses.len() < sockets {
+            match stdout.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    let address = line.strip_prefix("listening tcp://");
+                    let address = address.with_context(|| format!("it printed `{line}`"))?;
+                    server.addresses.push(address.parse()?);
+                }
+                Err(_) => bail!("it does not listen: {}", server.everything_logged()?),
+            }
+        }
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Where it listens, for each `--bind`.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// A connection to it.
+    pub fn connect(&self) -> Result<TcpStream> {
+        let stream = TcpStream::connect(self.address())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line of its log that contains `text`, and returns it.
+    /// Lines before it are kept for [`log`](Self::log).
+    pub fn wait_for_log(&mut self, text: &str) -> Result<String> {
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.log.push(line.clone());
+                    if line.contains(text) {
+                        return Ok(line);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => bail!("`{text}` was not logged: {:#?}", self.log),
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("it ended without logging `{text}`: {:#?}", self.log)
+                }
+            }
+        }
+    }
+
+    /// The lines of its log that have been read so far.
+    pub fn log(&mut self) -> &[String] {
+        self.log.extend(self.stderr.try_iter());
+        &self.log
+    }
+
+    /// Sends it a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status()?;
+        anyhow::ensure!(sent.success(), "cannot send {name}");
+        Ok(())
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        // Its log ends when it does.
+        self.everything_logged()?;
+        Ok(self.child.wait()?)
+    }
+
+    /// Asks it to end, and waits.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal("TERM")?;
+        self.wait()
+    }
+
+    fn everything_logged(&mut self) -> Result<String> {
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(line) => self.log.push(line),
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.log.join("\n")),
+                Err(RecvTimeoutError::Timeout) => bail!("it does not end: {:#?}", self.log),
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a pipe, read as they come so that the writer never blocks.
+fn lines(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
