@@ -160,6 +160,7 @@ fn help_and_version() {
         "--concurrency",
         "--max-requests",
         "--memory",
+        "--memory-total",
         "--cpu-time",
         "--idle-timeout",
         "--grace",

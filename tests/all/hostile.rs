@@ -132,6 +132,31 @@ fn refused_memory_alone_is_no_failure() {
 }
 
 #[test]
+fn memory_that_others_have_is_not_there() {
+    // It takes 100 pages and keeps them until its client says more.
+    let fixture = Fixture {
+        handle: "(if (i32.eq (memory.grow (i32.const 100)) (i32.const -1)) (then unreachable))
+            (call $sendall (i32.const 100) (i32.const 2))
+            (call $recv (i32.const 1))",
+        ..FIXTURE
+    };
+    let mut served = fixture.serve(&["--memory-total", "8MiB"]);
+    let mut keeps = served.server.connect().unwrap();
+    keeps.write_all(b"x").unwrap();
+    expect(&mut keeps, b"ok");
+    assert_eq!(ask(&served.server, b"-"), b"ok");
+    assert_eq!(ask(&served.server, b"x"), b"");
+    let line = served.server.wait_for_log("Exception occurred").unwrap();
+    assert!(
+        line.contains("reason=\"memory-total\"") && line.contains("blame=\"policy\""),
+        "{line}"
+    );
+    keeps.write_all(b"-").unwrap();
+    assert_eq!(read_to_end(&mut keeps), b"");
+    assert_eq!(ask(&served.server, b"x"), b"ok");
+}
+
+#[test]
 fn a_table_bomb() {
     let fixture = Fixture {
         handle: "(loop $again (br_if $again (i32.ne (table.grow (ref.null func) (i32.const 1000)) (i32.const -1)))) unreachable",

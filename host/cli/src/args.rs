@@ -78,6 +78,11 @@ pub struct ServeOptions {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::memory)]
     pub memory: usize,
 
+    /// How much memory all requests together may use. By default three quarters
+    /// of what the machine has.
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub memory_total: Option<usize>,
+
     /// How much CPU time one request may use. Waiting is not counted.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
     pub cpu_time: Duration,

@@ -77,8 +77,10 @@ fn handler(options: &ServeOptions, engine: &Engine) -> Result<ComponentHandler> 
         Some(path) => Component::load(engine, path, &cache)?,
         None => Component::new(engine, SAMPLE.0, SAMPLE.1.into(), &cache)?,
     };
+    let default = Policy::default();
     let policy = Policy {
         memory: options.memory,
+        memory_total: options.memory_total.unwrap_or(default.memory_total),
         cpu_time: options.cpu_time,
         idle_timeout: options.idle_timeout,
     };

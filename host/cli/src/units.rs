@@ -12,13 +12,21 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 const PAGE: u64 = 64 << 10;
 const ALL: u64 = 4 << 30;
 
-/// Parses `64MiB`, `64MB` or a number of bytes.
+/// Parses `64MiB`, `64MB` or a number of bytes, for one guest.
 pub fn memory(text: &str) -> Result<usize, String> {
-    let size = text.parse::<ByteSize>().map_err(|_| "write a size such as 64MiB".to_owned())?;
-    if !(PAGE..=ALL).contains(&size.as_u64()) {
+    let size = size(text)?;
+    if !(PAGE..=ALL).contains(&(size as u64)) {
         return Err("a guest has at least 64KiB and at most 4GiB".to_owned());
     }
-    usize::try_from(size.as_u64()).map_err(|_| "more than this machine can address".to_owned())
+    Ok(size)
+}
+
+/// As [`memory`], of any size that is not nothing.
+pub fn size(text: &str) -> Result<usize, String> {
+    let size = text.parse::<ByteSize>().map_err(|_| "write a size such as 64MiB".to_owned())?;
+    let size =
+        usize::try_from(size.as_u64()).map_err(|_| "more than can be addressed".to_owned())?;
+    if size == 0 { Err("at least 1B".to_owned()) } else { Ok(size) }
 }
 
 /// Parses `1h`, `2m 30s`, `500ms` and the like, from one millisecond to a year.

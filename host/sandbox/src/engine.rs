@@ -21,9 +21,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// more so the more threads the process has.
 const KEEP_RESIDENT: usize = 256 << 10;
 
-/// Memory mappings that a linear memory in use takes: its image, what it has
-/// grown by, and the rest of its slot.
-pub(crate) const MAPPINGS_PER_MEMORY: usize = 4;
+/// Memory mappings that a linear memory in use takes: its image, what is before
+/// and after it, and the rest of its slot. Counted in `/proc/PID/maps`.
+pub(crate) const MAPPINGS_PER_MEMORY: usize = 5;
 
 /// Compiles and runs components. There is one in a process; clones are the
 /// same engine, and dropping the last of them stops its ticker.

@@ -6,6 +6,7 @@ use socketserver::{Blame, HandlerError};
 use thiserror::Error;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+use crate::limits::Refused;
 use crate::policy::MAX_LOG_LINE;
 use crate::state::State;
 use crate::text::printable;
@@ -67,10 +68,18 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, Stri
     }
     let what = error.root_cause().to_string();
     let mut why = printable(&what, MAX_LOG_LINE);
-    if let Some((limit, wanted)) = state.limits.refused() {
-        let refused = format!("it wanted {wanted} bytes in all, the limit is {limit}");
-        why = format!("{why}; before that it was refused memory: {refused}");
-        return (Blame::Guest, "memory", why);
+    match state.limits.refused() {
+        Some(Refused::Own { wanted, limit }) => {
+            let refused = format!("it wanted {wanted} bytes in all, the limit is {limit}");
+            why = format!("{why}; before that it was refused memory: {refused}");
+            return (Blame::Guest, "memory", why);
+        }
+        Some(Refused::Shared { limit }) => {
+            let refused = format!("all instances together may have {limit} bytes");
+            why = format!("{why}; before that it was refused memory: {refused}");
+            return (Blame::Policy, "memory-total", why);
+        }
+        None => {}
     }
     if let Some(place) = error.downcast_ref::<WasmBacktrace>().and_then(backtrace) {
         why = format!("{why} (in {place})");

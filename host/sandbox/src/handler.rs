@@ -16,6 +16,7 @@ use crate::engine::{Engine, MAPPINGS_PER_MEMORY};
 use crate::error::LoadError;
 use crate::failure::{Step, ended, returned};
 use crate::imports;
+use crate::limits::{Limits, SharedMemory};
 use crate::policy::Policy;
 use crate::state::{Peer, State};
 use crate::text::printable;
@@ -26,8 +27,10 @@ pub struct ComponentHandler {
     pre: InstancePre<State>,
     exports: Exports,
     policy: Policy,
+    shared_memory: Arc<SharedMemory>,
     name: Arc<str>,
     memories: usize,
+    initial_memory: usize,
 }
 
 /// Where the three functions are.
@@ -82,9 +85,11 @@ impl ComponentHandler {
             engine: engine.clone(),
             pre: linker.instantiate_pre(component.wasmtime()).map_err(incompatible)?,
             exports: Exports::of(component)?,
+            shared_memory: SharedMemory::new(policy.memory_total),
             policy,
             name: Arc::clone(component.name()),
             memories: usize::try_from(description.memories).unwrap_or(usize::MAX),
+            initial_memory: usize::try_from(description.initial_memory).unwrap_or(usize::MAX),
         };
         handler.check_types()?;
         Ok(handler)
@@ -103,6 +108,10 @@ impl ComponentHandler {
             ..Needs::THREAD
         };
         let mut capacity = Capacity::of_this_machine(needs);
+        let (total, each) = (self.policy.memory_total, self.initial_memory);
+        capacity.cap(SharedMemory::for_new_instances(total) / each.max(1), &|| {
+            format!("all instances together may have {total} bytes, and each begins with {each}")
+        });
         if let Some(slots) = self.engine.slots() {
             capacity.cap(slots / self.memories.max(1), &|| {
                 format!("the pool has {slots} memories, and an instance takes {}", self.memories)
@@ -147,7 +156,9 @@ impl ComponentHandler {
 
     fn instantiate(&self, peer: Option<Peer>) -> Result<(Store<State>, Instance), HandlerError> {
         self.engine.tick().map_err(|error| HandlerError::new(Blame::Host, "no-ticker", error))?;
-        let state = State::new(&self.policy, &self.name, peer);
+        self.shared_memory.wait_for(self.initial_memory, self.policy.idle_timeout);
+        let limits = Limits::new(self.policy.memory, &self.shared_memory);
+        let state = State::new(limits, &self.name, peer);
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.policy.memory);

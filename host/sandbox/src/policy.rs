@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-/// The limits of one request. The guest's own wishes can only lower them.
+use socketserver::memory_of_this_machine;
+
+/// The limits of one request, and of all together. The guest's own wishes can
+/// only lower them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Bytes of memory, over all linear memories and tables of the instance;
     /// also how many bytes it may hand over in one call. 64 MiB by default.
     pub memory: usize,
+    /// Bytes of memory for all instances together. Three quarters of what the
+    /// machine has by default, or 1 GiB if that cannot be found out.
+    pub memory_total: usize,
     /// CPU time, from the making of the instance to its end. Time spent
     /// waiting in a host call is not CPU time. 10 s by default.
     pub cpu_time: Duration,
@@ -20,6 +26,7 @@ impl Default for Policy {
     fn default() -> Self {
         Policy {
             memory: 64 << 20,
+            memory_total: memory_of_this_machine().map_or(1 << 30, |all| all - all / 4),
             cpu_time: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(1),
         }

@@ -7,7 +7,7 @@ use socketserver::{Address, ServerInfo};
 use wasmtime::component::ResourceTable;
 
 use crate::limits::Limits;
-use crate::policy::{MAX_HANDLES, MAX_LOG_LINES, Policy};
+use crate::policy::{MAX_HANDLES, MAX_LOG_LINES};
 
 /// The data of one Store.
 pub(crate) struct State {
@@ -33,12 +33,12 @@ pub(crate) struct Peer {
 }
 
 impl State {
-    pub(crate) fn new(policy: &Policy, handler: &Arc<str>, peer: Option<Peer>) -> Self {
+    pub(crate) fn new(limits: Limits, handler: &Arc<str>, peer: Option<Peer>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         State {
             table,
-            limits: Limits::new(policy.memory),
+            limits,
             peer,
             handler: Arc::clone(handler),
             log_lines_left: MAX_LOG_LINES,

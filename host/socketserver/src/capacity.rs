@@ -18,12 +18,15 @@ pub struct Needs {
     pub mappings: usize,
     /// Descriptors (`RLIMIT_NOFILE`).
     pub descriptors: usize,
+    /// Bytes of memory.
+    pub memory: usize,
 }
 
 impl Needs {
     /// What a thread with its request socket takes. Its stack, the stack's
-    /// guard page and the signal stack with its own are mappings.
-    pub const THREAD: Needs = Needs { mappings: 5, descriptors: 1 };
+    /// guard page and the signal stack with its own are mappings; the memory is
+    /// what is in use of its stacks and of the kernel's.
+    pub const THREAD: Needs = Needs { mappings: 5, descriptors: 1, memory: 64 << 10 };
 }
 
 /// How many requests at once can be had, and what stands in the way of more.
@@ -52,6 +55,7 @@ impl Capacity {
             let taken_by_one = match limit.of {
                 Of::Mappings => needs.mappings,
                 Of::Descriptors => needs.descriptors,
+                Of::Memory => needs.memory,
                 Of::Threads => 1,
             };
             let free = limit.value.saturating_sub(limit.in_use);
@@ -84,6 +88,7 @@ const MOST: usize = 100_000;
 enum Of {
     Mappings,
     Descriptors,
+    Memory,
     Threads,
 }
 
@@ -112,15 +117,27 @@ fn limits() -> Vec<Limit> {
     add("RLIMIT_NPROC", Of::Threads, rlimit(Resource::Nproc), 0);
     add("kernel.pid_max", Of::Threads, number("/proc/sys/kernel/pid_max"), 0);
     add("kernel.threads-max", Of::Threads, number("/proc/sys/kernel/threads-max"), 0);
-    if let Some((max, current)) = cgroup_pids() {
+    if let Some((max, current)) = cgroup("pids") {
         add("pids.max of the control group", Of::Threads, Some(max), current);
     }
+    add("the memory of the machine", Of::Memory, memory_of_this_machine(), 0);
     limits
 }
 
-/// The tightest limit of the control groups (version 2) that the process is
-/// in, and how much of it is used.
-fn cgroup_pids() -> Option<(usize, usize)> {
+/// How much memory, in bytes, there is for this process at the most: that of
+/// the machine, or what its control group allows if that is less. `None` if it
+/// cannot be found out.
+pub fn memory_of_this_machine() -> Option<usize> {
+    let info = fs::read_to_string("/proc/meminfo").ok()?;
+    let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kilobytes: usize = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let total = kilobytes.saturating_mul(1024);
+    Some(cgroup("memory").map_or(total, |(max, _)| total.min(max)))
+}
+
+/// The tightest limit on `what` of the control groups (version 2) that the
+/// process is in, and how much of it is used.
+fn cgroup(what: &str) -> Option<(usize, usize)> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
@@ -129,8 +146,8 @@ fn cgroup_pids() -> Option<(usize, usize)> {
         .ancestors()
         .take_while(|path| path.starts_with("/sys/fs/cgroup"))
         .filter_map(|path| {
-            let max = number(&path.join("pids.max"))?;
-            Some((max, number(&path.join("pids.current")).unwrap_or(0)))
+            let max = number(&path.join(format!("{what}.max")))?;
+            Some((max, number(&path.join(format!("{what}.current"))).unwrap_or(0)))
         })
         .min_by_key(|(max, current)| max.saturating_sub(*current))
 }
@@ -142,7 +159,7 @@ mod tests {
     #[test]
     fn what_costs_more_is_had_less_often() {
         let cheap = Capacity::of_this_machine(Needs::THREAD);
-        let dear = Capacity::of_this_machine(Needs { mappings: 5000, descriptors: 1 });
+        let dear = Capacity::of_this_machine(Needs { mappings: 5000, ..Needs::THREAD });
         assert!(dear.requests < cheap.requests, "{dear} < {cheap}");
         assert!(dear.requests >= 1);
         assert!(dear.limit.contains("vm.max_map_count"), "{dear}");
@@ -150,7 +167,7 @@ mod tests {
 
     #[test]
     fn descriptors_count() {
-        let greedy = Capacity::of_this_machine(Needs { mappings: 1, descriptors: usize::MAX });
+        let greedy = Capacity::of_this_machine(Needs { descriptors: usize::MAX, ..Needs::THREAD });
         assert_eq!(greedy.requests, 1);
         assert!(greedy.limit.contains("RLIMIT_NOFILE"), "{greedy}");
     }

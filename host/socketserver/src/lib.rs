@@ -98,7 +98,7 @@ mod wait;
 
 pub use address::{Address, AddressFamily, SocketType};
 pub use builder::ServerBuilder;
-pub use capacity::{Capacity, Needs};
+pub use capacity::{Capacity, Needs, memory_of_this_machine};
 pub use concurrency::{Concurrency, Threading};
 pub use control::ShutdownHandle;
 pub use endpoint::{Endpoint, EndpointError};

@@ -42,17 +42,21 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        poller.wait(paused_until.is_none(), deadline)?;
+        // The only socket may well have another request; one of several must
+        // not keep the others waiting.
+        let waits = listeners.len() > 1 || poller.next_ready().is_none();
+        if waits || paused_until.is_some() {
+            poller.wait(paused_until.is_none(), deadline)?;
+        }
         // Python's order (bpo-35017): what is ready now stays in the backlog.
         if server.control.shutdown_requested() {
             break;
         }
-        while let Some(listener) = poller.next_ready() {
-            if take_request(server, listener) == Taken::Exhausted {
-                paused_until = Instant::now().checked_add(PAUSE);
-            }
-            if server.control.shutdown_requested() {
-                break;
+        if let Some(place) = poller.next_ready() {
+            match poller.take(place) {
+                Taken::Done => {}
+                Taken::Nothing => poller.clear(place),
+                Taken::Exhausted => paused_until = Instant::now().checked_add(PAUSE),
             }
         }
         server.core.hooks.service_actions();
@@ -70,9 +74,9 @@ pub(crate) fn handle_request(server: &Server) -> Result<(), ServeError> {
         let listeners = server.listeners()?;
         let mut poller = Poller::new(server, &listeners);
         poller.wait(true, deadline)?;
-        while let Some(listener) = poller.next_ready() {
-            match take_request(server, listener) {
-                Taken::Nothing => {}
+        while let Some(place) = poller.next_ready() {
+            match poller.take(place) {
+                Taken::Nothing => poller.clear(place),
                 Taken::Done | Taken::Exhausted => return Ok(()),
             }
         }
@@ -118,17 +122,24 @@ impl<'a> Poller<'a> {
         Ok(())
     }
 
-    /// A listener that is ready, once for each wait, while there is room.
-    fn next_ready(&mut self) -> Option<&'a Listener> {
+    /// The place of a listener that may have a request, if there is room for
+    /// one. The one after the last that had its turn comes first.
+    fn next_ready(&self) -> Option<usize> {
         let count = self.listeners.len();
-        let places = (0..count).map(|step| (self.turn + step) % count);
-        let place = places.into_iter().find(|place| !self.fds[place + 1].revents().is_empty())?;
-        if !self.server.dispatcher.has_room() {
-            return None;
-        }
-        self.fds[place + 1].clear_revents();
+        let mut places = (0..count).map(|step| (self.turn + step) % count);
+        let ready = places.find(|place| !self.fds[place + 1].revents().is_empty())?;
+        self.server.dispatcher.has_room().then_some(ready)
+    }
+
+    /// Takes a request from that listener.
+    fn take(&mut self, place: usize) -> Taken {
         self.turn = place + 1;
-        Some(&self.listeners[place])
+        take_request(self.server, &self.listeners[place])
+    }
+
+    /// That listener has no request after all.
+    fn clear(&mut self, place: usize) {
+        self.fds[place + 1].clear_revents();
     }
 }
 

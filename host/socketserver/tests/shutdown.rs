@@ -172,7 +172,11 @@ fn b19_shutdown_waits_for_the_handler_of_a_sync_server() {
             Ok(())
         }
     });
-    let server = serve(server.build().unwrap(), NEVER);
+    let server = server.build().unwrap();
+    // That an earlier run has ended must not count.
+    server.shutdown_handle().request_shutdown();
+    server.serve_forever(NEVER).unwrap();
+    let server = serve(server, NEVER);
     let _client = connect(&server);
     next(&entered);
     let shutdown = until_blocked({

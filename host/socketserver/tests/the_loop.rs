@@ -1,17 +1,17 @@
-//! `serve_forever`, `handle_request` and `shutdown`.
+//! What the loop does in each round.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use common::{
-    Event, Gate, NEVER, SOON, builder, client_with, connect, echo, listening_socket, next,
-    read_all, recorder, reset, rounds, serve, talk,
+    Event, Gate, NEVER, SOON, builder, client_with, connect, connect_to, echo, listening_socket,
+    localhost, next, read_all, recorder, reset, rounds, serve, talk,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use socketserver::{Address, Hooks, Request, ServeError};
@@ -23,6 +23,17 @@ fn b15_service_actions_runs_every_round() {
     rounds(&events, 3);
     assert_eq!(talk(&server, b"busy"), b"busy");
     rounds(&events, 3);
+}
+
+#[test]
+fn b15_a_loop_without_requests_does_not_spin() {
+    let server = serve(builder(echo).bind(localhost()).build().unwrap(), NEVER);
+    server.wait_until_idle();
+    assert_eq!(talk(&server, b"x"), b"x");
+    server.wait_until_idle();
+    let server = serve(builder(echo).build().unwrap(), NEVER);
+    assert_eq!(talk(&server, b"x"), b"x");
+    server.wait_until_idle();
 }
 
 #[test]
@@ -127,4 +138,34 @@ fn one_thread_serves_at_a_time() {
     rounds(&events, 1);
     assert!(matches!(server.serve_forever(SOON), Err(ServeError::Busy)));
     assert_eq!(talk(&server, b"unharmed"), b"unharmed");
+}
+
+#[test]
+fn no_socket_waits_until_another_has_no_clients_left() {
+    let (sender, entered) = mpsc::channel();
+    let (permit, permits) = mpsc::channel::<()>();
+    let permits = Mutex::new(permits);
+    let server = builder(move |request| {
+        sender.send(request.recv(1)?).unwrap();
+        next(&permits.lock().unwrap());
+        Ok(())
+    });
+    let server = Arc::new(server.bind(localhost()).build().unwrap());
+    let client = |socket: usize, name: &[u8]| {
+        let address = server.endpoints()[socket].address().to_socket_addr();
+        let mut client = connect_to(address).unwrap();
+        client.write_all(name).unwrap();
+        client
+    };
+    let mut clients: Vec<TcpStream> = (0..4).map(|_| client(0, b"a")).collect();
+    let running = serve(Arc::clone(&server), NEVER);
+    let mut order = vec![next(&entered)];
+    clients.push(client(1, b"b"));
+    for _ in 1..5 {
+        permit.send(()).unwrap();
+        order.push(next(&entered));
+    }
+    permit.send(()).unwrap();
+    assert!(order[..3].contains(&b"b".to_vec()), "{order:?}");
+    drop(running);
 }

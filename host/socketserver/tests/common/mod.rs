@@ -59,21 +59,31 @@ pub fn echo(request: &Request) -> io::Result<()> {
 pub struct Running {
     server: Arc<Server>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
+    number: i32,
 }
 
 pub fn serve(server: impl Into<Arc<Server>>, poll_interval: Duration) -> Running {
     let server = server.into();
+    let (sender, number) = mpsc::channel();
     let thread = thread::spawn({
         let server = Arc::clone(&server);
-        move || server.serve_forever(poll_interval)
+        move || {
+            sender.send(thread_number()).unwrap();
+            server.serve_forever(poll_interval)
+        }
     });
-    Running { server, thread: Some(thread) }
+    Running { server, thread: Some(thread), number: next(&number) }
 }
 
 impl Running {
     /// Waits for the end of the loop, which somebody else brings about.
     pub fn join(mut self) -> Result<(), ServeError> {
         self.thread.take().unwrap().join().unwrap()
+    }
+
+    /// Waits until the loop does nothing.
+    pub fn wait_until_idle(&self) {
+        wait_until_blocked(self.number);
     }
 
     pub fn shared(&self) -> Arc<Server> {
