@@ -18,6 +18,9 @@ use crate::wait::poll_until;
 /// descriptors, memory or threads. CPython tries again at once, for ever.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often the loop ends threads that nobody needs.
+const TIDY: Duration = Duration::from_secs(1);
+
 /// What came of trying to take a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
@@ -34,6 +37,7 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
     let listeners = server.listeners()?;
     let mut poller = Poller::new(server, &listeners);
     let mut paused_until: Option<Instant> = None;
+    let mut tidied = Instant::now();
     while !server.control.shutdown_requested() {
         let now = Instant::now();
         paused_until = paused_until.filter(|until| *until > now);
@@ -42,22 +46,19 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        // The only socket may well have another request; one of several must
-        // not keep the others waiting.
-        let waits = listeners.len() > 1 || poller.next_ready().is_none();
-        if waits || paused_until.is_some() {
-            poller.wait(paused_until.is_none(), deadline)?;
-        }
+        poller.wait(paused_until.is_none(), deadline)?;
         // Python's order (bpo-35017): what is ready now stays in the backlog.
         if server.control.shutdown_requested() {
             break;
         }
-        if let Some(place) = poller.next_ready() {
-            match poller.take(place) {
-                Taken::Done => {}
-                Taken::Nothing => poller.clear(place),
-                Taken::Exhausted => paused_until = Instant::now().checked_add(PAUSE),
-            }
+        if let Some(place) = poller.next_ready()
+            && poller.take(place) == Taken::Exhausted
+        {
+            paused_until = Instant::now().checked_add(PAUSE);
+        }
+        if now.duration_since(tidied) > TIDY {
+            tidied = now;
+            server.dispatcher.tidy();
         }
         server.core.hooks.service_actions();
     }

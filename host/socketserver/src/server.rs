@@ -132,7 +132,9 @@ impl Server {
     /// `block_on_close` says. Closing twice is no error. Python's
     /// `server_close`.
     ///
-    /// Clients that wait in the backlog are reset by the kernel. If
+    /// A handler that closes its own server waits for the others only, where
+    /// CPython raises `RuntimeError`. Clients that wait in the backlog are reset
+    /// by the kernel. If
     /// `serve_forever` is running in another thread it ends, where CPython's
     /// would spin.
     pub fn server_close(&self) {

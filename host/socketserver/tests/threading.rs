@@ -225,3 +225,22 @@ fn all_sockets_of_a_server_are_served_by_one_loop() {
     }
     wait_until("the loop is idle", || server.server_close_within(NEVER) == 0);
 }
+
+#[test]
+fn a_handler_that_closes_its_own_server_does_not_wait_for_itself() {
+    let (tell, told) = mpsc::channel::<Arc<Server>>();
+    let told = std::sync::Mutex::new(told);
+    let handler = move |request: &Request| {
+        let server = told.lock().unwrap().recv().unwrap();
+        server.server_close();
+        request.sendall(b"closed")
+    };
+    let server = Arc::new(threading(handler).build().unwrap());
+    let serving = Arc::clone(&server);
+    let running = thread::spawn(move || serving.serve_forever(NEVER));
+    let mut client = TcpStream::connect(server.server_address().to_socket_addr()).unwrap();
+    tell.send(Arc::clone(&server)).unwrap();
+    assert_eq!(read_all(&mut client), b"closed");
+    running.join().unwrap().unwrap();
+    assert_eq!(server.fileno(), None);
+}

@@ -130,6 +130,14 @@ impl Dispatcher {
         }
     }
 
+    /// Gives up what has not been needed for a while.
+    pub(crate) fn tidy(&self) {
+        match self {
+            Dispatcher::Sync => {}
+            Dispatcher::Threading(threads) => threads.end_idle_threads(),
+        }
+    }
+
     /// How many requests may be in flight at once.
     pub(crate) fn max_requests(&self) -> usize {
         match self {

@@ -4,6 +4,7 @@
 //! thread stays for a while and takes the next one, because a new thread costs
 //! more than most requests do.
 
+use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,8 +14,13 @@ use crate::capacity::{Capacity, Needs};
 use crate::control::Control;
 use crate::error::{Blame, BuildError, HandlerError};
 
-/// How long a thread waits for another request before it ends.
+/// How long a thread is kept that has no request.
 const KEEP: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// Whose request threads the current one is of, by address.
+    static CURRENT: Cell<usize> = const { Cell::new(0) };
+}
 
 /// The settings of [`Concurrency::Threading`](crate::Concurrency::Threading).
 #[derive(Debug, Clone)]
@@ -59,7 +65,7 @@ pub(crate) struct Threads {
     waits_on_close: bool,
     control: Arc<Control>,
     state: Mutex<State>,
-    /// Signalled when the last request in flight is done.
+    /// Signalled when a request is done after the server was closed.
     drained: Condvar,
 }
 
@@ -67,10 +73,16 @@ struct State {
     in_flight: usize,
     /// The threads that wait for a request. The last to come is the first to
     /// be given one: its stack is warm, and the first can end after a burst.
-    parked: Vec<Arc<Worker>>,
+    parked: Vec<Parked>,
     /// The loop has seen that there is no room, and waits.
     loop_waits: bool,
     closed: bool,
+}
+
+/// A thread that waits for a request, and since when.
+struct Parked {
+    worker: Arc<Worker>,
+    since: Instant,
 }
 
 /// A thread, and the place where it is given its next request.
@@ -85,7 +97,7 @@ enum Next {
     #[default]
     Nothing,
     Request(Job),
-    /// The server is closed: there will be no more.
+    /// There will be no more.
     End,
 }
 
@@ -99,13 +111,14 @@ impl Worker {
         self.given.notify_one();
     }
 
-    /// Waits for what comes next, for `patience` at most.
-    fn wait(&self, patience: Duration) -> Next {
-        let next = self.next();
+    /// Waits for the next request; `None` when it is time to end.
+    fn wait(&self) -> Option<Job> {
         let nothing_yet = |next: &mut Next| matches!(next, Next::Nothing);
-        let waited = self.given.wait_timeout_while(next, patience, nothing_yet);
-        let (mut next, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *next)
+        let waited = self.given.wait_while(self.next(), nothing_yet);
+        match std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner)) {
+            Next::Request(job) => Some(job),
+            Next::Nothing | Next::End => None,
+        }
     }
 }
 
@@ -157,7 +170,7 @@ impl Threads {
             state.parked.pop()
         };
         match parked {
-            Some(worker) => {
+            Some(Parked { worker, .. }) => {
                 worker.give(Next::Request(job));
                 true
             }
@@ -186,18 +199,11 @@ impl Threads {
     }
 
     fn run_thread(&self, worker: &Arc<Worker>) {
-        loop {
-            match worker.wait(KEEP) {
-                Next::Request(job) => {
-                    job.run();
-                    if !self.park(worker) {
-                        return;
-                    }
-                }
-                Next::Nothing if self.leave(worker) => return,
-                // Somebody took it off the list first: a request is on its way.
-                Next::Nothing => {}
-                Next::End => return,
+        CURRENT.set(std::ptr::from_ref(self).addr());
+        while let Some(job) = worker.wait() {
+            job.run();
+            if !self.park(worker) {
+                return;
             }
         }
     }
@@ -205,24 +211,28 @@ impl Threads {
     /// Ends a request and, unless the server is closed, puts its thread on
     /// the list.
     fn park(&self, worker: &Arc<Worker>) -> bool {
+        let since = Instant::now();
         let mut state = self.state();
         self.done(&mut state);
         if !state.closed {
-            state.parked.push(Arc::clone(worker));
+            state.parked.push(Parked { worker: Arc::clone(worker), since });
         }
         !state.closed
     }
 
-    /// Takes a thread off the list, if it is still there.
-    fn leave(&self, worker: &Arc<Worker>) -> bool {
-        let parked = &mut self.state().parked;
-        let place = parked.iter().position(|parked| Arc::ptr_eq(parked, worker));
-        place.map(|place| parked.remove(place)).is_some()
+    /// Ends the threads that nobody has needed for a while.
+    pub(crate) fn end_idle_threads(&self) {
+        let mut state = self.state();
+        // The list is in the order in which they were parked.
+        let kept = state.parked.partition_point(|parked| parked.since.elapsed() > KEEP);
+        for Parked { worker, .. } in state.parked.drain(..kept) {
+            worker.give(Next::End);
+        }
     }
 
     fn done(&self, state: &mut State) {
         state.in_flight -= 1;
-        if state.in_flight == 0 {
+        if state.closed {
             self.drained.notify_all();
         }
         if std::mem::take(&mut state.loop_waits) {
@@ -233,10 +243,12 @@ impl Threads {
     pub(crate) fn close(&self, deadline: Option<Instant>) -> usize {
         let mut state = self.state();
         state.closed = true;
-        for worker in state.parked.drain(..) {
+        for Parked { worker, .. } in state.parked.drain(..) {
             worker.give(Next::End);
         }
-        while self.waits_on_close && state.in_flight > 0 {
+        // A handler that closes its own server cannot wait for itself.
+        let own = usize::from(CURRENT.get() == std::ptr::from_ref(self).addr());
+        while self.waits_on_close && state.in_flight > own {
             let left = match deadline {
                 None => Duration::MAX,
                 Some(deadline) => deadline.saturating_duration_since(Instant::now()),
