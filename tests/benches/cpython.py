@@ -1,4 +1,4 @@
-"""The MyTCPHandler of Python's documentation. Usage: cpython.py CLASS, such as ThreadingTCPServer."""
+"""The MyTCPHandler of Python's documentation. Usage: cpython.py CLASS [REQUEST_QUEUE_SIZE]"""
 import socketserver
 import sys
 
@@ -9,8 +9,8 @@ class MyTCPHandler(socketserver.BaseRequestHandler):
 
 
 server_class = getattr(socketserver, sys.argv[1])
-# The default of 5 makes clients wait in the kernel.
-server_class.request_queue_size = 4096
+if len(sys.argv) > 2:
+    server_class.request_queue_size = int(sys.argv[2])
 with server_class(("127.0.0.1", 0), MyTCPHandler) as server:
     print("listening tcp://%s:%d" % server.server_address, flush=True)
     server.serve_forever()
