@@ -1,8 +1,11 @@
 //! The command line: what is printed, and what each option does.
 
+use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 
+use socketserver_tests::build;
 use socketserver_tests::process::Server;
 
 use crate::client::ask;
@@ -54,6 +57,38 @@ fn every_interface_takes_ipv4_clients_too() {
     let mut stream = TcpStream::connect(("127.0.0.1", server.address().port())).unwrap();
     std::io::Write::write_all(&mut stream, b"four").unwrap();
     assert_eq!(crate::client::read_to_end(&mut stream), b"FOUR");
+}
+
+#[test]
+fn unix_sockets_by_path_and_by_abstract_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let by_path = format!("unix://{}", path.display());
+    let by_name = format!("unix://@wasm-socketserver-{}", std::process::id());
+    let mut command = host();
+    command.arg("serve").arg(build::guest("rust", "whoami").unwrap());
+    command.args(["--bind", &by_path, "--bind", &by_name]);
+    let mut server = Server::start(&mut command, 2).unwrap();
+    assert_eq!(server.endpoints(), [by_path.as_str(), by_name.as_str()]);
+    let mut facts = String::new();
+    UnixStream::connect(&path).unwrap().read_to_string(&mut facts).unwrap();
+    assert!(
+        facts.contains(&format!("family=AF_UNIX\ntype=SOCK_STREAM\nsockname={}\n", path.display())),
+        "{facts}"
+    );
+    assert!(facts.contains("client_address=\n"), "{facts}");
+    assert!(server.stop().unwrap().success());
+
+    // Nobody removes the path, so the next start says that it is in use.
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        said,
+        format!(
+            "wasm-socketserver: cannot listen on {by_path}: Address already in use (os error 98)\n"
+        )
+    );
 }
 
 #[test]
@@ -109,10 +144,11 @@ fn the_address_of_a_server_that_has_just_ended_is_free() {
 
 #[test]
 fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["serv"], "unrecognized subcommand"),
         (&["serve", "--bund"], "--bind"),
-        (&["serve", "--bind", "127.0.0.1:80"], "write tcp://HOST:PORT"),
+        (&["serve", "--bind", "127.0.0.1:80"], "write tcp://HOST:PORT or unix://PATH"),
+        (&["serve", "--bind", "unix://"], "the path of a Unix socket has 1 to 107 bytes"),
         (&["serve", "--bind", "udp://127.0.0.1:80"], "`udp://` is not served"),
         (&["serve", "--bind", "tcp://127.0.0.1:99999"], "a port from 0 to 65535"),
         (&["serve", "--bind", "tcp://::1:80"], "tcp://[::1]:PORT"),

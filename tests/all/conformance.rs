@@ -7,11 +7,11 @@ use socketserver_tests::build;
 
 /// The probes of streams that our binary is ready for.
 const MATRIX: &str = "^p_(upper|half_close|sink|large_echo|concurrent|rst|lifecycle|silent_client|\
-                      backlog|dualstack|command|line|silent_handler) .*tcp";
+                      backlog|dualstack|command|line|silent_handler) [a-z]+ (tcp6?|unix) ";
 
-/// Checks of whole processes, by a part of their names, that are about TCP, one
-/// at a time or in threads.
-const PROCESSES: [&str; 8] = [
+/// Checks of whole processes, by a part of their names, that are about
+/// streams, one at a time or in threads.
+const PROCESSES: [&str; 9] = [
     "in-flight handler finish",
     "sync: shutdown waits",
     "exits without waiting",
@@ -20,6 +20,7 @@ const PROCESSES: [&str; 8] = [
     "allow_reuse_address False",
     "allow_reuse_address True",
     "closes / shuts down its own socket",
+    "unix: socket file appears",
 ];
 
 fn python() -> Option<Command> {
@@ -57,7 +58,7 @@ fn matrix(server: &[&str]) {
     let mut arguments = vec!["--modes", "sync,threading", "--no-proc", "--only", MATRIX];
     arguments.extend(server);
     let passed = run("run_all.py", &arguments);
-    assert!(passed > 100 || python().is_none(), "only {passed} checks ran");
+    assert!(passed > 200 || python().is_none(), "only {passed} checks ran");
 }
 
 fn processes(server: &[&str]) {

@@ -1,8 +1,8 @@
 """Our host behind the command line of the sample servers in ref/ (see ref/_common.py).
 
-    launch.py SAMPLE --bind tcp:HOST:PORT --mode sync|threading [options of ref/_common.py]
+    launch.py SAMPLE --bind tcp:HOST:PORT|unix:PATH --mode sync|threading [options of ref/_common.py]
 
-The process becomes the host; a child turns its `listening tcp://ADDRESS` into `READY tcp ADDRESS`.
+The process becomes the host; a child turns its `listening KIND://ADDRESS` into `READY KIND ADDRESS`.
 The host is WASM_SOCKETSERVER, or target/release/wasm-socketserver; the samples are target/guests/rust.
 """
 import argparse
@@ -39,7 +39,8 @@ if os.fork() == 0:
     os.close(writer)
     with os.fdopen(reader) as lines:
         for line in lines:
-            print(line.replace("listening tcp://", "READY tcp "), end="", flush=True)
+            ready, _, address = line.partition("://")
+            print(ready.replace("listening", "READY"), address, end="", flush=True)
     os._exit(0)
 os.close(reader)
 os.dup2(writer, sys.stdout.fileno())

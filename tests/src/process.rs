@@ -16,14 +16,15 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// A server in a process of its own. It is killed when dropped.
 pub struct Server {
     child: Child,
+    endpoints: Vec<String>,
     addresses: Vec<SocketAddr>,
     stderr: Receiver<String>,
     log: Vec<String>,
 }
 
 impl Server {
-    /// Starts `command` and waits until it has printed `listening tcp://...`
-    /// for `sockets` sockets.
+    /// Starts `command` and waits until it has printed `listening URL` for
+    /// `sockets` sockets.
     ///
     /// Errors: it ended first; what it said on standard error is in the error.
     pub fn start(command: &mut Command, sockets: usize) -> Result<Server> {
@@ -35,13 +36,17 @@ impl Server {
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let stdout = lines(child.stdout.take().context("there is no standard output")?);
         let stderr = lines(child.stderr.take().context("there is no standard error")?);
-        let mut server = Server { child, addresses: Vec::new(), stderr, log: Vec::new() };
-        while server.addresses.len() < sockets {
+        let mut server =
+            Server { child, endpoints: Vec::new(), addresses: Vec::new(), stderr, log: Vec::new() };
+        while server.endpoints.len() < sockets {
             match stdout.recv_timeout(PATIENCE) {
                 Ok(line) => {
-                    let address = line.strip_prefix("listening tcp://");
-                    let address = address.with_context(|| format!("it printed `{line}`"))?;
-                    server.addresses.push(address.parse()?);
+                    let endpoint = line.strip_prefix("listening ");
+                    let endpoint = endpoint.with_context(|| format!("it printed `{line}`"))?;
+                    if let Some(address) = endpoint.strip_prefix("tcp://") {
+                        server.addresses.push(address.parse()?);
+                    }
+                    server.endpoints.push(endpoint.to_owned());
                 }
                 Err(_) => bail!("it does not listen: {}", server.everything_logged()?),
             }
@@ -49,12 +54,17 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens.
+    /// Where it listens on TCP first.
     pub fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
 
-    /// Where it listens, for each `--bind`.
+    /// Where it listens, as it printed it.
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// Where it listens on TCP, for each `--bind`.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }

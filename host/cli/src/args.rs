@@ -45,11 +45,9 @@ pub enum Command {
     Inspect(InspectOptions),
 }
 
-impl Default for Command {
-    fn default() -> Self {
-        let Arguments { command } = Arguments::parse_from(["wasm-socketserver", "serve"]);
-        command.unwrap_or_else(|| unreachable!("`serve` was just parsed"))
-    }
+/// What is done when no command is given: `serve`, with its defaults.
+pub fn without_command() -> Option<Command> {
+    Arguments::parse_from(["wasm-socketserver", "serve"]).command
 }
 
 /// The options of `serve`.
@@ -60,8 +58,9 @@ pub struct ServeOptions {
     /// an embedded sample is served, which upper-cases what it is sent.
     pub handler: Option<PathBuf>,
 
-    /// Where to listen: tcp://HOST:PORT, with IPv6 addresses in brackets. Port
-    /// 0 takes a free one. May be given more than once.
+    /// Where to listen: tcp://HOST:PORT, with IPv6 addresses in brackets; port 0
+    /// takes a free one. Or unix://PATH, or unix://@NAME for an abstract name.
+    /// May be given more than once.
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:9999")]
     pub bind: Vec<Endpoint>,
 
@@ -225,6 +224,6 @@ mod tests {
     fn the_definition_holds_together() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
-        assert!(matches!(Command::default(), Command::Serve(_)));
+        assert!(matches!(without_command(), Some(Command::Serve(_))));
     }
 }

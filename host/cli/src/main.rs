@@ -29,10 +29,10 @@ use crate::args::{Arguments, Command};
 /// Exit codes: 0 when done, 1 when something could not be done (said in one
 /// line), 2 when the command line was wrong.
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let done = match arguments.command.unwrap_or_default() {
-        Command::Serve(options) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
-        Command::Inspect(options) => inspect::inspect(&options),
+    let done = match Arguments::parse().command.or_else(args::without_command) {
+        Some(Command::Serve(options)) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
+        Some(Command::Inspect(options)) => inspect::inspect(&options),
+        None => return ExitCode::from(2),
     };
     done.unwrap_or_else(|error| {
         eprintln!("wasm-socketserver: {error:#}");

@@ -106,13 +106,14 @@ fn announce(endpoints: &[Endpoint], sample: bool) {
         let _ = writeln!(stdout, "listening {endpoint}");
     }
     let _ = stdout.flush();
+    let Some(address) = endpoints[0].address().to_socket_addr() else { return };
     if sample && io::stderr().is_terminal() {
         eprintln!(
             "This is the embedded sample. Try it from another terminal:\n\n    \
              python3 -c \"import socket; s = socket.create_connection(('{}', {})); s.sendall(b'hello world'); print(s.recv(1024))\"\n\n\
              `wasm-socketserver serve HANDLER` serves your own; --help tells more. Ctrl-C ends this.",
-            endpoints[0].address().ip(),
-            endpoints[0].address().port(),
+            address.ip(),
+            address.port(),
         );
     }
 }

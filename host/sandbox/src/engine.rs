@@ -82,14 +82,17 @@ impl Engine {
         &self.0.engine
     }
 
-    /// Sees to it that epochs pass. The ticker starts with the first request,
-    /// and so in the process that serves it.
+    /// Sees to it that epochs pass from now on. The first request starts the
+    /// ticker, and so it runs in the process that serves.
     pub(crate) fn tick(&self) -> Result<(), EngineError> {
         let ticker = self.0.ticker.get_or_init(|| Ticker::start(self.0.engine.clone()));
-        match ticker {
-            Ok(_) => Ok(()),
-            Err(error) => Err(EngineError::Engine(error.clone())),
-        }
+        ticker.as_ref().map(|_| ()).map_err(|error| EngineError::Engine(error.clone()))
+    }
+
+    /// Sees to it that epochs pass until what is returned is dropped: no thread
+    /// is left behind in a process that may yet fork.
+    pub(crate) fn tick_for_now(&self) -> Result<Ticker, EngineError> {
+        Ticker::start(self.0.engine.clone()).map_err(EngineError::Engine)
     }
 }
 
@@ -143,8 +146,8 @@ fn pool(slots: usize) -> InstanceAllocationStrategy {
 /// Tables for each memory of the pool. Toolchains make one or two.
 pub(crate) const TABLES_PER_SLOT: u32 = 4;
 
-/// The thread that counts epochs.
-struct Ticker {
+/// The thread that counts epochs. Dropping this ends it.
+pub(crate) struct Ticker {
     /// Dropped to stop it.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,

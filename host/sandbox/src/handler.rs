@@ -12,7 +12,7 @@ use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, Linker, R
 use crate::bindings::types;
 use crate::budget::limit_cpu_time;
 use crate::component::{Component, EXPORT, WORLD};
-use crate::engine::{Engine, MAPPINGS_PER_MEMORY};
+use crate::engine::{Engine, MAPPINGS_PER_MEMORY, Ticker};
 use crate::error::LoadError;
 use crate::failure::{Step, ended, returned};
 use crate::imports;
@@ -125,6 +125,7 @@ impl ComponentHandler {
     ///
     /// Errors: an instance could not be made.
     pub fn time_instances(&self, count: u32) -> Result<InstanceTimes, LoadError> {
+        let _ticker = self.tick_for_now()?;
         let (mut create, mut drop_) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..count {
             let begun = Instant::now();
@@ -142,6 +143,7 @@ impl ComponentHandler {
     /// The types of exports can be checked on an instance only. Making one
     /// also shows at once what would fail for every request.
     fn check_types(&self) -> Result<(), LoadError> {
+        let _ticker = self.tick_for_now()?;
         let (mut store, instance) =
             self.instantiate(None).map_err(|error| LoadError::Instantiate(error.to_string()))?;
         let Exports { setup, handle, finish } = &self.exports;
@@ -152,6 +154,10 @@ impl ComponentHandler {
         checked
             .map(drop)
             .map_err(|error| LoadError::Incompatible(printable(&format!("{error:#}"), 500)))
+    }
+
+    fn tick_for_now(&self) -> Result<Ticker, LoadError> {
+        self.engine.tick_for_now().map_err(|error| LoadError::Instantiate(error.to_string()))
     }
 
     fn instantiate(&self, peer: Option<Peer>) -> Result<(Store<State>, Instance), HandlerError> {
@@ -193,6 +199,8 @@ impl RequestHandler for ComponentHandler {
         client_address: &Address,
         server: &Arc<ServerInfo>,
     ) -> Result<(), HandlerError> {
+        let no_ticker = |error| HandlerError::new(Blame::Host, "no-ticker", error);
+        self.engine.tick().map_err(no_ticker)?;
         request.set_idle_timeout(Some(self.policy.idle_timeout));
         let peer = Peer { client_address: client_address.clone(), server: Arc::clone(server) };
         let (mut store, instance) = self.instantiate(Some(peer))?;

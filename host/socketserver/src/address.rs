@@ -1,21 +1,39 @@
 //! The addresses of sockets.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use socket2::SockAddr;
 
 /// The address of one end of a socket: what Python's `socket` module gives as
-/// a tuple.
+/// a tuple, or as a `str` or `bytes`.
 ///
-/// It prints as `127.0.0.1:9999` or `[::1]:9999`.
+/// It prints as `127.0.0.1:9999`, `[::1]:9999`, or as a [`UnixAddress`] does.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// `AF_INET`: Python's `(host, port)`.
     Inet(SocketAddrV4),
     /// `AF_INET6`: Python's `(host, port, flowinfo, scope_id)`.
     Inet6(SocketAddrV6),
+    /// `AF_UNIX`.
+    Unix(UnixAddress),
+}
+
+/// The address of a Unix socket.
+///
+/// It prints as the path, as `@name`, or as `(unnamed)`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UnixAddress {
+    /// A socket that was never bound, as most clients' are: Python's `''`.
+    Unnamed,
+    /// A path in the file system.
+    Pathname(PathBuf),
+    /// A Linux abstract name, without its leading zero byte.
+    Abstract(Vec<u8>),
 }
 
 /// The family of an address: Python's `AF_*` constants.
@@ -25,6 +43,8 @@ pub enum AddressFamily {
     Inet,
     /// IPv6.
     Inet6,
+    /// Unix sockets.
+    Unix,
 }
 
 /// The type of a socket: Python's `SOCK_*` constants.
@@ -40,41 +60,54 @@ impl Address {
         match self {
             Address::Inet(_) => AddressFamily::Inet,
             Address::Inet6(_) => AddressFamily::Inet6,
+            Address::Unix(_) => AddressFamily::Unix,
         }
     }
 
-    /// The host, as a number.
-    pub fn ip(&self) -> IpAddr {
+    /// The address as the standard library has it; `None` for a Unix socket.
+    pub fn to_socket_addr(&self) -> Option<SocketAddr> {
         match self {
-            Address::Inet(address) => IpAddr::V4(*address.ip()),
-            Address::Inet6(address) => IpAddr::V6(*address.ip()),
-        }
-    }
-
-    /// The port.
-    pub fn port(&self) -> u16 {
-        match self {
-            Address::Inet(address) => address.port(),
-            Address::Inet6(address) => address.port(),
-        }
-    }
-
-    /// The address as the standard library has it.
-    pub fn to_socket_addr(&self) -> SocketAddr {
-        match self {
-            Address::Inet(address) => SocketAddr::V4(*address),
-            Address::Inet6(address) => SocketAddr::V6(*address),
+            Address::Inet(address) => Some(SocketAddr::V4(*address)),
+            Address::Inet6(address) => Some(SocketAddr::V6(*address)),
+            Address::Unix(_) => None,
         }
     }
 
     /// Takes an address that the kernel returned.
     pub(crate) fn from_kernel(address: &SockAddr) -> io::Result<Address> {
-        address.as_socket().map(Address::from).ok_or_else(|| {
-            io::Error::new(
+        if let Some(address) = address.as_socket() {
+            return Ok(address.into());
+        }
+        let unix = if let Some(path) = address.as_pathname() {
+            UnixAddress::Pathname(path.to_owned())
+        } else if let Some(name) = address.as_abstract_namespace() {
+            UnixAddress::Abstract(name.to_owned())
+        } else if address.is_unnamed() {
+            UnixAddress::Unnamed
+        } else {
+            let family = address.family();
+            return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                format!("an address of family {}, which is not served here", address.family()),
-            )
-        })
+                format!("an address of family {family}, which is not served here"),
+            ));
+        };
+        Ok(Address::Unix(unix))
+    }
+
+    /// The address as the kernel takes it.
+    ///
+    /// Errors: a path or a name that is longer than the kernel allows.
+    pub(crate) fn to_kernel(&self) -> io::Result<SockAddr> {
+        match self {
+            Address::Inet(address) => Ok((*address).into()),
+            Address::Inet6(address) => Ok((*address).into()),
+            Address::Unix(UnixAddress::Pathname(path)) => SockAddr::unix(path),
+            Address::Unix(UnixAddress::Abstract(name)) => {
+                let name = [b"\0", name.as_slice()].concat();
+                SockAddr::unix(OsStr::from_bytes(&name))
+            }
+            Address::Unix(UnixAddress::Unnamed) => SockAddr::unix(""),
+        }
     }
 }
 
@@ -87,8 +120,38 @@ impl From<SocketAddr> for Address {
     }
 }
 
+impl From<UnixAddress> for Address {
+    fn from(address: UnixAddress) -> Self {
+        Address::Unix(address)
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_socket_addr().fmt(f)
+        match self {
+            Address::Inet(address) => address.fmt(f),
+            Address::Inet6(address) => address.fmt(f),
+            Address::Unix(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for UnixAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mark, name) = match self {
+            UnixAddress::Unnamed => return f.write_str("(unnamed)"),
+            UnixAddress::Pathname(path) => ("", path.as_os_str().as_bytes()),
+            UnixAddress::Abstract(name) => ("@", name.as_slice()),
+        };
+        f.write_str(mark)?;
+        for character in String::from_utf8_lossy(name).chars() {
+            // Clients choose these names: nothing in them may move a cursor.
+            if character.is_control() {
+                character.escape_default().fmt(f)?;
+            } else {
+                character.fmt(f)?;
+            }
+        }
+        Ok(())
     }
 }

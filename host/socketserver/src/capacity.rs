@@ -85,6 +85,10 @@ impl fmt::Display for Capacity {
 /// memory too.
 const MOST: usize = 100_000;
 
+/// The kernel's default, where `/proc` does not tell: this limit must not be
+/// taken for none.
+const MAX_MAP_COUNT: usize = 65_530;
+
 enum Of {
     Mappings,
     Descriptors,
@@ -112,7 +116,8 @@ fn limits() -> Vec<Limit> {
         limits.extend(value.map(|value| Limit { name, of, value, in_use }));
     };
     let maps = fs::read("/proc/self/maps").map_or(0, |maps| maps.split(|&b| b == b'\n').count());
-    add("vm.max_map_count", Of::Mappings, number("/proc/sys/vm/max_map_count"), maps);
+    let max_map_count = number("/proc/sys/vm/max_map_count").or(Some(MAX_MAP_COUNT));
+    add("vm.max_map_count", Of::Mappings, max_map_count, maps);
     add("RLIMIT_NOFILE", Of::Descriptors, rlimit(Resource::Nofile), entries("/proc/self/fd"));
     add("RLIMIT_NPROC", Of::Threads, rlimit(Resource::Nproc), 0);
     add("kernel.pid_max", Of::Threads, number("/proc/sys/kernel/pid_max"), 0);

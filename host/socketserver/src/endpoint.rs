@@ -6,12 +6,15 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::address::Address;
+use crate::address::{Address, UnixAddress};
 
 /// The longest text that is parsed: a host name has 253 characters at most.
 const LONGEST: usize = 300;
+/// The longest path of a Unix socket, or abstract name, in bytes.
+const LONGEST_PATH: usize = 107;
 
-/// Where a server listens: `tcp://HOST:PORT`.
+/// Where a server listens: `tcp://HOST:PORT`, `unix://PATH`, or `unix://@NAME`
+/// for a Linux abstract name.
 ///
 /// The host is an IPv4 address, an IPv6 address in brackets, a name (the first
 /// address that it has is taken, IPv4 before IPv6, so that `localhost` is
@@ -32,10 +35,10 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// It does not begin with a scheme.
-    #[error("`{0}` has no scheme: write tcp://HOST:PORT")]
+    #[error("`{0}` has no scheme: write tcp://HOST:PORT or unix://PATH")]
     NoScheme(String),
     /// The scheme is not served.
-    #[error("`{0}://` is not served: write tcp://HOST:PORT")]
+    #[error("`{0}://` is not served: write tcp://HOST:PORT or unix://PATH")]
     Scheme(String),
     /// There is no port, or it is not a number from 0 to 65535.
     #[error("`{0}` does not end in a port from 0 to 65535: write tcp://HOST:PORT")]
@@ -51,6 +54,9 @@ pub enum EndpointError {
         /// What the resolver said.
         reason: String,
     },
+    /// A path or name of a Unix socket that the kernel does not take.
+    #[error("the path of a Unix socket has 1 to {LONGEST_PATH} bytes, none of them zero: `{0}`")]
+    UnixPath(String),
     /// The text is longer than any address is.
     #[error("an address of {0} characters: the longest has {LONGEST}")]
     TooLong(usize),
@@ -58,8 +64,18 @@ pub enum EndpointError {
 
 impl Endpoint {
     /// A TCP server at `address`.
-    pub fn tcp(address: impl Into<Address>) -> Self {
-        Endpoint { address: address.into() }
+    pub fn tcp(address: SocketAddr) -> Self {
+        Endpoint::at(address.into())
+    }
+
+    /// A Unix stream server at `address`.
+    pub fn unix(address: UnixAddress) -> Self {
+        Endpoint::at(address.into())
+    }
+
+    /// A stream server at `address`.
+    pub(crate) fn at(address: Address) -> Self {
+        Endpoint { address }
     }
 
     /// The address to bind, or the one that was bound.
@@ -71,15 +87,18 @@ impl Endpoint {
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
-    /// Parses `tcp://HOST:PORT`; asks the resolver if the host is a name.
+    /// Parses `tcp://HOST:PORT` or `unix://PATH`; asks the resolver if the host
+    /// is a name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.len() > LONGEST {
             return Err(EndpointError::TooLong(text.len()));
         }
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| EndpointError::NoScheme(text.to_owned()))?;
-        if scheme != "tcp" {
-            return Err(EndpointError::Scheme(scheme.to_owned()));
+        match scheme {
+            "tcp" => {}
+            "unix" => return unix(rest).map(Endpoint::unix),
+            _ => return Err(EndpointError::Scheme(scheme.to_owned())),
         }
         let bad_port = || EndpointError::Port(text.to_owned());
         let (host, port) = rest.rsplit_once(':').ok_or_else(bad_port)?;
@@ -90,6 +109,17 @@ impl FromStr for Endpoint {
         let port: u16 = port.parse().map_err(|_| bad_port())?;
         Ok(Endpoint::tcp(resolve(host, port)?))
     }
+}
+
+fn unix(text: &str) -> Result<UnixAddress, EndpointError> {
+    let (name, address) = match text.strip_prefix('@') {
+        Some(name) => (name, UnixAddress::Abstract(name.into())),
+        None => (text, UnixAddress::Pathname(text.into())),
+    };
+    if name.is_empty() || name.len() > LONGEST_PATH || name.contains('\0') {
+        return Err(EndpointError::UnixPath(text.to_owned()));
+    }
+    Ok(address)
 }
 
 fn resolve(host: &str, port: u16) -> Result<SocketAddr, EndpointError> {
@@ -120,7 +150,11 @@ fn resolve(host: &str, port: u16) -> Result<SocketAddr, EndpointError> {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tcp://{}", self.address)
+        let scheme = match self.address {
+            Address::Inet(_) | Address::Inet6(_) => "tcp",
+            Address::Unix(_) => "unix",
+        };
+        write!(f, "{scheme}://{}", self.address)
     }
 }
 
@@ -130,9 +164,15 @@ mod tests {
 
     #[test]
     fn what_is_parsed_is_what_is_printed() {
-        for text in
-            ["tcp://127.0.0.1:0", "tcp://0.0.0.0:65535", "tcp://[::]:80", "tcp://[fe80::1]:1"]
-        {
+        for text in [
+            "tcp://127.0.0.1:0",
+            "tcp://0.0.0.0:65535",
+            "tcp://[::]:80",
+            "tcp://[fe80::1]:1",
+            "unix:///run/a.sock",
+            "unix://relative",
+            "unix://@abstract",
+        ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
     }
@@ -165,6 +205,10 @@ mod tests {
         }
         for ipv6 in ["tcp://::1:80", "tcp://[::1:80", "tcp://[127.0.0.1]:80", "tcp://]:80"] {
             assert!(matches!(parse(ipv6), E::Ipv6(_)), "{ipv6}");
+        }
+        for path in ["unix://", "unix://@", "unix://a\0b", &format!("unix:///{}", "p".repeat(107))]
+        {
+            assert!(matches!(parse(path), E::UnixPath(_)), "{path}");
         }
         assert!(matches!(parse("tcp://no.such.host.invalid:80"), E::Resolve { .. }));
         assert!(matches!(parse(&format!("tcp://{}:80", "h".repeat(400))), E::TooLong(_)));

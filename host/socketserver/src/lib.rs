@@ -36,8 +36,8 @@
 //! | Python | here |
 //! |---|---|
 //! | **for the caller** | |
-//! | `TCPServer(address, Handler)` | [`Server::builder`]`(handler).bind(endpoint).build()` |
-//! | `ThreadingTCPServer`, `ThreadingMixIn` | [`Concurrency::Threading`] |
+//! | `TCPServer(address, Handler)`, `UnixStreamServer` | [`Server::builder`]`(handler).bind(endpoint).build()` |
+//! | `ThreadingTCPServer`, `ThreadingUnixStreamServer`, `ThreadingMixIn` | [`Concurrency::Threading`] |
 //! | `serve_forever(poll_interval)` | [`Server::serve_forever`] |
 //! | `handle_request()` | [`Server::handle_request`] |
 //! | `shutdown()` | [`Server::shutdown`], [`ShutdownHandle`] |
@@ -96,7 +96,7 @@ mod server;
 mod socket;
 mod wait;
 
-pub use address::{Address, AddressFamily, SocketType};
+pub use address::{Address, AddressFamily, SocketType, UnixAddress};
 pub use builder::ServerBuilder;
 pub use capacity::{Capacity, Needs, memory_of_this_machine};
 pub use concurrency::{Concurrency, Threading};

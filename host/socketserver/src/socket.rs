@@ -35,28 +35,31 @@ impl Listener {
     /// and chooses the backlog itself.
     ///
     /// `IPV6_V6ONLY` is left as the system has it, as CPython does: a server
-    /// on `[::]` takes IPv4 clients too where that is the default.
+    /// on `[::]` takes IPv4 clients too where that is the default. The path of a
+    /// Unix socket is made here and, as in CPython, removed by nobody.
     pub(crate) fn bind(endpoint: &Endpoint, options: &SocketOptions) -> io::Result<Listener> {
         let address = endpoint.address();
         let domain = match address.family() {
             AddressFamily::Inet => Domain::IPV4,
             AddressFamily::Inet6 => Domain::IPV6,
+            AddressFamily::Unix => Domain::UNIX,
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
         if options.allow_reuse_address {
             socket.set_reuse_address(true)?;
         }
-        if options.allow_reuse_port {
+        // Unix sockets have no ports (gh-128916).
+        if options.allow_reuse_port && domain != Domain::UNIX {
             socket.set_reuse_port(true)?;
         }
-        socket.bind(&address.to_socket_addr().into())?;
+        socket.bind(&address.to_kernel()?)?;
         socket.listen(i32::try_from(options.request_queue_size).unwrap_or(i32::MAX))?;
         // The loop must not block in `accept` for a client that has gone, or
         // that another process has taken.
         socket.set_nonblocking(true)?;
         let server_address = Address::from_kernel(&socket.local_addr()?)?;
         Ok(Listener {
-            endpoint: Endpoint::tcp(server_address.clone()),
+            endpoint: Endpoint::at(server_address.clone()),
             info: Arc::new(ServerInfo {
                 address_family: server_address.family(),
                 server_address,

@@ -88,7 +88,7 @@ fn b40_no_socket_of_a_full_server_waits_for_ever() {
     let _clients: Vec<TcpStream> = [(0, b"a"), (0, b"a"), (0, b"a"), (0, b"a"), (1, b"b")]
         .into_iter()
         .map(|(socket, name)| {
-            let address = server.endpoints()[socket].address().to_socket_addr();
+            let address = server.endpoints()[socket].address().to_socket_addr().unwrap();
             let mut client = connect_to(address).unwrap();
             client.write_all(name).unwrap();
             client

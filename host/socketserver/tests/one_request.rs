@@ -201,7 +201,7 @@ fn b38_the_client_address_is_that_of_the_other_end() {
             Ok::<_, io::Error>(())
         });
         let server = server.bind(host.parse().unwrap()).build().unwrap();
-        let client = connect_to(server.server_address().to_socket_addr()).unwrap();
+        let client = connect_to(server.server_address().to_socket_addr().unwrap()).unwrap();
         server.handle_request().unwrap();
         let address = Address::from(client.local_addr().unwrap());
         assert_eq!(next(&seen), (address.clone(), address, server.server_address().clone()));

@@ -74,7 +74,7 @@ fn b16_no_further_socket_is_served_once_the_shutdown_is_requested() {
     let clients: Vec<TcpStream> = server
         .endpoints()
         .iter()
-        .map(|endpoint| TcpStream::connect(endpoint.address().to_socket_addr()).unwrap())
+        .map(|endpoint| TcpStream::connect(endpoint.address().to_socket_addr().unwrap()).unwrap())
         .collect();
     let mut clients_served = HashSet::new();
     for _ in &clients {
@@ -195,7 +195,7 @@ fn b26_closing_under_a_running_loop_ends_it() {
     let server = serve(builder(echo).build().unwrap(), NEVER);
     assert_eq!(talk(&server, b"up"), b"up");
     server.server_close();
-    let address = server.server_address().to_socket_addr();
+    let address = server.server_address().to_socket_addr().unwrap();
     server.join().unwrap();
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }

@@ -152,7 +152,7 @@ fn no_socket_waits_until_another_has_no_clients_left() {
     });
     let server = Arc::new(server.bind(localhost()).build().unwrap());
     let client = |socket: usize, name: &[u8]| {
-        let address = server.endpoints()[socket].address().to_socket_addr();
+        let address = server.endpoints()[socket].address().to_socket_addr().unwrap();
         let mut client = connect_to(address).unwrap();
         client.write_all(name).unwrap();
         client

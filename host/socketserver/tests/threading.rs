@@ -154,7 +154,8 @@ fn b44_closing_refuses_new_clients_and_serves_the_others_to_the_end() {
         move || server.server_close()
     });
     assert!(!closing.is_finished());
-    let refused = TcpStream::connect(server.server_address().to_socket_addr()).unwrap_err();
+    let refused =
+        TcpStream::connect(server.server_address().to_socket_addr().unwrap()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     gate.open();
     assert_eq!(read_all(&mut client), b"done");
@@ -216,7 +217,7 @@ fn all_sockets_of_a_server_are_served_by_one_loop() {
     let mut clients: Vec<TcpStream> = server
         .endpoints()
         .iter()
-        .map(|endpoint| connect_to(endpoint.address().to_socket_addr()).unwrap())
+        .map(|endpoint| connect_to(endpoint.address().to_socket_addr().unwrap()).unwrap())
         .collect();
     for client in &mut clients {
         client.write_all(b"hello").unwrap();
@@ -238,7 +239,7 @@ fn a_handler_that_closes_its_own_server_does_not_wait_for_itself() {
     let server = Arc::new(threading(handler).build().unwrap());
     let serving = Arc::clone(&server);
     let running = thread::spawn(move || serving.serve_forever(NEVER));
-    let mut client = TcpStream::connect(server.server_address().to_socket_addr()).unwrap();
+    let mut client = TcpStream::connect(server.server_address().to_socket_addr().unwrap()).unwrap();
     tell.send(Arc::clone(&server)).unwrap();
     assert_eq!(read_all(&mut client), b"closed");
     running.join().unwrap().unwrap();

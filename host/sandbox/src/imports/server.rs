@@ -1,6 +1,8 @@
 //! `interface server`: facts about the server.
 
-use socketserver::{AddressFamily, ServerInfo, SocketType};
+use std::os::unix::ffi::OsStrExt;
+
+use socketserver::{AddressFamily, ServerInfo, SocketType, UnixAddress};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentNamedList, Linker, Lower};
 use wasmtime::{Result, error::format_err};
@@ -39,6 +41,7 @@ fn family(family: AddressFamily) -> types::Family {
     match family {
         AddressFamily::Inet => types::Family::AfInet,
         AddressFamily::Inet6 => types::Family::AfInet6,
+        AddressFamily::Unix => types::Family::AfUnix,
     }
 }
 
@@ -67,6 +70,13 @@ impl From<&socketserver::Address> for types::Address {
                     scope_id: address.scope_id(),
                 })
             }
+            socketserver::Address::Unix(address) => types::Address::Unix(match address {
+                UnixAddress::Unnamed => types::UnixAddress::Unnamed,
+                UnixAddress::Pathname(path) => {
+                    types::UnixAddress::Pathname(path.as_os_str().as_bytes().to_vec())
+                }
+                UnixAddress::Abstract(name) => types::UnixAddress::Abstract(name.clone()),
+            }),
         }
     }
 }

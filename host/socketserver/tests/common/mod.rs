@@ -117,7 +117,7 @@ pub fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 pub fn connect(server: &Server) -> TcpStream {
-    connect_to(server.server_address().to_socket_addr()).unwrap()
+    connect_to(server.server_address().to_socket_addr().unwrap()).unwrap()
 }
 
 /// A client that has sent `data`, and may send more.
