@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socketserver_tests::process::Server;
@@ -76,6 +77,38 @@ fn eight_thousand_idle_connections() {
     assert!(server.stop().unwrap().success());
     let log = server.log();
     assert!(!log.iter().any(|line| line.contains("ERROR") || line.contains("WARN")), "{log:?}");
+}
+
+/// The host under a limit of the shell's, `ulimit`.
+fn limited(limit: &str) -> Server {
+    let host = serve();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit {limit} && exec \"$@\"")]).arg("sh").arg(host.get_program());
+    shell.args(host.get_args()).args(["--log-level", "debug"]);
+    shell.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Server::start(&mut shell, 1).unwrap()
+}
+
+#[test]
+fn without_room_for_a_pool_instances_are_made_on_demand() {
+    let mut server = limited("-v 6000000");
+    server.wait_for_log("instances are made on demand").unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask(&server, b"hello"), b"HELLO");
+    }
+}
+
+#[test]
+fn with_few_descriptors_clients_wait_and_none_is_lost() {
+    // Both limits: the host raises the soft one as far as the hard one.
+    let mut server = limited("-Sn 64 && ulimit -Hn 64");
+    let mut clients: Vec<TcpStream> = (0..200).map(|_| server.connect().unwrap()).collect();
+    for client in &mut clients {
+        client.write_all(b"few").unwrap();
+        expect(client, b"FEW");
+    }
+    server.stop().unwrap();
+    assert!(!server.log().iter().any(|line| line.contains("ERROR")), "{:?}", server.log());
 }
 
 #[test]

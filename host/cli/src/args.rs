@@ -51,7 +51,6 @@ pub fn without_command() -> Option<Command> {
 }
 
 /// The options of `serve`.
-#[allow(clippy::struct_excessive_bools, reason = "Python's attributes are what they are")]
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
     /// The handler: a component (.wasm), or the text of one (.wat). Without it
@@ -94,13 +93,31 @@ pub struct ServeOptions {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration_or_zero)]
     pub grace: Duration,
 
+    /// Compile the handler anew, and do not keep the result in the user's cache
+    /// directory.
+    #[arg(long)]
+    pub no_cache: bool,
+
+    /// Python's class attributes.
+    #[command(flatten)]
+    pub attributes: ClassAttributes,
+
+    /// The log.
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// Python's class attributes, by their names.
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "Python's attributes are what they are")]
+#[command(next_help_heading = "Python's class attributes")]
+pub struct ClassAttributes {
     /// How many connections may wait to be accepted.
     #[arg(
         long,
         value_name = "N",
         default_value_t = ServerBuilder::REQUEST_QUEUE_SIZE,
-        value_parser = clap::value_parser!(u32).range(..=65_535),
-        help_heading = "Python's class attributes"
+        value_parser = clap::value_parser!(u32).range(..=65_535)
     )]
     pub request_queue_size: u32,
 
@@ -110,8 +127,7 @@ pub struct ServeOptions {
         long,
         value_name = "BOOL",
         default_value_t = true,
-        action = clap::ArgAction::Set,
-        help_heading = "Python's class attributes"
+        action = clap::ArgAction::Set
     )]
     pub allow_reuse_address: bool,
 
@@ -120,8 +136,7 @@ pub struct ServeOptions {
         long,
         value_name = "BOOL",
         default_value_t = false,
-        action = clap::ArgAction::Set,
-        help_heading = "Python's class attributes"
+        action = clap::ArgAction::Set
     )]
     pub allow_reuse_port: bool,
 
@@ -130,8 +145,7 @@ pub struct ServeOptions {
         long,
         value_name = "BOOL",
         default_value_t = false,
-        action = clap::ArgAction::Set,
-        help_heading = "Python's class attributes"
+        action = clap::ArgAction::Set
     )]
     pub daemon_threads: bool,
 
@@ -140,8 +154,7 @@ pub struct ServeOptions {
         long,
         value_name = "BOOL",
         default_value_t = true,
-        action = clap::ArgAction::Set,
-        help_heading = "Python's class attributes"
+        action = clap::ArgAction::Set
     )]
     pub block_on_close: bool,
 
@@ -151,23 +164,22 @@ pub struct ServeOptions {
         long,
         value_name = "SECONDS",
         default_value = "0.5",
-        value_parser = units::seconds,
-        help_heading = "Python's class attributes"
+        value_parser = units::seconds
     )]
     pub poll_interval: Duration,
+}
 
+/// What is logged, and how.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogOptions {
     /// How the log is written.
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Log")]
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
     /// What is worth logging.
-    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Log")]
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: LogLevel,
-
-    /// Compile the handler anew, and do not keep the result in the user's cache
-    /// directory.
-    #[arg(long)]
-    pub no_cache: bool,
 }
 
 /// The options of `inspect`.

@@ -107,9 +107,13 @@ impl Report {
                 .collect(),
         );
         lines.push(format!(
-            "memory    {} to begin with, in {} memories",
+            "memory    {} to begin with{}",
             ByteSize(self.initial_memory),
-            self.memories
+            if self.memories == 1 {
+                String::new()
+            } else {
+                format!(", in {} memories", self.memories)
+            }
         ));
         if let (Some(create), Some(drop)) = (self.instance_create_us, self.instance_drop_us) {
             lines.push(format!("instance  {create:.1} us to make, {drop:.1} us to drop"));

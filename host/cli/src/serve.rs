@@ -16,14 +16,14 @@ const SAMPLE: (&str, &str) = ("upper", include_str!("../../../guests/upper/upper
 
 /// Serves until a signal.
 pub fn serve(options: &ServeOptions) -> Result<()> {
-    observe::init(options.log_format, options.log_level);
+    observe::init(options.log.log_format, options.log.log_level);
     raise_descriptor_limit();
     let server = server(options)?;
     // Before the ready line: whoever reads it may send a signal.
     signals::end_at_signal(server.shutdown_handle(), options.grace)
         .context("cannot wait for signals")?;
     announce(server.endpoints(), options.handler.is_none());
-    server.serve_forever(options.poll_interval)?;
+    server.serve_forever(options.attributes.poll_interval)?;
     server.server_close();
     Ok(())
 }
@@ -46,17 +46,17 @@ fn server(options: &ServeOptions) -> Result<Server> {
                 .max_requests
                 .map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
             capacity: handler.capacity(),
-            daemon_threads: options.daemon_threads,
-            block_on_close: options.block_on_close,
+            daemon_threads: options.attributes.daemon_threads,
+            block_on_close: options.attributes.block_on_close,
         }),
     };
     let hooks = LogHooks::new(handler.name().to_owned());
     let builder = Server::builder(handler)
         .hooks(hooks)
         .concurrency(concurrency)
-        .request_queue_size(options.request_queue_size)
-        .allow_reuse_address(options.allow_reuse_address)
-        .allow_reuse_port(options.allow_reuse_port);
+        .request_queue_size(options.attributes.request_queue_size)
+        .allow_reuse_address(options.attributes.allow_reuse_address)
+        .allow_reuse_port(options.attributes.allow_reuse_port);
     let server = options
         .bind
         .iter()

@@ -15,6 +15,7 @@ use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
 use crate::error::CacheError;
+use crate::sys::Artifact;
 
 /// What every entry begins with; then comes the digest of the rest.
 const HEADER: &[u8; 16] = b"wasm-socketsrv1\n";
@@ -100,7 +101,7 @@ impl Cache {
     /// damaged is removed.
     ///
     /// Errors: the entry is not private, or cannot be read.
-    pub(crate) fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, CacheError> {
+    pub(crate) fn get(&self, key: &Key) -> Result<Option<Artifact>, CacheError> {
         let Some(path) = self.path(key) else { return Ok(None) };
         let io_error = |error| CacheError::Io { path: path.clone(), error };
         let no_follow = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
@@ -121,12 +122,13 @@ impl Cache {
             tracing::warn!(path = %path.display(), "a damaged entry of the cache is made anew");
             fs::remove_file(&path).map_err(io_error)?;
         }
-        Ok(artifact)
+        Ok(artifact.map(Artifact::of_private_cache))
     }
 
     /// Keeps `artifact` under `key`: whole or not at all, whoever else writes
     /// at the same time.
-    pub(crate) fn put(&self, key: &Key, artifact: &[u8]) -> Result<(), CacheError> {
+    pub(crate) fn put(&self, key: &Key, artifact: &Artifact) -> Result<(), CacheError> {
+        let artifact = artifact.bytes();
         let (Some(directory), Some(path)) = (&self.directory, self.path(key)) else {
             return Ok(());
         };

@@ -9,12 +9,17 @@ fn cache() -> (tempfile::TempDir, Cache, Key) {
     (directory, cache, key)
 }
 
+/// Not code at all, and never loaded.
+fn code() -> Artifact {
+    Artifact::of_private_cache(b"code".to_vec())
+}
+
 #[test]
 fn what_is_put_is_what_is_got() {
     let (_directory, cache, key) = cache();
     assert!(cache.get(&key).unwrap().is_none());
-    cache.put(&key, b"code").unwrap();
-    assert_eq!(cache.get(&key).unwrap().unwrap(), b"code");
+    cache.put(&key, &code()).unwrap();
+    assert_eq!(cache.get(&key).unwrap().unwrap().bytes(), b"code");
     let mode = cache.path(&key).unwrap().metadata().unwrap().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(Cache::none().get(&key).unwrap().is_none());
@@ -35,7 +40,7 @@ fn the_key_tells_components_and_settings_apart() {
 fn a_damaged_entry_is_removed() {
     let (_directory, cache, key) = cache();
     let path = cache.path(&key).unwrap();
-    cache.put(&key, b"code").unwrap();
+    cache.put(&key, &code()).unwrap();
     let whole = fs::read(&path).unwrap();
     let mut flipped = whole.clone();
     *flipped.last_mut().unwrap() ^= 1;
@@ -56,7 +61,7 @@ fn what_others_could_have_written_is_refused() {
     let path = cache.path(&key).unwrap();
     let refused = |cache: &Cache| matches!(cache.get(&key), Err(CacheError::NotPrivate { .. }));
 
-    cache.put(&key, b"code").unwrap();
+    cache.put(&key, &code()).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
     assert!(refused(&cache));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -100,7 +105,7 @@ fn the_oldest_entries_go_first() {
     let engine = wasmtime::Engine::default();
     let key = |number: usize| Key::new(&engine, &number.to_le_bytes());
     for number in 0..MAX_ENTRIES + 5 {
-        cache.put(&key(number), b"code").unwrap();
+        cache.put(&key(number), &code()).unwrap();
         let path = cache.path(&key(number)).unwrap();
         let age = std::time::Duration::from_secs(1000 - number as u64);
         File::open(path).unwrap().set_modified(std::time::SystemTime::now() - age).unwrap();

@@ -11,7 +11,7 @@ use crate::cache::{Cache, Key};
 use crate::engine::Engine;
 use crate::error::{CacheError, LoadError};
 use crate::imports::{granted, same_contract};
-use crate::sys;
+use crate::sys::Artifact;
 use crate::text::printable;
 
 /// The world of the handlers that can be served, and what one exports.
@@ -20,6 +20,9 @@ pub(crate) const EXPORT: &str = "socketserver:handler/stream-request@0.1.0";
 
 /// A page of WebAssembly memory, in bytes.
 const PAGE: u64 = 64 << 10;
+
+/// Components larger than this take seconds to compile.
+const LARGE: usize = 1 << 20;
 
 /// A compiled component.
 pub struct Component {
@@ -99,43 +102,32 @@ fn compile(
     let key = Key::new(engine, binary);
     // A cache that cannot be used costs time; it is no reason not to serve.
     let warn = |error: CacheError| tracing::warn!("compiling without the cache: {error}");
-    match cache.get(&key) {
-        Ok(Some(artifact)) => {
-            // SAFETY: the entry was written by this program, for an engine of
-            // this version with these settings (they are in the key), into a
-            // directory and a file that only its user can write to, and its
-            // digest is right.
-            match unsafe { sys::deserialize(engine, &artifact) } {
-                Ok(component) => return Ok(component),
-                Err(error) => tracing::warn!("an entry of the cache does not load: {error:#}"),
-            }
-        }
-        Ok(None) => {}
+    let (kept, keep) = match cache.get(&key) {
+        Ok(kept) => (kept, true),
         Err(error) => {
             warn(error);
-            return load_artifact(engine, &precompile(engine, binary)?);
+            (None, false)
         }
+    };
+    match kept.map(|artifact| artifact.load(engine)) {
+        Some(Ok(component)) => return Ok(component),
+        Some(Err(error)) => tracing::warn!("an entry of the cache does not load: {error:#}"),
+        None => {}
     }
-    let artifact = precompile(engine, binary)?;
-    let component = load_artifact(engine, &artifact)?;
-    cache.put(&key, &artifact).unwrap_or_else(warn);
+    if binary.len() > LARGE {
+        tracing::info!(bytes = binary.len(), "compiling a handler, which takes a while");
+    } else {
+        tracing::debug!(bytes = binary.len(), "compiling a handler");
+    }
+    let artifact = Artifact::compile(engine, binary)
+        .map_err(|error| LoadError::Invalid(printable(&format!("{error:#}"), 500)))?;
+    let component = artifact
+        .load(engine)
+        .map_err(|error| LoadError::Compile(printable(&format!("{error:#}"), 500)))?;
+    if keep {
+        cache.put(&key, &artifact).unwrap_or_else(warn);
+    }
     Ok(component)
-}
-
-fn precompile(engine: &wasmtime::Engine, binary: &[u8]) -> Result<Vec<u8>, LoadError> {
-    tracing::debug!(bytes = binary.len(), "compiling a handler");
-    engine
-        .precompile_component(binary)
-        .map_err(|error| LoadError::Invalid(printable(&format!("{error:#}"), 500)))
-}
-
-fn load_artifact(
-    engine: &wasmtime::Engine,
-    artifact: &[u8],
-) -> Result<wasmtime::component::Component, LoadError> {
-    // SAFETY: the artifact was compiled a moment ago, by this engine.
-    unsafe { sys::deserialize(engine, artifact) }
-        .map_err(|error| LoadError::Compile(printable(&format!("{error:#}"), 500)))
 }
 
 fn describe(
