@@ -133,14 +133,14 @@ fn refused_memory_alone_is_no_failure() {
 
 #[test]
 fn memory_that_others_have_is_not_there() {
-    // It takes 100 pages and keeps them until its client says more.
+    // It takes 10 MB and keeps them until its client says more.
     let fixture = Fixture {
-        handle: "(if (i32.eq (memory.grow (i32.const 100)) (i32.const -1)) (then unreachable))
+        handle: "(if (i32.eq (memory.grow (i32.const 150)) (i32.const -1)) (then unreachable))
             (call $sendall (i32.const 100) (i32.const 2))
             (call $recv (i32.const 1))",
         ..FIXTURE
     };
-    let mut served = fixture.serve(&["--memory-total", "8MiB"]);
+    let mut served = fixture.serve(&["--memory-total", "16MiB"]);
     let mut keeps = served.server.connect().unwrap();
     keeps.write_all(b"x").unwrap();
     expect(&mut keeps, b"ok");

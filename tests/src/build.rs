@@ -18,15 +18,13 @@ pub fn root() -> &'static Path {
 /// The binary `wasm-socketserver`, built with optimisations.
 pub fn host() -> Result<&'static Path> {
     static HOST: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    remember(&HOST, || cargo_build(&["-p", "wasm-socketserver"], "wasm-socketserver"))
+    remember(&HOST, || cargo_build(&["--bin", "wasm-socketserver"], "wasm-socketserver"))
 }
 
 /// An example of the crate `socketserver`, built with optimisations.
 pub fn native_upper() -> Result<&'static Path> {
     static UPPER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    remember(&UPPER, || {
-        cargo_build(&["-p", "socketserver", "--example", "upper"], "examples/upper")
-    })
+    remember(&UPPER, || cargo_build(&["--example", "upper"], "examples/upper"))
 }
 
 /// The handler `name` that was built from `language`.
@@ -60,7 +58,9 @@ fn cargo_build(what: &[&str], program: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .current_dir(root())
-        .args(["build", "--quiet", "--release"])
+        // With the features that the whole workspace asks for: with others,
+        // everything would be built a second time.
+        .args(["build", "--quiet", "--release", "--workspace"])
         .args(what)
         .status()
         .context("cannot run cargo")?;

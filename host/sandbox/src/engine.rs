@@ -177,3 +177,43 @@ impl Drop for Ticker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tickers() -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+        let names = tasks.filter_map(|task| name(task.unwrap()));
+        names.filter(|name| name.trim() == "epoch-ticker").count()
+    }
+
+    /// A thread names itself a moment after it begins, and leaves `/proc` a
+    /// moment after it has ended.
+    fn wait_for_tickers(count: usize) {
+        let begun = std::time::Instant::now();
+        while tickers() != count {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{} tickers", tickers());
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn there_is_one_ticker_from_the_first_request_to_the_end_of_the_engine() {
+        let engine = Engine::new(1).unwrap();
+        assert_eq!(tickers(), 0);
+        let for_now = engine.tick_for_now().unwrap();
+        wait_for_tickers(1);
+        drop(for_now);
+        wait_for_tickers(0);
+        engine.tick().unwrap();
+        engine.tick().unwrap();
+        let same = engine.clone();
+        drop(engine);
+        same.tick().unwrap();
+        wait_for_tickers(1);
+        drop(same);
+        wait_for_tickers(0);
+    }
+}

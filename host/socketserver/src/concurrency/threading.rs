@@ -224,8 +224,8 @@ impl Threads {
     pub(crate) fn end_idle_threads(&self) {
         let mut state = self.state();
         // The list is in the order in which they were parked.
-        let kept = state.parked.partition_point(|parked| parked.since.elapsed() > KEEP);
-        for Parked { worker, .. } in state.parked.drain(..kept) {
+        let expired = state.parked.partition_point(|parked| parked.since.elapsed() > KEEP);
+        for Parked { worker, .. } in state.parked.drain(..expired) {
             worker.give(Next::End);
         }
     }
