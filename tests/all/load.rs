@@ -1,7 +1,8 @@
 //! Files that are not handlers. Each has its own error, in one line, with exit
 //! code 1, and `inspect` says the same as `serve`.
 
-use std::process::Output;
+use std::io::Read;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use socketserver_tests::build;
@@ -11,7 +12,16 @@ use crate::fixture::{FIXTURE, File, Fixture, host};
 /// What `serve` says of a file that it does not serve.
 fn refused(name: &str, content: &[u8], options: &[&str]) -> String {
     let file = File::new(name, content);
-    let serve = host().arg("serve").arg(&file.path).args(options).output().unwrap();
+    let mut command = host();
+    command.arg("serve").arg(&file.path).args(["--bind", "tcp://127.0.0.1:0"]).args(options);
+    let mut serving = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It would serve for ever if it did.
+    let mut first = [0];
+    if serving.stdout.as_mut().unwrap().read(&mut first).unwrap() > 0 {
+        serving.kill().unwrap();
+        panic!("{name} is served");
+    }
+    let serve = serving.wait_with_output().unwrap();
     assert_eq!(serve.status.code(), Some(1), "{serve:?}");
     assert!(serve.stdout.is_empty(), "{serve:?}");
     let said = one_line(&serve);

@@ -100,5 +100,6 @@ fn finish_does_not_run_after_a_trap() {
     }
     .serve(&[]);
     assert_eq!(ask(&served.server, b"x"), b"");
-    served.server.wait_for_log("reason=\"trap\"").unwrap();
+    let line = served.server.wait_for_log("reason=\"trap\"").unwrap();
+    assert!(line.contains("handle was ended") && !line.contains("finish"), "{line}");
 }

@@ -44,9 +44,13 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 }
 
 fn recv(mut cx: Cx<'_>, (socket, bufsize): (Socket, u32)) -> Answer<Vec<u8>> {
-    let bufsize = usize::try_from(bufsize).unwrap_or(MAX_RECV).min(MAX_RECV);
-    let received = cx.data().table.get(&socket)?.recv(bufsize);
+    let received = cx.data().table.get(&socket)?.recv(bounded(bufsize));
     answer(&mut cx, received)
+}
+
+/// How many bytes are allocated for a `recv` of `bufsize`.
+fn bounded(bufsize: u32) -> usize {
+    usize::try_from(bufsize).unwrap_or(MAX_RECV).min(MAX_RECV)
 }
 
 /// The data is sent from where it lies in the guest's memory.
@@ -162,5 +166,17 @@ fn error_code(error: &io::Error) -> ErrorCode {
         Errno::NOMEM => ErrorCode::NotEnoughMemory,
         Errno::MFILE | Errno::NFILE => ErrorCode::TooManyOpenFiles,
         _ => ErrorCode::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_recv_allocates_more_than_the_limit() {
+        assert_eq!(bounded(0), 0);
+        assert_eq!(bounded(1024), 1024);
+        assert_eq!(bounded(u32::MAX), MAX_RECV);
     }
 }
