@@ -3,5 +3,8 @@
 //!
 //! - `upper`: the handler of Python's documentation.
 //! - `echo`: sends everything back until the client has finished.
+//! - `line`: sends one line back, read and written as files.
+//! - `dupper`: the handler of Python's documentation, for datagrams.
+//! - `decho`: sends each datagram back, read and written as files.
 //!
 //! The handlers that only the tests use are in `tests/guests`.

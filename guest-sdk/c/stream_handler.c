@@ -14,6 +14,9 @@ extern void __wasm_import_socketserver_handler_sockets_method_socket_send(int32_
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.sendall")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_sendall(int32_t, uint8_t *, size_t, uint8_t *);
 
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.sendto")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_sendto(int32_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *, size_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.shutdown")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_shutdown(int32_t, int32_t, uint8_t *);
 
@@ -32,6 +35,15 @@ extern void __wasm_import_socketserver_handler_sockets_method_socket_settimeout(
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.gettimeout")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_gettimeout(int32_t, uint8_t *);
 
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.getsockopt")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_getsockopt(int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.setsockopt")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_setsockopt(int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.fileno")))
+extern int32_t __wasm_import_socketserver_handler_sockets_method_socket_fileno(int32_t);
+
 // Imported Functions from `socketserver:handler/server@0.1.0`
 
 __attribute__((__import_module__("socketserver:handler/server@0.1.0"), __import_name__("server-address")))
@@ -48,6 +60,9 @@ extern int32_t __wasm_import_socketserver_handler_server_request_queue_size(void
 
 __attribute__((__import_module__("socketserver:handler/server@0.1.0"), __import_name__("timeout")))
 extern void __wasm_import_socketserver_handler_server_timeout(uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/server@0.1.0"), __import_name__("max-packet-size")))
+extern void __wasm_import_socketserver_handler_server_max_packet_size(uint8_t *);
 
 // Imported Functions from `socketserver:handler/log@0.1.0`
 
@@ -205,11 +220,22 @@ void socketserver_handler_sockets_option_seconds_free(socketserver_handler_socke
   }
 }
 
+void socketserver_handler_sockets_result_s32_error_code_free(socketserver_handler_sockets_result_s32_error_code_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+  }
+}
+
 void socketserver_handler_server_address_free(socketserver_handler_server_address_t *ptr) {
   socketserver_handler_types_address_free(ptr);
 }
 
 void socketserver_handler_server_option_seconds_free(socketserver_handler_server_option_seconds_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void stream_handler_option_u32_free(stream_handler_option_u32_t *ptr) {
   if (ptr->is_some) {
   }
 }
@@ -324,6 +350,120 @@ bool socketserver_handler_sockets_method_socket_sendall(socketserver_handler_soc
     }
   }
   if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_sockets_method_socket_sendto(socketserver_handler_sockets_borrow_socket_t self, stream_handler_list_u8_t *data, socketserver_handler_sockets_address_t *address, uint32_t *ret, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[8];
+  int32_t variant7;
+  int32_t variant8;
+  uint8_t * variant9;
+  size_t variant10;
+  int32_t variant11;
+  int32_t variant12;
+  int32_t variant13;
+  int32_t variant14;
+  int32_t variant15;
+  int32_t variant16;
+  int32_t variant17;
+  int32_t variant18;
+  switch ((int32_t) (*address).tag) {
+    case 0: {
+      const socketserver_handler_types_ipv4_address_t *payload = &(*address).val.ipv4;
+      variant7 = 0;
+      variant8 = (int32_t) (((*payload).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload).host).f1);
+      variant10 = (int32_t) (((*payload).host).f2);
+      variant11 = (int32_t) (((*payload).host).f3);
+      variant12 = (int32_t) ((*payload).port);
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+    case 1: {
+      const socketserver_handler_types_ipv6_address_t *payload0 = &(*address).val.ipv6;
+      variant7 = 1;
+      variant8 = (int32_t) (((*payload0).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload0).host).f1);
+      variant10 = (int32_t) (((*payload0).host).f2);
+      variant11 = (int32_t) (((*payload0).host).f3);
+      variant12 = (int32_t) (((*payload0).host).f4);
+      variant13 = (int32_t) (((*payload0).host).f5);
+      variant14 = (int32_t) (((*payload0).host).f6);
+      variant15 = (int32_t) (((*payload0).host).f7);
+      variant16 = (int32_t) ((*payload0).port);
+      variant17 = (int32_t) ((*payload0).flowinfo);
+      variant18 = (int32_t) ((*payload0).scope_id);
+      break;
+    }
+    case 2: {
+      const socketserver_handler_types_unix_address_t *payload1 = &(*address).val.unix;
+      int32_t variant;
+      uint8_t * variant5;
+      size_t variant6;
+      switch ((int32_t) (*payload1).tag) {
+        case 0: {
+          variant = 0;
+          variant5 = 0;
+          variant6 = 0;
+          break;
+        }
+        case 1: {
+          const stream_handler_list_u8_t *payload3 = &(*payload1).val.pathname;
+          variant = 1;
+          variant5 = (uint8_t *) (*payload3).ptr;
+          variant6 = (*payload3).len;
+          break;
+        }
+        case 2: {
+          const stream_handler_list_u8_t *payload4 = &(*payload1).val.abstract;
+          variant = 2;
+          variant5 = (uint8_t *) (*payload4).ptr;
+          variant6 = (*payload4).len;
+          break;
+        }
+      }
+      variant7 = 2;
+      variant8 = variant;
+      variant9 = variant5;
+      variant10 = variant6;
+      variant11 = 0;
+      variant12 = 0;
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_sendto((self).__handle, (uint8_t *) (*data).ptr, (*data).len, variant7, variant8, variant9, variant10, variant11, variant12, variant13, variant14, variant15, variant16, variant17, variant18, ptr);
+  socketserver_handler_sockets_result_u32_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr + 4)));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 4));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
     return 1;
   } else {
     *err = result.val.err;
@@ -582,6 +722,63 @@ bool socketserver_handler_sockets_method_socket_gettimeout(socketserver_handler_
   return option.is_some;
 }
 
+bool socketserver_handler_sockets_method_socket_getsockopt(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, int32_t *ret, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[8];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_getsockopt((self).__handle, level, optname, ptr);
+  socketserver_handler_sockets_result_s32_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = *((int32_t*) (ptr + 4));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 4));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_sockets_method_socket_setsockopt(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, int32_t value, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(1)))
+  uint8_t ret_area[2];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_setsockopt((self).__handle, level, optname, value, ptr);
+  socketserver_handler_sockets_result_void_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 1));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+int32_t socketserver_handler_sockets_method_socket_fileno(socketserver_handler_sockets_borrow_socket_t self) {
+  int32_t ret = __wasm_import_socketserver_handler_sockets_method_socket_fileno((self).__handle);
+  return ret;
+}
+
 void socketserver_handler_server_server_address(socketserver_handler_server_address_t *ret) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(24+2*sizeof(void*))];
@@ -672,6 +869,27 @@ bool socketserver_handler_server_timeout(socketserver_handler_server_seconds_t *
     case 1: {
       option.is_some = true;
       option.val = *((double*) (ptr + 8));
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+bool socketserver_handler_server_max_packet_size(uint32_t *ret) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[8];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_server_max_packet_size(ptr);
+  stream_handler_option_u32_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (uint32_t) (*((int32_t*) (ptr + 4)));
       break;
     }
   }

@@ -233,6 +233,14 @@ typedef struct {
   socketserver_handler_sockets_seconds_t val;
 } socketserver_handler_sockets_option_seconds_t;
 
+typedef struct {
+  bool is_err;
+  union {
+    int32_t ok;
+    socketserver_handler_sockets_error_code_t err;
+  } val;
+} socketserver_handler_sockets_result_s32_error_code_t;
+
 typedef socketserver_handler_types_address_t socketserver_handler_server_address_t;
 
 typedef socketserver_handler_types_family_t socketserver_handler_server_family_t;
@@ -245,6 +253,11 @@ typedef struct {
   bool is_some;
   socketserver_handler_server_seconds_t val;
 } socketserver_handler_server_option_seconds_t;
+
+typedef struct {
+  bool is_some;
+  uint32_t val;
+} stream_handler_option_u32_t;
 
 // The levels of Python's `logging`.
 typedef uint8_t socketserver_handler_log_level_t;
@@ -281,6 +294,15 @@ extern bool socketserver_handler_sockets_method_socket_send(socketserver_handler
 // call; after an error nobody knows how much was sent. Python's
 // `sendall(bytes)`.
 extern bool socketserver_handler_sockets_method_socket_sendall(socketserver_handler_sockets_borrow_socket_t self, stream_handler_list_u8_t *data, socketserver_handler_sockets_error_code_t *err);
+// Sends `data` as one datagram to `address` and returns how many bytes
+// that was: all of them. It leaves from the server's own socket, so that
+// a client that is connected to the server accepts it. Python's
+// `sendto(bytes, address)`.
+// 
+// For the socket of a datagram request, and to the client of that request
+// only: any other address is `denied` unless the operator grants it. On a
+// connection the address is not looked at, as on Linux.
+extern bool socketserver_handler_sockets_method_socket_sendto(socketserver_handler_sockets_borrow_socket_t self, stream_handler_list_u8_t *data, socketserver_handler_sockets_address_t *address, uint32_t *ret, socketserver_handler_sockets_error_code_t *err);
 // Shuts down one half of the connection or both. Python's
 // `shutdown(how)`.
 extern bool socketserver_handler_sockets_method_socket_shutdown(socketserver_handler_sockets_borrow_socket_t self, socketserver_handler_sockets_shutdown_how_t how, socketserver_handler_sockets_error_code_t *err);
@@ -299,6 +321,23 @@ extern bool socketserver_handler_sockets_method_socket_getsockname(socketserver_
 extern bool socketserver_handler_sockets_method_socket_settimeout(socketserver_handler_sockets_borrow_socket_t self, socketserver_handler_sockets_seconds_t *maybe_timeout, socketserver_handler_sockets_error_code_t *err);
 // What `settimeout` set; nothing at first. Python's `gettimeout()`.
 extern bool socketserver_handler_sockets_method_socket_gettimeout(socketserver_handler_sockets_borrow_socket_t self, socketserver_handler_sockets_seconds_t *ret);
+// The value of an option of the socket. `level` and `optname` are the
+// numbers that Python's constants have on Linux, such as 6 and 1 for
+// `IPPROTO_TCP` and `TCP_NODELAY`. Python's `getsockopt(level, optname)`.
+// 
+// An option that the host does not let handlers read fails with
+// `no-protocol-option`.
+extern bool socketserver_handler_sockets_method_socket_getsockopt(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, int32_t *ret, socketserver_handler_sockets_error_code_t *err);
+// Sets an option of the socket. Python's
+// `setsockopt(level, optname, value)`.
+// 
+// An option that the host does not let handlers set fails with `denied`
+// if it may be read, and with `no-protocol-option` if not.
+extern bool socketserver_handler_sockets_method_socket_setsockopt(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, int32_t value, socketserver_handler_sockets_error_code_t *err);
+// A number that tells this socket from the handler's others, and -1 once
+// it is closed. It is no descriptor: a handler has none. Python's
+// `fileno()`.
+extern int32_t socketserver_handler_sockets_method_socket_fileno(socketserver_handler_sockets_borrow_socket_t self);
 
 // Imported Functions from `socketserver:handler/server@0.1.0`
 // The address that the listening socket is bound to, with its real port.
@@ -313,6 +352,9 @@ extern uint32_t socketserver_handler_server_request_queue_size(void);
 // How long the server's `handle_request` waits for a request. It says
 // nothing about the request socket. Python's `timeout`.
 extern bool socketserver_handler_server_timeout(socketserver_handler_server_seconds_t *ret);
+// The longest datagram that the server takes whole, in bytes; nothing for
+// a stream server. Python's `max_packet_size`.
+extern bool socketserver_handler_server_max_packet_size(uint32_t *ret);
 
 // Imported Functions from `socketserver:handler/log@0.1.0`
 // Writes one line. The host adds which request it belongs to, escapes
@@ -351,9 +393,13 @@ void socketserver_handler_sockets_result_address_error_code_free(socketserver_ha
 
 void socketserver_handler_sockets_option_seconds_free(socketserver_handler_sockets_option_seconds_t *ptr);
 
+void socketserver_handler_sockets_result_s32_error_code_free(socketserver_handler_sockets_result_s32_error_code_t *ptr);
+
 void socketserver_handler_server_address_free(socketserver_handler_server_address_t *ptr);
 
 void socketserver_handler_server_option_seconds_free(socketserver_handler_server_option_seconds_t *ptr);
+
+void stream_handler_option_u32_free(stream_handler_option_u32_t *ptr);
 
 void exports_socketserver_handler_stream_request_address_free(exports_socketserver_handler_stream_request_address_t *ptr);
 

@@ -144,16 +144,34 @@ fn the_address_of_a_server_that_has_just_ended_is_free() {
 
 #[test]
 fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 29] = [
         (&["serv"], "unrecognized subcommand"),
         (&["serve", "--bund"], "--bind"),
-        (&["serve", "--bind", "127.0.0.1:80"], "write tcp://HOST:PORT or unix://PATH"),
+        (
+            &["serve", "--bind", "127.0.0.1:80"],
+            "write tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH",
+        ),
         (&["serve", "--bind", "unix://"], "the path of a Unix socket has 1 to 107 bytes"),
-        (&["serve", "--bind", "udp://127.0.0.1:80"], "`udp://` is not served"),
+        (&["serve", "--bind", "http://127.0.0.1:80"], "`http://` is not served"),
         (&["serve", "--bind", "tcp://127.0.0.1:99999"], "a port from 0 to 65535"),
-        (&["serve", "--bind", "tcp://::1:80"], "tcp://[::1]:PORT"),
+        (&["serve", "--bind", "tcp://::1:80"], "write [::1]:PORT"),
         (&["serve", "--bind", "tcp://no.such.host.invalid:80"], "has no address"),
-        (&["serve", "--concurrency", "forking"], "sync, threading"),
+        (&["serve", "--concurrency", "green"], "sync, threading, forking"),
+        (&["serve", "--server", "HTTPServer"], "none of Python's server classes"),
+        (
+            &["serve", "--server", "UDPServer", "--bind", "tcp://127.0.0.1:0"],
+            "UDPServer cannot listen on tcp://127.0.0.1:0: give it udp://",
+        ),
+        (&["serve", "--server", "UnixStreamServer"], "--bind unix://PATH"),
+        (&["serve", "--server", "TCPServer", "--concurrency", "sync"], "cannot be used with"),
+        (&["serve", "--server", "TCPServer", "--workers", "2"], "--workers have threads"),
+        (&["serve", "--workers", "0"], "0 is not in 1..=1024"),
+        (&["serve", "--workers", "2", "--once"], "cannot be used with"),
+        (&["serve", "--workers", "3", "--max-requests", "2"], "ask for more"),
+        (&["serve", "--concurrency", "forking", "--max-requests", "2"], "--max-children"),
+        (&["serve", "--deny", "localhost"], "a network such as 10.0.0.0/8"),
+        (&["serve", "--socket-mode", "rw"], "permissions such as 660"),
+        (&["serve", "--socket-owner", "no such user"], "there is no user `no such user`"),
         (&["serve", "--max-requests", "0"], "0 is not in 1.."),
         (&["serve", "--memory", "1KiB"], "at least 64KiB and at most 4GiB"),
         (&["serve", "--memory", "much"], "a size such as 64MiB"),
@@ -188,12 +206,31 @@ fn more_requests_than_the_machine_can_hold_are_refused() {
 }
 
 #[test]
+fn more_processes_than_the_machine_can_hold_are_refused() {
+    let options = ["--concurrency", "forking", "--max-children", "100000"];
+    let output = serve().args(options).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("100000 requests at once are more than this machine can hold"), "{said}");
+}
+
+#[test]
 fn help_and_version() {
     let help =
         String::from_utf8(host().args(["serve", "--help"]).output().unwrap().stdout).unwrap();
     for option in [
         "--bind",
+        "--server",
         "--concurrency",
+        "--workers",
+        "--once",
+        "--deny",
+        "--max-packet-size",
+        "--max-children",
+        "--timeout",
+        "--remove-stale-socket",
+        "--socket-mode",
+        "--socket-owner",
         "--max-requests",
         "--memory",
         "--memory-total",

@@ -4,24 +4,18 @@
 use std::process::Command;
 
 use socketserver_tests::build;
+use socketserver_tests::process::Server;
 
-/// The probes of streams that our binary is ready for.
-const MATRIX: &str = "^p_(upper|half_close|sink|large_echo|concurrent|rst|lifecycle|silent_client|\
-                      backlog|dualstack|command|line|silent_handler) [a-z]+ (tcp6?|unix) ";
+use crate::fixture::serve;
 
-/// Checks of whole processes, by a part of their names, that are about
-/// streams, one at a time or in threads.
-const PROCESSES: [&str; 9] = [
-    "in-flight handler finish",
-    "sync: shutdown waits",
-    "exits without waiting",
-    "clients waiting in the backlog",
-    "already in use by a live server",
-    "allow_reuse_address False",
-    "allow_reuse_address True",
-    "closes / shuts down its own socket",
-    "unix: socket file appears",
-];
+/// The runs of `run_all.py` that are not ours: there, what a handler leaves on
+/// its server is seen by the next one. Here nothing outlives a request, and
+/// `fresh_state_of_our_binary` shows it.
+const SHARED_STATE: &str = "^p_fresh fresh [a-z]+ (sync|threading)";
+
+/// The check of `proc_lifecycle.py` that is not ours: there, a handler that
+/// exits ends a server without threads. Here no handler ends the host.
+const EXIT_ENDS_SERVER: &str = "ErrorHandlerTest, sync";
 
 fn python() -> Option<Command> {
     let found = Command::new("python3").arg("--version").output().is_ok();
@@ -54,38 +48,55 @@ fn ours() -> String {
     format!("python3 {} {{sample}} --bind {{bind}} --mode {{mode}}", launcher.display())
 }
 
-fn matrix(server: &[&str]) {
-    let mut arguments = vec!["--modes", "sync,threading", "--no-proc", "--only", MATRIX];
-    arguments.extend(server);
-    let passed = run("run_all.py", &arguments);
-    assert!(passed > 200 || python().is_none(), "only {passed} checks ran");
+/// Runs the probes in every mode and transport. Returns how many checks passed.
+fn matrix(server: &[&str], only: &str) -> usize {
+    let arguments = [&["--no-proc", "--only", only], server].concat();
+    run("run_all.py", &arguments)
 }
 
-fn processes(server: &[&str]) {
-    for name in PROCESSES {
-        let mut arguments = vec!["--only", name];
-        arguments.extend(server);
-        let passed = run("proc_lifecycle.py", &arguments);
+fn names_of_processes() -> Vec<String> {
+    let script = include_str!("../conformance/probes/proc_lifecycle.py");
+    let names = script.lines().filter_map(|line| line.strip_prefix("@check(")?.split('"').nth(3));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn probes_against_our_binary() {
+    let all_but_shared_state = format!("^(?!{})", &SHARED_STATE[1..]);
+    let passed = matrix(&["--server-cmd", &ours()], &all_but_shared_state);
+    assert!(passed > 500 || python().is_none(), "only {passed} checks ran");
+}
+
+#[test]
+fn probes_against_cpython() {
+    let passed = matrix(&[], ".");
+    assert!(passed > 500 || python().is_none(), "only {passed} checks ran");
+}
+
+#[test]
+fn whole_processes_of_our_binary() {
+    let names = names_of_processes();
+    assert!(names.iter().any(|name| name.starts_with(EXIT_ENDS_SERVER)), "{names:?}");
+    for name in names.iter().filter(|name| !name.starts_with(EXIT_ENDS_SERVER)) {
+        let passed = run("proc_lifecycle.py", &["--only", name, "--server-cmd", &ours()]);
         assert!(passed == 1 || python().is_none(), "{name}: {passed} checks ran");
     }
 }
 
 #[test]
-fn probes_against_our_binary() {
-    matrix(&["--server-cmd", &ours()]);
-}
-
-#[test]
-fn probes_against_cpython() {
-    matrix(&[]);
-}
-
-#[test]
-fn whole_processes_of_our_binary() {
-    processes(&["--server-cmd", &ours()]);
-}
-
-#[test]
 fn whole_processes_of_cpython() {
-    processes(&[]);
+    let passed = run("proc_lifecycle.py", &[]);
+    assert!(passed == names_of_processes().len() || python().is_none(), "{passed} checks ran");
+}
+
+#[test]
+fn fresh_state_of_our_binary() {
+    for mode in ["sync", "threading", "forking"] {
+        let mut server = serve();
+        server.arg(build::guest("rust", "fresh").unwrap()).args(["--concurrency", mode]);
+        let server = Server::start(&mut server, 1).unwrap();
+        let address = server.address().to_string();
+        let passed = run("p_fresh.py", &["--tcp", &address, "--shared", "const"]);
+        assert!(passed == 2 || python().is_none(), "{mode}: {passed} checks ran");
+    }
 }

@@ -1,4 +1,5 @@
-//! Handlers made for one test, from `fixtures/handler.wat`.
+//! Handlers made for one test, from `fixtures/handler.wat` for connections and
+//! `fixtures/datagram.wat` for datagrams.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +12,8 @@ use tempfile::TempDir;
 /// sending `x`; to any other byte the handler answers `ok`.
 #[derive(Clone, Copy)]
 pub struct Fixture<'a> {
+    /// The text with the places.
+    pub template: &'static str,
     /// What the instructions of these functions are. They may leave the
     /// function with a result, or go on to its end, which is success.
     pub setup: &'a str,
@@ -23,13 +26,24 @@ pub struct Fixture<'a> {
     pub memory: &'a str,
 }
 
-pub const FIXTURE: Fixture<'static> =
-    Fixture { setup: "", handle: "", finish: "", realloc: "", fields: "", memory: "1" };
+/// A handler of connections.
+pub const FIXTURE: Fixture<'static> = Fixture {
+    template: include_str!("../fixtures/handler.wat"),
+    setup: "",
+    handle: "",
+    finish: "",
+    realloc: "",
+    fields: "",
+    memory: "1",
+};
+
+/// A handler of datagrams.
+pub const DATAGRAM: Fixture<'static> =
+    Fixture { template: include_str!("../fixtures/datagram.wat"), memory: "4", ..FIXTURE };
 
 impl Fixture<'_> {
     /// The text of the component.
     pub fn text(&self) -> String {
-        let template = include_str!("../fixtures/handler.wat");
         [
             ("{{setup}}", self.setup),
             ("{{handle}}", self.handle),
@@ -39,15 +53,17 @@ impl Fixture<'_> {
             ("{{memory}}", self.memory),
         ]
         .iter()
-        .fold(template.to_owned(), |text, (place, code)| text.replace(place, code))
+        .fold(self.template.to_owned(), |text, (place, code)| text.replace(place, code))
     }
 
     /// Serves it with these options beside `--bind tcp://127.0.0.1:0`.
     pub fn serve(&self, options: &[&str]) -> Served {
-        let handler = File::new("fixture.wat", self.text().as_bytes());
-        let mut command = serve();
-        command.arg(&handler.path).args(options);
-        Served { server: Server::start(&mut command, 1).unwrap(), _handler: handler }
+        self.serve_at(&["tcp://127.0.0.1:0"], options)
+    }
+
+    /// Serves it at these places.
+    pub fn serve_at(&self, places: &[&str], options: &[&str]) -> Served {
+        Served::start(&self.text(), places, options)
     }
 }
 
@@ -55,6 +71,17 @@ impl Fixture<'_> {
 pub struct Served {
     pub server: Server,
     _handler: File,
+}
+
+impl Served {
+    /// Serves the component of that text at these places.
+    pub fn start(text: &str, places: &[&str], options: &[&str]) -> Served {
+        let handler = File::new("fixture.wat", text.as_bytes());
+        let mut command = host();
+        command.arg("serve").arg(&handler.path).args(options);
+        command.args(places.iter().flat_map(|place| ["--bind", place]));
+        Served { server: Server::start(&mut command, places.len()).unwrap(), _handler: handler }
+    }
 }
 
 /// A file that is there for as long as this is.

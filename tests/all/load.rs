@@ -181,7 +181,7 @@ fn inspect_says_what_serve_would() {
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["servable"], false);
-    assert_eq!(report["world"], "socketserver:handler/stream-handler@0.1.0");
+    assert_eq!(report["worlds"][0], "socketserver:handler/stream-handler@0.1.0");
     assert_eq!(report["exports"][0], "socketserver:handler/stream-request@0.1.0");
     assert_eq!(report["imports"][0]["name"], "wasi:cli/stdout@0.2.0");
     assert_eq!(report["imports"][0]["granted"], false);

@@ -8,9 +8,15 @@ mod fixture;
 
 mod command_line;
 mod conformance;
+mod datagrams;
+mod documents;
 mod hostile;
 mod load;
 mod log;
+mod matrix;
+mod options;
+mod processes;
 mod requests;
 mod samples;
 mod shutdown;
+mod stream_handlers;

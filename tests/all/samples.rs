@@ -14,19 +14,30 @@ use crate::fixture::serve;
 const LANGUAGES: [&str; 4] = ["rust", "c", "python", "javascript"];
 
 /// Handlers that the probes of `conformance` run.
-const PROBED: [&str; 11] = [
+const PROBED: [&str; 21] = [
     "closer",
     "command",
+    "decho",
+    "dlen",
+    "dlife",
+    "dupper",
+    "dwho",
     "echo",
+    "exiter",
     "lifecycle",
     "line",
+    "oneshot",
     "silent",
     "sink",
     "upper",
     "whoami",
-    // By the tests of this file.
     "fresh",
+    // By the tests of this file.
     "source",
+    // By those of `stream_handlers`.
+    "idle",
+    "wbuf0",
+    "wbufd",
 ];
 
 fn served(language: &str, name: &str) -> Server {
@@ -38,7 +49,7 @@ fn served(language: &str, name: &str) -> Server {
 fn uppers() -> Vec<(String, Server)> {
     let mut servers = vec![("embedded".to_owned(), Server::start(&mut serve(), 1).unwrap())];
     servers.extend(LANGUAGES.map(|language| (language.to_owned(), served(language, "upper"))));
-    let script = build::root().join("tests/benches/cpython.py");
+    let script = build::root().join("tests/benches/servers/cpython.py");
     match Server::start(Command::new("python3").arg(script).arg("TCPServer"), 1) {
         Ok(server) => servers.push(("CPython".to_owned(), server)),
         Err(error) => println!("CPython is left out: {error:#}"),

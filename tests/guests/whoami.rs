@@ -1,7 +1,8 @@
 //! Sends one `key=value` line per fact about the request socket. Reads
 //! nothing. Addresses are written as `host port`, `host port flowinfo scope`,
 //! or a path.
-use socketserver_guest::{Address, BaseRequestHandler, Context, Result, export};
+use socketserver_guest::options::{IPPROTO_TCP, SO_ERROR, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY};
+use socketserver_guest::{Address, AddressFamily, BaseRequestHandler, Context, Result, export};
 
 #[derive(Default)]
 struct WhoAmI;
@@ -12,16 +13,25 @@ impl BaseRequestHandler for WhoAmI {
             Some(timeout) => timeout.as_secs_f64().to_string(),
             None => "None".to_string(),
         };
-        let facts = [
-            ("family", cx.server.address_family().to_string()),
+        let option = |level, optname| cx.request.getsockopt(level, optname);
+        let family = cx.server.address_family();
+        let mut facts = vec![
+            ("family", family.to_string()),
             ("type", cx.server.socket_type().to_string()),
             ("sockname", flat(&cx.request.getsockname()?)),
             ("peername", flat(&cx.request.getpeername()?)),
             ("client_address", flat(&cx.client_address)),
             ("server_address", flat(&cx.server.server_address())),
             ("timeout", timeout),
+            ("fileno_ok", i32::from(cx.request.fileno() >= 0).to_string()),
+            ("so_error", option(SOL_SOCKET, SO_ERROR)?.to_string()),
+            ("keepalive", option(SOL_SOCKET, SO_KEEPALIVE)?.to_string()),
         ];
-        let lines: String = facts.map(|(key, value)| format!("{key}={value}\n")).concat();
+        if family != AddressFamily::Unix {
+            let nodelay = option(IPPROTO_TCP, TCP_NODELAY)? != 0;
+            facts.push(("nodelay", i32::from(nodelay).to_string()));
+        }
+        let lines: String = facts.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         cx.request.sendall(lines.as_bytes())?;
         Ok(())
     }

@@ -22,9 +22,10 @@ pub fn host() -> Result<&'static Path> {
 }
 
 /// An example of the crate `socketserver`, built with optimisations.
-pub fn native_upper() -> Result<&'static Path> {
-    static UPPER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    remember(&UPPER, || cargo_build(&["--example", "upper"], "examples/upper"))
+pub fn example(name: &str) -> Result<PathBuf> {
+    static EXAMPLES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let build = || cargo_build(&["--examples"], "examples/upper");
+    Ok(remember(&EXAMPLES, build)?.with_file_name(name))
 }
 
 /// The handler `name` that was built from `language`.

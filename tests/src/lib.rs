@@ -4,4 +4,5 @@
 #![deny(missing_docs)]
 
 pub mod build;
+pub mod load;
 pub mod process;

@@ -4,10 +4,29 @@ use crate::guest::Guest;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use wit_component::{ComponentEncoder, DecodedWasm};
-use wit_parser::{PackageId, Resolve};
+use wit_parser::{CloneMaps, PackageId, Resolve};
 
-/// The package that every import and export of a guest is of.
+/// The package that the exports of a guest are of, and its imports.
 const PACKAGE: &str = "socketserver:handler/";
+
+/// The one import that is of another package, by which a handler ends as
+/// Python's do with `SystemExit`.
+const EXIT: &str = "wasi:cli/exit@0.2.0";
+
+/// A world that has it.
+const EXIT_WORLD: &str = "
+    package socketserver:guests;
+
+    world program {
+        import wasi:cli/exit@0.2.0;
+    }
+
+    package wasi:cli@0.2.0 {
+        interface exit {
+            exit: func(status: result);
+        }
+    }
+";
 
 /// The contract.
 pub fn contract(workspace: &Workspace) -> Result<(Resolve, PackageId)> {
@@ -27,7 +46,7 @@ pub fn encode(module: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Fails unless `bytes` is a component that targets one of the worlds of the
-/// contract and imports nothing else.
+/// contract and imports nothing else but [`EXIT`].
 pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
     let label = guest.label();
     let decoded = wit_component::decode(bytes)
@@ -37,15 +56,18 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
     };
     for key in types.worlds[world].imports.keys() {
         let import = types.name_world_key(key);
-        if !import.starts_with(PACKAGE) {
-            bail!("{label} imports `{import}`; a guest may import nothing but `{PACKAGE}*`");
+        if !import.starts_with(PACKAGE) && import != EXIT {
+            bail!("{label} imports `{import}`; a guest may import `{PACKAGE}*` and `{EXIT}`");
         }
     }
 
-    let (resolve, package) = contract(workspace)?;
+    let (mut resolve, package) = contract(workspace)?;
+    let program = resolve.push_str("exit.wit", EXIT_WORLD)?;
+    let program = resolve.select_world(&[program], None)?;
     let mut reasons = Vec::new();
-    for (name, world) in &resolve.packages[package].worlds {
-        match wit_component::targets(&resolve, *world, bytes) {
+    for (name, world) in resolve.packages[package].worlds.clone() {
+        resolve.merge_worlds(program, world, &mut CloneMaps::default())?;
+        match wit_component::targets(&resolve, world, bytes) {
             Ok(()) => return Ok(()),
             Err(error) => reasons.push(format!("not `{name}`: {error:#}")),
         }

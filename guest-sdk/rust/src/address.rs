@@ -92,6 +92,30 @@ impl From<types::Address> for Address {
     }
 }
 
+impl From<&Address> for types::Address {
+    fn from(address: &Address) -> Self {
+        match address {
+            Address::Ipv4(address) => Self::Ipv4(types::Ipv4Address {
+                host: address.ip().octets().into(),
+                port: address.port(),
+            }),
+            Address::Ipv6(address) => Self::Ipv6(types::Ipv6Address {
+                host: address.ip().segments().into(),
+                port: address.port(),
+                flowinfo: address.flowinfo(),
+                scope_id: address.scope_id(),
+            }),
+            Address::Unix(UnixAddress::Unnamed) => Self::Unix(types::UnixAddress::Unnamed),
+            Address::Unix(UnixAddress::Pathname(path)) => {
+                Self::Unix(types::UnixAddress::Pathname(path.clone()))
+            }
+            Address::Unix(UnixAddress::Abstract(name)) => {
+                Self::Unix(types::UnixAddress::Abstract(name.clone()))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +151,21 @@ mod tests {
         assert_eq!(ipv6(0).ip(), Some(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1])));
         let unix = Address::Unix(UnixAddress::Unnamed);
         assert_eq!((unix.ip(), unix.port()), (None, None));
+    }
+
+    #[test]
+    fn goes_back_to_the_host_as_it_came() {
+        let host = (0xfe80, 1, 2, 3, 4, 5, 6, 7);
+        let ipv6 = types::Ipv6Address { host, port: 9999, flowinfo: 8, scope_id: 9 };
+        for address in [
+            ipv4(),
+            types::Address::Ipv6(ipv6).into(),
+            Address::Unix(UnixAddress::Unnamed),
+            Address::Unix(UnixAddress::Pathname(b"/run/\xff".to_vec())),
+            Address::Unix(UnixAddress::Abstract(b"app".to_vec())),
+        ] {
+            let there = types::Address::from(&address);
+            assert_eq!(Address::from(there), address);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Request handlers for wasm-socketserver, written as Python's `socketserver`
 //! writes them.
 //!
-//! A handler is a type that implements [`BaseRequestHandler`] and is named in
+//! A handler is a type that implements [`BaseRequestHandler`],
+//! [`StreamRequestHandler`] or [`DatagramRequestHandler`] and is named in
 //! [`export!`], in a crate of type `cdylib`:
 //!
 //! ```
@@ -28,10 +29,19 @@
 //! | Python | here |
 //! |---|---|
 //! | `BaseRequestHandler` | [`BaseRequestHandler`] |
-//! | `self.request` | [`cx.request`](Context::request), a [`Socket`] |
+//! | `self.request` | [`cx.request`](Context::request), a [`Socket`], or a [`Datagram`] |
 //! | `self.client_address` | [`cx.client_address`](Context::client_address), an [`Address`] |
 //! | `self.server` | [`cx.server`](Context::server), a [`Server`] |
+//! | `StreamRequestHandler` | [`StreamRequestHandler`] |
+//! | `self.connection` | [`cx.connection`](StreamContext::connection) |
+//! | `self.rfile`, `self.wfile` | [`cx.rfile`](StreamContext::rfile), [`cx.wfile`](StreamContext::wfile) |
+//! | `rfile.readline()`, `readline(n)`, `read(n)`, `read()` | [`readline`](Reader::readline), [`readline_limited`](Reader::readline_limited), [`read_at_most`](Reader::read_at_most), [`read_all`](Reader::read_all) |
+//! | `rbufsize`, `wbufsize`, `timeout`, `disable_nagle_algorithm` | [`RBUFSIZE`](StreamRequestHandler::RBUFSIZE), [`WBUFSIZE`](StreamRequestHandler::WBUFSIZE), [`TIMEOUT`](StreamRequestHandler::TIMEOUT), [`DISABLE_NAGLE_ALGORITHM`](StreamRequestHandler::DISABLE_NAGLE_ALGORITHM) |
+//! | `DatagramRequestHandler` | [`DatagramRequestHandler`] |
+//! | `self.packet`, `self.socket` | [`cx.packet`](DatagramContext::packet), [`cx.socket`](DatagramContext::socket) |
+//! | `data, socket = self.request` | `let (data, socket) = &cx.request;` |
 //! | `self.request.makefile("rb")` | `BufReader::new(&cx.request)` |
+//! | `socket.SOL_SOCKET`, `socket.SO_ERROR`, ... | [`options`] |
 //! | an exception | an `Err`; see [`Error`] for those of sockets |
 //! | `print`, `logging` | [`log`] |
 //! | `bytes.strip()` | [`strip`] |
@@ -47,16 +57,6 @@
 #![deny(missing_docs)]
 
 mod address;
-mod error;
-mod handler;
-pub mod log;
-mod server;
-mod socket;
-#[cfg(all(target_arch = "wasm32", target_os = "unknown", feature = "allocator"))]
-mod sys;
-mod text;
-
-/// What the contract in `wit/` becomes. Only [`export!`] names it.
 #[doc(hidden)]
 #[allow(
     clippy::all,
@@ -67,22 +67,32 @@ mod text;
     unused_qualifications,
     reason = "generated code"
 )]
-pub mod bindings {
-    wit_bindgen::generate!({
-        path: "../../wit",
-        world: "stream-handler",
-        pub_export_macro: true,
-        export_macro_name: "export_component",
-        default_bindings_module: "socketserver_guest::bindings",
-    });
-}
+pub mod bindings;
+mod datagram;
+mod error;
+mod export;
+mod handler;
+pub mod log;
+pub mod options;
+mod reader;
+mod server;
+mod socket;
+mod stream;
+#[cfg(all(target_arch = "wasm32", target_os = "unknown", feature = "allocator"))]
+mod sys;
+mod text;
+mod writer;
 
 #[doc(hidden)]
-pub use handler::Slot;
+pub use {datagram::Packet, export::Slot, handler::Base, stream::Stream};
 
 pub use address::{Address, UnixAddress};
+pub use datagram::{DatagramContext, DatagramRequestHandler};
 pub use error::Error;
-pub use handler::{BaseRequestHandler, Context, Result};
+pub use handler::{BaseRequestHandler, Context, Datagram, Result};
+pub use reader::{Reader, SocketIo};
 pub use server::{AddressFamily, Server, SocketKind};
 pub use socket::{Shutdown, Socket};
+pub use stream::{StreamContext, StreamRequestHandler};
 pub use text::strip;
+pub use writer::Writer;

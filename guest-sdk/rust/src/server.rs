@@ -56,6 +56,12 @@ impl Server {
     pub fn timeout(&self) -> Option<Duration> {
         host::timeout().map(duration)
     }
+
+    /// The longest datagram that the server takes whole, in bytes; `None` for a
+    /// stream server. Python's `max_packet_size`.
+    pub fn max_packet_size(&self) -> Option<u32> {
+        host::max_packet_size()
+    }
 }
 
 /// The family of an address: Python's `AF_*` constants, of its enumeration

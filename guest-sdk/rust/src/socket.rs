@@ -1,6 +1,7 @@
 use crate::bindings::socketserver::handler::{sockets, types::ShutdownHow};
 use crate::{Address, Error};
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 pub use std::net::Shutdown;
@@ -8,7 +9,13 @@ pub use std::net::Shutdown;
 /// The request socket: Python's `self.request`.
 ///
 /// The host owns the connection. It closes it after `finish`, so a handler
-/// need not; dropping a `Socket` closes nothing.
+/// need not; dropping a `Socket` closes nothing. A clone is another name for
+/// the same socket, as in Python.
+///
+/// The socket of a datagram request is the server's: it has
+/// [`sendto`](Self::sendto), [`getsockname`](Self::getsockname) and what belongs
+/// to timeouts and options; the calls of a connection fail, because the
+/// datagrams of other clients are in it.
 ///
 /// Calls that wait are bounded twice: by the timeout that the handler set with
 /// [`settimeout`](Self::settimeout), which is [`Error::TimedOut`], and by the
@@ -17,12 +24,12 @@ pub use std::net::Shutdown;
 /// [`io::Read`] and [`io::Write`] are there on `Socket` and on `&Socket`, with
 /// no buffer between: wrap it in [`io::BufReader`] to read lines. Writing all
 /// of a buffer is one [`sendall`](Self::sendall); flushing does nothing.
-#[derive(Debug)]
-pub struct Socket(sockets::Socket);
+#[derive(Clone, Debug)]
+pub struct Socket(Rc<sockets::Socket>);
 
 impl Socket {
     pub(crate) fn new(resource: sockets::Socket) -> Self {
-        Self(resource)
+        Self(Rc::new(resource))
     }
 
     /// Receives at most `bufsize` bytes: waits for the first, then returns what
@@ -43,6 +50,18 @@ impl Socket {
     /// `sendall(bytes)`.
     pub fn sendall(&self, data: &[u8]) -> Result<(), Error> {
         Ok(self.0.sendall(data)?)
+    }
+
+    /// Sends `data` as one datagram to `address` and returns how many bytes that
+    /// was: all of them. It leaves from the server's own socket, so that a
+    /// client that is connected to the server accepts it. Python's
+    /// `sendto(bytes, address)`.
+    ///
+    /// Any address but that of the request's client is [`Error::Denied`] unless
+    /// the operator grants it, and a reply longer than the transport carries is
+    /// [`Error::MessageTooLong`]. On a connection the address is not looked at.
+    pub fn sendto(&self, data: &[u8], address: &Address) -> Result<usize, Error> {
+        Ok(self.0.sendto(data, &address.into())? as usize)
     }
 
     /// Shuts down one half of the connection or both. Python's
@@ -84,6 +103,29 @@ impl Socket {
     /// `gettimeout()`.
     pub fn gettimeout(&self) -> Option<Duration> {
         self.0.gettimeout().map(duration)
+    }
+
+    /// The value of an option, such as
+    /// [`SO_ERROR`](crate::options::SO_ERROR) at the level
+    /// [`SOL_SOCKET`](crate::options::SOL_SOCKET). One that the host does not
+    /// let handlers read is [`Error::NoProtocolOption`]. Python's
+    /// `getsockopt(level, optname)`.
+    pub fn getsockopt(&self, level: i32, optname: i32) -> Result<i32, Error> {
+        Ok(self.0.getsockopt(level, optname)?)
+    }
+
+    /// Sets an option. One that the host does not let handlers set is
+    /// [`Error::Denied`] if it may be read, and [`Error::NoProtocolOption`] if
+    /// not. Python's `setsockopt(level, optname, value)`.
+    pub fn setsockopt(&self, level: i32, optname: i32, value: i32) -> Result<(), Error> {
+        Ok(self.0.setsockopt(level, optname, value)?)
+    }
+
+    /// A number that tells this socket from the handler's others, and -1 once
+    /// it is closed. It is no descriptor: a handler has none. Python's
+    /// `fileno()`.
+    pub fn fileno(&self) -> i32 {
+        self.0.fileno()
     }
 }
 

@@ -7,9 +7,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use socketserver::{Endpoint, ServerBuilder};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use socketserver::{Endpoint, ServerClass};
 
+use crate::access;
+use crate::attributes::{ClassAttributes, SocketFiles};
 use crate::units;
 
 /// Python's socketserver as a host for sandboxed request handlers.
@@ -36,9 +40,9 @@ pub enum Command {
     /// takes connections; the log goes to standard error.
     ///
     /// The first signal stops accepting and lets the requests in flight finish,
-    /// the second exits at once. Exit codes: 0 after a signal, 1 if the handler
-    /// or an address cannot be served, 2 if the command line is wrong.
-    Serve(ServeOptions),
+    /// the second exits at once. Exit codes: 0 after a signal or --once, 1 if the
+    /// handler or an address cannot be served, 2 if the command line is wrong.
+    Serve(Box<ServeOptions>),
     /// Show what a handler is, what it asks for, and whether it can be served.
     ///
     /// Exit codes: 0 if it can be served, 1 if not.
@@ -50,6 +54,11 @@ pub fn without_command() -> Option<Command> {
     Arguments::parse_from(["wasm-socketserver", "serve"]).command
 }
 
+/// Says that options contradict each other, as clap says it, and ends.
+pub fn contradiction(error: &anyhow::Error) -> ! {
+    Arguments::command().error(ErrorKind::ArgumentConflict, error).exit()
+}
+
 /// The options of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
@@ -57,20 +66,44 @@ pub struct ServeOptions {
     /// an embedded sample is served, which upper-cases what it is sent.
     pub handler: Option<PathBuf>,
 
-    /// Where to listen: tcp://HOST:PORT, with IPv6 addresses in brackets; port 0
-    /// takes a free one. Or unix://PATH, or unix://@NAME for an abstract name.
-    /// May be given more than once.
-    #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:9999")]
+    /// Where to listen: tcp://HOST:PORT or udp://HOST:PORT, with IPv6 addresses
+    /// in brackets; port 0 takes a free one. Or unix://PATH for streams and
+    /// unixgram://PATH for datagrams; @NAME in the place of a path is an abstract
+    /// name. May be given more than once. By default 127.0.0.1:9999, with TCP or
+    /// UDP as the handler needs.
+    #[arg(long, value_name = "URL")]
     pub bind: Vec<Endpoint>,
 
-    /// How requests are run: one at a time, or each in a thread of its own.
-    #[arg(long, value_name = "HOW", default_value = "threading")]
-    pub concurrency: Concurrency,
+    /// One of Python's server classes, such as ThreadingUDPServer: what it says
+    /// of the transport and of how requests are run.
+    #[arg(long, value_name = "CLASS", conflicts_with = "concurrency")]
+    pub server: Option<ServerClass>,
+
+    /// How requests are run: one at a time, each in a thread of its own, or each
+    /// in a process of its own. Threading by default.
+    #[arg(long, value_name = "HOW")]
+    pub concurrency: Option<Concurrency>,
+
+    /// Serve from that many processes, each with threads of its own: the end of
+    /// one costs only its own requests, and another takes its place.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// Serve one request, Python's handle_request(), and end.
+    #[arg(long, conflicts_with = "workers")]
+    pub once: bool,
 
     /// How many requests may be in flight at once; other clients wait in the
-    /// backlog. At most, and by default, as many as the machine can hold.
+    /// backlog. At most, and by default, as many as the machine can hold. For
+    /// processes there is --max-children.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_requests: Option<u32>,
+
+    /// Do not serve the clients of this network, such as 10.0.0.0/8, or of one
+    /// address: they see the end of the connection at once. May be given more
+    /// than once.
+    #[arg(long, value_name = "NETWORK", value_parser = access::network)]
+    pub deny: Vec<IpNet>,
 
     /// How much memory one request may use.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::memory)]
@@ -102,71 +135,13 @@ pub struct ServeOptions {
     #[command(flatten)]
     pub attributes: ClassAttributes,
 
+    /// The files of Unix sockets.
+    #[command(flatten)]
+    pub files: SocketFiles,
+
     /// The log.
     #[command(flatten)]
     pub log: LogOptions,
-}
-
-/// Python's class attributes, by their names.
-#[derive(Debug, Clone, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "Python's attributes are what they are")]
-#[command(next_help_heading = "Python's class attributes")]
-pub struct ClassAttributes {
-    /// How many connections may wait to be accepted.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = ServerBuilder::REQUEST_QUEUE_SIZE,
-        value_parser = clap::value_parser!(u32).range(..=65_535)
-    )]
-    pub request_queue_size: u32,
-
-    /// Whether to listen although connections of an earlier server on the same
-    /// address are not quite gone (TIME_WAIT).
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value_t = true,
-        action = clap::ArgAction::Set
-    )]
-    pub allow_reuse_address: bool,
-
-    /// Whether other processes may listen on the same address at the same time.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value_t = false,
-        action = clap::ArgAction::Set
-    )]
-    pub allow_reuse_port: bool,
-
-    /// Whether requests in flight are left to themselves at the end.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value_t = false,
-        action = clap::ArgAction::Set
-    )]
-    pub daemon_threads: bool,
-
-    /// Whether to wait, for as long as --grace says, for requests in flight.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value_t = true,
-        action = clap::ArgAction::Set
-    )]
-    pub block_on_close: bool,
-
-    /// The longest time between two looks at whether there is something to do
-    /// beside serving. A signal is noticed at once whatever it is.
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value = "0.5",
-        value_parser = units::seconds
-    )]
-    pub poll_interval: Duration,
 }
 
 /// What is logged, and how.
@@ -204,6 +179,8 @@ pub enum Concurrency {
     Sync,
     /// Each in a thread of its own, as Python's ThreadingTCPServer.
     Threading,
+    /// Each in a process of its own, as Python's ForkingTCPServer.
+    Forking,
 }
 
 /// How the log is written.
@@ -234,7 +211,6 @@ mod tests {
 
     #[test]
     fn the_definition_holds_together() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
         assert!(matches!(without_command(), Some(Command::Serve(_))));
     }

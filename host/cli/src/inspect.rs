@@ -21,7 +21,7 @@ struct Report {
     handler: String,
     /// Bytes.
     size: usize,
-    world: Option<&'static str>,
+    worlds: Vec<&'static str>,
     exports: Vec<String>,
     imports: Vec<Import>,
     memories: u32,
@@ -64,7 +64,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
     Ok(Report {
         handler: options.handler.display().to_string(),
         size: description.size,
-        world: description.world,
+        worlds: description.worlds.iter().map(|world| world.name()).collect(),
         exports: description.exports.clone(),
         imports: description
             .imports
@@ -85,10 +85,8 @@ fn report(options: &InspectOptions) -> Result<Report> {
 
 impl Report {
     fn to_text(&self) -> String {
-        let mut lines = vec![
-            format!("handler   {} ({})", self.handler, ByteSize(self.size as u64)),
-            format!("world     {}", self.world.unwrap_or("none that can be served")),
-        ];
+        let mut lines =
+            vec![format!("handler   {} ({})", self.handler, ByteSize(self.size as u64))];
         let mut list = |title: &str, entries: Vec<String>| {
             let mut title = title;
             for entry in entries {
@@ -96,6 +94,12 @@ impl Report {
                 title = "";
             }
         };
+        let worlds = if self.worlds.is_empty() {
+            &["none that can be served"]
+        } else {
+            self.worlds.as_slice()
+        };
+        list("world", worlds.iter().map(ToString::to_string).collect());
         list("exports", self.exports.clone());
         list(
             "imports",

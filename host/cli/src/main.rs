@@ -3,8 +3,10 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `args` | the command line, which is also its documentation |
-//! | `units` | sizes and durations on the command line |
+//! | `args`, `attributes` | the command line, which is also its documentation |
+//! | `units`, `owner` | sizes, durations and users on the command line |
+//! | `access` | who may be served |
+//! | `mode` | what the options say together: where to listen, how to run requests |
 //! | `serve` | `serve`: options to a server, and its end |
 //! | `signals` | SIGINT and SIGTERM |
 //! | `inspect` | `inspect`: what a handler is and asks for |
@@ -13,9 +15,13 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod access;
 mod args;
+mod attributes;
 mod inspect;
+mod mode;
 mod observe;
+mod owner;
 mod serve;
 mod signals;
 mod units;

@@ -4,11 +4,14 @@ use std::io::{self, IsTerminal};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use socketserver::{Address, Blame, Endpoint, HandlerError, Hooks, Request};
 use tracing::Level;
 use tracing_subscriber::fmt;
 
+use crate::access;
 use crate::args::{LogFormat, LogLevel};
+use crate::signals::Signals;
 
 /// Sends the log to standard error.
 pub fn init(format: LogFormat, level: LogLevel) {
@@ -28,20 +31,27 @@ pub fn init(format: LogFormat, level: LogLevel) {
 }
 
 /// Reports what goes wrong while serving, a line for each failed request.
-pub struct LogHooks {
+pub struct ServeHooks {
     handler: String,
+    signals: Signals,
+    deny: Vec<IpNet>,
     /// When a failure to accept was last reported: these come in floods.
     last_accept_error: Mutex<Option<Instant>>,
 }
 
-impl LogHooks {
-    /// Hooks for the handler of that name.
-    pub fn new(handler: String) -> Self {
-        LogHooks { handler, last_accept_error: Mutex::new(None) }
+impl ServeHooks {
+    /// Hooks for the handler of that name, in a process with these signals, that
+    /// refuse the clients of some networks.
+    pub fn new(handler: String, signals: Signals, deny: Vec<IpNet>) -> Self {
+        ServeHooks { handler, signals, deny, last_accept_error: Mutex::new(None) }
     }
 }
 
-impl Hooks for LogHooks {
+impl Hooks for ServeHooks {
+    fn verify_request(&self, _request: &Request, client_address: &Address) -> bool {
+        !access::is_in(&self.deny, client_address)
+    }
+
     fn handle_error(&self, _request: &Request, client_address: &Address, error: &HandlerError) {
         let (handler, blame, reason) = (&*self.handler, error.blame().as_str(), error.reason());
         let peer = client_address.to_string();
@@ -62,6 +72,27 @@ impl Hooks for LogHooks {
                 "Exception occurred during processing of request from {client_address}: {error}"
             ),
         }
+    }
+
+    fn handle_child_error(&self, client_address: Option<&Address>, error: &HandlerError) {
+        let (handler, blame, reason) = (&*self.handler, error.blame().as_str(), error.reason());
+        let Some(client_address) = client_address else {
+            tracing::error!(handler, blame, reason, "{error}");
+            return;
+        };
+        let peer = client_address.to_string();
+        tracing::error!(
+            peer,
+            handler,
+            blame,
+            reason,
+            "Exception occurred during processing of request from {client_address}: {error}"
+        );
+    }
+
+    fn after_fork_in_child(&self) -> Result<(), HandlerError> {
+        let failed = |error| HandlerError::new(Blame::Host, "child", error);
+        self.signals.in_child().map_err(failed)
     }
 
     fn handle_accept_error(&self, endpoint: &Endpoint, error: &io::Error) {

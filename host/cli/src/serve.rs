@@ -1,86 +1,159 @@
 //! `serve`: from options to a server, and on to its end.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socketserver::{Endpoint, Server, Threading};
+use socketserver::{
+    Concurrency, Endpoint, Forking, Needs, Server, ServerBuilder, SocketType, Threading, Workers,
+};
 use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
 
-use crate::args::{Concurrency, ServeOptions};
-use crate::observe::{self, LogHooks};
-use crate::signals;
+use crate::args::{self, ServeOptions};
+use crate::mode::{Mode, default_endpoint, endpoints, mode};
+use crate::observe::{self, ServeHooks};
+use crate::owner::Owner;
+use crate::signals::{self, Signals};
 
 /// The handler that is served when none is named.
 const SAMPLE: (&str, &str) = ("upper", include_str!("../../../guests/upper/upper.wat"));
 
-/// Serves until a signal.
+/// Serves until a signal, or one request.
 pub fn serve(options: &ServeOptions) -> Result<()> {
+    let (mode, endpoints) = match (mode(options), endpoints(options)) {
+        (Ok(mode), Ok(endpoints)) => (mode, endpoints),
+        (Err(error), _) | (_, Err(error)) => args::contradiction(&error),
+    };
     observe::init(options.log.log_format, options.log.log_level);
     raise_descriptor_limit();
-    let server = server(options)?;
     // Before the ready line: whoever reads it may send a signal.
-    signals::end_at_signal(server.shutdown_handle(), options.grace)
-        .context("cannot wait for signals")?;
+    let (signals, signalled) = signals::watch().context("cannot wait for signals")?;
+    let watched = signalled.try_clone().context("cannot wait for signals")?;
+    let server = server(options, mode, endpoints, signals, signalled)?;
+    if mode == Mode::Sync {
+        signals::cut_off(&watched, options.grace).context("cannot wait for signals")?;
+    }
     announce(server.endpoints(), options.handler.is_none());
-    server.serve_forever(options.attributes.poll_interval)?;
-    server.server_close();
-    Ok(())
+    if options.once {
+        server.handle_request()?;
+    } else {
+        server.serve_forever(options.attributes.poll_interval)?;
+        if mode != Mode::Sync {
+            signals::ending(options.grace);
+        }
+    }
+    let attributes = &options.attributes;
+    let left = server.server_close_within(options.grace);
+    let waited = attributes.block_on_close && !(attributes.daemon_threads && mode.has_threads());
+    if left > 0 && waited {
+        signals::still_in_flight(options.grace);
+    }
+    // Whatever is left in threads ends with the process.
+    std::process::exit(0)
 }
 
-fn server(options: &ServeOptions) -> Result<Server> {
+fn server(
+    options: &ServeOptions,
+    mode: Mode,
+    mut endpoints: Vec<Endpoint>,
+    signals: Signals,
+    signalled: OwnedFd,
+) -> Result<Server> {
+    let attributes = &options.attributes;
     let handler_name = options
         .handler
         .as_deref()
         .map_or_else(|| "the embedded sample".to_owned(), |path| format!("`{}`", path.display()));
-    let engine = Engine::new(Engine::capacity().requests)?;
-    if let Some(why) = engine.fallback() {
-        tracing::warn!("instances are made on demand, which is slower than from a pool: {why}");
+    let cannot_serve = || format!("cannot serve {handler_name}");
+    let engine = engine(mode)?;
+    let handler = handler(options, mode, &engine).with_context(cannot_serve)?;
+    if endpoints.is_empty() {
+        endpoints.push(default_endpoint(&handler)?);
     }
-    let handler =
-        handler(options, &engine).with_context(|| format!("cannot serve {handler_name}"))?;
-    let concurrency = match options.concurrency {
-        Concurrency::Sync => socketserver::Concurrency::Sync,
-        Concurrency::Threading => socketserver::Concurrency::Threading(Threading {
-            max_requests: options
-                .max_requests
-                .map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
-            capacity: handler.capacity(),
-            daemon_threads: options.attributes.daemon_threads,
-            block_on_close: options.attributes.block_on_close,
-        }),
-    };
-    let hooks = LogHooks::new(handler.name().to_owned());
-    let builder = Server::builder(handler)
+    let concurrency = concurrency(options, mode, &handler);
+    let hooks = ServeHooks::new(handler.name().to_owned(), signals, options.deny.clone());
+    let mut builder = Server::builder(handler)
         .hooks(hooks)
         .concurrency(concurrency)
-        .request_queue_size(options.attributes.request_queue_size)
-        .allow_reuse_address(options.attributes.allow_reuse_address)
-        .allow_reuse_port(options.attributes.allow_reuse_port);
-    let server = options
-        .bind
-        .iter()
-        .fold(builder, |builder, endpoint| builder.bind(endpoint.clone()))
-        .build()?;
+        .request_queue_size(attributes.request_queue_size)
+        .allow_reuse_address(attributes.allow_reuse_address)
+        .allow_reuse_port(attributes.allow_reuse_port)
+        .max_packet_size(attributes.max_packet_size as usize)
+        .remove_stale_socket(options.files.remove_stale_socket)
+        .shutdown_when_readable(signalled);
+    if let Some(mode) = options.files.socket_mode {
+        builder = builder.socket_mode(mode);
+    }
+    if let Some(Owner { user, group }) = options.files.socket_owner {
+        builder = builder.socket_owner(user, group);
+    }
+    if let Some(timeout) = attributes.timeout {
+        builder = builder.timeout(Some(timeout));
+    }
+    let server = endpoints.into_iter().fold(builder, ServerBuilder::bind).build()?;
     tracing::debug!(
         handler = handler_name,
-        concurrency = ?options.concurrency,
+        concurrency = ?mode,
         max_requests = server.max_requests(),
         "serving"
     );
     Ok(server)
 }
 
-fn handler(options: &ServeOptions, engine: &Engine) -> Result<ComponentHandler> {
+fn engine(mode: Mode) -> Result<Engine> {
+    if mode == Mode::Forking {
+        // The many mappings of a pool would be copied at each fork.
+        return Ok(Engine::on_demand()?);
+    }
+    let engine = Engine::new(Engine::capacity().requests)?;
+    if let Some(why) = engine.fallback() {
+        tracing::warn!("instances are made on demand, which is slower than from a pool: {why}");
+    }
+    Ok(engine)
+}
+
+fn concurrency(options: &ServeOptions, mode: Mode, handler: &ComponentHandler) -> Concurrency {
+    let attributes = &options.attributes;
+    let max_requests = options.max_requests.map(|max| max as usize);
+    let threading = |max_requests, needs| Threading {
+        max_requests,
+        capacity: handler.capacity(needs),
+        daemon_threads: attributes.daemon_threads,
+        block_on_close: attributes.block_on_close,
+    };
+    match mode {
+        Mode::Sync => Concurrency::Sync,
+        Mode::Threading => Concurrency::Threading(threading(max_requests, Needs::THREAD)),
+        Mode::Forking => Concurrency::Forking(Forking {
+            max_children: attributes.max_children as usize,
+            capacity: handler.capacity(Needs::PROCESS),
+            block_on_close: attributes.block_on_close,
+        }),
+        Mode::Workers(count) => {
+            let each = max_requests.map(|max| max / count);
+            let threading = threading(each, Needs::THREAD.in_workers(count));
+            Concurrency::Workers(Workers { count, threading })
+        }
+    }
+}
+
+fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<ComponentHandler> {
     let cache = cache(options.no_cache);
     let component = match &options.handler {
         Some(path) => Component::load(engine, path, &cache)?,
         None => Component::new(engine, SAMPLE.0, SAMPLE.1.into(), &cache)?,
     };
-    let default = Policy::default();
+    let total = options.memory_total.unwrap_or(Policy::default().memory_total);
+    // Processes do not see what the others use, so each has its share.
+    let processes = match mode {
+        Mode::Sync | Mode::Threading => 1,
+        Mode::Forking => options.attributes.max_children as usize,
+        Mode::Workers(count) => count,
+    };
     let policy = Policy {
         memory: options.memory,
-        memory_total: options.memory_total.unwrap_or(default.memory_total),
+        memory_total: total / processes,
         cpu_time: options.cpu_time,
         idle_timeout: options.idle_timeout,
     };
@@ -107,7 +180,8 @@ fn announce(endpoints: &[Endpoint], sample: bool) {
     }
     let _ = stdout.flush();
     let Some(address) = endpoints[0].address().to_socket_addr() else { return };
-    if sample && io::stderr().is_terminal() {
+    let stream = endpoints[0].socket_type() == SocketType::Stream;
+    if sample && stream && io::stderr().is_terminal() {
         eprintln!(
             "This is the embedded sample. Try it from another terminal:\n\n    \
              python3 -c \"import socket; s = socket.create_connection(('{}', {})); s.sendall(b'hello world'); print(s.recv(1024))\"\n\n\

@@ -13,10 +13,7 @@ use crate::error::{CacheError, LoadError};
 use crate::imports::{granted, same_contract};
 use crate::sys::Artifact;
 use crate::text::printable;
-
-/// The world of the handlers that can be served, and what one exports.
-pub(crate) const WORLD: &str = "socketserver:handler/stream-handler@0.1.0";
-pub(crate) const EXPORT: &str = "socketserver:handler/stream-request@0.1.0";
+use crate::world::World;
 
 /// A page of WebAssembly memory, in bytes.
 const PAGE: u64 = 64 << 10;
@@ -34,8 +31,8 @@ pub struct Component {
 /// What a component says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// The world that it targets, if it is one that can be served.
-    pub world: Option<&'static str>,
+    /// The worlds that it targets, of those that can be served.
+    pub worlds: Vec<World>,
     /// The names of its exports.
     pub exports: Vec<String>,
     /// The names of its imports.
@@ -143,11 +140,14 @@ fn describe(
         component.exports(engine).map(|(name, _)| printable(name, 200)).collect();
     let imports: Vec<String> =
         component.imports(engine).map(|(name, _)| printable(name, 200)).collect();
-    let is_handler = component.exports(engine).any(|(name, export)| {
-        same_contract(EXPORT, name) && matches!(export.ty, ComponentItem::ComponentInstance(_))
-    });
+    let targets = |world: &World| {
+        component.exports(engine).any(|(name, export)| {
+            same_contract(world.interface(), name)
+                && matches!(export.ty, ComponentItem::ComponentInstance(_))
+        })
+    };
     Ok(Description {
-        world: is_handler.then_some(WORLD),
+        worlds: World::ALL.into_iter().filter(targets).collect(),
         exports,
         not_granted: imports.iter().filter(|name| !granted(name)).cloned().collect(),
         imports,

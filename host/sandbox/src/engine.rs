@@ -1,8 +1,6 @@
-//! One Engine for the process, and the ticker that drives its epochs.
+//! One Engine for the process, and its settings.
 
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use socketserver::{Capacity, Needs};
@@ -12,6 +10,8 @@ use wasmtime::{
 
 use crate::error::EngineError;
 use crate::policy::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use crate::sys::EpochsByTimer;
+use crate::ticker::Ticker;
 
 /// How long an epoch lasts: the grain of the CPU budget.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -34,7 +34,18 @@ struct Inner {
     engine: wasmtime::Engine,
     slots: Option<usize>,
     fallback: Option<String>,
-    ticker: OnceLock<Result<Ticker, String>>,
+    /// Begun by the first request, so that it runs in the process that serves.
+    ticking: OnceLock<Ticking>,
+    /// What counts epochs by a timer, if not by a thread.
+    by_timer: Option<EpochsByTimer>,
+}
+
+/// How epochs pass from the first request on.
+enum Ticking {
+    /// A thread counts them.
+    Thread { _ticker: Ticker },
+    /// A timer does.
+    Timer,
 }
 
 impl Engine {
@@ -46,19 +57,46 @@ impl Engine {
     ///
     /// Errors: this machine cannot run the engine at all.
     pub fn new(slots: usize) -> Result<Self, EngineError> {
-        let mut config = config();
-        config.allocation_strategy(pool(slots));
-        let (engine, fallback) = match wasmtime::Engine::new(&config) {
-            Ok(engine) => (engine, None),
-            Err(pool_error) => {
-                config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-                let engine = wasmtime::Engine::new(&config)
-                    .map_err(|error| EngineError::Engine(format!("{error:#}")))?;
-                (engine, Some(format!("{pool_error:#}")))
-            }
-        };
-        let slots = fallback.is_none().then_some(slots);
-        Ok(Engine(Arc::new(Inner { engine, slots, fallback, ticker: OnceLock::new() })))
+        with(pool(slots)).map(|engine| Engine::of(engine, Some(slots), None, None)).or_else(
+            |EngineError::Engine(why)| {
+                let engine = with(InstanceAllocationStrategy::OnDemand)?;
+                Ok(Engine::of(engine, None, Some(why), None))
+            },
+        )
+    }
+
+    /// An engine whose memories are made when an instance is, and given back to
+    /// the kernel when it ends.
+    ///
+    /// For a process that forks one for each request: a pool is made for many
+    /// instances after and beside each other, and there it would have one. It
+    /// would also have every child open a file, and abort where none can be
+    /// opened. Where instances follow each other, [`new`](Self::new) is three
+    /// times faster at making and dropping one.
+    ///
+    /// The instance that shows at load that a component can be served is kept for
+    /// the first request. In a process that forks for each request, every child
+    /// finds it unused, as a copy of its own, and need not make one.
+    ///
+    /// It has no thread, before a request or after: epochs are counted by a timer
+    /// of the CPU time that the process uses (`SIGPROF`, which belongs to the
+    /// engine from then on). So the process may fork at any time, and a child
+    /// that serves one request does not pay for a thread.
+    ///
+    /// Errors: this machine cannot run the engine at all.
+    pub fn on_demand() -> Result<Self, EngineError> {
+        let engine = with(InstanceAllocationStrategy::OnDemand)?;
+        let by_timer = EpochsByTimer::new(&engine).map_err(no_timer)?;
+        Ok(Engine::of(engine, None, None, Some(by_timer)))
+    }
+
+    fn of(
+        engine: wasmtime::Engine,
+        slots: Option<usize>,
+        fallback: Option<String>,
+        by_timer: Option<EpochsByTimer>,
+    ) -> Self {
+        Engine(Arc::new(Inner { engine, slots, fallback, ticking: OnceLock::new(), by_timer }))
     }
 
     /// How many requests this machine can hold at once if each takes one
@@ -68,7 +106,12 @@ impl Engine {
         Capacity::of_this_machine(Needs { mappings, ..Needs::THREAD })
     }
 
-    /// Why there is no pool; `None` if there is.
+    /// Whether it was made for a process that forks one for each request.
+    pub(crate) fn is_for_forking(&self) -> bool {
+        self.0.by_timer.is_some()
+    }
+
+    /// Why there is no pool although one was asked for.
     pub fn fallback(&self) -> Option<&str> {
         self.0.fallback.as_deref()
     }
@@ -82,18 +125,37 @@ impl Engine {
         &self.0.engine
     }
 
-    /// Sees to it that epochs pass from now on. The first request starts the
-    /// ticker, and so it runs in the process that serves.
+    /// Sees to it that epochs pass from now on. It is for requests: see
+    /// [`tick_for_now`](Self::tick_for_now).
+    ///
+    /// Errors: there is no thread for the ticker, or no timer; the next call tries
+    /// again.
     pub(crate) fn tick(&self) -> Result<(), EngineError> {
-        let ticker = self.0.ticker.get_or_init(|| Ticker::start(self.0.engine.clone()));
-        ticker.as_ref().map(|_| ()).map_err(|error| EngineError::Engine(error.clone()))
+        if self.0.ticking.get().is_none() {
+            let ticking = match &self.0.by_timer {
+                Some(timer) => timer.start(TICK).map(|()| Ticking::Timer).map_err(no_timer)?,
+                None => Ticking::Thread { _ticker: self.tick_for_now()? },
+            };
+            // Of two requests that are both the first, one drops its ticker.
+            let _ = self.0.ticking.set(ticking);
+        }
+        Ok(())
     }
 
     /// Sees to it that epochs pass until what is returned is dropped: no thread
     /// is left behind in a process that may yet fork.
     pub(crate) fn tick_for_now(&self) -> Result<Ticker, EngineError> {
-        Ticker::start(self.0.engine.clone()).map_err(EngineError::Engine)
+        Ticker::start(self.0.engine.clone())
     }
+}
+
+fn no_timer(error: std::io::Error) -> EngineError {
+    EngineError::Engine(format!("cannot set its timer: {error}"))
+}
+
+fn with(strategy: InstanceAllocationStrategy) -> Result<wasmtime::Engine, EngineError> {
+    wasmtime::Engine::new(config().allocation_strategy(strategy))
+        .map_err(|error| EngineError::Engine(format!("{error:#}")))
 }
 
 fn config() -> Config {
@@ -145,75 +207,3 @@ fn pool(slots: usize) -> InstanceAllocationStrategy {
 
 /// Tables for each memory of the pool. Toolchains make one or two.
 pub(crate) const TABLES_PER_SLOT: u32 = 4;
-
-/// The thread that counts epochs. Dropping this ends it.
-pub(crate) struct Ticker {
-    /// Dropped to stop it.
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(engine: wasmtime::Engine) -> Result<Ticker, String> {
-        let (stop, stopped) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("epoch-ticker".to_owned())
-            .spawn(move || {
-                while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                    engine.increment_epoch();
-                }
-            })
-            .map_err(|error| format!("cannot start its ticker: {error}"))?;
-        Ok(Ticker { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // It has nothing that could panic.
-            let _ = thread.join();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tickers() -> usize {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
-        let names = tasks.filter_map(|task| name(task.unwrap()));
-        names.filter(|name| name.trim() == "epoch-ticker").count()
-    }
-
-    /// A thread names itself a moment after it begins, and leaves `/proc` a
-    /// moment after it has ended.
-    fn wait_for_tickers(count: usize) {
-        let begun = std::time::Instant::now();
-        while tickers() != count {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{} tickers", tickers());
-            thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn there_is_one_ticker_from_the_first_request_to_the_end_of_the_engine() {
-        let engine = Engine::new(1).unwrap();
-        assert_eq!(tickers(), 0);
-        let for_now = engine.tick_for_now().unwrap();
-        wait_for_tickers(1);
-        drop(for_now);
-        wait_for_tickers(0);
-        engine.tick().unwrap();
-        engine.tick().unwrap();
-        let same = engine.clone();
-        drop(engine);
-        same.tick().unwrap();
-        wait_for_tickers(1);
-        drop(same);
-        wait_for_tickers(0);
-    }
-}

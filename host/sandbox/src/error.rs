@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::world::World;
+
 /// Why there is no engine.
 #[derive(Debug, Error)]
 pub enum EngineError {
@@ -32,7 +34,9 @@ pub enum LoadError {
     NotWasm,
     /// A module, not a component.
     #[error(
-        "it is a core WebAssembly module, not a component: build it for the world `socketserver:handler/stream-handler`, or wrap it with a tool such as `wasm-tools component new`"
+        "it is a core WebAssembly module, not a component: build it for the world `{}` or `{}`, or wrap it with a tool such as `wasm-tools component new`",
+        World::Stream,
+        World::Datagram
     )]
     CoreModule,
     /// A compiled artifact. Those are loaded from the private cache only:
@@ -51,20 +55,23 @@ pub enum LoadError {
     #[error("it is not a valid component: {0}")]
     Invalid(String),
     /// It does not export what a handler exports.
-    #[error("it does not target `{wanted}`: it exports {exports}, not `{interface}`")]
+    #[error(
+        "it does not target `{}` or `{}`: it exports {}, neither `{}` nor `{}`",
+        World::Stream,
+        World::Datagram,
+        list(exports),
+        World::Stream.interface(),
+        World::Datagram.interface()
+    )]
     WrongWorld {
-        /// The world that can be served.
-        wanted: &'static str,
-        /// The export that is missing.
-        interface: &'static str,
         /// What is there instead.
-        exports: String,
+        exports: Vec<String>,
     },
     /// The exported interface lacks a function.
     #[error("its export `{interface}` has no function `{function}`")]
     MissingExport {
         /// The interface.
-        interface: String,
+        interface: &'static str,
         /// The function.
         function: &'static str,
     },
@@ -97,6 +104,20 @@ pub enum LoadError {
     /// Compiling failed.
     #[error("it cannot be compiled: {0}")]
     Compile(String),
+}
+
+/// How many names a sentence has at the most.
+const LISTED: usize = 8;
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    let shown: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 fn others(imports: &[String]) -> String {

@@ -20,6 +20,14 @@ pub(crate) enum Kill {
     Idle { limit: Duration },
 }
 
+/// The guest ended its request with `exit`: Python's `SystemExit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("it called exit, and there is no request yet that could end")]
+pub(crate) struct Exit {
+    /// What it says of itself. In Python nobody looks at it either.
+    pub failed: bool,
+}
+
 /// Which call into the guest failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -30,7 +38,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Step::Instantiate => "the making of the instance",
             Step::Setup => "setup",
@@ -43,8 +51,8 @@ impl Step {
 /// The guest returned `message` as its error.
 pub(crate) fn returned(step: Step, message: &str, state: &State) -> HandlerError {
     let message = format!("{} failed: {}", step.as_str(), printable(message, MAX_LOG_LINE));
-    if state.connection_lost {
-        return HandlerError::new(Blame::Client, "connection-lost", message);
+    if let Some(reason) = state.lost {
+        return HandlerError::new(Blame::Client, reason, message);
     }
     HandlerError::new(Blame::Guest, "error", message)
 }
@@ -62,6 +70,9 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, Stri
             Kill::CpuTime { .. } => (Blame::Guest, "cpu-time", kill.to_string()),
             Kill::Idle { .. } => (Blame::Client, "idle-timeout", kill.to_string()),
         };
+    }
+    if let Some(exit) = error.downcast_ref::<Exit>() {
+        return (Blame::Guest, "exit", exit.to_string());
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return (Blame::Host, "no-instance", error.root_cause().to_string());

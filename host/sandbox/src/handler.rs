@@ -1,25 +1,28 @@
 //! A component as the handler of requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socketserver::{
-    Address, Blame, Capacity, HandlerError, Needs, Request, RequestHandler, ServerInfo, outcome,
+    Address, Blame, Capacity, Endpoint, HandlerError, Needs, Request, RequestHandler, ServerInfo,
+    outcome,
 };
 use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, Linker, Resource};
+use wasmtime::component::{Instance, InstancePre, Linker};
 
-use crate::bindings::types;
 use crate::budget::limit_cpu_time;
-use crate::component::{Component, EXPORT, WORLD};
-use crate::engine::{Engine, MAPPINGS_PER_MEMORY, Ticker};
+use crate::component::Component;
+use crate::engine::{Engine, MAPPINGS_PER_MEMORY};
 use crate::error::LoadError;
-use crate::failure::{Step, ended, returned};
+use crate::exports::{Exports, Functions, Outcome};
+use crate::failure::{Exit, Step, ended, returned};
 use crate::imports;
 use crate::limits::{Limits, SharedMemory};
 use crate::policy::Policy;
 use crate::state::{Peer, State};
 use crate::text::printable;
+use crate::ticker::Ticker;
+use crate::world::World;
 
 /// Answers each request in a new instance of one component.
 pub struct ComponentHandler {
@@ -31,14 +34,13 @@ pub struct ComponentHandler {
     name: Arc<str>,
     memories: usize,
     initial_memory: usize,
+    /// An instance that was made ahead and that nobody has used yet. Each forked
+    /// child finds a copy of it here, takes it and ends with it.
+    ahead: Mutex<Option<Made>>,
 }
 
-/// Where the three functions are.
-struct Exports {
-    setup: ComponentExportIndex,
-    handle: ComponentExportIndex,
-    finish: ComponentExportIndex,
-}
+/// An instance in its Store.
+type Made = (Store<State>, Instance);
 
 /// How long it takes to make an instance and to drop it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +51,13 @@ pub struct InstanceTimes {
     pub drop: Duration,
 }
 
-type Setup = (Resource<Request>, types::Address);
-type Outcome = (Result<(), String>,);
+/// How a guest ended before it returned. Nothing of it is called again.
+enum Ended {
+    /// By itself, with `exit`.
+    Exited(Step, Exit),
+    /// It failed, or was made to end.
+    Failed(HandlerError),
+}
 
 impl ComponentHandler {
     /// Checks that `component` can be a handler, down to a trial instance, and
@@ -61,12 +68,8 @@ impl ComponentHandler {
     /// to start.
     pub fn new(engine: &Engine, component: &Component, policy: Policy) -> Result<Self, LoadError> {
         let description = component.description();
-        if description.world.is_none() {
-            return Err(LoadError::WrongWorld {
-                wanted: WORLD,
-                interface: EXPORT,
-                exports: list(&description.exports),
-            });
+        if description.worlds.is_empty() {
+            return Err(LoadError::WrongWorld { exports: description.exports.clone() });
         }
         if !description.not_granted.is_empty() {
             return Err(LoadError::NotGranted { imports: description.not_granted.clone() });
@@ -90,8 +93,13 @@ impl ComponentHandler {
             name: Arc::clone(component.name()),
             memories: usize::try_from(description.memories).unwrap_or(usize::MAX),
             initial_memory: usize::try_from(description.initial_memory).unwrap_or(usize::MAX),
+            ahead: Mutex::default(),
         };
-        handler.check_types()?;
+        let trial = handler.check_types()?;
+        if engine.is_for_forking() {
+            // It has shown that it works: it can as well be the first.
+            *handler.ahead() = Some(trial);
+        }
         Ok(handler)
     }
 
@@ -101,13 +109,20 @@ impl ComponentHandler {
     }
 
     /// How many requests this machine, and the engine's pool, can hold at once
-    /// if each is answered by this handler.
-    pub fn capacity(&self) -> Capacity {
-        let needs = Needs {
-            mappings: Needs::THREAD.mappings + self.memories * MAPPINGS_PER_MEMORY,
-            ..Needs::THREAD
-        };
+    /// if each takes `base` and what this handler needs: [`Needs::THREAD`] for
+    /// threads, [`Needs::PROCESS`] for forked processes.
+    ///
+    /// A process has the mappings of its instance, and a pool, to itself: so
+    /// neither counts for a base without mappings.
+    pub fn capacity(&self, base: Needs) -> Capacity {
+        // A process of its own has mappings, and a share of the memory, of its own.
+        let shares = base.mappings > 0;
+        let own = if shares { self.memories * MAPPINGS_PER_MEMORY } else { 0 };
+        let needs = Needs { mappings: base.mappings.saturating_add(own), ..base };
         let mut capacity = Capacity::of_this_machine(needs);
+        if !shares {
+            return capacity;
+        }
         let (total, each) = (self.policy.memory_total, self.initial_memory);
         capacity.cap(SharedMemory::for_new_instances(total) / each.max(1), &|| {
             format!("all instances together may have {total} bytes, and each begins with {each}")
@@ -129,7 +144,7 @@ impl ComponentHandler {
         let (mut create, mut drop_) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..count {
             let begun = Instant::now();
-            let made = self.instantiate(None);
+            let made = self.instantiate();
             create += begun.elapsed();
             let made = made.map_err(|error| LoadError::Instantiate(error.to_string()))?;
             let begun = Instant::now();
@@ -142,29 +157,28 @@ impl ComponentHandler {
 
     /// The types of exports can be checked on an instance only. Making one
     /// also shows at once what would fail for every request.
-    fn check_types(&self) -> Result<(), LoadError> {
+    fn check_types(&self) -> Result<Made, LoadError> {
         let _ticker = self.tick_for_now()?;
         let (mut store, instance) =
-            self.instantiate(None).map_err(|error| LoadError::Instantiate(error.to_string()))?;
-        let Exports { setup, handle, finish } = &self.exports;
-        let checked = instance
-            .get_typed_func::<Setup, Outcome>(&mut store, setup)
-            .and_then(|_| instance.get_typed_func::<(), Outcome>(&mut store, handle))
-            .and_then(|_| instance.get_typed_func::<(), Outcome>(&mut store, finish));
-        checked
-            .map(drop)
-            .map_err(|error| LoadError::Incompatible(printable(&format!("{error:#}"), 500)))
+            self.instantiate().map_err(|error| LoadError::Instantiate(error.to_string()))?;
+        self.exports
+            .check(&mut store, &instance)
+            .map_err(|error| LoadError::Incompatible(printable(&format!("{error:#}"), 500)))?;
+        Ok((store, instance))
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Option<Made>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tick_for_now(&self) -> Result<Ticker, LoadError> {
         self.engine.tick_for_now().map_err(|error| LoadError::Instantiate(error.to_string()))
     }
 
-    fn instantiate(&self, peer: Option<Peer>) -> Result<(Store<State>, Instance), HandlerError> {
-        self.engine.tick().map_err(|error| HandlerError::new(Blame::Host, "no-ticker", error))?;
+    fn instantiate(&self) -> Result<Made, HandlerError> {
         self.shared_memory.wait_for(self.initial_memory, self.policy.idle_timeout);
         let limits = Limits::new(self.policy.memory, &self.shared_memory);
-        let state = State::new(limits, &self.name, peer);
+        let state = State::new(limits, &self.name);
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.policy.memory);
@@ -174,25 +188,59 @@ impl ComponentHandler {
             Err(error) => Err(ended(Step::Instantiate, &error, store.data())),
         }
     }
-}
 
-impl Exports {
-    fn of(component: &Component) -> Result<Self, LoadError> {
-        let component = component.wasmtime();
-        let missing =
-            |function| LoadError::MissingExport { interface: EXPORT.to_owned(), function };
-        let interface = component.get_export_index(None, EXPORT).ok_or_else(|| missing("setup"))?;
-        let find = |function| {
-            component.get_export_index(Some(&interface), function).ok_or_else(|| missing(function))
+    /// Answers one request in a new instance.
+    fn answer(
+        &self,
+        functions: &Functions,
+        request: &Request,
+        client_address: &Address,
+        server: &Arc<ServerInfo>,
+    ) -> Result<(), Ended> {
+        let peer = Peer { client_address: client_address.clone(), server: Arc::clone(server) };
+        let ahead = self.ahead().take();
+        let (mut store, instance) = match ahead {
+            Some((mut store, instance)) => {
+                // Its time began to run when it was made.
+                limit_cpu_time(&mut store, self.policy.cpu_time);
+                (store, instance)
+            }
+            None => self.instantiate()?,
         };
-        Ok(Exports { setup: find("setup")?, handle: find("handle")?, finish: find("finish")? })
+        let store = &mut store;
+        store.data_mut().peer = Some(peer);
+        let setup = functions.setup(store, &instance, request, client_address);
+        settle(Step::Setup, setup, store)??;
+        let handle = settle(Step::Handle, functions.handle(store, &instance), store)?;
+        let finish = settle(Step::Finish, functions.finish(store, &instance), store)?;
+        Ok(outcome(handle, finish)?)
+    }
+
+    /// Why this handler does not answer what comes to sockets of `world`.
+    fn not_for(&self, world: World) -> String {
+        let targets: Vec<String> =
+            self.exports.worlds().map(|world| format!("`{world}`")).collect();
+        let schemes: Vec<&str> = self.exports.worlds().map(World::schemes).collect();
+        format!(
+            "the handler `{}` targets {}, and such a socket needs `{world}`: bind {} for it, or serve another handler",
+            self.name,
+            targets.join(" and "),
+            schemes.join(" or ")
+        )
     }
 }
 
 impl RequestHandler for ComponentHandler {
+    /// A handler is for the sockets of the worlds that it targets.
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), String> {
+        let world = World::of(endpoint.socket_type());
+        self.exports.get(world).map(drop).ok_or_else(|| self.not_for(world))
+    }
+
     /// Python's order: `handle` after `setup`, `finish` after `handle` even if
-    /// that failed. After a trap, or when a limit has ended the guest, nothing
-    /// of the instance is called again.
+    /// that failed. After a trap, an exit, or when a limit has ended the guest,
+    /// nothing of the instance is called again. An exit in `finish` takes the
+    /// place of an error of `handle`.
     fn finish_request(
         &self,
         request: &Request,
@@ -202,30 +250,27 @@ impl RequestHandler for ComponentHandler {
         let no_ticker = |error| HandlerError::new(Blame::Host, "no-ticker", error);
         self.engine.tick().map_err(no_ticker)?;
         request.set_idle_timeout(Some(self.policy.idle_timeout));
-        let peer = Peer { client_address: client_address.clone(), server: Arc::clone(server) };
-        let (mut store, instance) = self.instantiate(Some(peer))?;
-
-        let socket = store.data_mut().push(request.clone());
-        let setup = socket.and_then(|socket| {
-            instance
-                .get_typed_func::<Setup, Outcome>(&mut store, &self.exports.setup)?
-                .call(&mut store, (socket, client_address.into()))
-        });
-        settle(Step::Setup, setup, store.data())??;
-        let handle =
-            settle(Step::Handle, call(&mut store, &instance, &self.exports.handle), store.data())?;
-        let finish =
-            settle(Step::Finish, call(&mut store, &instance, &self.exports.finish), store.data())?;
-        outcome(handle, finish)
+        let world = World::of(request.socket_type());
+        let functions = self.exports.get(world);
+        let functions = functions
+            .ok_or_else(|| HandlerError::new(Blame::Policy, "wrong-world", self.not_for(world)))?;
+        match self.answer(functions, request, client_address, server) {
+            Ok(()) => Ok(()),
+            Err(Ended::Failed(error)) => Err(error),
+            // Python's SystemExit: no error, and nothing is said of it.
+            Err(Ended::Exited(step, Exit { failed })) => {
+                let (handler, peer) = (self.name(), client_address.to_string());
+                tracing::debug!(handler, peer, failed, "{} called exit", step.as_str());
+                Ok(())
+            }
+        }
     }
 }
 
-fn call(
-    store: &mut Store<State>,
-    instance: &Instance,
-    function: &ComponentExportIndex,
-) -> wasmtime::Result<Outcome> {
-    instance.get_typed_func::<(), Outcome>(&mut *store, function)?.call(store, ())
+impl From<HandlerError> for Ended {
+    fn from(error: HandlerError) -> Self {
+        Ended::Failed(error)
+    }
 }
 
 /// Tells a guest that was ended (the outer error) from one that returned an
@@ -233,18 +278,14 @@ fn call(
 fn settle(
     step: Step,
     result: wasmtime::Result<Outcome>,
-    state: &State,
-) -> Result<Result<(), HandlerError>, HandlerError> {
+    store: &Store<State>,
+) -> Result<Result<(), HandlerError>, Ended> {
     match result {
         Ok((Ok(()),)) => Ok(Ok(())),
-        Ok((Err(message),)) => Ok(Err(returned(step, &message, state))),
-        Err(error) => Err(ended(step, &error, state)),
+        Ok((Err(message),)) => Ok(Err(returned(step, &message, store.data()))),
+        Err(error) => Err(match error.downcast_ref::<Exit>() {
+            Some(exit) => Ended::Exited(step, *exit),
+            None => Ended::Failed(ended(step, &error, store.data())),
+        }),
     }
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        return "nothing".to_owned();
-    }
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -4,7 +4,7 @@
 //! request it makes a new instance of one component, calls its `setup`,
 //! `handle` and `finish`, and drops it. What the instance may reach is the
 //! request socket, facts about the server, and a log; what it may use up is
-//! written in a [`Policy`].
+//! written in a [`Policy`]. Which sockets it can answer, its [`World`]s say.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -30,8 +30,9 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `engine` | one Engine for the process, its pool of instances, the epoch ticker |
+//! | `engine`, `ticker` | one Engine for the process, its pool of instances, what makes its epochs pass |
 //! | `binary`, `component` | bytes to a checked component |
+//! | `world`, `exports` | what a component can be a handler of, and where its functions are |
 //! | `cache` | compiled components, kept on disk |
 //! | `policy` | what a guest may use |
 //! | `limits`, `budget` | holding it to that: memory and tables, CPU time |
@@ -51,6 +52,7 @@ mod cache;
 mod component;
 mod engine;
 mod error;
+mod exports;
 mod failure;
 mod handler;
 mod imports;
@@ -59,6 +61,8 @@ mod policy;
 mod state;
 mod sys;
 mod text;
+mod ticker;
+mod world;
 
 pub use cache::Cache;
 pub use component::{Component, Description};
@@ -66,3 +70,4 @@ pub use engine::Engine;
 pub use error::{CacheError, EngineError, LoadError};
 pub use handler::{ComponentHandler, InstanceTimes};
 pub use policy::Policy;
+pub use world::World;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 pub use socketserver::Request;
 use socketserver::{Address, ServerInfo};
 use wasmtime::component::ResourceTable;
+use wasmtime::error::format_err;
 
 use crate::limits::Limits;
 use crate::policy::{MAX_HANDLES, MAX_LOG_LINES};
@@ -15,15 +16,18 @@ pub(crate) struct State {
     pub table: ResourceTable,
     /// What it may allocate.
     pub limits: Limits,
-    /// Who talks to it; `None` for the trial instance.
+    /// Who talks to it; `None` before its request.
     pub peer: Option<Peer>,
     /// The name of the handler, for the log.
     pub handler: Arc<str>,
     /// How many lines it may still log.
     pub log_lines_left: u32,
-    /// The client broke the connection while the guest was using it, so an
-    /// error that the guest returns later is the client's fault.
-    pub connection_lost: bool,
+    /// The client went away, or cannot be answered, while the guest was at it:
+    /// why, as the reason of an error. What the guest returns later is then the
+    /// client's fault.
+    pub lost: Option<&'static str>,
+    /// The log has said that this guest was denied something.
+    pub denial_logged: bool,
 }
 
 /// The two sides that a guest stands between.
@@ -33,17 +37,25 @@ pub(crate) struct Peer {
 }
 
 impl State {
-    pub(crate) fn new(limits: Limits, handler: &Arc<str>, peer: Option<Peer>) -> Self {
+    pub(crate) fn new(limits: Limits, handler: &Arc<str>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         State {
             table,
             limits,
-            peer,
+            peer: None,
             handler: Arc::clone(handler),
             log_lines_left: MAX_LOG_LINES,
-            connection_lost: false,
+            lost: None,
+            denial_logged: false,
         }
+    }
+
+    /// The two sides of the request.
+    ///
+    /// Errors: there is none yet. The call ends the guest.
+    pub(crate) fn peer(&self) -> wasmtime::Result<&Peer> {
+        self.peer.as_ref().ok_or_else(|| format_err!("there is no server before the first request"))
     }
 
     /// Gives the guest a handle to the request socket.

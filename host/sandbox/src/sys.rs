@@ -1,7 +1,53 @@
 //! The unsafe code of this crate.
 
+use std::io;
+use std::ptr;
+use std::time::Duration;
+
+use signal_hook::SigId;
+use signal_hook::consts::SIGPROF;
+use signal_hook::low_level::unregister;
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+/// Counts the epochs of an engine whenever the process has used some CPU time,
+/// from [`start`](Self::start) on. Forked processes inherit this, but not the
+/// timer.
+pub(crate) struct EpochsByTimer(SigId);
+
+impl EpochsByTimer {
+    /// Takes `SIGPROF`.
+    pub(crate) fn new(engine: &Engine) -> io::Result<Self> {
+        let engine = engine.clone();
+        // SAFETY: what it calls is documented as safe in a signal handler: it
+        // adds one to an atomic number.
+        let action =
+            unsafe { signal_hook::low_level::register(SIGPROF, move || engine.increment_epoch()) };
+        Ok(EpochsByTimer(action?))
+    }
+
+    /// Starts the timer of this process: an epoch for each `interval` of CPU
+    /// time.
+    pub(crate) fn start(&self, interval: Duration) -> io::Result<()> {
+        let interval = libc::timeval {
+            tv_sec: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX),
+            tv_usec: i64::from(interval.subsec_micros()),
+        };
+        let timer = libc::itimerval { it_interval: interval, it_value: interval };
+        // SAFETY: the first pointer is to a value of the right type; the second
+        // may be null.
+        match unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, ptr::null_mut()) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for EpochsByTimer {
+    fn drop(&mut self) {
+        unregister(self.0);
+    }
+}
 
 /// A compiled component: machine code, which runs as it is.
 ///

@@ -1,7 +1,7 @@
-//! An echo server on 127.0.0.1:9999, with a thread for each client.
+//! An echo server, with a thread for each client.
 //!
 //! ```console
-//! $ cargo run -p socketserver --example echo
+//! $ cargo run -p socketserver --example echo -- tcp://127.0.0.1:9999
 //! $ nc 127.0.0.1 9999
 //! ```
 
@@ -12,12 +12,13 @@ use std::time::Duration;
 use socketserver::{Address, Concurrency, Request, Server, Threading};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let endpoint = std::env::args().nth(1).unwrap_or_else(|| "tcp://127.0.0.1:9999".to_owned());
     let echo = |mut request: &Request, _: &Address, _: &_| {
         // To the client from the client, until that has no more to send.
         io::copy(&mut request.clone(), &mut request).map(drop)
     };
     let server = Server::builder(echo)
-        .bind("tcp://127.0.0.1:9999".parse()?)
+        .bind(endpoint.parse()?)
         .concurrency(Concurrency::Threading(Threading::new()))
         .allow_reuse_address(true)
         .build()?;

@@ -1,11 +1,13 @@
-//! The `MyTCPHandler` of Python's documentation as a native handler, in
-//! threads. The benches measure the sandbox against it.
+//! The `MyTCPHandler` of Python's documentation as a native handler, under any
+//! of Python's classes. The benches measure the sandbox against it.
+//!
+//! ```console
+//! $ cargo run -p socketserver --example upper -- tcp://127.0.0.1:9999 ForkingTCPServer
+//! ```
 
 use std::time::Duration;
 
-use socketserver::{
-    BaseRequestHandler, Concurrency, Context, HandlerError, RequestHandlerClass, Server, Threading,
-};
+use socketserver::{BaseRequestHandler, Context, HandlerError, RequestHandlerClass, ServerClass};
 
 #[derive(Default)]
 struct MyTCPHandler;
@@ -21,11 +23,12 @@ impl BaseRequestHandler for MyTCPHandler {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let endpoint = std::env::args().nth(1).unwrap_or_else(|| "tcp://127.0.0.1:9999".to_owned());
-    let server = Server::builder(RequestHandlerClass::<MyTCPHandler>::new())
-        .bind(endpoint.parse()?)
-        .concurrency(Concurrency::Threading(Threading::new()))
-        .build()?;
+    let mut arguments = std::env::args().skip(1);
+    let endpoint = arguments.next().unwrap_or_else(|| "tcp://127.0.0.1:9999".to_owned());
+    let class = arguments.next().unwrap_or_else(|| "ThreadingTCPServer".to_owned());
+    let class: ServerClass = class.parse()?;
+    let server =
+        class.builder(endpoint.parse()?, RequestHandlerClass::<MyTCPHandler>::new())?.build()?;
     println!("listening {}", server.endpoints()[0]);
     server.serve_forever(Duration::from_millis(500))?;
     Ok(())

@@ -1,5 +1,7 @@
 //! Making a server.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::concurrency::{Concurrency, Core, Dispatcher};
@@ -10,6 +12,10 @@ use crate::handler::RequestHandler;
 use crate::hooks::{DefaultHooks, Hooks};
 use crate::server::Server;
 use crate::socket::{Listener, SocketOptions};
+use crate::unix_path::SocketFile;
+
+/// The `timeout` of Python's `ForkingMixIn`.
+const FORKING_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What Python spreads over a constructor, class attributes and base classes.
 /// [`Server::builder`] begins one, [`build`](Self::build) ends it.
@@ -20,6 +26,9 @@ pub struct ServerBuilder {
     endpoints: Vec<Endpoint>,
     concurrency: Concurrency,
     socket: SocketOptions,
+    /// Whether `timeout` was called: the default depends on the concurrency.
+    has_timeout: bool,
+    stop: Option<OwnedFd>,
 }
 
 impl ServerBuilder {
@@ -33,14 +42,22 @@ impl ServerBuilder {
                 request_queue_size: Self::REQUEST_QUEUE_SIZE,
                 allow_reuse_address: false,
                 allow_reuse_port: false,
+                max_packet_size: Self::MAX_PACKET_SIZE,
                 timeout: None,
+                file: SocketFile::default(),
             },
+            has_timeout: false,
+            stop: None,
         }
     }
 
     /// `SOMAXCONN`: the default backlog, as in CPython 3.15. Older versions
     /// have 5.
     pub const REQUEST_QUEUE_SIZE: u32 = 4096;
+
+    /// The longest datagram that is taken whole by default, in bytes, as in
+    /// CPython.
+    pub const MAX_PACKET_SIZE: usize = 8192;
 
     /// Where to listen. Called again, the server listens there as well: one
     /// loop serves all its sockets.
@@ -84,10 +101,56 @@ impl ServerBuilder {
         self
     }
 
-    /// How long `handle_request` waits for a request; without end by default.
-    /// Python's `timeout`.
+    /// The longest datagram that is taken whole, in bytes; the rest of a longer
+    /// one is lost. Each request in flight may take that much memory. Python's
+    /// `max_packet_size`.
+    pub fn max_packet_size(mut self, size: usize) -> Self {
+        self.socket.max_packet_size = size;
+        self
+    }
+
+    /// Whether to remove the file of a Unix socket before binding it, if nobody
+    /// answers on it. Python never does, and fails with `EADDRINUSE`, which is
+    /// the default here too.
+    ///
+    /// Between the look at the file and its removal another server may bind
+    /// it; where two may start at the same time, have one path each.
+    pub fn remove_stale_socket(mut self, remove: bool) -> Self {
+        self.socket.file.remove_stale = remove;
+        self
+    }
+
+    /// The permissions of the file of a Unix socket, such as `0o660`, whatever
+    /// the umask. By default `0o777` less the umask, as in Python.
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.socket.file.mode = Some(mode);
+        self
+    }
+
+    /// The user and the group, by number, that the file of a Unix socket is
+    /// given to; `None` leaves it with this process's. Only root may give files
+    /// away.
+    pub fn socket_owner(mut self, user: Option<u32>, group: Option<u32>) -> Self {
+        self.socket.file.owner = (user, group);
+        self
+    }
+
+    /// How long `handle_request` waits for a request; by default without end,
+    /// and for 300 seconds if requests are forked. Python's `timeout`.
     pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
         self.socket.timeout = timeout;
+        self.has_timeout = true;
+        self
+    }
+
+    /// Ends `serve_forever` and `handle_request` when this descriptor becomes
+    /// readable, or the other end of it is closed. It is not read: they end at
+    /// once from then on.
+    ///
+    /// A signal handler can write to the other end of a pipe, where a thread
+    /// that waits for signals would stand in the way of forking.
+    pub fn shutdown_when_readable(mut self, stop: OwnedFd) -> Self {
+        self.stop = Some(stop);
         self
     }
 
@@ -96,11 +159,20 @@ impl ServerBuilder {
     /// Errors: no address; an address that cannot be bound (the sockets that
     /// were bound before it are closed again); a limit that the machine does
     /// not allow.
-    pub fn build(self) -> Result<Server, BuildError> {
+    pub fn build(mut self) -> Result<Server, BuildError> {
         if self.endpoints.is_empty() {
             return Err(BuildError::NoAddress);
         }
-        let control = Control::new()?;
+        for endpoint in &self.endpoints {
+            self.handler.check_endpoint(endpoint).map_err(|reason| BuildError::WrongHandler {
+                endpoint: endpoint.clone(),
+                reason,
+            })?;
+        }
+        if !self.has_timeout && matches!(self.concurrency, Concurrency::Forking(_)) {
+            self.socket.timeout = Some(FORKING_TIMEOUT);
+        }
+        let control = Control::new(self.stop.map(Arc::new))?;
         let dispatcher = Dispatcher::new(&self.concurrency, &control)?;
         let listeners = self
             .endpoints
@@ -110,7 +182,7 @@ impl ServerBuilder {
                     .map_err(|error| BuildError::Bind { endpoint: endpoint.clone(), error })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let core = Core { handler: self.handler, hooks: self.hooks };
-        Ok(Server::new(core, dispatcher, control, self.socket.timeout, listeners))
+        let core = Arc::new(Core { handler: self.handler, hooks: self.hooks });
+        Ok(Server::new(core, dispatcher, control, self.socket.timeout, listeners.into()))
     }
 }

@@ -20,13 +20,31 @@ pub struct Needs {
     pub descriptors: usize,
     /// Bytes of memory.
     pub memory: usize,
+    /// Threads, of which a process has one at least (`RLIMIT_NPROC`).
+    pub threads: usize,
 }
 
 impl Needs {
     /// What a thread with its request socket takes. Its stack, the stack's
     /// guard page and the signal stack with its own are mappings; the memory is
     /// what is in use of its stacks and of the kernel's.
-    pub const THREAD: Needs = Needs { mappings: 5, descriptors: 1, memory: 64 << 10 };
+    pub const THREAD: Needs = Needs { mappings: 5, descriptors: 1, memory: 64 << 10, threads: 1 };
+
+    /// What a forked process with its request takes from the one that forks: a
+    /// descriptor to watch it by. Its mappings are its own; the memory is what
+    /// it no longer shares, with a second thread beside the one that serves.
+    pub const PROCESS: Needs = Needs { mappings: 0, descriptors: 1, memory: 1 << 20, threads: 2 };
+
+    /// The needs of one request in a worker process of `workers`: the memory
+    /// and the threads of the machine are for all of them together.
+    #[must_use]
+    pub fn in_workers(self, workers: usize) -> Needs {
+        Needs {
+            memory: self.memory.saturating_mul(workers),
+            threads: self.threads.saturating_mul(workers),
+            ..self
+        }
+    }
 }
 
 /// How many requests at once can be had, and what stands in the way of more.
@@ -56,7 +74,7 @@ impl Capacity {
                 Of::Mappings => needs.mappings,
                 Of::Descriptors => needs.descriptors,
                 Of::Memory => needs.memory,
-                Of::Threads => 1,
+                Of::Threads => needs.threads,
             };
             let free = limit.value.saturating_sub(limit.in_use);
             capacity.cap((free - free / 4) / taken_by_one.max(1), &|| {

@@ -34,6 +34,8 @@ pub(crate) struct Control {
     requested: AtomicBool,
     /// Readable when the loop should look up before its poll interval is over.
     wake: OwnedFd,
+    /// Readable, or at its end, when the loop should end.
+    stop: Option<Arc<OwnedFd>>,
     phase: Mutex<Phase>,
     ended: Condvar,
 }
@@ -47,10 +49,11 @@ struct Phase {
 }
 
 impl Control {
-    pub(crate) fn new() -> io::Result<Arc<Self>> {
+    pub(crate) fn new(stop: Option<Arc<OwnedFd>>) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Control {
             requested: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            stop,
             phase: Mutex::new(Phase { serving: None, is_shut_down: false }),
             ended: Condvar::new(),
         }))
@@ -101,6 +104,11 @@ impl Control {
     /// What the loop polls beside its sockets.
     pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
+    }
+
+    /// What ends the loop when it becomes readable.
+    pub(crate) fn stop_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.stop.as_ref().map(|stop| stop.as_fd())
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable until the next `wake`.

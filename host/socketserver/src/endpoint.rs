@@ -6,15 +6,18 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::address::{Address, UnixAddress};
+use crate::address::{Address, SocketType, UnixAddress};
 
 /// The longest text that is parsed: a host name has 253 characters at most.
 const LONGEST: usize = 300;
+/// What an endpoint looks like.
+const FORMS: &str = "tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH";
 /// The longest path of a Unix socket, or abstract name, in bytes.
 const LONGEST_PATH: usize = 107;
 
-/// Where a server listens: `tcp://HOST:PORT`, `unix://PATH`, or `unix://@NAME`
-/// for a Linux abstract name.
+/// Where a server listens, and for what: `tcp://HOST:PORT` or `unix://PATH` for
+/// streams, `udp://HOST:PORT` or `unixgram://PATH` for datagrams. `@NAME` in the
+/// place of a path is a Linux abstract name.
 ///
 /// The host is an IPv4 address, an IPv6 address in brackets, a name (the first
 /// address that it has is taken, IPv4 before IPv6, so that `localhost` is
@@ -28,6 +31,7 @@ const LONGEST_PATH: usize = 107;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
+    socket_type: SocketType,
     address: Address,
 }
 
@@ -35,16 +39,16 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// It does not begin with a scheme.
-    #[error("`{0}` has no scheme: write tcp://HOST:PORT or unix://PATH")]
+    #[error("`{0}` has no scheme: write {FORMS}")]
     NoScheme(String),
     /// The scheme is not served.
-    #[error("`{0}://` is not served: write tcp://HOST:PORT or unix://PATH")]
+    #[error("`{0}://` is not served: write {FORMS}")]
     Scheme(String),
     /// There is no port, or it is not a number from 0 to 65535.
-    #[error("`{0}` does not end in a port from 0 to 65535: write tcp://HOST:PORT")]
+    #[error("`{0}` does not end in a port from 0 to 65535: write HOST:PORT")]
     Port(String),
     /// An IPv6 address without its brackets, or with something else in them.
-    #[error("`{0}` is not an IPv6 address in brackets: write tcp://[::1]:PORT")]
+    #[error("`{0}` is not an IPv6 address in brackets: write [::1]:PORT")]
     Ipv6(String),
     /// The name has no address.
     #[error("the host `{host}` has no address: {reason}")]
@@ -65,17 +69,32 @@ pub enum EndpointError {
 impl Endpoint {
     /// A TCP server at `address`.
     pub fn tcp(address: SocketAddr) -> Self {
-        Endpoint::at(address.into())
+        Endpoint::new(SocketType::Stream, address.into())
+    }
+
+    /// A UDP server at `address`.
+    pub fn udp(address: SocketAddr) -> Self {
+        Endpoint::new(SocketType::Dgram, address.into())
     }
 
     /// A Unix stream server at `address`.
     pub fn unix(address: UnixAddress) -> Self {
-        Endpoint::at(address.into())
+        Endpoint::new(SocketType::Stream, address.into())
     }
 
-    /// A stream server at `address`.
-    pub(crate) fn at(address: Address) -> Self {
-        Endpoint { address }
+    /// A Unix datagram server at `address`.
+    pub fn unixgram(address: UnixAddress) -> Self {
+        Endpoint::new(SocketType::Dgram, address.into())
+    }
+
+    /// A server for sockets of that type at `address`.
+    pub fn new(socket_type: SocketType, address: Address) -> Self {
+        Endpoint { socket_type, address }
+    }
+
+    /// Whether the server takes streams or datagrams.
+    pub fn socket_type(&self) -> SocketType {
+        self.socket_type
     }
 
     /// The address to bind, or the one that was bound.
@@ -87,19 +106,20 @@ impl Endpoint {
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
-    /// Parses `tcp://HOST:PORT` or `unix://PATH`; asks the resolver if the host
-    /// is a name.
+    /// Parses one of the forms above; asks the resolver if the host is a name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.len() > LONGEST {
             return Err(EndpointError::TooLong(text.len()));
         }
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| EndpointError::NoScheme(text.to_owned()))?;
-        match scheme {
-            "tcp" => {}
+        let socket_type = match scheme {
+            "tcp" => SocketType::Stream,
+            "udp" => SocketType::Dgram,
             "unix" => return unix(rest).map(Endpoint::unix),
+            "unixgram" => return unix(rest).map(Endpoint::unixgram),
             _ => return Err(EndpointError::Scheme(scheme.to_owned())),
-        }
+        };
         let bad_port = || EndpointError::Port(text.to_owned());
         let (host, port) = rest.rsplit_once(':').ok_or_else(bad_port)?;
         // `u16::from_str` takes a sign; a port has none.
@@ -107,7 +127,7 @@ impl FromStr for Endpoint {
             return Err(bad_port());
         }
         let port: u16 = port.parse().map_err(|_| bad_port())?;
-        Ok(Endpoint::tcp(resolve(host, port)?))
+        Ok(Endpoint::new(socket_type, resolve(host, port)?.into()))
     }
 }
 
@@ -150,9 +170,11 @@ fn resolve(host: &str, port: u16) -> Result<SocketAddr, EndpointError> {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.address {
-            Address::Inet(_) | Address::Inet6(_) => "tcp",
-            Address::Unix(_) => "unix",
+        let scheme = match (&self.address, self.socket_type) {
+            (Address::Inet(_) | Address::Inet6(_), SocketType::Stream) => "tcp",
+            (Address::Inet(_) | Address::Inet6(_), SocketType::Dgram) => "udp",
+            (Address::Unix(_), SocketType::Stream) => "unix",
+            (Address::Unix(_), SocketType::Dgram) => "unixgram",
         };
         write!(f, "{scheme}://{}", self.address)
     }
@@ -172,6 +194,10 @@ mod tests {
             "unix:///run/a.sock",
             "unix://relative",
             "unix://@abstract",
+            "udp://127.0.0.1:53",
+            "udp://[::1]:0",
+            "unixgram:///run/a.sock",
+            "unixgram://@abstract",
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
@@ -200,14 +226,15 @@ mod tests {
             "tcp://h:-1",
             "tcp://h:+1",
             "tcp://h:1x",
+            "udp://h",
         ] {
             assert!(matches!(parse(port), E::Port(_)), "{port}");
         }
         for ipv6 in ["tcp://::1:80", "tcp://[::1:80", "tcp://[127.0.0.1]:80", "tcp://]:80"] {
             assert!(matches!(parse(ipv6), E::Ipv6(_)), "{ipv6}");
         }
-        for path in ["unix://", "unix://@", "unix://a\0b", &format!("unix:///{}", "p".repeat(107))]
-        {
+        let long = format!("unix:///{}", "p".repeat(107));
+        for path in ["unix://", "unix://@", "unix://a\0b", "unixgram://", &long] {
             assert!(matches!(parse(path), E::UnixPath(_)), "{path}");
         }
         assert!(matches!(parse("tcp://no.such.host.invalid:80"), E::Resolve { .. }));

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::capacity::Capacity;
@@ -73,6 +74,38 @@ impl HandlerError {
     }
 }
 
+/// Python's exception of that name, as an error that a handler returns: it is
+/// not reported, and what it ends depends on how requests are run.
+///
+/// | concurrency | what ends |
+/// |---|---|
+/// | one at a time | the loop, with [`ServeError::SystemExit`] |
+/// | threads | the request |
+/// | processes | the request, and its process with status 1 |
+///
+/// ```
+/// use socketserver::{HandlerError, SystemExit};
+///
+/// let error = HandlerError::from(SystemExit(3));
+/// assert_eq!(error.reason(), "exit");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the handler exits with status {0}")]
+pub struct SystemExit(pub i32);
+
+impl From<SystemExit> for HandlerError {
+    fn from(exit: SystemExit) -> Self {
+        HandlerError::new(Blame::Guest, "exit", exit)
+    }
+}
+
+impl HandlerError {
+    /// The status, if this is an exit and no error.
+    pub fn system_exit(&self) -> Option<SystemExit> {
+        self.source.downcast_ref::<SystemExit>().copied()
+    }
+}
+
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.source)?;
@@ -100,11 +133,16 @@ impl From<io::Error> for HandlerError {
             return HandlerError::new(Blame::Client, "idle-timeout", error);
         }
         let (blame, reason) = match error.kind() {
-            Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted => {
-                (Blame::Client, "connection-lost")
-            }
-            Kind::NotConnected => (Blame::Client, "connection-lost"),
+            Kind::ConnectionReset
+            | Kind::BrokenPipe
+            | Kind::ConnectionAborted
+            | Kind::NotConnected
+            | Kind::ConnectionRefused => (Blame::Client, "connection-lost"),
             Kind::TimedOut => (Blame::Client, "timed-out"),
+            // A Unix socket without a name.
+            _ if Errno::from_io_error(&error) == Some(Errno::DESTADDRREQ) => {
+                (Blame::Client, "no-address")
+            }
             _ => (Blame::Guest, "error"),
         };
         HandlerError::new(blame, reason, error)
@@ -144,6 +182,14 @@ pub enum BuildError {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The handler cannot answer what comes to that address.
+    #[error("cannot serve {endpoint}: {reason}")]
+    WrongHandler {
+        /// Where.
+        endpoint: crate::Endpoint,
+        /// What the handler says.
+        reason: String,
+    },
     /// More requests at once were asked for than the machine can hold.
     #[error(
         "{asked} requests at once are more than this machine can hold: {capacity}; ask for fewer, or raise that limit"
@@ -168,6 +214,18 @@ pub enum ServeError {
     /// It is running already, in another thread.
     #[error("the server is already serving in another thread")]
     Busy,
+    /// It forks, and this process has other threads.
+    #[error(
+        "a server that forks needs a process with one thread, and this one has {0}: start it before the others"
+    )]
+    Threads(u64),
+    /// Its requests are served by worker processes, which `handle_request` does
+    /// not start.
+    #[error("a server with workers has no requests of its own: call `serve_forever`")]
+    Workers,
+    /// A handler asked for the end of the process. The server still listens.
+    #[error("{0}")]
+    SystemExit(SystemExit),
     /// Waiting for requests failed.
     #[error("cannot wait for requests: {0}")]
     Wait(#[from] io::Error),

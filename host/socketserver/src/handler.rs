@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::address::{Address, AddressFamily, SocketType};
+use crate::endpoint::Endpoint;
 use crate::error::HandlerError;
 use crate::request::Request;
 
@@ -16,6 +17,14 @@ use crate::request::Request;
 /// A closure that takes the request, the client's address and the server's
 /// facts is one; [`RequestHandlerClass`] makes one of a [`BaseRequestHandler`].
 pub trait RequestHandler: Send + Sync + 'static {
+    /// Whether this handler can answer what comes to `endpoint`: some are for
+    /// streams or for datagrams only. Asked when the server is made.
+    ///
+    /// Errors: a sentence that says why not.
+    fn check_endpoint(&self, _endpoint: &Endpoint) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Answers one request. The server shuts the request down and closes it
     /// afterwards, and passes an error to
     /// [`handle_error`](crate::Hooks::handle_error); a panic counts as one.
@@ -55,6 +64,8 @@ pub struct ServerInfo {
     pub socket_type: SocketType,
     /// The backlog that was asked for.
     pub request_queue_size: u32,
+    /// The longest datagram that is taken whole, in bytes; `None` for streams.
+    pub max_packet_size: Option<usize>,
     /// How long `handle_request` waits; it does not touch the request socket.
     pub timeout: Option<Duration>,
 }
@@ -138,9 +149,10 @@ pub fn outcome(
     finish: Result<(), HandlerError>,
 ) -> Result<(), HandlerError> {
     match (handle, finish) {
-        (Err(handle), Err(finish)) => {
+        (Err(handle), Err(finish)) if finish.system_exit().is_none() => {
             Err(HandlerError::new(finish.blame(), finish.reason(), BothFailed { handle, finish }))
         }
+        (Err(_), Err(exit)) => Err(exit),
         (handle, finish) => handle.and(finish),
     }
 }

@@ -11,7 +11,8 @@ use crate::request::Request;
 /// with Python's default.
 ///
 /// All but `handle_error` are called from the thread that serves. A panic in
-/// one of those leaves `serve_forever`, as an exception does in Python.
+/// `verify_request`, `handle_timeout` or `service_actions` leaves
+/// `serve_forever`, as an exception does in Python.
 pub trait Hooks: Send + Sync + 'static {
     /// Whether to serve this request. If not, the client sees the end of the
     /// connection at once, and no handler is made.
@@ -36,6 +37,28 @@ pub trait Hooks: Send + Sync + 'static {
     /// Called once in each round of `serve_forever`, whether there was a
     /// request or not.
     fn service_actions(&self) {}
+
+    /// Called when a forked process did not end as it should: a child that
+    /// answered a request, with the address of its client, or a worker, with
+    /// `None`. By default it reports to standard error.
+    ///
+    /// A child whose handler failed is not among them: it has called
+    /// `handle_error` itself. Python does not look.
+    fn handle_child_error(&self, client_address: Option<&Address>, error: &HandlerError) {
+        match client_address {
+            Some(client_address) => eprintln!("the child for {client_address} failed: {error}"),
+            None => eprintln!("{error}"),
+        }
+    }
+
+    /// Called in a process that was forked just now, for a request or as a
+    /// worker, before anything of a handler runs: the place to set up what
+    /// belongs to one process, or to give up what it does not need.
+    ///
+    /// Errors: the request fails with it, or the worker ends.
+    fn after_fork_in_child(&self) -> Result<(), HandlerError> {
+        Ok(())
+    }
 
     /// Called when a request could not be taken from the listening socket.
     /// Python swallows these errors; so does the default. If the process is

@@ -36,21 +36,27 @@
 //! | Python | here |
 //! |---|---|
 //! | **for the caller** | |
-//! | `TCPServer(address, Handler)`, `UnixStreamServer` | [`Server::builder`]`(handler).bind(endpoint).build()` |
-//! | `ThreadingTCPServer`, `ThreadingUnixStreamServer`, `ThreadingMixIn` | [`Concurrency::Threading`] |
+//! | `BaseServer` | [`Server`] |
+//! | `TCPServer(address, Handler)`, `UDPServer`, `UnixStreamServer`, `UnixDatagramServer` | [`Server::builder`]`(handler).bind(endpoint).build()`, or [`ServerClass`] |
+//! | `ThreadingMixIn`, `ThreadingTCPServer`, `ThreadingUDPServer`, `ThreadingUnixStreamServer`, `ThreadingUnixDatagramServer` | [`Concurrency::Threading`], or [`ServerClass`] |
+//! | `ForkingMixIn`, `ForkingTCPServer`, `ForkingUDPServer`, `ForkingUnixStreamServer`, `ForkingUnixDatagramServer` | [`Concurrency::Forking`], or [`ServerClass`] |
 //! | `serve_forever(poll_interval)` | [`Server::serve_forever`] |
 //! | `handle_request()` | [`Server::handle_request`] |
 //! | `shutdown()` | [`Server::shutdown`], [`ShutdownHandle`] |
 //! | `server_close()`, leaving `with` | [`Server::server_close`], dropping the server |
 //! | `fileno()` | [`Server::fileno`] |
+//! | `socket` | [`Server::socket`] |
 //! | `server_address` | [`Server::server_address`], [`Server::endpoints`] |
+//! | `collect_children()`, `active_children` | [`Server::collect_children`], [`Server::active_children`] |
 //! | **to be set** | |
 //! | `request_queue_size` | [`ServerBuilder::request_queue_size`] |
 //! | `allow_reuse_address` | [`ServerBuilder::allow_reuse_address`] |
 //! | `allow_reuse_port` | [`ServerBuilder::allow_reuse_port`] |
 //! | `timeout` | [`ServerBuilder::timeout`] |
 //! | `daemon_threads` | [`Threading::daemon_threads`] |
-//! | `block_on_close` | [`Threading::block_on_close`] |
+//! | `block_on_close` | [`Threading::block_on_close`], [`Forking::block_on_close`] |
+//! | `max_children` | [`Forking::max_children`] |
+//! | `max_packet_size` | [`ServerBuilder::max_packet_size`] |
 //! | `address_family`, `socket_type` | part of the [`Endpoint`]; read in [`ServerInfo`] |
 //! | **to be overridden** | |
 //! | `verify_request()` | [`Hooks::verify_request`] |
@@ -59,31 +65,40 @@
 //! | `service_actions()` | [`Hooks::service_actions`] |
 //! | `RequestHandlerClass`, `finish_request()` | [`RequestHandler`], [`RequestHandlerClass`] |
 //! | `BaseRequestHandler` | [`BaseRequestHandler`], with its attributes in [`Context`] |
+//! | `StreamRequestHandler` | the same; `rfile` is `BufReader::new(cx.request)`, `wfile` the request itself or a `BufWriter` |
+//! | `DatagramRequestHandler` | the same; `rfile` is [`Request::data`], `wfile` a `Vec` for [`Request::sendto`] |
+//! | `SystemExit` in a handler | [`SystemExit`] |
 //! | **fixed** | |
 //! | `server_bind()`, `server_activate()` | in [`ServerBuilder::build`] |
 //! | `get_request()`, `process_request()`, `shutdown_request()`, `close_request()` | in the loop |
-//! | `self.request` | [`Request`] |
+//! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
+//!
+//! What Python does not have: [`Concurrency::Workers`], several sockets for one
+//! server, and [`Hooks::after_fork_in_child`].
 //!
 //! # Where things are
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `address`, `endpoint` | addresses, and where a server listens |
-//! | `socket`, `request` | the listening socket, and the request socket |
+//! | `socket`, `unix_path` | the socket that takes requests, and the file of a Unix one |
+//! | `request`, `sockopt` | the request, and the options of its socket |
 //! | `wait` | the one place where a request waits for its socket |
 //! | `handler`, `hooks` | what a program brings: a handler, and what it overrides |
-//! | `builder`, `server`, `serve` | making a server, using it, its loop |
-//! | `control` | ending the loop |
-//! | `concurrency` | running requests: one at a time, or in threads |
+//! | `builder`, `class` | making a server; Python's names for some |
+//! | `server`, `serve`, `control` | using it, its loop, ending that |
+//! | `concurrency` | running requests: one at a time, in threads, in processes |
 //! | `capacity` | how many requests the machine can hold |
 //! | `error` | what can go wrong, and whose fault it was |
+//! | `sys` | forking, and the only unsafe code |
 
 #![deny(missing_docs)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod address;
 mod builder;
 mod capacity;
+mod class;
 mod concurrency;
 mod control;
 mod endpoint;
@@ -94,15 +109,19 @@ mod request;
 mod serve;
 mod server;
 mod socket;
+mod sockopt;
+mod sys;
+mod unix_path;
 mod wait;
 
 pub use address::{Address, AddressFamily, SocketType, UnixAddress};
 pub use builder::ServerBuilder;
 pub use capacity::{Capacity, Needs, memory_of_this_machine};
-pub use concurrency::{Concurrency, Threading};
+pub use class::{ClassError, ServerClass};
+pub use concurrency::{Concurrency, Forking, Threading, Workers};
 pub use control::ShutdownHandle;
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{Blame, BuildError, HandlerError, ServeError, ShutdownError};
+pub use error::{Blame, BuildError, HandlerError, ServeError, ShutdownError, SystemExit};
 pub use handler::{
     BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, outcome,
 };

@@ -1,8 +1,9 @@
-//! The request socket: the connection that a handler talks to.
+//! The request: the connection that a handler talks to, or a datagram and the
+//! socket to reply on.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,18 +14,28 @@ use rustix::net::{RecvFlags, SendFlags};
 use socket2::Socket;
 use thiserror::Error;
 
-use crate::address::Address;
+use crate::address::{Address, SocketType, UnixAddress};
+use crate::sockopt;
 use crate::wait::{Interest, Waited, wait};
 
 /// In the place of a [`Duration`]: no limit.
 const NONE: u64 = u64::MAX;
 
-/// The connection of one request: Python's `self.request`.
+/// What one request is about: Python's `self.request`.
+///
+/// For a stream server it is a connection. For a datagram server Python has a
+/// pair, `data, socket = self.request`; here the datagram is [`data`](Self::data)
+/// and the other methods are those of the socket.
 ///
 /// Its methods have the names and the meaning of Python's `socket` methods. As
 /// in Python it is a reference: clones share one connection, which is closed
 /// when the last of them is dropped. The server shuts its sending side down
 /// after the handler has returned, whoever else still holds it.
+///
+/// The socket of a datagram request is the server's own, so that replies come
+/// from the address that the client wrote to. It holds the datagrams of others
+/// and serves requests to come: what would take or end those is `EOPNOTSUPP`
+/// here, where Python lets a handler do it.
 ///
 /// A new request has no timeout, whatever the listening socket has.
 #[derive(Debug, Clone)]
@@ -32,7 +43,7 @@ pub struct Request(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    socket: Socket,
+    about: About,
     closed: AtomicBool,
     /// What `settimeout` set, in nanoseconds.
     timeout: AtomicU64,
@@ -40,6 +51,12 @@ struct Inner {
     idle_timeout: AtomicU64,
     /// How long calls have waited since a byte last moved, in nanoseconds.
     idle: AtomicU64,
+}
+
+#[derive(Debug)]
+enum About {
+    Connection(Socket),
+    Datagram { data: Vec<u8>, socket: Arc<Socket> },
 }
 
 /// The error inside an [`io::Error`] when a request waited for longer than its
@@ -54,13 +71,51 @@ pub struct IdleTimeout {
 impl Request {
     /// Takes a connected stream socket, blocking or not, as the request socket.
     pub fn new(socket: impl Into<Socket>) -> Self {
+        Request::about(About::Connection(socket.into()))
+    }
+
+    /// A datagram that was received, and the socket that it came to.
+    pub(crate) fn datagram(data: Vec<u8>, socket: Arc<Socket>) -> Self {
+        Request::about(About::Datagram { data, socket })
+    }
+
+    fn about(about: About) -> Self {
         Request(Arc::new(Inner {
-            socket: socket.into(),
+            about,
             closed: AtomicBool::new(false),
             timeout: AtomicU64::new(NONE),
             idle_timeout: AtomicU64::new(NONE),
             idle: AtomicU64::new(0),
         }))
+    }
+
+    /// The descriptor, whether the handler has closed the request or not.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
+    }
+
+    fn socket(&self) -> &Socket {
+        match &self.0.about {
+            About::Connection(socket) => socket,
+            About::Datagram { socket, .. } => socket,
+        }
+    }
+
+    /// Whether this is a connection or a datagram. Python's `type`.
+    pub fn socket_type(&self) -> SocketType {
+        match &self.0.about {
+            About::Connection(_) => SocketType::Stream,
+            About::Datagram { .. } => SocketType::Dgram,
+        }
+    }
+
+    /// The datagram, of at most the server's `max_packet_size` bytes; empty for
+    /// a connection. The first of Python's pair `data, socket`.
+    pub fn data(&self) -> &[u8] {
+        match &self.0.about {
+            About::Connection(_) => &[],
+            About::Datagram { data, .. } => data,
+        }
     }
 
     /// Receives at most `bufsize` bytes: waits for the first, then returns
@@ -69,14 +124,15 @@ impl Request {
     ///
     /// Errors: the timeout ran out ([`io::ErrorKind::TimedOut`], or
     /// [`io::ErrorKind::WouldBlock`] if it is zero), the idle timeout
-    /// ([`IdleTimeout`]), the handler closed the socket (`EBADF`), or what
-    /// `recv(2)` says.
+    /// ([`IdleTimeout`]), the handler closed the socket (`EBADF`), this is a
+    /// datagram (`EOPNOTSUPP`), or what `recv(2)` says.
     pub fn recv(&self, bufsize: usize) -> io::Result<Vec<u8>> {
+        let connection = self.connection()?;
         let mut data = Vec::with_capacity(bufsize);
         if bufsize > 0 {
             self.transfer(Interest::Readable, self.deadline(), || {
                 let buffer = spare_capacity(&mut data);
-                rustix::net::recv(&self.0.socket, buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
+                rustix::net::recv(connection, buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
             })?;
         }
         Ok(data)
@@ -86,11 +142,12 @@ impl Request {
     /// end of the stream. Otherwise as [`recv`](Self::recv). Python's
     /// `recv_into`.
     pub fn recv_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let connection = self.connection()?;
         if buffer.is_empty() {
             return Ok(0);
         }
         self.transfer(Interest::Readable, self.deadline(), || {
-            rustix::net::recv(&self.0.socket, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
+            rustix::net::recv(connection, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
         })
     }
 
@@ -115,22 +172,51 @@ impl Request {
         Ok(())
     }
 
-    /// Shuts down one half of the connection or both. Python's `shutdown`.
+    /// Sends `data` as one datagram from the server's own socket to `address`,
+    /// and returns how many bytes that was: all of them. On a connection the
+    /// address is not looked at. Python's `sendto`.
     ///
-    /// Errors: what `shutdown(2)` says, such as `ENOTCONN`.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.check_open()?;
-        self.0.socket.shutdown(how)
+    /// Errors as [`send`](Self::send). `EMSGSIZE` if `data` is larger than a
+    /// datagram can be; nothing is sent then. `EDESTADDRREQ` if the client's
+    /// Unix socket has no name; `ECONNREFUSED` or `ENOENT` if it has gone.
+    pub fn sendto(&self, data: &[u8], address: &Address) -> io::Result<usize> {
+        let About::Datagram { socket, .. } = &self.0.about else { return self.send(data) };
+        if *address == Address::Unix(UnixAddress::Unnamed) {
+            return Err(Errno::DESTADDRREQ.into());
+        }
+        let to = address.to_kernel()?;
+        let room = match address {
+            Address::Inet(_) | Address::Inet6(_) => Interest::Writable,
+            Address::Unix(_) => Interest::RoomAtPeer,
+        };
+        let sent = self.transfer(room, self.deadline(), || {
+            let sent = socket.send_to(data, &to);
+            sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        })?;
+        self.0.idle.store(0, Ordering::Relaxed);
+        Ok(sent)
     }
 
-    /// Gives the connection up: the other end sees its end, and every later
-    /// call fails with `EBADF`. Closing twice is no error. Python's `close`.
+    /// Shuts down one half of the connection or both. Python's `shutdown`.
     ///
-    /// The descriptor itself lives until the last clone is dropped.
+    /// Errors: what `shutdown(2)` says, such as `ENOTCONN`; `EOPNOTSUPP` for a
+    /// datagram.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.check_open()?;
+        self.connection()?.shutdown(how)
+    }
+
+    /// Gives the request up: the other end of a connection sees its end, and
+    /// every later call fails with `EBADF`. Closing twice is no error. Python's
+    /// `close`.
+    ///
+    /// The descriptor itself lives until the last clone is dropped; that of a
+    /// datagram server until the server is closed.
     pub fn close(&self) {
-        if !self.0.closed.swap(true, Ordering::Relaxed) {
+        let was_closed = self.0.closed.swap(true, Ordering::Relaxed);
+        if let (false, About::Connection(socket)) = (was_closed, &self.0.about) {
             // The other end may have gone already.
-            let _ = self.0.socket.shutdown(Shutdown::Both);
+            let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
@@ -139,13 +225,13 @@ impl Request {
     /// Errors: `ENOTCONN` after a reset.
     pub fn getpeername(&self) -> io::Result<Address> {
         self.check_open()?;
-        Address::from_kernel(&self.0.socket.peer_addr()?)
+        Address::from_kernel(&self.socket().peer_addr()?)
     }
 
     /// The address of this end. Python's `getsockname`.
     pub fn getsockname(&self) -> io::Result<Address> {
         self.check_open()?;
-        Address::from_kernel(&self.0.socket.local_addr()?)
+        Address::from_kernel(&self.socket().local_addr()?)
     }
 
     /// How long one call may wait: `None` for without end, zero for not at
@@ -170,22 +256,54 @@ impl Request {
     /// The descriptor, while the handler has not closed the socket. Python's
     /// `fileno`, which is -1 afterwards.
     pub fn fileno(&self) -> Option<RawFd> {
-        self.check_open().ok().map(|()| self.0.socket.as_raw_fd())
+        self.check_open().ok().map(|()| self.socket().as_raw_fd())
+    }
+
+    /// The value of an option: Python's `getsockopt` with two arguments.
+    /// `level` and `optname` are the numbers of Linux; those of `SO_ERROR`,
+    /// `SO_KEEPALIVE`, `SO_RCVBUF`, `SO_SNDBUF`, `SO_TYPE` and `TCP_NODELAY` are
+    /// known.
+    ///
+    /// Errors: any other option (`ENOPROTOOPT`), or what `getsockopt(2)` says.
+    pub fn getsockopt(&self, level: i32, optname: i32) -> io::Result<i32> {
+        self.check_open()?;
+        Ok(sockopt::get(self.fd(), level, optname)?)
+    }
+
+    /// Sets `SO_KEEPALIVE` or `TCP_NODELAY` of a connection. Python's
+    /// `setsockopt`.
+    ///
+    /// Errors: an option that can only be read (`EACCES`), any other
+    /// (`ENOPROTOOPT`), this is a datagram (`EOPNOTSUPP`), or what
+    /// `setsockopt(2)` says: Unix sockets have no `TCP_NODELAY` (`EOPNOTSUPP`).
+    pub fn setsockopt(&self, level: i32, optname: i32, value: i32) -> io::Result<()> {
+        self.check_open()?;
+        Ok(sockopt::set(self.connection()?.as_fd(), level, optname, value)?)
     }
 
     /// What the server does when the handler has returned: says that nothing
     /// more will be sent, so that unread input does not turn the end of the
     /// reply into a reset. Python's `shutdown_request`, whose `close` happens
-    /// when the last clone is dropped.
+    /// when the last clone is dropped. A datagram needs neither.
     pub(crate) fn shutdown_request(&self) {
-        // The handler or the other end may have shut it down already.
-        let _ = self.0.socket.shutdown(Shutdown::Write);
+        if let About::Connection(socket) = &self.0.about {
+            // The handler or the other end may have shut it down already.
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// The socket, if it is this request's alone.
+    fn connection(&self) -> io::Result<&Socket> {
+        match &self.0.about {
+            About::Connection(socket) => Ok(socket),
+            About::Datagram { .. } => Err(Errno::OPNOTSUPP.into()),
+        }
     }
 
     fn send_until(&self, data: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         self.transfer(Interest::Writable, deadline, || {
-            rustix::net::send(&self.0.socket, data, flags)
+            rustix::net::send(self.socket(), data, flags)
         })
     }
 
@@ -209,7 +327,7 @@ impl Request {
         mut call: impl FnMut() -> rustix::io::Result<usize>,
     ) -> io::Result<usize> {
         self.check_open()?;
-        loop {
+        for attempt in 0.. {
             match call() {
                 Ok(count) => {
                     // Sending nothing moves no byte.
@@ -219,13 +337,14 @@ impl Request {
                     return Ok(count);
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.park(interest, deadline)?,
+                Err(Errno::AGAIN) => self.park(interest, attempt, deadline)?,
                 Err(error) => return Err(error.into()),
             }
         }
+        Err(Errno::AGAIN.into())
     }
 
-    fn park(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+    fn park(&self, interest: Interest, attempt: u32, deadline: Option<Instant>) -> io::Result<()> {
         if self.gettimeout() == Some(Duration::ZERO) {
             return Err(Errno::AGAIN.into());
         }
@@ -238,11 +357,12 @@ impl Request {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        if wait(self.0.socket.as_fd(), interest, first)? == Waited::Ready {
-            return Ok(());
-        }
+        let waited = wait(self.fd(), interest, attempt, first)?;
         let idle = idle.saturating_add(begun.elapsed());
         self.0.idle.store(to_nanos(Some(idle)), Ordering::Relaxed);
+        if waited == Waited::Ready {
+            return Ok(());
+        }
         match idle_limit {
             Some(limit) if idle >= limit => {
                 Err(io::Error::new(io::ErrorKind::TimedOut, IdleTimeout { limit }))

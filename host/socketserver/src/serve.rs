@@ -1,17 +1,21 @@
 //! The loop: Python's `serve_forever` and `handle_request`.
 
 use std::io;
-use std::iter;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use crate::concurrency::Job;
-use crate::error::ServeError;
+use crate::address::SocketType;
+use crate::concurrency::{Concurrency, Dispatched, Dispatcher, Job, Threading};
+use crate::control::Control;
+use crate::error::{Blame, HandlerError, ServeError, SystemExit};
 use crate::server::Server;
 use crate::socket::Listener;
+use crate::sys::{close_inherited, threads};
 use crate::wait::poll_until;
 
 /// How long the loop leaves its sockets alone when the process is out of
@@ -30,55 +34,116 @@ enum Taken {
     Nothing,
     /// The process is out of something: try again after a pause.
     Exhausted,
+    /// Its handler asked for the end of the process.
+    Exit(SystemExit),
 }
 
 pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<(), ServeError> {
+    check_threads(server)?;
     let running = server.control.enter()?;
     let listeners = server.listeners()?;
     let mut poller = Poller::new(server, &listeners);
+    let work = |threading: &Threading, lifeline: Arc<OwnedFd>| {
+        let done = serve_as_worker(server, &listeners, poll_interval, threading, lifeline);
+        if let Err(error) = &done {
+            let error = HandlerError::new(Blame::Host, "worker", error.to_string());
+            server.core.hooks.handle_child_error(None, &error);
+        }
+        i32::from(done.is_err())
+    };
+    let mut result = Ok(());
     let mut paused_until: Option<Instant> = None;
     let mut tidied = Instant::now();
     while !server.control.shutdown_requested() {
         let now = Instant::now();
         paused_until = paused_until.filter(|until| *until > now);
+        server.dispatcher.start_workers(&server.core, &work)?;
         let look_up = now.checked_add(poll_interval);
-        let deadline = match (look_up, paused_until) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        poller.wait(paused_until.is_none(), deadline)?;
+        let deadline = [look_up, paused_until, server.dispatcher.due()];
+        poller.wait(paused_until.is_none(), deadline.into_iter().flatten().min())?;
         // Python's order (bpo-35017): what is ready now stays in the backlog.
         if server.control.shutdown_requested() {
             break;
         }
-        if let Some(place) = poller.next_ready()
-            && poller.take(place) == Taken::Exhausted
-        {
-            paused_until = Instant::now().checked_add(PAUSE);
+        match poller.next_ready().map(|place| poller.take(place)) {
+            None | Some(Taken::Done | Taken::Nothing) => {}
+            Some(Taken::Exhausted) => paused_until = Instant::now().checked_add(PAUSE),
+            Some(Taken::Exit(exit)) => {
+                result = Err(ServeError::SystemExit(exit));
+                break;
+            }
         }
+        server.dispatcher.collect(&server.core);
         if now.duration_since(tidied) > TIDY {
             tidied = now;
             server.dispatcher.tidy();
         }
         server.core.hooks.service_actions();
     }
+    server.dispatcher.end_run();
     drop(poller);
     drop(listeners);
     drop(running);
+    result
+}
+
+/// A server that forks does so for each request, so it had better say at once
+/// that it cannot.
+fn check_threads(server: &Server) -> Result<(), ServeError> {
+    match if server.dispatcher.forks() { threads()? } else { 1 } {
+        1 => Ok(()),
+        threads => Err(ServeError::Threads(threads)),
+    }
+}
+
+/// What a worker process does: serves in threads until its lifeline ends, and
+/// finishes what it has.
+fn serve_as_worker(
+    server: &Server,
+    listeners: &Arc<[Listener]>,
+    poll_interval: Duration,
+    threading: &Threading,
+    lifeline: Arc<OwnedFd>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let control = Control::new(Some(lifeline))?;
+    // The parent may not want to wait, but what this process leaves is lost.
+    let threading = Threading { block_on_close: true, ..threading.clone() };
+    let dispatcher = Dispatcher::new(&Concurrency::Threading(threading), &control)?;
+    let core = Arc::clone(&server.core);
+    let worker = Server::new(core, dispatcher, control, server.timeout, Arc::clone(listeners));
+    // Dropping it would close what is closed here already.
+    let worker = ManuallyDrop::new(worker);
+    serve_forever(&worker, poll_interval)?;
+    // The sockets of datagrams are left to those who still reply on them.
+    let streams = |listener: &&Listener| listener.info().socket_type == SocketType::Stream;
+    for listener in listeners.iter().filter(streams) {
+        close_inherited(listener.as_fd());
+    }
+    worker.dispatcher.close(&worker.core, None);
     Ok(())
 }
 
 pub(crate) fn handle_request(server: &Server) -> Result<(), ServeError> {
+    check_threads(server)?;
+    if server.dispatcher.has_workers() {
+        return Err(ServeError::Workers);
+    }
     let deadline = server.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
+        server.dispatcher.collect(&server.core);
         // The server may have been closed while this waited.
         let listeners = server.listeners()?;
         let mut poller = Poller::new(server, &listeners);
-        poller.wait(true, deadline)?;
+        let until = [deadline, server.dispatcher.due()].into_iter().flatten().min();
+        poller.wait(true, until)?;
+        if poller.stopped() {
+            return Ok(());
+        }
         while let Some(place) = poller.next_ready() {
             match poller.take(place) {
                 Taken::Nothing => poller.clear(place),
                 Taken::Done | Taken::Exhausted => return Ok(()),
+                Taken::Exit(exit) => return Err(ServeError::SystemExit(exit)),
             }
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -93,8 +158,10 @@ pub(crate) fn handle_request(server: &Server) -> Result<(), ServeError> {
 struct Poller<'a> {
     server: &'a Server,
     listeners: &'a [Listener],
-    /// What wakes the loop, then the listeners.
+    /// What wakes the loop and what ends it, then the listeners.
     fds: Vec<PollFd<'a>>,
+    /// Where the listeners begin.
+    first: usize,
     /// Whose turn is next. Where there is room for one request only, each
     /// socket has its turn.
     turn: usize,
@@ -102,9 +169,13 @@ struct Poller<'a> {
 
 impl<'a> Poller<'a> {
     fn new(server: &'a Server, listeners: &'a [Listener]) -> Self {
-        let wake = PollFd::from_borrowed_fd(server.control.wake_fd(), PollFlags::IN);
-        let listening = listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN));
-        Poller { server, listeners, fds: iter::once(wake).chain(listening).collect(), turn: 0 }
+        let (control, dispatcher) = (&server.control, &server.dispatcher);
+        let always = [Some(control.wake_fd()), control.stop_fd(), dispatcher.ended()];
+        let always = always.into_iter().flatten();
+        let first = always.clone().count();
+        let fds = always.chain(listeners.iter().map(AsFd::as_fd));
+        let fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        Poller { server, listeners, fds, first, turn: 0 }
     }
 
     /// Waits until a listener has a request, somebody wakes the loop, or the
@@ -115,12 +186,20 @@ impl<'a> Poller<'a> {
             fd.clear_revents();
         }
         let listens = takes_requests && self.server.dispatcher.has_room();
-        let fds = if listens { &mut self.fds[..] } else { &mut self.fds[..1] };
+        let fds = if listens { &mut self.fds[..] } else { &mut self.fds[..self.first] };
         poll_until(fds, deadline)?;
         if !self.fds[0].revents().is_empty() {
             self.server.control.drain();
         }
+        if self.stopped() {
+            self.server.control.request_shutdown();
+        }
         Ok(())
+    }
+
+    /// Whether the descriptor that ends the loop has become readable.
+    fn stopped(&self) -> bool {
+        self.server.control.stop_fd().is_some() && !self.fds[1].revents().is_empty()
     }
 
     /// The place of a listener that may have a request, if there is room for
@@ -128,24 +207,25 @@ impl<'a> Poller<'a> {
     fn next_ready(&self) -> Option<usize> {
         let count = self.listeners.len();
         let mut places = (0..count).map(|step| (self.turn + step) % count);
-        let ready = places.find(|place| !self.fds[place + 1].revents().is_empty())?;
+        let ready = places.find(|place| !self.fds[self.first + place].revents().is_empty())?;
         self.server.dispatcher.has_room().then_some(ready)
     }
 
     /// Takes a request from that listener.
     fn take(&mut self, place: usize) -> Taken {
         self.turn = place + 1;
-        take_request(self.server, &self.listeners[place])
+        take_request(self.server, self.listeners, place)
     }
 
     /// That listener has no request after all.
     fn clear(&mut self, place: usize) {
-        self.fds[place + 1].clear_revents();
+        self.fds[self.first + place].clear_revents();
     }
 }
 
 /// Python's `_handle_request_noblock`.
-fn take_request(server: &Server, listener: &Listener) -> Taken {
+fn take_request(server: &Server, listeners: &[Listener], place: usize) -> Taken {
+    let listener = &listeners[place];
     let (request, client_address) = match listener.get_request() {
         Ok(taken) => taken,
         Err(error) => return accept_failed(server, listener, &error),
@@ -160,7 +240,11 @@ fn take_request(server: &Server, listener: &Listener) -> Taken {
         client_address,
         server: Arc::clone(listener.info()),
     };
-    if server.dispatcher.process_request(job) { Taken::Done } else { Taken::Exhausted }
+    match server.dispatcher.process_request(job, listeners) {
+        Dispatched::Done => Taken::Done,
+        Dispatched::Exhausted => Taken::Exhausted,
+        Dispatched::Exit(exit) => Taken::Exit(exit),
+    }
 }
 
 fn accept_failed(server: &Server, listener: &Listener, error: &io::Error) -> Taken {

@@ -1,9 +1,11 @@
 //! The server: Python's `BaseServer` and `TCPServer`.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
 
 use crate::address::Address;
 use crate::builder::ServerBuilder;
@@ -46,19 +48,19 @@ impl Server {
     }
 
     pub(crate) fn new(
-        core: Core,
+        core: Arc<Core>,
         dispatcher: Dispatcher,
         control: Arc<Control>,
         timeout: Option<Duration>,
-        listeners: Vec<Listener>,
+        listeners: Arc<[Listener]>,
     ) -> Self {
         Server {
-            core: Arc::new(core),
+            core,
             dispatcher,
             control,
             timeout,
             endpoints: listeners.iter().map(|listener| listener.endpoint().clone()).collect(),
-            listeners: Mutex::new(Some(listeners.into())),
+            listeners: Mutex::new(Some(listeners)),
         }
     }
 
@@ -81,9 +83,31 @@ impl Server {
         self.listeners().ok().map(|listeners| listeners[0].fileno())
     }
 
+    /// A second descriptor for the first listening socket, for a `poll` or a
+    /// `select` of one's own that outlives a `server_close`. Python's `socket`.
+    ///
+    /// Errors: the server is closed (`EBADF`), or there is no descriptor to be
+    /// had.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        let listeners = self.listeners().map_err(|_| Errno::BADF)?;
+        listeners[0].as_fd().try_clone_to_owned()
+    }
+
     /// How many requests may be in flight at once.
     pub fn max_requests(&self) -> usize {
         self.dispatcher.max_requests()
+    }
+
+    /// How many children there are now: those of a server that forks for each
+    /// request, or its workers. The size of Python's `active_children`.
+    pub fn active_children(&self) -> usize {
+        self.dispatcher.active_children()
+    }
+
+    /// Takes note of children that have ended, without waiting. The loop does
+    /// it by itself, in each round. Python's `collect_children`.
+    pub fn collect_children(&self) {
+        self.dispatcher.collect(&self.core);
     }
 
     /// Serves requests until `shutdown`. Python's `serve_forever`.
@@ -94,6 +118,10 @@ impl Server {
     ///
     /// A request that is ready when the shutdown is noticed stays in the
     /// backlog for the next run. The server's `timeout` is not looked at.
+    ///
+    /// Errors: the server is closed, or serves already; it forks, and this
+    /// process has other threads; a handler that ran in this thread asked for
+    /// the end of the process ([`SystemExit`](crate::SystemExit)).
     pub fn serve_forever(&self, poll_interval: Duration) -> Result<(), ServeError> {
         crate::serve::serve_forever(self, poll_interval)
     }
@@ -103,7 +131,11 @@ impl Server {
     /// `handle_request`.
     ///
     /// It ends after one request also when that one was refused by
-    /// `verify_request` or lost in `accept`.
+    /// `verify_request` or lost in `accept`. Unlike in CPython, a server that
+    /// forks takes note of its children here too, and waits while there are
+    /// `max_children`.
+    ///
+    /// Errors: as [`serve_forever`](Self::serve_forever); the server has workers.
     pub fn handle_request(&self) -> Result<(), ServeError> {
         crate::serve::handle_request(self)
     }
@@ -142,7 +174,8 @@ impl Server {
     }
 
     /// As [`server_close`](Self::server_close), but waits for `grace` at most.
-    /// Returns how many requests are still in flight.
+    /// Returns how many requests are still in flight; of a server with workers,
+    /// how many of them are still there.
     pub fn server_close_within(&self, grace: Duration) -> usize {
         self.close(Instant::now().checked_add(grace))
     }
@@ -153,7 +186,7 @@ impl Server {
             self.control.request_shutdown();
         }
         drop(listeners);
-        self.dispatcher.close(deadline)
+        self.dispatcher.close(&self.core, deadline)
     }
 
     pub(crate) fn listeners(&self) -> Result<Arc<[Listener]>, ServeError> {

@@ -1,30 +1,37 @@
-//! Listening sockets.
+//! The sockets that take requests.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
+use rustix::net::RecvFlags;
 use socket2::{Domain, Socket, Type};
 
 use crate::address::{Address, AddressFamily, SocketType};
 use crate::endpoint::Endpoint;
 use crate::handler::ServerInfo;
 use crate::request::Request;
+use crate::unix_path::{SocketFile, UnixPath};
 
-/// What Python's class attributes say about a listening socket.
+/// What Python's class attributes say about the socket of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct SocketOptions {
     pub request_queue_size: u32,
     pub allow_reuse_address: bool,
     pub allow_reuse_port: bool,
+    pub max_packet_size: usize,
     pub timeout: Option<Duration>,
+    pub file: SocketFile,
 }
 
-/// A socket that takes requests.
+/// A socket that takes requests: one that listens for connections, or one that
+/// receives datagrams.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: Socket,
+    /// Shared with the requests of a datagram server, which reply on it.
+    socket: Arc<Socket>,
     endpoint: Endpoint,
     info: Arc<ServerInfo>,
 }
@@ -44,7 +51,12 @@ impl Listener {
             AddressFamily::Inet6 => Domain::IPV6,
             AddressFamily::Unix => Domain::UNIX,
         };
-        let socket = Socket::new(domain, Type::STREAM, None)?;
+        let socket_type = endpoint.socket_type();
+        let kind = match socket_type {
+            SocketType::Stream => Type::STREAM,
+            SocketType::Dgram => Type::DGRAM,
+        };
+        let socket = Socket::new(domain, kind, None)?;
         if options.allow_reuse_address {
             socket.set_reuse_address(true)?;
         }
@@ -52,30 +64,49 @@ impl Listener {
         if options.allow_reuse_port && domain != Domain::UNIX {
             socket.set_reuse_port(true)?;
         }
-        socket.bind(&address.to_kernel()?)?;
-        socket.listen(i32::try_from(options.request_queue_size).unwrap_or(i32::MAX))?;
-        // The loop must not block in `accept` for a client that has gone, or
-        // that another process has taken.
+        match UnixPath::of(address) {
+            Some(path) => path.bind(&socket, &address.to_kernel()?, &options.file)?,
+            None => socket.bind(&address.to_kernel()?)?,
+        }
+        if socket_type == SocketType::Stream {
+            socket.listen(i32::try_from(options.request_queue_size).unwrap_or(i32::MAX))?;
+        }
+        // The loop must not block for a client that has gone, or that another
+        // process has taken.
         socket.set_nonblocking(true)?;
         let server_address = Address::from_kernel(&socket.local_addr()?)?;
         Ok(Listener {
-            endpoint: Endpoint::at(server_address.clone()),
+            endpoint: Endpoint::new(socket_type, server_address.clone()),
             info: Arc::new(ServerInfo {
                 address_family: server_address.family(),
                 server_address,
-                socket_type: SocketType::Stream,
+                socket_type,
                 request_queue_size: options.request_queue_size,
+                max_packet_size: (socket_type == SocketType::Dgram)
+                    .then_some(options.max_packet_size),
                 timeout: options.timeout,
             }),
-            socket,
+            socket: Arc::new(socket),
         })
     }
 
     /// Python's `get_request`: takes one connection, blocking for its reads
-    /// and writes and without a timeout, whatever the listening socket has.
+    /// and writes and without a timeout, whatever the listening socket has; or
+    /// one datagram, of which what is longer than `max_packet_size` is lost.
     pub(crate) fn get_request(&self) -> io::Result<(Request, Address)> {
-        let (socket, address) = self.socket.accept()?;
-        Ok((Request::new(socket), Address::from_kernel(&address)?))
+        let Some(max_packet_size) = self.info.max_packet_size else {
+            let (socket, address) = self.socket.accept()?;
+            return Ok((Request::new(socket), Address::from_kernel(&address)?));
+        };
+        // A buffer of no bytes is none.
+        let mut data = Vec::with_capacity(max_packet_size.max(1));
+        let buffer = spare_capacity(&mut data);
+        let (_, _, address) = rustix::net::recvfrom(&self.socket, buffer, RecvFlags::empty())?;
+        data.truncate(max_packet_size);
+        // What waits for its turn takes no more than it must.
+        data.shrink_to_fit();
+        let address = Address::of_sender(address)?;
+        Ok((Request::datagram(data, Arc::clone(&self.socket)), address))
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -84,6 +115,11 @@ impl Listener {
 
     pub(crate) fn info(&self) -> &Arc<ServerInfo> {
         &self.info
+    }
+
+    /// Whether `request` replies on this socket.
+    pub(crate) fn is_of(&self, request: &Request) -> bool {
+        request.fd().as_raw_fd() == self.socket.as_raw_fd()
     }
 
     pub(crate) fn fileno(&self) -> RawFd {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,7 +16,14 @@ use rustix::io::Errno;
 pub(crate) enum Interest {
     Readable,
     Writable,
+    /// Room in the queue of the Unix datagram socket that is written to. The
+    /// kernel tells only those who are connected to it when there is some.
+    RoomAtPeer,
 }
+
+/// The first and the longest of the pauses between looks at whether there is
+/// room at a peer.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,17 +35,29 @@ pub(crate) enum Waited {
 }
 
 /// Blocks until `socket` is ready for `interest` or `deadline` has passed;
-/// without a deadline for as long as it takes.
+/// without a deadline for as long as it takes. `attempt` is how often the call
+/// that waits has done so before.
 pub(crate) fn wait(
     socket: BorrowedFd<'_>,
     interest: Interest,
+    attempt: u32,
     deadline: Option<Instant>,
 ) -> io::Result<Waited> {
     let flags = match interest {
         Interest::Readable => PollFlags::IN,
         Interest::Writable => PollFlags::OUT,
+        Interest::RoomAtPeer => return Ok(pause(attempt, deadline)),
     };
     poll_until(&mut [PollFd::from_borrowed_fd(socket, flags)], deadline)
+}
+
+/// Waits for longer each time, for there is nothing to wait for.
+fn pause(attempt: u32, deadline: Option<Instant>) -> Waited {
+    let (first, longest) = PAUSES;
+    let pause = first.saturating_mul(1 << attempt.min(10)).min(longest);
+    let left = deadline.map_or(pause, |at| at.saturating_duration_since(Instant::now()));
+    thread::sleep(pause.min(left));
+    if left > pause || deadline.is_none() { Waited::Ready } else { Waited::DeadlinePassed }
 }
 
 /// `poll(2)` with a deadline, begun again after a signal (PEP 475).

@@ -7,7 +7,7 @@ mod common;
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use common::{
 };
 use rustix::net::sockopt::{socket_reuseaddr, socket_reuseport};
 use socketserver::{
-    Address, AddressFamily, BuildError, Concurrency, Endpoint, Request, ServeError, Server,
-    ServerBuilder, SocketType, Threading,
+    Address, AddressFamily, BuildError, ClassError, Concurrency, Endpoint, HandlerError, Request,
+    RequestHandler, ServeError, Server, ServerBuilder, ServerClass, ServerInfo, SocketType,
+    Threading,
 };
 
 fn echo_at(endpoint: &str) -> ServerBuilder {
@@ -45,6 +46,57 @@ fn b01_build_binds_and_listens() {
 fn b01_a_server_needs_an_address() {
     let built = Server::builder(|request: &Request, _: &Address, _: &_| echo(request)).build();
     assert!(matches!(built, Err(BuildError::NoAddress)));
+}
+
+/// Answers datagrams only.
+struct ForDatagrams;
+
+impl RequestHandler for ForDatagrams {
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), String> {
+        match endpoint.socket_type() {
+            SocketType::Dgram => Ok(()),
+            SocketType::Stream => Err("it is for datagrams".to_owned()),
+        }
+    }
+
+    fn finish_request(
+        &self,
+        request: &Request,
+        client_address: &Address,
+        _server: &Arc<ServerInfo>,
+    ) -> Result<(), HandlerError> {
+        Ok(request.sendto(request.data(), client_address).map(drop)?)
+    }
+}
+
+#[test]
+fn b01_a_handler_may_be_for_streams_or_for_datagrams_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let endpoint = format!("unixgram://{}", path.display()).parse().unwrap();
+    let both = Server::builder(ForDatagrams).bind(endpoint).bind(common::localhost()).build();
+    match both.err() {
+        Some(error @ BuildError::WrongHandler { .. }) => {
+            assert_eq!(error.to_string(), "cannot serve tcp://127.0.0.1:0: it is for datagrams");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!path.exists(), "nothing was bound before");
+    let server = serve(Server::builder(ForDatagrams).bind(common::udp()).build().unwrap(), NEVER);
+    assert_eq!(common::Gram::new(server.server_address()).talk(b"hello"), b"hello");
+}
+
+#[test]
+fn b90_a_class_takes_only_endpoints_of_its_transport() {
+    let handler = |request: &Request, _: &Address, _: &_| echo(request);
+    let wrong = ServerClass::UDPServer.builder(common::localhost(), handler).err();
+    assert_eq!(
+        wrong,
+        Some(ClassError::Contradicts {
+            class: ServerClass::UDPServer,
+            endpoint: common::localhost()
+        })
+    );
 }
 
 #[test]
@@ -102,8 +154,8 @@ fn b04_the_address_is_the_one_that_was_bound() {
 #[test]
 fn b04_handlers_find_the_facts_of_the_socket_that_took_them() {
     let (sender, facts) = mpsc::channel();
-    let server = Server::builder(move |_: &Request, _: &Address, server: &std::sync::Arc<_>| {
-        sender.send(std::sync::Arc::clone(server)).unwrap();
+    let server = Server::builder(move |_: &Request, _: &Address, server: &Arc<_>| {
+        sender.send(Arc::clone(server)).unwrap();
         Ok::<_, std::io::Error>(())
     })
     .bind("tcp://127.0.0.1:0".parse().unwrap())
@@ -116,7 +168,7 @@ fn b04_handlers_find_the_facts_of_the_socket_that_took_them() {
     for (endpoint, family) in server.endpoints().iter().zip(families) {
         let _client = connect_to(endpoint.address().to_socket_addr().unwrap()).unwrap();
         server.handle_request().unwrap();
-        let facts: std::sync::Arc<socketserver::ServerInfo> = next(&facts);
+        let facts: Arc<ServerInfo> = next(&facts);
         assert_eq!(&facts.server_address, endpoint.address());
         assert_eq!((facts.address_family, facts.socket_type), (family, SocketType::Stream));
         assert_eq!((facts.request_queue_size, facts.timeout), (7, Some(Duration::from_secs(9))));

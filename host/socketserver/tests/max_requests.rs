@@ -12,7 +12,7 @@ use common::{
     Event, Gate, NEVER, SOON, at_most, builder, client_with, connect, connect_to, echo, gated,
     localhost, next, read_all, recorder, serve,
 };
-use socketserver::{BuildError, Capacity, Concurrency, Threading};
+use socketserver::{BuildError, Capacity, Concurrency, Forking, Needs, Threading, Workers};
 
 #[test]
 fn b40_past_max_requests_a_client_waits_until_another_leaves() {
@@ -122,4 +122,47 @@ fn more_requests_than_the_machine_can_hold_are_an_error() {
         matches!(&error, BuildError::TooManyRequests { asked: 4, capacity: c } if *c == capacity)
     );
     assert!(error.to_string().contains("3 (there are 3 chairs)"), "{error}");
+}
+
+#[test]
+fn b50_more_children_than_the_machine_can_hold_are_refused() {
+    let forking = |max_children, requests| {
+        let capacity = Capacity { requests, limit: "that is all".to_owned() };
+        let forking = Forking { max_children, capacity, ..Forking::new() };
+        builder(echo).concurrency(Concurrency::Forking(forking)).build()
+    };
+    assert_eq!(forking(40, 40).unwrap().max_requests(), 40);
+    assert_eq!(forking(0, 40).unwrap().max_requests(), 1);
+    match forking(41, 40).err() {
+        Some(BuildError::TooManyRequests { asked: 41, capacity }) => {
+            assert_eq!(capacity.to_string(), "40 (that is all)");
+        }
+        other => panic!("{other:?}"),
+    }
+    let default = builder(echo).concurrency(Concurrency::Forking(Forking::default()));
+    assert_eq!(default.build().unwrap().max_requests(), 40);
+}
+
+#[test]
+fn workers_have_a_limit_each() {
+    let workers = |count, max_requests| {
+        let capacity = Capacity { requests: 10, limit: "that is all".to_owned() };
+        let threading = Threading { max_requests, capacity, ..Threading::new() };
+        builder(echo).concurrency(Concurrency::Workers(Workers { count, threading })).build()
+    };
+    assert_eq!(workers(3, Some(4)).unwrap().max_requests(), 12);
+    assert_eq!(workers(3, None).unwrap().max_requests(), 30);
+    assert_eq!(workers(0, Some(4)).unwrap().max_requests(), 4);
+    assert!(matches!(workers(3, Some(11)), Err(BuildError::TooManyRequests { asked: 11, .. })));
+    assert_eq!(workers(3, Some(4)).unwrap().active_children(), 0, "before they serve");
+}
+
+#[test]
+fn workers_share_the_memory_and_the_threads_of_the_machine() {
+    let one = Needs { memory: 1 << 20, threads: 2, mappings: 3, descriptors: 4 };
+    let expected = Needs { memory: 5 << 20, threads: 10, mappings: 3, descriptors: 4 };
+    assert_eq!(one.in_workers(5), expected);
+    let all = Capacity::of_this_machine(Needs::THREAD.in_workers(1_000_000));
+    assert_eq!(Workers::new(1_000_000).threading.capacity.requests, all.requests);
+    assert!(all.requests < Capacity::of_this_machine(Needs::THREAD).requests);
 }

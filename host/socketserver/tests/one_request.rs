@@ -129,7 +129,7 @@ fn b34_a_client_with_unread_input_reads_the_reply_and_a_clean_end() {
 }
 
 #[test]
-fn b34_the_connection_ends_with_the_handler_whoever_still_holds_it() {
+fn b34_b36_the_connection_ends_with_the_handler_whoever_still_holds_it() {
     let kept = Arc::new(OnceLock::new());
     let server = builder({
         let kept = Arc::clone(&kept);

@@ -9,13 +9,9 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use common::{O_NONBLOCK, flags, pair, reset, until_blocked, wait_until};
+use common::{O_NONBLOCK, errno, flags, pair, reset, until_blocked, wait_until};
 use rustix::io::Errno;
 use socketserver::Request;
-
-fn errno<T>(result: io::Result<T>) -> Option<Errno> {
-    result.err().and_then(|error| Errno::from_io_error(&error))
-}
 
 /// A request whose client has reset the connection.
 fn after_reset() -> Request {

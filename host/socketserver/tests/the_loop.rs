@@ -6,14 +6,18 @@ mod common;
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, mpsc};
 
 use common::{
-    Event, Gate, NEVER, SOON, builder, client_with, connect, connect_to, echo, listening_socket,
-    localhost, next, read_all, recorder, reset, rounds, serve, talk,
+    Event, Gate, NEVER, O_CLOEXEC, SOON, builder, client_with, connect, connect_to, echo, errno,
+    flags, listening_socket, localhost, next, printed, read_all, recorder, reset, rounds, serve,
+    talk,
 };
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::getsockname;
 use socketserver::{Address, Hooks, Request, ServeError};
 
 #[test]
@@ -94,6 +98,22 @@ fn b27_servers_can_be_multiplexed_by_their_descriptors() {
         servers[ready].handle_request().unwrap();
     }
     assert_eq!(clients.each_mut().map(read_all), [b"b", b"a", b"b"]);
+}
+
+#[test]
+fn b27_the_socket_is_the_servers_and_outlives_it() {
+    let server = builder(echo).build().unwrap();
+    let socket = server.socket().unwrap();
+    assert_ne!(socket.as_raw_fd(), server.fileno().unwrap());
+    assert_ne!(flags(socket.as_raw_fd()) & O_CLOEXEC, 0);
+    let client = connect(&server);
+    assert_eq!(poll(&mut [PollFd::new(&socket, PollFlags::IN)], None).unwrap(), 1);
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    server.handle_request().unwrap();
+    server.server_close();
+    let address = printed(getsockname(&socket).ok());
+    assert_eq!(address, server.server_address().to_string());
+    assert_eq!(errno(server.socket()), Some(Errno::BADF));
 }
 
 #[test]

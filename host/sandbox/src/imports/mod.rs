@@ -1,5 +1,8 @@
 //! The host's side of the contract, one file per WIT interface.
 
+mod address;
+mod errno;
+mod exit;
 mod log;
 mod server;
 mod sockets;
@@ -9,26 +12,42 @@ use wasmtime::component::Linker;
 use crate::state::State;
 
 /// The interfaces that every handler is given. `types` holds no function.
-const GRANTED: [&str; 4] = [TYPES, sockets::NAME, server::NAME, log::NAME];
+const GRANTED: [&str; 5] = [TYPES, sockets::NAME, server::NAME, log::NAME, exit::NAME];
 
 const TYPES: &str = "socketserver:handler/types@0.1.0";
 
 /// Whether the host gives the import `name` to a handler.
-///
-/// Versions that differ in their last number are the same contract.
 pub(crate) fn granted(name: &str) -> bool {
     GRANTED.iter().any(|granted| same_contract(granted, name))
 }
 
-/// Whether two interface names, version and all, stand for the same contract:
-/// before 1.0, the second number of the version is the one that counts.
+/// Whether two interface names, version and all, stand for the same contract.
+///
+/// As for Cargo: versions are compatible if their first number that is not zero
+/// is the same, and a pre-release is compatible with nothing. The linker sees
+/// it the same way.
 pub(crate) fn same_contract(ours: &str, theirs: &str) -> bool {
-    fn split(name: &str) -> Option<(&str, &str)> {
-        let (interface, version) = name.split_once('@')?;
-        let (series, patch) = version.rsplit_once('.')?;
-        patch.bytes().all(|digit| digit.is_ascii_digit()).then_some((interface, series))
+    contract(ours).is_some_and(|ours| contract(theirs) == Some(ours))
+}
+
+/// The interface, and the numbers of the version that count.
+fn contract(name: &str) -> Option<(&str, [u64; 3])> {
+    let (interface, version) = name.split_once('@')?;
+    let mut numbers = version.split('.').map(|number| {
+        // `u64::from_str` takes a sign; a version has none.
+        let digits = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+        digits.then(|| number.parse::<u64>().ok()).flatten()
+    });
+    let [major, minor, patch] = [numbers.next()??, numbers.next()??, numbers.next()??];
+    if numbers.next().is_some() {
+        return None;
     }
-    split(ours).is_some() && split(ours) == split(theirs)
+    let counts = match (major, minor) {
+        (0, 0) => [0, 0, patch],
+        (0, _) => [0, minor, 0],
+        _ => [major, 0, 0],
+    };
+    Some((interface, counts))
 }
 
 /// Defines all of them.
@@ -36,7 +55,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     linker.instance(TYPES)?;
     sockets::add_to_linker(linker)?;
     server::add_to_linker(linker)?;
-    log::add_to_linker(linker)
+    log::add_to_linker(linker)?;
+    exit::add_to_linker(linker)
 }
 
 #[cfg(test)]
@@ -47,15 +67,43 @@ mod tests {
     fn what_is_next_to_the_contract_is_not_the_contract() {
         assert!(granted("socketserver:handler/sockets@0.1.0"));
         assert!(granted("socketserver:handler/sockets@0.1.7"));
+        for patch in 0..=12 {
+            assert!(granted(&format!("wasi:cli/exit@0.2.{patch}")), "{patch}");
+        }
         for name in [
             "socketserver:handler/sockets",
+            "socketserver:handler/sockets@",
+            "socketserver:handler/sockets@0.1",
+            "socketserver:handler/sockets@0.1.",
+            "socketserver:handler/sockets@0.1.0.0",
+            "socketserver:handler/sockets@0.1.+1",
             "socketserver:handler/sockets@0.2.0",
+            "socketserver:handler/sockets@1.1.0",
             "socketserver:handler/sockets@0.1.0-rc",
             "socketserver:handler/socket@0.1.0",
             "wasi:sockets/tcp@0.1.0",
+            "wasi:cli/exit@0.3.0",
+            "wasi:cli/exit@0.2.0-rc-2023-11-10",
+            "wasi:cli/exit@2.0.0",
+            "wasi:cli/environment@0.2.0",
             "",
         ] {
             assert!(!granted(name), "{name}");
         }
+    }
+
+    #[test]
+    fn the_first_number_that_is_not_zero_counts() {
+        for (ours, theirs, same) in [
+            ("1.2.3", "1.0.9", true),
+            ("1.2.3", "2.2.3", false),
+            ("0.2.0", "0.2.9", true),
+            ("0.2.0", "0.20.0", false),
+            ("0.0.1", "0.0.1", true),
+            ("0.0.1", "0.0.2", false),
+        ] {
+            assert_eq!(same_contract(&format!("a:b/c@{ours}"), &format!("a:b/c@{theirs}")), same);
+        }
+        assert!(!same_contract("a:b/c", "a:b/c"));
     }
 }

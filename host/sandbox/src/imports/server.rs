@@ -1,11 +1,8 @@
 //! `interface server`: facts about the server.
 
-use std::os::unix::ffi::OsStrExt;
-
-use socketserver::{AddressFamily, ServerInfo, SocketType, UnixAddress};
-use wasmtime::StoreContextMut;
+use socketserver::{AddressFamily, ServerInfo, SocketType};
 use wasmtime::component::{ComponentNamedList, Linker, Lower};
-use wasmtime::{Result, error::format_err};
+use wasmtime::{Result, StoreContextMut};
 
 use crate::bindings::types;
 use crate::state::State;
@@ -19,7 +16,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     server.func_wrap("address-family", fact(|server| family(server.address_family)))?;
     server.func_wrap("socket-type", fact(|server| socket_type(server.socket_type)))?;
     server.func_wrap("request-queue-size", fact(|server| server.request_queue_size))?;
-    server.func_wrap("timeout", fact(|server| server.timeout.map(|timeout| timeout.as_secs_f64())))
+    server
+        .func_wrap("timeout", fact(|server| server.timeout.map(|timeout| timeout.as_secs_f64())))?;
+    server.func_wrap("max-packet-size", fact(|server| server.max_packet_size.map(bytes)))
 }
 
 /// A function without parameters that reads one fact.
@@ -29,12 +28,7 @@ fn fact<R>(
 where
     (R,): ComponentNamedList + Lower,
 {
-    move |store, ()| {
-        let peer = store.data().peer.as_ref();
-        let peer =
-            peer.ok_or_else(|| format_err!("there is no server before the first request"))?;
-        Ok((read(&peer.server),))
-    }
+    move |store, ()| Ok((read(&store.data().peer()?.server),))
 }
 
 fn family(family: AddressFamily) -> types::Family {
@@ -48,35 +42,10 @@ fn family(family: AddressFamily) -> types::Family {
 fn socket_type(socket_type: SocketType) -> types::SocketKind {
     match socket_type {
         SocketType::Stream => types::SocketKind::SockStream,
+        SocketType::Dgram => types::SocketKind::SockDgram,
     }
 }
 
-impl From<&socketserver::Address> for types::Address {
-    fn from(address: &socketserver::Address) -> Self {
-        match address {
-            socketserver::Address::Inet(address) => {
-                let [a, b, c, d] = address.ip().octets();
-                types::Address::Ipv4(types::Ipv4Address {
-                    host: (a, b, c, d),
-                    port: address.port(),
-                })
-            }
-            socketserver::Address::Inet6(address) => {
-                let s = address.ip().segments();
-                types::Address::Ipv6(types::Ipv6Address {
-                    host: (s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]),
-                    port: address.port(),
-                    flowinfo: address.flowinfo(),
-                    scope_id: address.scope_id(),
-                })
-            }
-            socketserver::Address::Unix(address) => types::Address::Unix(match address {
-                UnixAddress::Unnamed => types::UnixAddress::Unnamed,
-                UnixAddress::Pathname(path) => {
-                    types::UnixAddress::Pathname(path.as_os_str().as_bytes().to_vec())
-                }
-                UnixAddress::Abstract(name) => types::UnixAddress::Abstract(name.clone()),
-            }),
-        }
-    }
+fn bytes(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
 }

@@ -6,20 +6,27 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use socketserver::{IdleTimeout, Request};
+use socketserver::{Address, IdleTimeout, Request, SocketType};
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut};
 
 use crate::bindings::types::{self, ErrorCode, ShutdownHow};
 use crate::failure::Kill;
-use crate::policy::MAX_RECV;
+use crate::policy::{MAX_LOG_LINE, MAX_RECV};
 use crate::state::State;
+use crate::text::printable;
+
+use super::address::Named;
+use super::errno::error_code;
 
 pub(super) const NAME: &str = "socketserver:handler/sockets@0.1.0";
 
 /// Longer timeouts count as none: `Duration::from_secs_f64` has an end too.
 const LONGEST_TIMEOUT: f64 = 1e9;
+
+/// The first number that `fileno` gives: those before it are the standard
+/// streams' everywhere else.
+const FIRST_FILENO: u32 = 3;
 
 type Cx<'a> = StoreContextMut<'a, State>;
 type Socket = Resource<Request>;
@@ -35,12 +42,16 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     sockets.func_wrap("[method]socket.recv", recv)?;
     sockets.func_wrap("[method]socket.send", send)?;
     sockets.func_wrap("[method]socket.sendall", sendall)?;
+    sockets.func_wrap("[method]socket.sendto", sendto)?;
     sockets.func_wrap("[method]socket.shutdown", shutdown)?;
     sockets.func_wrap("[method]socket.close", close)?;
     sockets.func_wrap("[method]socket.getpeername", getpeername)?;
     sockets.func_wrap("[method]socket.getsockname", getsockname)?;
     sockets.func_wrap("[method]socket.settimeout", settimeout)?;
-    sockets.func_wrap("[method]socket.gettimeout", gettimeout)
+    sockets.func_wrap("[method]socket.gettimeout", gettimeout)?;
+    sockets.func_wrap("[method]socket.getsockopt", getsockopt)?;
+    sockets.func_wrap("[method]socket.setsockopt", setsockopt)?;
+    sockets.func_wrap("[method]socket.fileno", fileno)
 }
 
 fn recv(mut cx: Cx<'_>, (socket, bufsize): (Socket, u32)) -> Answer<Vec<u8>> {
@@ -56,12 +67,51 @@ fn bounded(bufsize: u32) -> usize {
 /// The data is sent from where it lies in the guest's memory.
 fn send(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> Answer<u32> {
     let sent = cx.data().table.get(&socket)?.send(data.as_le_slice(&cx));
-    answer(&mut cx, sent.map(|sent| u32::try_from(sent).unwrap_or(u32::MAX)))
+    answer(&mut cx, sent.map(count))
+}
+
+fn count(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 fn sendall(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> Answer<()> {
     let sent = cx.data().table.get(&socket)?.sendall(data.as_le_slice(&cx));
     answer(&mut cx, sent)
+}
+
+/// The kernel is given the address that the datagram came from, never one that
+/// a guest has written: that one is only compared.
+fn sendto(mut cx: Cx<'_>, (socket, data, to): (Socket, WasmList<u8>, Named)) -> Answer<u32> {
+    let request = cx.data().table.get(&socket)?;
+    let client = &cx.data().peer()?.client_address;
+    // On a connection the address is not looked at.
+    if request.socket_type() == SocketType::Dgram && request.fileno().is_some() {
+        let to = to.to_address(&cx);
+        if to.as_ref() != Some(client) {
+            let to = to.map_or_else(|| "a name that no socket has".to_owned(), |to| to.to_string());
+            let why = format!("sendto {to}: a handler may send to its own client, {client}, only");
+            return Ok((Err(denied(&mut cx, &why)),));
+        }
+    }
+    let sent = request.sendto(data.as_le_slice(&cx), client);
+    if let Some(reason) = sent.as_ref().err().and_then(|error| unanswerable(client, error)) {
+        cx.data_mut().lost = Some(reason);
+    }
+    answer(&mut cx, sent.map(count))
+}
+
+/// The reason, if sending to `client` failed because of that client: its Unix
+/// socket has gone, or has no name, or is one that nobody else may write to.
+fn unanswerable(client: &Address, error: &io::Error) -> Option<&'static str> {
+    let Address::Unix(_) = client else { return None };
+    match error_code(error) {
+        ErrorCode::ConnectionRefused
+        | ErrorCode::NoSuchFile
+        | ErrorCode::WrongProtocolType
+        | ErrorCode::Denied => Some("connection-lost"),
+        ErrorCode::DestinationAddressRequired => Some("no-address"),
+        _ => None,
+    }
 }
 
 fn shutdown(mut cx: Cx<'_>, (socket, how): (Socket, ShutdownHow)) -> Answer<()> {
@@ -106,6 +156,45 @@ fn gettimeout(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(Option<f64>,)> {
     Ok((cx.data().table.get(&socket)?.gettimeout().map(|timeout| timeout.as_secs_f64()),))
 }
 
+fn getsockopt(mut cx: Cx<'_>, (socket, level, optname): (Socket, i32, i32)) -> Answer<i32> {
+    let value = cx.data().table.get(&socket)?.getsockopt(level, optname);
+    answer(&mut cx, value)
+}
+
+fn setsockopt(
+    mut cx: Cx<'_>,
+    (socket, level, optname, value): (Socket, i32, i32, i32),
+) -> Answer<()> {
+    let set = cx.data().table.get(&socket)?.setsockopt(level, optname, value);
+    if set.as_ref().is_err_and(|error| error_code(error) == ErrorCode::Denied) {
+        let why = format!("setsockopt({level}, {optname}): a handler may only read this option");
+        return Ok((Err(denied(&mut cx, &why)),));
+    }
+    answer(&mut cx, set)
+}
+
+/// Not the descriptor, which is nobody's business: the place of the socket
+/// among those that the guest holds.
+fn fileno(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(i32,)> {
+    let number = cx.data().table.get(&socket)?.fileno().map(|_| {
+        let number = socket.rep().saturating_add(FIRST_FILENO);
+        i32::try_from(number).unwrap_or(i32::MAX)
+    });
+    Ok((number.unwrap_or(-1),))
+}
+
+/// Denies a guest what it wanted to do. The log says so once for each request:
+/// a guest can try as often as it likes.
+fn denied(cx: &mut Cx<'_>, what: &str) -> ErrorCode {
+    let state = cx.data_mut();
+    if !std::mem::replace(&mut state.denial_logged, true) {
+        let peer = state.peer.as_ref().map(|peer| peer.client_address.to_string());
+        let (handler, peer) = (&*state.handler, peer.as_deref());
+        tracing::info!(handler, peer, "denied: {}", printable(what, MAX_LOG_LINE));
+    }
+    ErrorCode::Denied
+}
+
 /// Turns what a socket said into what a guest is told.
 fn answer<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> Answer<T> {
     let error = match result {
@@ -120,53 +209,15 @@ fn answer<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> Answer<T> {
         code,
         ErrorCode::ConnectionReset | ErrorCode::ConnectionAborted | ErrorCode::BrokenPipe
     ) {
-        cx.data_mut().connection_lost = true;
+        cx.data_mut().lost = Some("connection-lost");
+    }
+    if code == ErrorCode::Denied {
+        denied(cx, &format!("a call on a socket: {error}"));
     }
     if code == ErrorCode::Other {
         tracing::debug!(handler = &*cx.data().handler, "a socket call failed: {error}");
     }
     Ok((Err(code),))
-}
-
-fn error_code(error: &io::Error) -> ErrorCode {
-    let Some(errno) = error.raw_os_error() else {
-        return match error.kind() {
-            io::ErrorKind::TimedOut => ErrorCode::TimedOut,
-            _ => ErrorCode::Other,
-        };
-    };
-    match Errno::from_raw_os_error(errno) {
-        Errno::TIMEDOUT => ErrorCode::TimedOut,
-        Errno::AGAIN => ErrorCode::WouldBlock,
-        Errno::INPROGRESS => ErrorCode::InProgress,
-        Errno::ALREADY => ErrorCode::Already,
-        Errno::BADF => ErrorCode::Closed,
-        Errno::ACCESS | Errno::PERM => ErrorCode::Denied,
-        Errno::CONNRESET => ErrorCode::ConnectionReset,
-        Errno::CONNABORTED => ErrorCode::ConnectionAborted,
-        Errno::CONNREFUSED => ErrorCode::ConnectionRefused,
-        Errno::PIPE => ErrorCode::BrokenPipe,
-        Errno::NOTCONN => ErrorCode::NotConnected,
-        Errno::ISCONN => ErrorCode::IsConnected,
-        Errno::ADDRINUSE => ErrorCode::AddressInUse,
-        Errno::ADDRNOTAVAIL => ErrorCode::AddressNotAvailable,
-        Errno::AFNOSUPPORT => ErrorCode::AddressFamilyNotSupported,
-        Errno::DESTADDRREQ => ErrorCode::DestinationAddressRequired,
-        Errno::HOSTUNREACH => ErrorCode::HostUnreachable,
-        Errno::NETUNREACH => ErrorCode::NetworkUnreachable,
-        Errno::NETDOWN => ErrorCode::NetworkDown,
-        Errno::MSGSIZE => ErrorCode::MessageTooLong,
-        Errno::INVAL => ErrorCode::InvalidArgument,
-        Errno::NOENT => ErrorCode::NoSuchFile,
-        Errno::NOPROTOOPT => ErrorCode::NoProtocolOption,
-        Errno::PROTONOSUPPORT => ErrorCode::ProtocolNotSupported,
-        Errno::PROTOTYPE => ErrorCode::WrongProtocolType,
-        Errno::OPNOTSUPP => ErrorCode::NotSupported,
-        Errno::NOBUFS => ErrorCode::NoBufferSpace,
-        Errno::NOMEM => ErrorCode::NotEnoughMemory,
-        Errno::MFILE | Errno::NFILE => ErrorCode::TooManyOpenFiles,
-        _ => ErrorCode::Other,
-    }
 }
 
 #[cfg(test)]
@@ -178,5 +229,26 @@ mod tests {
         assert_eq!(bounded(0), 0);
         assert_eq!(bounded(1024), 1024);
         assert_eq!(bounded(u32::MAX), MAX_RECV);
+    }
+
+    #[test]
+    fn only_a_unix_client_can_be_one_that_cannot_be_answered() {
+        use rustix::io::Errno;
+        use socketserver::UnixAddress;
+        let unix = Address::Unix(UnixAddress::Pathname("/client".into()));
+        let udp = Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
+        for (errno, reason) in [
+            (Errno::CONNREFUSED, Some("connection-lost")),
+            (Errno::NOENT, Some("connection-lost")),
+            (Errno::ACCESS, Some("connection-lost")),
+            (Errno::PROTOTYPE, Some("connection-lost")),
+            (Errno::DESTADDRREQ, Some("no-address")),
+            (Errno::MSGSIZE, None),
+            (Errno::NOBUFS, None),
+            (Errno::BADF, None),
+        ] {
+            assert_eq!(unanswerable(&unix, &errno.into()), reason, "{errno}");
+            assert_eq!(unanswerable(&udp, &errno.into()), None, "{errno}");
+        }
     }
 }

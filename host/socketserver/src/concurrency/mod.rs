@@ -1,20 +1,29 @@
 //! The ways of concurrency: what Python has as mix-ins.
 
+mod children;
+mod forking;
 mod threading;
+mod workers;
 
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use forking::Forking;
+use forking::Forks;
 pub use threading::Threading;
-pub(crate) use threading::Threads;
+use threading::Threads;
+pub use workers::Workers;
+use workers::{Work, WorkerProcesses};
 
 use crate::address::Address;
 use crate::control::Control;
-use crate::error::{Blame, BuildError, HandlerError};
+use crate::error::{Blame, BuildError, HandlerError, SystemExit};
 use crate::handler::{RequestHandler, ServerInfo};
 use crate::hooks::Hooks;
 use crate::request::Request;
+use crate::socket::Listener;
 
 /// How requests are run: one at a time, or several at once.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +33,12 @@ pub enum Concurrency {
     Sync,
     /// In a thread for each: Python's `ThreadingMixIn`.
     Threading(Threading),
+    /// In a process for each: Python's `ForkingMixIn`. The process that serves
+    /// must have no other thread.
+    Forking(Forking),
+    /// In threads of several processes, so that the end of one costs only its
+    /// own requests. The process that serves must have no other thread.
+    Workers(Workers),
 }
 
 /// What each request needs from its server.
@@ -40,11 +55,38 @@ pub(crate) struct Job {
     pub server: Arc<ServerInfo>,
 }
 
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finished {
+    Done,
+    /// The error was reported.
+    Failed,
+    /// The handler asked for the end of its thread or process, which nobody
+    /// reports.
+    Exit(SystemExit),
+}
+
+/// What came of giving a request to a [`Dispatcher`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dispatched {
+    /// It runs, or has run.
+    Done,
+    /// It could not be run for want of something that may be there again later.
+    Exhausted,
+    /// It ran here, and ends the loop.
+    Exit(SystemExit),
+}
+
+/// Runs code of the program that uses this crate. `None` if it panicked.
+fn guarded<R>(code: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(forget).ok()
+}
+
 impl Job {
     /// Python's `process_request` and, in a thread, `process_request_thread`:
     /// finishes the request, reports what failed and shuts it down.
-    pub(crate) fn run(self) {
-        let Job { core, request, client_address, server } = &self;
+    pub(crate) fn run(&self) -> Finished {
+        let Job { core, request, client_address, server } = self;
         let finished = catch_unwind(AssertUnwindSafe(|| {
             core.handler.finish_request(request, client_address, server)
         }));
@@ -57,22 +99,22 @@ impl Job {
                 Some(HandlerError::new(Blame::Guest, "panic", message))
             }
         };
-        if let Some(error) = failed {
-            self.fail(&error);
-        } else {
+        let Some(error) = failed else {
             self.request.shutdown_request();
+            return Finished::Done;
+        };
+        if let Some(exit) = error.system_exit() {
+            self.request.shutdown_request();
+            return Finished::Exit(exit);
         }
+        self.fail(&error);
+        Finished::Failed
     }
 
     /// Reports that the request failed, and shuts it down.
     pub(crate) fn fail(&self, error: &HandlerError) {
         // A hook that panics must not take a thread's slot with it.
-        let reported = catch_unwind(AssertUnwindSafe(|| {
-            self.core.hooks.handle_error(&self.request, &self.client_address, error);
-        }));
-        if let Err(panic) = reported {
-            forget(panic);
-        }
+        guarded(|| self.core.hooks.handle_error(&self.request, &self.client_address, error));
         self.request.shutdown_request();
     }
 }
@@ -94,6 +136,8 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 pub(crate) enum Dispatcher {
     Sync,
     Threading(Arc<Threads>),
+    Forking(Forks),
+    Workers(WorkerProcesses),
 }
 
 impl Dispatcher {
@@ -106,7 +150,19 @@ impl Dispatcher {
             Concurrency::Threading(options) => {
                 Dispatcher::Threading(Threads::new(options, Arc::clone(control))?)
             }
+            Concurrency::Forking(options) => Dispatcher::Forking(Forks::new(options)?),
+            Concurrency::Workers(options) => Dispatcher::Workers(WorkerProcesses::new(options)?),
         })
+    }
+
+    /// Whether this forks, for which the process may have one thread only.
+    pub(crate) fn forks(&self) -> bool {
+        matches!(self, Dispatcher::Forking(_) | Dispatcher::Workers(_))
+    }
+
+    /// Whether the requests are taken by other processes.
+    pub(crate) fn has_workers(&self) -> bool {
+        matches!(self, Dispatcher::Workers(_))
     }
 
     /// Whether another request may be taken now. If not, the loop is woken as
@@ -115,26 +171,82 @@ impl Dispatcher {
         match self {
             Dispatcher::Sync => true,
             Dispatcher::Threading(threads) => threads.has_room(),
+            Dispatcher::Forking(forks) => forks.has_room(),
+            Dispatcher::Workers(_) => false,
         }
     }
 
-    /// Python's `process_request`. False if the request could not be run for
-    /// want of something that may be there again later.
-    pub(crate) fn process_request(&self, job: Job) -> bool {
-        match self {
-            Dispatcher::Sync => {
-                job.run();
-                true
-            }
+    /// Python's `process_request`.
+    pub(crate) fn process_request(&self, job: Job, listeners: &[Listener]) -> Dispatched {
+        let runs = match self {
+            // Workers have a loop, and a dispatcher, of their own.
+            Dispatcher::Sync | Dispatcher::Workers(_) => match job.run() {
+                Finished::Exit(exit) => return Dispatched::Exit(exit),
+                Finished::Done | Finished::Failed => true,
+            },
             Dispatcher::Threading(threads) => threads.process_request(job),
+            Dispatcher::Forking(forks) => forks.process_request(job, listeners).is_ok(),
+        };
+        if runs { Dispatched::Done } else { Dispatched::Exhausted }
+    }
+
+    /// What becomes readable when [`collect`](Self::collect) has something to
+    /// do.
+    pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Dispatcher::Sync | Dispatcher::Threading(_) => None,
+            Dispatcher::Forking(forks) => Some(forks.ended()),
+            Dispatcher::Workers(workers) => Some(workers.ended()),
+        }
+    }
+
+    /// Takes note of children that have ended: Python's `collect_children`.
+    pub(crate) fn collect(&self, core: &Core) {
+        match self {
+            Dispatcher::Sync | Dispatcher::Threading(_) => {}
+            Dispatcher::Forking(forks) => forks.collect(core),
+            Dispatcher::Workers(workers) => workers.collect(core),
+        }
+    }
+
+    /// How many children there are: the size of Python's `active_children`.
+    pub(crate) fn active_children(&self) -> usize {
+        match self {
+            Dispatcher::Sync | Dispatcher::Threading(_) => 0,
+            Dispatcher::Forking(forks) => forks.active_children(),
+            Dispatcher::Workers(workers) => workers.active_children(),
+        }
+    }
+
+    /// Starts the workers that should be there and are not; `work` is what they
+    /// do.
+    pub(crate) fn start_workers(&self, core: &Core, work: Work<'_>) -> std::io::Result<()> {
+        match self {
+            Dispatcher::Workers(workers) => workers.start_missing(core, work),
+            _ => Ok(()),
+        }
+    }
+
+    /// When the loop should look again at the latest.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        match self {
+            Dispatcher::Forking(forks) => forks.due(),
+            Dispatcher::Workers(workers) => workers.due(),
+            Dispatcher::Sync | Dispatcher::Threading(_) => None,
+        }
+    }
+
+    /// The loop has ended: workers end too, when their requests are done.
+    pub(crate) fn end_run(&self) {
+        if let Dispatcher::Workers(workers) = self {
+            workers.end();
         }
     }
 
     /// Gives up what has not been needed for a while.
     pub(crate) fn tidy(&self) {
-        match self {
-            Dispatcher::Sync => {}
-            Dispatcher::Threading(threads) => threads.end_idle_threads(),
+        if let Dispatcher::Threading(threads) = self {
+            threads.end_idle_threads();
         }
     }
 
@@ -143,16 +255,21 @@ impl Dispatcher {
         match self {
             Dispatcher::Sync => 1,
             Dispatcher::Threading(threads) => threads.max_requests(),
+            Dispatcher::Forking(forks) => forks.max_children(),
+            Dispatcher::Workers(workers) => workers.max_requests(),
         }
     }
 
     /// The part of Python's `server_close` that follows the closing of the
     /// listening socket: waits for the requests in flight, for as long as
-    /// `block_on_close` and `deadline` say. Returns how many are left.
-    pub(crate) fn close(&self, deadline: Option<Instant>) -> usize {
+    /// `block_on_close` and `deadline` say. Returns how many are left, or how
+    /// many workers with requests are.
+    pub(crate) fn close(&self, core: &Core, deadline: Option<Instant>) -> usize {
         match self {
             Dispatcher::Sync => 0,
             Dispatcher::Threading(threads) => threads.close(deadline),
+            Dispatcher::Forking(forks) => forks.close(core, deadline),
+            Dispatcher::Workers(workers) => workers.close(core, deadline),
         }
     }
 }

@@ -51,6 +51,17 @@ impl Threading {
             block_on_close: true,
         }
     }
+
+    /// How many requests may be in flight, 1 at least.
+    pub(super) fn max_requests(&self) -> Result<usize, BuildError> {
+        match self.max_requests {
+            Some(asked) if asked > self.capacity.requests => {
+                Err(BuildError::TooManyRequests { asked, capacity: self.capacity.clone() })
+            }
+            Some(asked) => Ok(asked.max(1)),
+            None => Ok(self.capacity.requests),
+        }
+    }
 }
 
 impl Default for Threading {
@@ -124,16 +135,7 @@ impl Worker {
 
 impl Threads {
     pub(crate) fn new(options: &Threading, control: Arc<Control>) -> Result<Arc<Self>, BuildError> {
-        let max_requests = match options.max_requests {
-            Some(asked) if asked > options.capacity.requests => {
-                return Err(BuildError::TooManyRequests {
-                    asked,
-                    capacity: options.capacity.clone(),
-                });
-            }
-            Some(asked) => asked.max(1),
-            None => options.capacity.requests,
-        };
+        let max_requests = options.max_requests()?;
         Ok(Arc::new(Threads {
             max_requests,
             waits_on_close: options.block_on_close && !options.daemon_threads,

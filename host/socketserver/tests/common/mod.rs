@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod datagram;
 mod process;
 
 use std::io::{self, Read, Write};
@@ -15,12 +16,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use socket2::SockRef;
 use socketserver::{
     Address, Blame, Concurrency, Endpoint, HandlerError, Hooks, Request, ServeError, Server,
     ServerBuilder, ServerInfo, Threading,
 };
 
+pub use datagram::*;
 pub use process::*;
 
 /// The longest that a test waits for anything.
@@ -154,6 +157,11 @@ pub fn pair() -> (Request, TcpStream) {
     (Request::new(listener.accept().unwrap().0), client)
 }
 
+/// The number of an error of the kernel's.
+pub fn errno<T>(result: io::Result<T>) -> Option<Errno> {
+    result.err().and_then(|error| Errno::from_io_error(&error))
+}
+
 /// Handlers wait at it until the test opens it.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
@@ -243,6 +251,13 @@ impl Hooks for Recorder {
     fn handle_accept_error(&self, _endpoint: &Endpoint, error: &io::Error) {
         self.tell(Event::AcceptError(error.kind(), error.raw_os_error()));
     }
+}
+
+/// What `f` returns, which must do so in time.
+pub fn in_time<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    let (sender, result) = mpsc::channel();
+    thread::spawn(move || sender.send(f()));
+    next(&result)
 }
 
 /// The next thing that a channel brings.

@@ -16,17 +16,19 @@ pub fn thread_number() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
 }
 
-/// Whether a thread waits for something, and not just for a moment.
-fn is_blocked(thread: i32) -> bool {
+/// Whether a thread, `PID/task/TID`, waits for something, and not just for a
+/// moment.
+pub fn is_blocked(task: &str) -> bool {
     (0..10).all(|_| {
         thread::sleep(Duration::from_millis(1));
-        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+        let stat = fs::read_to_string(format!("/proc/{task}/stat")).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
     })
 }
 
 pub fn wait_until_blocked(thread: i32) {
-    wait_until("the thread waits", || is_blocked(thread));
+    let task = format!("self/task/{thread}");
+    wait_until("the thread waits", || is_blocked(&task));
 }
 
 /// Runs `f` in a thread, and returns when that waits for something or has
@@ -37,8 +39,8 @@ pub fn until_blocked<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) 
         sender.send(thread_number()).unwrap();
         f()
     });
-    let number = next(&number);
-    wait_until("the thread waits", || thread.is_finished() || is_blocked(number));
+    let task = format!("self/task/{}", next(&number));
+    wait_until("the thread waits", || thread.is_finished() || is_blocked(&task));
     thread
 }
 

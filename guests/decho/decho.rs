@@ -1,0 +1,14 @@
+//! Sends each datagram back, read and written as files.
+use socketserver_guest::{DatagramContext, DatagramRequestHandler, Result, export};
+
+#[derive(Default)]
+struct Echo;
+
+impl DatagramRequestHandler for Echo {
+    fn handle(&mut self, cx: &mut DatagramContext) -> Result {
+        cx.wfile.extend(cx.rfile.read_all()?);
+        Ok(())
+    }
+}
+
+export!(Echo as DatagramRequestHandler);

@@ -1,0 +1,76 @@
+//! Users, groups and permissions on the command line.
+
+use nix::unistd::{Group, User};
+
+/// A user, a group, or both, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The user; `None` to leave it.
+    pub user: Option<u32>,
+    /// The group; `None` to leave it.
+    pub group: Option<u32>,
+}
+
+/// Parses `USER`, `USER:GROUP` or `:GROUP`, each a name or a number.
+pub fn owner(text: &str) -> Result<Owner, String> {
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    if user.is_empty() && group.is_empty() {
+        return Err("write USER, USER:GROUP or :GROUP".to_owned());
+    }
+    let user = by_name(user, "user", |name| Ok(User::from_name(name)?.map(|u| u.uid.as_raw())))?;
+    let group =
+        by_name(group, "group", |name| Ok(Group::from_name(name)?.map(|g| g.gid.as_raw())))?;
+    Ok(Owner { user, group })
+}
+
+fn by_name(
+    text: &str,
+    what: &str,
+    find: impl Fn(&str) -> nix::Result<Option<u32>>,
+) -> Result<Option<u32>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(number) = text.parse() {
+        return Ok(Some(number));
+    }
+    match find(text) {
+        Ok(Some(number)) => Ok(Some(number)),
+        Ok(None) => Err(format!("there is no {what} `{text}`")),
+        Err(error) => Err(format!("cannot look up the {what} `{text}`: {error}")),
+    }
+}
+
+/// Parses permissions as `chmod` takes them: `660`.
+pub fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 && !text.starts_with('+') => Ok(mode),
+        _ => Err("write permissions such as 660".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners() {
+        let of = |user, group| Ok(Owner { user, group });
+        assert_eq!(owner("root"), of(Some(0), None));
+        assert_eq!(owner("root:root"), of(Some(0), Some(0)));
+        assert_eq!(owner(":12"), of(None, Some(12)));
+        assert_eq!(owner("7:8"), of(Some(7), Some(8)));
+        for wrong in ["", ":", "no such user", "root:no such group", "-1", "99999999999"] {
+            assert!(owner(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn modes() {
+        assert_eq!(mode("660"), Ok(0o660));
+        assert_eq!(mode("0600"), Ok(0o600));
+        for wrong in ["", "8", "1777", "+660", "-1", "rw"] {
+            assert!(mode(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A process that forks must have one thread. So nothing here starts one that
+//! stays, until there is a request.
+//!
+//! Without the test harness, which has threads of its own.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use socketserver::Server;
+use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
+
+fn main() {
+    assert_eq!(threads(), 1);
+    check(|| Engine::on_demand().unwrap(), 1);
+    // Its ticker begins with the first request.
+    check(|| Engine::new(10).unwrap(), 2);
+}
+
+fn check(engine: impl Fn() -> Engine, serving: usize) {
+    let engine = engine();
+    assert_eq!(threads(), 1, "the engine has a thread");
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::at(&directory.path().join("cache")).unwrap();
+    let text = include_bytes!("../../../guests/upper/upper.wat").to_vec();
+    // Compiled, then taken from the cache.
+    Component::new(&engine, "upper", text.clone(), &cache).unwrap();
+    let component = Component::new(&engine, "upper", text, &cache).unwrap();
+    assert_eq!(threads(), 1, "compiling leaves a thread");
+    // More than once: a thread that has just ended may still be there.
+    for _ in 0..100 {
+        let handler = ComponentHandler::new(&engine, &component, Policy::default()).unwrap();
+        assert_eq!(threads(), 1, "the trial instance leaves a thread");
+        handler.time_instances(1).unwrap();
+        assert_eq!(threads(), 1, "measuring leaves a thread");
+    }
+
+    let handler = ComponentHandler::new(&engine, &component, Policy::default()).unwrap();
+    let bind = "tcp://127.0.0.1:0".parse().unwrap();
+    let server = Server::builder(handler).bind(bind).build().unwrap();
+    assert_eq!(threads(), 1, "the server has a thread");
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(server.server_address().to_socket_addr().unwrap());
+        let client = client.as_mut().unwrap();
+        client.write_all(b"one thread").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        server.handle_request().unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"ONE THREAD");
+        assert_eq!(threads(), serving, "requests leave threads");
+    }
+    drop((server, engine));
+    assert_eq!(threads(), 1, "the ticker outlives the engine");
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}

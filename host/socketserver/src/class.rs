@@ -1,0 +1,205 @@
+//! The twelve server classes of Python, by their names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::address::{Address, SocketType};
+use crate::builder::ServerBuilder;
+use crate::concurrency::{Concurrency, Forking, Threading};
+use crate::endpoint::Endpoint;
+use crate::handler::RequestHandler;
+use crate::server::Server;
+
+/// One of Python's server classes: a transport and a way of concurrency.
+///
+/// They are names for what [`Endpoint`] and [`Concurrency`] say apart.
+///
+/// ```
+/// use socketserver::{Address, Request, ServerClass};
+///
+/// let handler = |request: &Request, client: &Address, _: &_| {
+///     request.sendto(&request.data().to_ascii_uppercase(), client).map(drop)
+/// };
+/// let endpoint = "udp://127.0.0.1:0".parse()?;
+/// let server = ServerClass::ThreadingUDPServer.builder(endpoint, handler)?.build()?;
+/// # drop(server);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it, and the table of Python's names maps them")]
+pub enum ServerClass {
+    TCPServer,
+    UDPServer,
+    UnixStreamServer,
+    UnixDatagramServer,
+    ThreadingTCPServer,
+    ThreadingUDPServer,
+    ThreadingUnixStreamServer,
+    ThreadingUnixDatagramServer,
+    ForkingTCPServer,
+    ForkingUDPServer,
+    ForkingUnixStreamServer,
+    ForkingUnixDatagramServer,
+}
+
+/// Why a class cannot be used as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ClassError {
+    /// There is no class of that name.
+    #[error("`{0}` is none of Python's server classes: they are {all}", all = names())]
+    Unknown(String),
+    /// The endpoint is of another transport.
+    #[error("{class} cannot listen on {endpoint}: give it {scheme}://", scheme = class.scheme())]
+    Contradicts {
+        /// The class.
+        class: ServerClass,
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
+}
+
+impl ServerClass {
+    /// All of them: those that serve one request at a time, those with threads,
+    /// those that fork.
+    pub const ALL: [ServerClass; 12] = [
+        ServerClass::TCPServer,
+        ServerClass::UDPServer,
+        ServerClass::UnixStreamServer,
+        ServerClass::UnixDatagramServer,
+        ServerClass::ThreadingTCPServer,
+        ServerClass::ThreadingUDPServer,
+        ServerClass::ThreadingUnixStreamServer,
+        ServerClass::ThreadingUnixDatagramServer,
+        ServerClass::ForkingTCPServer,
+        ServerClass::ForkingUDPServer,
+        ServerClass::ForkingUnixStreamServer,
+        ServerClass::ForkingUnixDatagramServer,
+    ];
+
+    /// The name that it has in Python.
+    pub fn name(self) -> &'static str {
+        match self {
+            ServerClass::TCPServer => "TCPServer",
+            ServerClass::UDPServer => "UDPServer",
+            ServerClass::UnixStreamServer => "UnixStreamServer",
+            ServerClass::UnixDatagramServer => "UnixDatagramServer",
+            ServerClass::ThreadingTCPServer => "ThreadingTCPServer",
+            ServerClass::ThreadingUDPServer => "ThreadingUDPServer",
+            ServerClass::ThreadingUnixStreamServer => "ThreadingUnixStreamServer",
+            ServerClass::ThreadingUnixDatagramServer => "ThreadingUnixDatagramServer",
+            ServerClass::ForkingTCPServer => "ForkingTCPServer",
+            ServerClass::ForkingUDPServer => "ForkingUDPServer",
+            ServerClass::ForkingUnixStreamServer => "ForkingUnixStreamServer",
+            ServerClass::ForkingUnixDatagramServer => "ForkingUnixDatagramServer",
+        }
+    }
+
+    /// The scheme of the endpoints that it listens on: `tcp`, `udp`, `unix` or
+    /// `unixgram`.
+    pub fn scheme(self) -> &'static str {
+        let base = self.name().trim_start_matches("Threading").trim_start_matches("Forking");
+        match base {
+            "TCPServer" => "tcp",
+            "UDPServer" => "udp",
+            "UnixStreamServer" => "unix",
+            _ => "unixgram",
+        }
+    }
+
+    /// How it runs requests, with Python's settings.
+    pub fn concurrency(self) -> Concurrency {
+        if self.name().starts_with("Threading") {
+            Concurrency::Threading(Threading::new())
+        } else if self.name().starts_with("Forking") {
+            Concurrency::Forking(Forking::new())
+        } else {
+            Concurrency::Sync
+        }
+    }
+
+    /// Whether it listens on endpoints of that transport.
+    ///
+    /// Errors: it does not; the error says what would do.
+    pub fn check(self, endpoint: &Endpoint) -> Result<(), ClassError> {
+        let unix = matches!(endpoint.address(), Address::Unix(_));
+        let scheme = match (unix, endpoint.socket_type()) {
+            (false, SocketType::Stream) => "tcp",
+            (false, SocketType::Dgram) => "udp",
+            (true, SocketType::Stream) => "unix",
+            (true, SocketType::Dgram) => "unixgram",
+        };
+        if scheme == self.scheme() {
+            return Ok(());
+        }
+        Err(ClassError::Contradicts { class: self, endpoint: endpoint.clone() })
+    }
+
+    /// Begins a server of this class: Python's `CLASS(server_address,
+    /// RequestHandlerClass)`, up to its binding.
+    ///
+    /// Errors: the endpoint is of another transport.
+    pub fn builder(
+        self,
+        endpoint: Endpoint,
+        handler: impl RequestHandler,
+    ) -> Result<ServerBuilder, ClassError> {
+        self.check(&endpoint)?;
+        Ok(Server::builder(handler).bind(endpoint).concurrency(self.concurrency()))
+    }
+}
+
+fn names() -> String {
+    ServerClass::ALL.map(ServerClass::name).join(", ")
+}
+
+impl fmt::Display for ServerClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ServerClass {
+    type Err = ClassError;
+
+    /// Parses the name that it has in Python.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = ServerClass::ALL.into_iter().find(|class| class.name() == text);
+        found.ok_or_else(|| ClassError::Unknown(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_has_its_transport_and_its_concurrency() {
+        let endpoint = |text: &str| text.parse::<Endpoint>().unwrap();
+        for class in ServerClass::ALL {
+            assert_eq!(class.to_string().parse(), Ok(class));
+            for scheme in ["tcp", "udp", "unix", "unixgram"] {
+                let address = if scheme.starts_with("unix") { "@name" } else { "127.0.0.1:0" };
+                let fits = class.check(&endpoint(&format!("{scheme}://{address}")));
+                assert_eq!(fits.is_ok(), scheme == class.scheme(), "{class} {scheme}");
+            }
+            let concurrency = class.concurrency();
+            let expected = match class.name() {
+                name if name.starts_with("Threading") => "Threading",
+                name if name.starts_with("Forking") => "Forking",
+                _ => "Sync",
+            };
+            assert!(format!("{concurrency:?}").starts_with(expected), "{class}");
+        }
+    }
+
+    #[test]
+    fn errors_name_what_would_do() {
+        let unknown = "HTTPServer".parse::<ServerClass>().unwrap_err().to_string();
+        assert!(unknown.contains("`HTTPServer`") && unknown.contains("ForkingUDPServer"));
+        let endpoint = "tcp://127.0.0.1:0".parse().unwrap();
+        let error = ServerClass::UDPServer.check(&endpoint).unwrap_err().to_string();
+        assert_eq!(error, "UDPServer cannot listen on tcp://127.0.0.1:0: give it udp://");
+    }
+}

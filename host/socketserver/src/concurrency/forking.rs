@@ -1,0 +1,141 @@
+//! A process for each request: Python's `ForkingMixIn`.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use super::children::{Children, Ended};
+use super::{Core, Finished, Job, guarded};
+use crate::capacity::{Capacity, Needs};
+use crate::error::{Blame, BuildError, HandlerError};
+use crate::socket::Listener;
+use crate::sys::{self, Forked};
+
+/// The settings of [`Concurrency::Forking`](crate::Concurrency::Forking).
+#[derive(Debug, Clone)]
+pub struct Forking {
+    /// How many children may run at once; the clients of others wait in the
+    /// backlog. Python's `max_children`, 40 by default.
+    pub max_children: usize,
+    /// How many the machine can hold. A handler that takes more than a process
+    /// and a socket lowers it.
+    pub capacity: Capacity,
+    /// Whether closing the server waits for the children. Python's
+    /// `block_on_close`, true by default.
+    pub block_on_close: bool,
+}
+
+impl Forking {
+    /// Python's defaults.
+    pub fn new() -> Self {
+        Forking {
+            max_children: 40,
+            capacity: Capacity::of_this_machine(Needs::PROCESS),
+            block_on_close: true,
+        }
+    }
+}
+
+impl Default for Forking {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The children of one server.
+pub(crate) struct Forks {
+    max_children: usize,
+    block_on_close: bool,
+    children: Children,
+}
+
+impl Forks {
+    pub(crate) fn new(options: &Forking) -> Result<Self, BuildError> {
+        let Forking { max_children, ref capacity, block_on_close } = *options;
+        if max_children > capacity.requests {
+            let capacity = capacity.clone();
+            return Err(BuildError::TooManyRequests { asked: max_children, capacity });
+        }
+        let children = Children::new()?;
+        Ok(Forks { max_children: max_children.max(1), block_on_close, children })
+    }
+
+    pub(crate) fn max_children(&self) -> usize {
+        self.max_children
+    }
+
+    pub(crate) fn active_children(&self) -> usize {
+        self.children.count()
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.children.count() < self.max_children
+    }
+
+    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
+        self.children.ended()
+    }
+
+    /// When to take note of children again at the latest.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.children.due()
+    }
+
+    /// Forks a child that finishes the request. The parent closes its copy of
+    /// it and, unlike a thread, does not shut it down: that would end the
+    /// child's connection.
+    pub(crate) fn process_request(&self, job: Job, listeners: &[Listener]) -> io::Result<()> {
+        match sys::fork() {
+            Ok(Forked::Parent(pid)) => {
+                self.children.add(pid, Some(job.client_address));
+                Ok(())
+            }
+            Ok(Forked::Child) => run(&job, listeners),
+            Err(error) => {
+                let reason = format!("cannot fork a process for the request: {error}");
+                job.fail(&HandlerError::new(Blame::Host, "no-process", reason));
+                Err(error)
+            }
+        }
+    }
+
+    /// Python's `collect_children`, without waiting.
+    pub(crate) fn collect(&self, core: &Core) {
+        self.children.collect().iter().for_each(|ended| report(ended, core));
+    }
+
+    pub(crate) fn close(&self, core: &Core, deadline: Option<Instant>) -> usize {
+        self.collect(core);
+        while self.block_on_close && self.children.wait(deadline) {
+            self.collect(core);
+        }
+        self.children.count()
+    }
+}
+
+fn report(ended: &Ended, core: &Core) {
+    if let Some(failure) = ended.failure() {
+        let error = HandlerError::new(Blame::Host, "child", failure);
+        guarded(|| core.hooks.handle_child_error(ended.client_address.as_ref(), &error));
+    }
+}
+
+/// The child: finishes the request and ends, with Python's exit status.
+fn run(job: &Job, listeners: &[Listener]) -> ! {
+    // The only thing of the server's that a child needs is the socket that it
+    // replies on.
+    for listener in listeners.iter().filter(|listener| !listener.is_of(&job.request)) {
+        sys::close_inherited(listener.as_fd());
+    }
+    let finished = guarded(|| match job.core.hooks.after_fork_in_child() {
+        Ok(()) => job.run(),
+        Err(error) => {
+            job.fail(&error);
+            Finished::Failed
+        }
+    });
+    sys::exit_now(match finished {
+        Some(Finished::Done) => 0,
+        Some(Finished::Failed | Finished::Exit(_)) | None => 1,
+    })
+}

@@ -1,0 +1,111 @@
+//! The file that a Unix socket has.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::{fs, os::unix::fs::OpenOptionsExt};
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, fchmod};
+use rustix::io::Errno;
+use socket2::{SockAddr, Socket};
+
+use crate::address::{Address, UnixAddress};
+
+/// What becomes of the file of a Unix socket. Python leaves all of it to the
+/// program.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SocketFile {
+    /// Whether to remove the file of a server that is gone.
+    pub remove_stale: bool,
+    /// The permissions, whatever the umask.
+    pub mode: Option<u32>,
+    /// The user and the group.
+    pub owner: (Option<u32>, Option<u32>),
+}
+
+/// The path of a Unix socket in the file system.
+pub(crate) struct UnixPath<'a>(&'a Path);
+
+impl<'a> UnixPath<'a> {
+    /// The path in an address, if it has one.
+    pub(crate) fn of(address: &'a Address) -> Option<Self> {
+        match address {
+            Address::Unix(UnixAddress::Pathname(path)) => Some(UnixPath(path)),
+            _ => None,
+        }
+    }
+
+    /// Binds `socket` to `address`, which has this path.
+    ///
+    /// Nobody can use the socket before its file has the owner and the mode
+    /// that it should have.
+    pub(crate) fn bind(
+        &self,
+        socket: &Socket,
+        address: &SockAddr,
+        file: &SocketFile,
+    ) -> io::Result<()> {
+        if file.remove_stale {
+            self.remove_stale(socket, address)?;
+        }
+        let (user, group) = file.owner;
+        let guarded = file.mode.is_some() || user.is_some() || group.is_some();
+        let mode = match (guarded, file.mode) {
+            (true, None) => Some(default_mode(socket)?),
+            (_, mode) => mode,
+        };
+        if guarded {
+            // The file is made with the mode of the socket.
+            fchmod(socket, Mode::empty())?;
+        }
+        socket.bind(address)?;
+        let Some(mode) = mode else { return Ok(()) };
+        self.give(user, group, mode).inspect_err(|_| {
+            // It is no good to anybody, and was not there before.
+            let _ = fs::remove_file(self.0);
+        })
+    }
+
+    /// Gives the file that was just made to its owner.
+    fn give(&self, user: Option<u32>, group: Option<u32>, mode: u32) -> io::Result<()> {
+        // A handle to the file itself: its path may lead elsewhere by now.
+        let handle = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlags::PATH | OFlags::NOFOLLOW).bits().cast_signed())
+            .open(self.0)?;
+        if !handle.metadata()?.file_type().is_socket() {
+            return Err(Errno::STALE.into());
+        }
+        let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
+        chownat(&handle, "", user, group, AtFlags::EMPTY_PATH)?;
+        let by_handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
+        fs::set_permissions(by_handle, fs::Permissions::from_mode(mode))
+    }
+
+    /// Removes the file if it is a socket that nobody answers on. Anything else
+    /// stays, and binding fails.
+    fn remove_stale(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
+        let Ok(found) = fs::symlink_metadata(self.0) else { return Ok(()) };
+        if !found.file_type().is_socket() {
+            return Ok(());
+        }
+        let client = Socket::new(socket.domain()?, socket.r#type()?, None)?;
+        client.set_nonblocking(true)?;
+        let refused = client
+            .connect(address)
+            .is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::CONNREFUSED));
+        let same = fs::symlink_metadata(self.0)
+            .is_ok_and(|now| (now.dev(), now.ino()) == (found.dev(), found.ino()));
+        if refused && same { fs::remove_file(self.0) } else { Ok(()) }
+    }
+}
+
+/// The mode that the file would have by itself.
+fn default_mode(socket: &Socket) -> io::Result<u32> {
+    let mode = rustix::fs::fstat(socket)?.st_mode & 0o777;
+    // The umask can only be read by setting it, and threads share it.
+    let umask = fs::read_to_string("/proc/self/status")?
+        .lines()
+        .find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    Ok(mode & !umask.unwrap_or(0o077))
+}

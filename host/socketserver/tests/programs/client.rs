@@ -1,0 +1,101 @@
+//! Clients of server programs, over any transport.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+
+use rustix::net::getsockname;
+use socket2::{Domain, Socket, Type};
+use socketserver::{Address, Endpoint, SocketType};
+
+use crate::common::{Gram, WAIT, printed, to_kernel};
+
+/// A connection to a server program.
+pub struct Client(pub Socket);
+
+impl Client {
+    pub fn connect(endpoint: &Endpoint) -> Client {
+        Client::try_connect(endpoint).unwrap()
+    }
+
+    pub fn try_connect(endpoint: &Endpoint) -> std::io::Result<Client> {
+        let to = to_kernel(endpoint.address());
+        let socket = Socket::new(to.domain(), Type::STREAM, None)?;
+        socket.set_read_timeout(Some(WAIT))?;
+        socket.set_write_timeout(Some(WAIT))?;
+        socket.connect(&to)?;
+        Ok(Client(socket))
+    }
+
+    /// A client that has given an order.
+    pub fn with(endpoint: &Endpoint, order: &str) -> Client {
+        let mut client = Client::connect(endpoint);
+        client.0.write_all(format!("{order}\n").as_bytes()).unwrap();
+        client
+    }
+
+    /// A client whose handler is at work until this is dropped or
+    /// [`done`](Self::done), and the process of that.
+    pub fn holding(endpoint: &Endpoint) -> (Client, i32) {
+        let mut client = Client::with(endpoint, "hold");
+        let pid = client.line().parse().unwrap();
+        (client, pid)
+    }
+
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while self.0.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    /// What comes until the end of the stream, which must be a clean one.
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
+    /// Lets a handler that waits for this client end well.
+    pub fn done(mut self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(self.rest(), "done\n");
+    }
+
+    /// Whether nothing has come, and no end either.
+    pub fn has_nothing(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let peeked = self.0.peek(&mut [std::mem::MaybeUninit::uninit()]);
+        self.0.set_nonblocking(false).unwrap();
+        peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Its address, as a server prints it.
+    pub fn address(&self) -> String {
+        printed(getsockname(&self.0).ok())
+    }
+}
+
+/// What the server answers to an order: a line or a datagram.
+pub fn ask(endpoint: &Endpoint, order: &str) -> String {
+    match endpoint.socket_type() {
+        SocketType::Stream => Client::with(endpoint, order).rest().trim_end().to_owned(),
+        SocketType::Dgram => {
+            let answer = Gram::new(endpoint.address()).talk(order.as_bytes());
+            String::from_utf8(answer).unwrap()
+        }
+    }
+}
+
+/// How many clients of a server on 127.0.0.1 wait to be accepted.
+pub fn waiting_clients(endpoint: &Endpoint) -> usize {
+    let Address::Inet(address) = endpoint.address() else { panic!("{endpoint}") };
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!("0100007F:{:04X}", address.port());
+    let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let listener = sockets.find(|fields| fields[1] == local && fields[3] == "0A").unwrap();
+    let (_, received) = listener[4].split_once(':').unwrap();
+    usize::from_str_radix(received, 16).unwrap()
+}

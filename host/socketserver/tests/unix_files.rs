@@ -1,0 +1,385 @@
+//! The files of Unix sockets: stale ones, permissions and owners.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use common::{in_child, unique_name};
+use rustix::fs::{Gid, Mode, Uid};
+use rustix::process::{geteuid, umask};
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+use socket2::{Domain, SockAddr, Socket, Type};
+use socketserver::{
+    Address, BuildError, Endpoint, Request, Server, ServerBuilder, SocketType, UnixAddress,
+};
+use tempfile::TempDir;
+
+const TYPES: [SocketType; 2] = [SocketType::Stream, SocketType::Dgram];
+
+/// Somebody who is not root, and no user of this machine either.
+const NOBODY: u32 = 65_534;
+
+/// A server on `path` that answers with one byte.
+fn at(path: &Path, socket_type: SocketType) -> ServerBuilder {
+    let handler = |request: &Request, client: &Address, _: &_| match request.socket_type() {
+        SocketType::Stream => request.sendall(b"!"),
+        SocketType::Dgram => request.sendto(b"!", client).map(drop),
+    };
+    let address = UnixAddress::Pathname(path.to_owned()).into();
+    Server::builder(handler).bind(Endpoint::new(socket_type, address))
+}
+
+fn directory() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    (directory, path)
+}
+
+fn bind_error(built: Result<Server, BuildError>) -> ErrorKind {
+    match built.err() {
+        Some(BuildError::Bind { error, .. }) => error.kind(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The user, the group and the permissions of a file.
+fn of(path: &Path) -> (u32, u32, u32) {
+    let found = fs::symlink_metadata(path).unwrap();
+    (found.uid(), found.gid(), found.permissions().mode() & 0o7777)
+}
+
+fn mode(path: &Path) -> u32 {
+    of(path).2
+}
+
+/// Whether one can get through to the server.
+fn answers(path: &Path, socket_type: SocketType) -> io::Result<()> {
+    match socket_type {
+        SocketType::Stream => UnixStream::connect(path).map(drop),
+        SocketType::Dgram => UnixDatagram::unbound()?.connect(path),
+    }
+}
+
+/// The file of a server that has gone.
+fn leave_behind(path: &Path, socket_type: SocketType) {
+    at(path, socket_type).build().unwrap().server_close();
+    assert!(fs::symlink_metadata(path).unwrap().file_type().is_socket());
+}
+
+#[test]
+fn b10_by_default_nobody_removes_a_file() {
+    for socket_type in TYPES {
+        let (_directory, path) = directory();
+        leave_behind(&path, socket_type);
+        let before = fs::symlink_metadata(&path).unwrap().ino();
+        for reuse in [false, true] {
+            let again = at(&path, socket_type).allow_reuse_address(reuse).build();
+            assert_eq!(bind_error(again), ErrorKind::AddrInUse);
+        }
+        assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before);
+    }
+}
+
+#[test]
+fn a_stale_socket_is_replaced_whatever_type_it_had() {
+    for dead in TYPES {
+        for socket_type in TYPES {
+            let (_directory, path) = directory();
+            leave_behind(&path, dead);
+            let server = at(&path, socket_type).remove_stale_socket(true).build().unwrap();
+            answers(&path, socket_type).unwrap();
+            server.server_close();
+            assert!(path.exists(), "closing removes nothing");
+        }
+    }
+}
+
+#[test]
+fn where_there_is_no_file_there_is_nothing_to_remove() {
+    let (_directory, path) = directory();
+    let _server = at(&path, SocketType::Stream).remove_stale_socket(true).build().unwrap();
+    answers(&path, SocketType::Stream).unwrap();
+}
+
+#[test]
+fn a_socket_that_somebody_answers_on_is_kept_whatever_type_it_has() {
+    for live in TYPES {
+        for socket_type in TYPES {
+            let (_directory, path) = directory();
+            let other = at(&path, live).build().unwrap();
+            let again = at(&path, socket_type).remove_stale_socket(true).build();
+            assert_eq!(bind_error(again), ErrorKind::AddrInUse);
+            answers(&path, live).unwrap();
+            drop(other);
+        }
+    }
+}
+
+#[test]
+fn a_socket_whose_backlog_is_full_is_kept() {
+    let (_directory, path) = directory();
+    let server = at(&path, SocketType::Stream).request_queue_size(0).build().unwrap();
+    let _waiting = UnixStream::connect(&path).unwrap();
+    let another = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    another.set_nonblocking(true).unwrap();
+    let full = another.connect(&SockAddr::unix(&path).unwrap()).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    for socket_type in TYPES {
+        let again = at(&path, socket_type).remove_stale_socket(true).build();
+        assert_eq!(bind_error(again), ErrorKind::AddrInUse);
+    }
+    server.handle_request().unwrap();
+    answers(&path, SocketType::Stream).unwrap();
+}
+
+#[test]
+fn a_datagram_socket_that_takes_only_from_one_peer_is_kept() {
+    let (directory, path) = directory();
+    let peer = directory.path().join("peer");
+    let _peer = UnixDatagram::bind(&peer).unwrap();
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.connect(&peer).unwrap();
+    let again = at(&path, SocketType::Dgram).remove_stale_socket(true).build();
+    assert_eq!(bind_error(again), ErrorKind::AddrInUse);
+    assert!(path.exists());
+}
+
+#[test]
+fn what_is_no_socket_is_kept() {
+    let (directory, path) = directory();
+    let dead = directory.path().join("dead");
+    leave_behind(&dead, SocketType::Stream);
+    let missing = directory.path().join("missing");
+    let make: [&dyn Fn(); 4] = [
+        &|| fs::write(&path, "precious").unwrap(),
+        &|| fs::create_dir(&path).unwrap(),
+        &|| symlink(&dead, &path).unwrap(),
+        &|| symlink(&missing, &path).unwrap(),
+    ];
+    for make in make {
+        make();
+        let before = fs::symlink_metadata(&path).unwrap();
+        for socket_type in TYPES {
+            let built = at(&path, socket_type).remove_stale_socket(true).socket_mode(0o600).build();
+            assert_eq!(bind_error(built), ErrorKind::AddrInUse);
+        }
+        let after = fs::symlink_metadata(&path).unwrap();
+        assert_eq!(
+            (after.ino(), after.len(), after.mode()),
+            (before.ino(), before.len(), before.mode())
+        );
+        assert!(dead.exists() && !missing.exists());
+        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+    }
+}
+
+#[test]
+fn b10_by_default_the_umask_says_who_may_connect() {
+    in_child("b10_by_default_the_umask_says_who_may_connect", || {
+        for (mask, expected) in [(0o022, 0o755), (0o077, 0o700), (0, 0o777)] {
+            umask(Mode::from_raw_mode(mask));
+            for socket_type in TYPES {
+                let (_directory, path) = directory();
+                let _server = at(&path, socket_type).build().unwrap();
+                assert_eq!(mode(&path), expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_mode_is_what_was_asked_for_whatever_the_umask() {
+    in_child("the_mode_is_what_was_asked_for_whatever_the_umask", || {
+        for mask in [0o022, 0o777, 0] {
+            for asked in [0o600, 0o660, 0o777, 0o000] {
+                for socket_type in TYPES {
+                    umask(Mode::from_raw_mode(0o022));
+                    let (_directory, path) = directory();
+                    umask(Mode::from_raw_mode(mask));
+                    let server = at(&path, socket_type).socket_mode(asked).build().unwrap();
+                    assert_eq!(mode(&path), asked);
+                    // Nor does it take anything from who made it.
+                    if asked & 0o200 != 0 {
+                        answers(&path, socket_type).unwrap();
+                    }
+                    drop(server);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stale_socket_does_not_lend_its_mode() {
+    let (_directory, path) = directory();
+    leave_behind(&path, SocketType::Stream);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let builder = at(&path, SocketType::Stream).remove_stale_socket(true).socket_mode(0o600);
+    let _server = builder.build().unwrap();
+    assert_eq!(mode(&path), 0o600);
+}
+
+/// The kernel takes the permissions of the file from the socket, and leaves
+/// them alone once the file is there.
+#[test]
+fn nobody_may_connect_before_the_mode_is_set() {
+    let (_directory, path) = directory();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut seen = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                seen.extend(fs::symlink_metadata(&path).map(|found| found.mode() & 0o777));
+                seen.dedup();
+            }
+            seen
+        });
+        let before = (0..200).map(|_| {
+            let server = at(&path, SocketType::Stream).socket_mode(0o606).build().unwrap();
+            fs::remove_file(&path).unwrap();
+            rustix::fs::fstat(server.socket().unwrap()).unwrap().st_mode & 0o777
+        });
+        let mut before: Vec<u32> = before.collect();
+        done.store(true, Ordering::Relaxed);
+        let mut seen = watching.join().unwrap();
+        for modes in [&mut before, &mut seen] {
+            modes.sort_unstable();
+            modes.dedup();
+        }
+        assert_eq!(before, [0], "the file was made with this");
+        assert!(seen.iter().all(|mode| [0, 0o606].contains(mode)), "{seen:?}");
+    });
+}
+
+fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Runs `f` in a thread that has given up being root, if it was.
+fn as_nobody<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            if is_root() {
+                set_thread_groups(&[]).unwrap();
+                set_thread_gid(Gid::from_raw(NOBODY)).unwrap();
+                set_thread_uid(Uid::from_raw(NOBODY)).unwrap();
+            }
+            f()
+        });
+        thread.join().unwrap()
+    })
+}
+
+/// A directory in which everybody may make files.
+fn shared_directory() -> (TempDir, PathBuf) {
+    let (directory, path) = directory();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    (directory, path)
+}
+
+#[test]
+fn the_mode_says_who_may_connect() {
+    in_child("the_mode_says_who_may_connect", || {
+        for (mode, may_connect) in [(0o600, false), (0o660, false), (0o606, true)] {
+            for socket_type in TYPES {
+                let (_directory, path) = shared_directory();
+                let _server = at(&path, socket_type).socket_mode(mode).build().unwrap();
+                answers(&path, socket_type).unwrap();
+                // Without being root there is nobody else to be.
+                if is_root() {
+                    let connected = as_nobody(|| answers(&path, socket_type));
+                    let denied = connected.map_err(|error| error.kind());
+                    let expected =
+                        if may_connect { Ok(()) } else { Err(ErrorKind::PermissionDenied) };
+                    assert_eq!(denied, expected, "{mode:o}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn the_file_is_given_to_its_owner() {
+    in_child("the_file_is_given_to_its_owner", || {
+        umask(Mode::from_raw_mode(0o022));
+        let (_directory, path) = directory();
+        let builder = || at(&path, SocketType::Stream).remove_stale_socket(true);
+        drop(builder().build().unwrap());
+        let (user, group, mode) = of(&path);
+        let cases = [
+            (Some(user), Some(group), None, (user, group, mode)),
+            (Some(user), None, Some(0o600), (user, group, 0o600)),
+            (Some(NOBODY), Some(1234), None, (NOBODY, 1234, mode)),
+            (None, Some(1234), None, (user, 1234, mode)),
+            (Some(NOBODY), None, Some(0o460), (NOBODY, group, 0o460)),
+        ];
+        // Only root may give files away.
+        let count = if is_root() { cases.len() } else { 2 };
+        for (user, group, asked, expected) in cases.into_iter().take(count) {
+            let builder = builder().socket_owner(user, group);
+            let builder = match asked {
+                Some(mode) => builder.socket_mode(mode),
+                None => builder,
+            };
+            let _server = builder.build().unwrap();
+            assert_eq!(of(&path), expected);
+        }
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_given_away_is_an_error_and_is_removed() {
+    in_child("a_file_that_cannot_be_given_away_is_an_error_and_is_removed", || {
+        for socket_type in TYPES {
+            let (_directory, path) = shared_directory();
+            as_nobody(|| {
+                let built = at(&path, socket_type).socket_owner(Some(1), None).build();
+                let Err(error) = built else { panic!("it was given away") };
+                let text = error.to_string();
+                assert!(text.contains(&path.display().to_string()), "{text}");
+                assert!(text.contains("not permitted"), "{text}");
+                assert_eq!(bind_error(Err(error)), ErrorKind::PermissionDenied);
+                assert!(!path.exists());
+                // What one may do works without being root.
+                let _server = at(&path, socket_type).socket_mode(0o640).build().unwrap();
+                assert_eq!(mode(&path), 0o640);
+                answers(&path, socket_type).unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+fn where_there_is_no_file_there_is_nothing_to_give_away() {
+    for endpoint in [format!("unix://@{}", unique_name()), "tcp://127.0.0.1:0".to_owned()] {
+        let server = Server::builder(|request: &Request, _: &Address, _: &_| request.sendall(b"!"))
+            .bind(endpoint.parse().unwrap())
+            .remove_stale_socket(true)
+            .socket_mode(0o600)
+            .socket_owner(Some(NOBODY), Some(NOBODY));
+        drop(server.build().unwrap());
+    }
+}
+
+#[test]
+fn b02_a_later_address_that_cannot_be_bound_leaves_the_file_as_closing_does() {
+    let (directory, path) = directory();
+    let taken = directory.path().join("taken");
+    let _taken = UnixListener::bind(&taken).unwrap();
+    let address = UnixAddress::Pathname(taken.clone());
+    let built = at(&path, SocketType::Stream).bind(Endpoint::unix(address)).build();
+    assert_eq!(bind_error(built), ErrorKind::AddrInUse);
+    assert_eq!(
+        answers(&path, SocketType::Stream).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    answers(&taken, SocketType::Stream).unwrap();
+}

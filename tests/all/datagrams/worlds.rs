@@ -1,0 +1,155 @@
+//! Which sockets a handler is for, and the end of a request from within.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use socketserver_tests::process::Server;
+
+use super::{UDP, answer, ask, client};
+use crate::client::ask as ask_stream;
+use crate::fixture::{DATAGRAM, FIXTURE, File, Fixture, Served, host};
+
+const STREAM_HANDLER: &str = "`socketserver:handler/stream-handler@0.1.0`";
+const DATAGRAM_HANDLER: &str = "`socketserver:handler/datagram-handler@0.1.0`";
+
+/// What `serve` says of a handler that it does not serve at that place.
+fn refused(text: &str, place: &str) -> String {
+    let file = File::new("fixture.wat", text.as_bytes());
+    let mut command = host();
+    command.arg("serve").arg(&file.path).args(["--bind", place]);
+    let mut serving = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It would serve for ever if it did.
+    if serving.stdout.as_mut().unwrap().read(&mut [0]).unwrap() > 0 {
+        serving.kill().unwrap();
+        panic!("it is served");
+    }
+    let output = serving.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+#[test]
+fn a_handler_is_for_the_sockets_of_its_world() {
+    let file = tempfile::tempdir().unwrap();
+    let path = file.path().join("socket");
+    for place in [UDP.to_owned(), format!("unixgram://{}", path.display())] {
+        let said = refused(&FIXTURE.text(), &place);
+        assert!(said.contains(&format!("cannot serve {place}: ")), "{said}");
+        assert!(said.contains(&format!("targets {STREAM_HANDLER}")), "{said}");
+        assert!(said.contains(&format!("needs {DATAGRAM_HANDLER}")), "{said}");
+        assert!(said.contains("bind tcp:// or unix:// for it"), "{said}");
+    }
+    for place in ["tcp://127.0.0.1:0".to_owned(), format!("unix://{}", path.display())] {
+        let said = refused(&DATAGRAM.text(), &place);
+        assert!(said.contains(&format!("targets {DATAGRAM_HANDLER}")), "{said}");
+        assert!(said.contains(&format!("needs {STREAM_HANDLER}")), "{said}");
+        assert!(said.contains("bind udp:// or unixgram:// for it"), "{said}");
+    }
+    assert!(!path.exists());
+}
+
+/// One component that has both fixtures in it.
+fn both() -> String {
+    let (stream, datagram) = (FIXTURE.text(), DATAGRAM.text());
+    let imports = datagram.split("(core module $libc").next().unwrap();
+    let given = ["types", "sockets", "server", "log"]
+        .map(|name| format!("(with \"socketserver:handler/{name}@0.1.0\" (instance ${name}))"))
+        .join(" ");
+    let export = |name: &str| {
+        format!(
+            "(alias export ${name} \"socketserver:handler/{name}-request@0.1.0\" (instance ${name}-request))
+             (export \"socketserver:handler/{name}-request@0.1.0\" (instance ${name}-request))"
+        )
+    };
+    format!(
+        "{imports}
+         {stream}
+         (component $of-datagrams {}
+         (instance $stream (instantiate $handler-component {given}))
+         (instance $datagram (instantiate $of-datagrams {given}
+           (with \"wasi:cli/exit@0.2.6\" (instance $exit))))
+         {} {})",
+        datagram
+            .replace("$datagram-component", "$of-datagrams")
+            .split_once("$of-datagrams")
+            .unwrap()
+            .1,
+        export("stream"),
+        export("datagram"),
+    )
+}
+
+#[test]
+fn one_handler_of_both_worlds_serves_both_kinds_of_sockets() {
+    let mut command = host();
+    let file = File::new("fixture.wat", both().as_bytes());
+    command.arg("serve").arg(&file.path).args(["--bind", UDP, "--bind", "tcp://127.0.0.1:0"]);
+    let server = Server::start(&mut command, 2).unwrap();
+    assert_eq!(ask(&server, b"-"), b"ok");
+    assert_eq!(ask_stream(&server, b"-"), b"ok");
+
+    let output = host().arg("inspect").arg(&file.path).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let worlds = "world     socketserver:handler/stream-handler@0.1.0\n          \
+                  socketserver:handler/datagram-handler@0.1.0\n";
+    assert!(text.contains(worlds) && text.ends_with("serve     yes\n"), "{text}");
+    let output = host().arg("inspect").arg(&file.path).arg("--json").output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["worlds"][0], "socketserver:handler/stream-handler@0.1.0");
+    assert_eq!(report["worlds"][1], "socketserver:handler/datagram-handler@0.1.0");
+}
+
+#[test]
+fn exit_ends_the_request_and_nothing_is_said_of_it() {
+    let exit = "(call $exit (i32.const 1)) unreachable";
+    let says = "(call $reply (i32.const 104) (i32.const 9))";
+    for version in ["0.2.0", "0.2.6", "0.2.9"] {
+        for fixture in [
+            Fixture { setup: exit, handle: says, finish: says, ..DATAGRAM },
+            Fixture { handle: exit, finish: says, ..DATAGRAM },
+            Fixture { handle: "(return (call $failed))", finish: exit, ..DATAGRAM },
+        ] {
+            let text = fixture.text().replace("exit@0.2.6", &format!("exit@{version}"));
+            let mut served = Served::start(&text, &[UDP], &[]);
+            let client = client(&served.server);
+            client.send(b"x").unwrap();
+            // What comes first answers the second datagram.
+            assert_eq!(answer(&client, b"-"), b"ok");
+            assert!(served.server.stop().unwrap().success());
+            let log = served.server.log();
+            assert!(
+                !log.iter().any(|line| line.contains("Exc") || line.contains("exit")),
+                "{log:?}"
+            );
+        }
+    }
+    let mut served =
+        Fixture { handle: exit, ..DATAGRAM }.serve_at(&[UDP], &["--log-level", "debug"]);
+    client(&served.server).send(b"x").unwrap();
+    let line = served.server.wait_for_log("handle called exit").unwrap();
+    assert!(line.contains("DEBUG") && line.contains("failed=true"), "{line}");
+}
+
+#[test]
+fn exit_without_a_request_is_an_error_of_the_handler() {
+    let fields = "(func $start (call $exit (i32.const 0))) (start $start)";
+    let said = refused(&Fixture { fields, ..DATAGRAM }.text(), UDP);
+    assert!(said.contains("cannot be instantiated") && said.contains("it called exit"), "{said}");
+}
+
+#[test]
+fn other_versions_of_exit_and_other_functions_of_it_are_not_there() {
+    let text = DATAGRAM.text();
+    for version in ["0.3.0", "0.2.0-rc-2023-11-10", "1.2.0"] {
+        let said = refused(&text.replace("exit@0.2.6", &format!("exit@{version}")), UDP);
+        assert!(
+            said.contains(&format!("imports `wasi:cli/exit@{version}`, which is not")),
+            "{said}"
+        );
+    }
+    let with_code = "(export \"exit-with-code\" (func (param \"code\" u8)))\n    (export \"exit\"";
+    let said = refused(&text.replacen("(export \"exit\"", with_code, 1), UDP);
+    assert!(said.contains("exit-with-code"), "{said}");
+}

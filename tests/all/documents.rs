@@ -1,0 +1,67 @@
+//! What the documents say of the tests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use socketserver_tests::build;
+
+/// The rows of `docs/behaviours.md`.
+const ROWS: usize = 96;
+
+/// The names of all functions in Rust files below these folders.
+fn functions(folders: &[&str]) -> BTreeSet<String> {
+    fn collect(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, names);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(path).unwrap();
+                let functions = text.lines().filter_map(|line| line.trim().strip_prefix("fn "));
+                names.extend(functions.filter_map(|line| Some(line.split('(').next()?.to_owned())));
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    for folder in folders {
+        collect(&build::root().join(folder), &mut names);
+    }
+    names
+}
+
+/// The words between backticks.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// The rows that a test names: `b05_b06_a_thing` is about 5 and 6.
+fn rows_of(test: &str) -> Vec<usize> {
+    let parts = test.split('_').map_while(|part| part.strip_prefix('b')?.parse().ok());
+    parts.collect()
+}
+
+#[test]
+fn every_row_of_the_behaviours_is_there_with_its_tests() {
+    let text = fs::read_to_string(build::root().join("docs/behaviours.md")).unwrap();
+    let tests = functions(&["host/socketserver", "tests/all", "guest-sdk/rust/src"]);
+    let probes = build::root().join("tests/conformance/probes");
+    for row in 1..=ROWS {
+        let begin = format!("| B{row:02} |");
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(&begin)).collect();
+        assert_eq!(lines.len(), 1, "row {begin} is there {} times", lines.len());
+        let cells: Vec<&str> = lines[0].split(" | ").collect();
+        let (difference, shown_by) = (cells[2], cells[3]);
+        for name in quoted(shown_by) {
+            let is_probe = probes.join(format!("{name}.py")).exists();
+            assert!(is_probe || tests.contains(name), "row {begin}: there is no test `{name}`");
+        }
+        assert!(
+            quoted(shown_by).next().is_some() || !difference.trim().is_empty(),
+            "row {begin} has neither a test nor a reason"
+        );
+        for test in tests.iter().filter(|test| rows_of(test).contains(&row)) {
+            assert!(shown_by.contains(&format!("`{test}`")), "row {begin} lacks `{test}`");
+        }
+    }
+}

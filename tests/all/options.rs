@@ -1,0 +1,161 @@
+//! What the options of `serve` do that are Python's attributes and methods, or
+//! belong to the files of Unix sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use socketserver_tests::build;
+use socketserver_tests::load::Target;
+use socketserver_tests::process::{PATIENCE, Server};
+
+use crate::client::ask;
+use crate::fixture::{host, serve};
+
+#[test]
+fn once_serves_one_request_and_ends() {
+    for mode in ["sync", "threading", "forking"] {
+        let mut server = Server::start(serve().args(["--once", "--concurrency", mode]), 1).unwrap();
+        assert_eq!(ask(&server, b"only"), b"ONLY", "{mode}");
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{mode}");
+        assert!(TcpStream::connect(server.address()).is_err(), "{mode}");
+    }
+}
+
+#[test]
+fn once_waits_for_as_long_as_timeout_says() {
+    for mode in ["sync", "threading", "forking"] {
+        let options = ["--once", "--timeout", "0.05", "--concurrency", mode];
+        let mut server = Server::start(serve().args(options), 1).unwrap();
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{mode}");
+    }
+}
+
+#[test]
+fn once_ends_at_a_signal() {
+    let mut server = Server::start(serve().arg("--once"), 1).unwrap();
+    assert!(server.stop().unwrap().success());
+}
+
+#[test]
+fn max_packet_size_is_what_a_datagram_is_cut_to() {
+    let mut command = host();
+    command.arg("serve").arg(build::guest("rust", "dlen").unwrap());
+    command.args(["--bind", "udp://127.0.0.1:0", "--max-packet-size", "10"]);
+    let server = Server::start(&mut command, 1).unwrap();
+    let Target::Udp(address) = Target::parse(&server.endpoints()[0]).unwrap() else { panic!() };
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    for (sent, seen) in [(9, "9"), (10, "10"), (11, "10"), (1000, "10")] {
+        socket.send_to(&vec![b'x'; sent], address).unwrap();
+        let mut answer = [0; 10];
+        let count = socket.recv(&mut answer).unwrap();
+        assert_eq!(&answer[..count], seen.as_bytes());
+    }
+}
+
+#[test]
+fn denied_networks_are_refused_and_others_are_not() {
+    let denied = ["--deny", "127.0.0.2", "--deny", "127.0.1.0/24"];
+    let server = Server::start(serve().args(denied), 1).unwrap();
+    for (client, answer) in [
+        ("127.0.0.1", &b"HELLO"[..]),
+        ("127.0.0.2", b""),
+        ("127.0.0.3", b"HELLO"),
+        ("127.0.1.77", b""),
+        ("127.0.2.77", b"HELLO"),
+    ] {
+        assert_eq!(ask_from(client, server.address()), answer, "{client}");
+    }
+}
+
+/// Asks the server from one of the addresses of this machine.
+fn ask_from(client: &str, server: SocketAddr) -> Vec<u8> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let client = SocketAddr::new(client.parse().unwrap(), 0);
+    socket.bind(&client.into()).unwrap();
+    socket.connect(&server.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A refused client may be gone already.
+    let _ = stream.write_all(b"hello");
+    crate::client::read_to_end(&mut stream)
+}
+
+#[test]
+fn a_stale_socket_is_removed_if_asked_for_and_a_live_one_never() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let start = |remove: &str| {
+        let mut command = host();
+        command.args(["serve", "--bind", &format!("unix://{}", path.display())]);
+        Server::start(command.args(["--remove-stale-socket", remove]), 1)
+    };
+    // Nobody answers on it.
+    drop(UnixListener::bind(&path).unwrap());
+    let in_use = |error: anyhow::Error| error.to_string().contains("in use");
+    assert!(start("false").is_err_and(in_use));
+    let first = start("true").unwrap();
+    // Now somebody does.
+    assert!(start("true").is_err_and(in_use));
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"alive").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "ALIVE");
+    drop(first);
+}
+
+#[test]
+fn a_socket_file_has_the_mode_and_the_owner_that_were_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let bind = format!("unix://{}", path.display());
+    // One's own, which anybody may give to.
+    let own = directory.path().metadata().unwrap();
+    let owner = format!("{}:{}", own.uid(), own.gid());
+    let mut command = host();
+    command.args(["serve", "--bind", &bind, "--socket-mode", "646", "--socket-owner", &owner]);
+    let mut server = Server::start(&mut command, 1).unwrap();
+    let found = path.metadata().unwrap();
+    assert_eq!(found.permissions().mode() & 0o777, 0o646);
+    assert_eq!((found.uid(), found.gid()), (own.uid(), own.gid()));
+    assert!(server.stop().unwrap().success());
+}
+
+#[test]
+fn a_server_class_or_the_handler_says_where_to_listen_by_default() {
+    let cases: [(&str, &[&str], &str); 3] = [
+        ("dupper", &["--server", "ThreadingUDPServer"], "udp"),
+        ("upper", &["--server", "ForkingTCPServer"], "tcp"),
+        ("dupper", &[], "udp"),
+    ];
+    for (sample, options, scheme) in cases {
+        let mut command = host();
+        command.arg("serve").arg(build::guest("rust", sample).unwrap());
+        // Somebody may be using that port: then it must say so.
+        match Server::start(command.args(options), 1) {
+            Ok(mut server) => {
+                assert_eq!(server.endpoints(), [format!("{scheme}://127.0.0.1:9999")]);
+                assert!(server.stop().unwrap().success());
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains(&format!("{scheme}://127.0.0.1:9999")), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn poll_interval_and_timeout_take_python_s_seconds() {
+    let options = ["--poll-interval", "0.01", "--timeout", "0.5"];
+    let mut server = Server::start(serve().args(options), 1).unwrap();
+    // A server that serves for ever does not look at its timeout.
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(ask(&server, b"still there"), b"STILL THERE");
+    assert!(server.stop().unwrap().success());
+}

@@ -1,0 +1,154 @@
+//! Servers side by side, in one run on one machine.
+//!
+//! Each request of a stream is a connection of its own: connect, send 64 bytes,
+//! read the answer to its end; each datagram is answered by one. Eight clients
+//! send them one after the other. The servers of a group take turns, several
+//! times, so that a slow moment of the machine does not hit one of them alone;
+//! what counts is the ratio to another server of the same turn, and of that the
+//! median.
+//!
+//! `cargo bench -p socketserver-tests --bench servers [-- [--rounds N] [--seconds N] [--only TITLE]]`
+
+mod contestants;
+mod measure;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
+use socketserver_tests::build;
+
+use crate::contestants::{Contestant, Group, groups};
+use crate::measure::{CLIENTS, Turn, measure};
+
+fn main() -> Result<()> {
+    // Cargo adds `--bench`, and runs benches as tests too.
+    if std::env::args().any(|argument| argument == "--test") {
+        return Ok(());
+    }
+    let rounds = number("--rounds")?.unwrap_or(7).max(1);
+    let seconds = number("--seconds")?.unwrap_or(2).max(1);
+    let only = option("--only").unwrap_or_default();
+    let directory = tempfile::tempdir()?;
+    let mut groups = groups(directory.path())?;
+    groups.retain(|group| group.title.contains(&only));
+    println!("64 bytes each way, {CLIENTS} clients; {rounds} rounds of {seconds} s.");
+    println!("Medians over the rounds; ratios are within a round.");
+    for group in &mut groups {
+        for round in 1..=rounds {
+            for contestant in &mut group.contestants {
+                progress(&format!(
+                    "round {round} of {rounds}: {}, {}",
+                    group.title, contestant.name
+                ));
+                let turn = measure(&contestant.target, Duration::from_secs(seconds))
+                    .with_context(|| contestant.name.clone())?;
+                contestant.turns.push(turn);
+            }
+        }
+        progress("");
+        print_group(group);
+    }
+    drop(groups);
+    println!("\nAn instance of each sample:\n");
+    print_instances()
+}
+
+fn print_group(group: &Group) {
+    let cpython = group.contestants.iter().find(|contestant| contestant.name == group.cpython);
+    println!(
+        "\n{:<36} {:>10} {:>9} {:>9}  {:>25} {:>21}",
+        group.title, "requests/s", "p50", "p99", "to native (range)", "to CPython (range)"
+    );
+    for contestant in &group.contestants {
+        let of = |value: fn(&Turn) -> f64| median(contestant.turns.iter().map(value).collect());
+        let native = Ratios::of(contestant, &group.contestants[0]);
+        let cpython = cpython.map(|cpython| Ratios::of(contestant, cpython));
+        println!(
+            "{:<36} {:>10.0} {:>6.0} us {:>6.0} us  {:>25} {:>21}",
+            contestant.name,
+            of(|turn| turn.per_second),
+            of(|turn| turn.p50.as_secs_f64() * 1e6),
+            of(|turn| turn.p99.as_secs_f64() * 1e6),
+            format!("{:.3} ({:.3}-{:.3})", native.median, native.lowest, native.highest),
+            cpython.map_or_else(String::new, |ratios| {
+                format!("{:.2} ({:.2}-{:.2})", ratios.median, ratios.lowest, ratios.highest)
+            }),
+        );
+    }
+}
+
+/// How a server compares with another, round by round.
+struct Ratios {
+    lowest: f64,
+    median: f64,
+    highest: f64,
+}
+
+impl Ratios {
+    fn of(contestant: &Contestant, with: &Contestant) -> Ratios {
+        let turns = contestant.turns.iter().zip(&with.turns);
+        let mut ratios: Vec<f64> =
+            turns.map(|(turn, other)| turn.per_second / other.per_second).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        Ratios {
+            lowest: ratios[0],
+            median: ratios[ratios.len() / 2],
+            highest: ratios[ratios.len() - 1],
+        }
+    }
+}
+
+fn print_instances() -> Result<()> {
+    let engine = Engine::new(100)?;
+    println!("{:<44} {:>10} {:>9}", "sample", "make", "drop");
+    let mut paths = vec![build::root().join("guests/upper/upper.wat")];
+    for (language, name) in [
+        ("rust", "upper"),
+        ("rust", "dupper"),
+        ("c", "upper"),
+        ("javascript", "upper"),
+        ("python", "upper"),
+    ] {
+        match build::guest(language, name) {
+            Ok(path) => paths.push(path),
+            Err(error) => println!("left out: {error}"),
+        }
+    }
+    for path in paths {
+        let component = Component::load(&engine, &path, &Cache::of_user()?)?;
+        let times =
+            ComponentHandler::new(&engine, &component, Policy::default())?.time_instances(1000)?;
+        let short = path.strip_prefix(build::root()).unwrap_or(&path);
+        println!(
+            "{:<44} {:>7.1} us {:>6.1} us",
+            short.display(),
+            times.create.as_secs_f64() * 1e6,
+            times.drop.as_secs_f64() * 1e6
+        );
+    }
+    Ok(())
+}
+
+/// The middle one.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
+fn number(name: &str) -> Result<Option<u64>> {
+    let Some(value) = option(name) else { return Ok(None) };
+    Ok(Some(value.parse().with_context(|| format!("{name} needs a number, not `{value}`"))?))
+}
+
+/// A line that is written over, on a terminal.
+fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
+}

@@ -1,0 +1,19 @@
+//! Logs what it received first and the two addresses of the connection. Sends
+//! nothing.
+use socketserver_guest::{BaseRequestHandler, Context, Result, export, log};
+
+#[derive(Default)]
+struct OneShot;
+
+impl BaseRequestHandler for OneShot {
+    fn handle(&mut self, cx: &mut Context) -> Result {
+        let data = cx.request.recv(1024)?;
+        let sockname = cx.request.getsockname()?;
+        let peername = cx.request.getpeername()?;
+        let data = data.escape_ascii();
+        log::info(format!("data {data} getsockname {sockname} getpeername {peername}"));
+        Ok(())
+    }
+}
+
+export!(OneShot);
