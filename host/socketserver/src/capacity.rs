@@ -32,8 +32,8 @@ impl Needs {
 
     /// What a forked process with its request takes from the one that forks: a
     /// descriptor to watch it by. Its mappings are its own; the memory is what
-    /// it no longer shares, with a second thread beside the one that serves.
-    pub const PROCESS: Needs = Needs { mappings: 0, descriptors: 1, memory: 1 << 20, threads: 2 };
+    /// it no longer shares.
+    pub const PROCESS: Needs = Needs { mappings: 0, descriptors: 1, memory: 1 << 20, threads: 1 };
 
     /// The needs of one request in a worker process of `workers`: the memory
     /// and the threads of the machine are for all of them together.
