@@ -177,33 +177,6 @@ fn a_worker_that_dies_is_replaced_and_costs_its_own_requests_only() {
 }
 
 #[test]
-fn b52_requests_in_processes_are_finished_after_a_signal() {
-    for options in [&["--concurrency", "forking"][..], &["--workers", "2"]] {
-        let mut server = echo(&[options, &["--grace", "1h"]].concat());
-        let mut stream = in_flight(&server);
-        server.signal("TERM").unwrap();
-        server.wait_for_log("ending").unwrap();
-        wait_until("new clients are refused", || TcpStream::connect(server.address()).is_err());
-        stream.write_all(b"2").unwrap();
-        expect(&mut stream, b"2");
-        drop(stream);
-        assert_eq!(server.wait().unwrap().code(), Some(0), "{options:?}");
-    }
-}
-
-#[test]
-fn processes_that_outlast_the_grace_are_cut_off() {
-    for options in [&["--concurrency", "forking"][..], &["--workers", "2"]] {
-        let mut server = echo(&[options, &["--grace", "100ms"]].concat());
-        let mut stream = in_flight(&server);
-        server.signal("TERM").unwrap();
-        server.wait_for_log("they are cut off").unwrap();
-        assert_eq!(server.wait().unwrap().code(), Some(0), "{options:?}");
-        assert_eq!(read_to_end(&mut stream), b"");
-    }
-}
-
-#[test]
 fn a_terminal_s_interrupt_is_left_to_the_parent() {
     for options in [&["--concurrency", "forking"][..], &["--workers", "2"]] {
         let mut server = echo(&[options, &["--grace", "1h"]].concat());

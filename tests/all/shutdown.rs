@@ -9,6 +9,14 @@ use socketserver_tests::process::Server;
 use crate::client::{expect, read_to_end};
 use crate::fixture::serve;
 
+/// The ways in which requests run.
+const MODES: [&[&str]; 4] = [
+    &["--concurrency", "sync"],
+    &["--concurrency", "threading"],
+    &["--concurrency", "forking"],
+    &["--workers", "2"],
+];
+
 fn echo(options: &[&str]) -> Server {
     Server::start(serve().arg(build::guest("rust", "echo").unwrap()).args(options), 1).unwrap()
 }
@@ -24,27 +32,29 @@ fn in_flight(server: &Server) -> TcpStream {
 #[test]
 fn an_idle_server_ends_at_once_with_exit_code_0() {
     for signal in ["TERM", "INT"] {
-        for mode in ["sync", "threading"] {
+        for mode in MODES {
             // Were the loop not woken, this would take a day.
-            let mut server = echo(&["--concurrency", mode, "--poll-interval", "86400"]);
+            let mut server = echo(&[mode, &["--poll-interval", "86400"]].concat());
             drop(in_flight(&server));
             server.signal(signal).unwrap();
-            assert_eq!(server.wait().unwrap().code(), Some(0), "{signal} {mode}");
+            assert_eq!(server.wait().unwrap().code(), Some(0), "{signal} {mode:?}");
         }
     }
 }
 
 #[test]
-fn requests_in_flight_are_finished_and_new_ones_refused() {
-    let mut server = echo(&["--grace", "1h"]);
-    let mut stream = in_flight(&server);
-    server.signal("TERM").unwrap();
-    server.wait_for_log("ending").unwrap();
-    while TcpStream::connect(server.address()).is_ok() {}
-    stream.write_all(b"2").unwrap();
-    expect(&mut stream, b"2");
-    drop(stream);
-    assert_eq!(server.wait().unwrap().code(), Some(0));
+fn b44_b52_requests_in_flight_are_finished_and_new_ones_refused() {
+    for mode in &MODES[1..] {
+        let mut server = echo(&[*mode, &["--grace", "1h"]].concat());
+        let mut stream = in_flight(&server);
+        server.signal("TERM").unwrap();
+        server.wait_for_log("ending").unwrap();
+        while TcpStream::connect(server.address()).is_ok() {}
+        stream.write_all(b"2").unwrap();
+        expect(&mut stream, b"2");
+        drop(stream);
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{mode:?}");
+    }
 }
 
 #[test]
@@ -64,12 +74,12 @@ fn one_at_a_time_the_running_request_is_finished() {
 
 #[test]
 fn requests_that_outlast_the_grace_are_cut_off() {
-    for mode in ["sync", "threading"] {
-        let mut server = echo(&["--concurrency", mode, "--grace", "100ms"]);
+    for mode in MODES {
+        let mut server = echo(&[mode, &["--grace", "100ms"]].concat());
         let mut stream = in_flight(&server);
         server.signal("TERM").unwrap();
         server.wait_for_log("they are cut off").unwrap();
-        assert_eq!(server.wait().unwrap().code(), Some(0), "{mode}");
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{mode:?}");
         assert_eq!(read_to_end(&mut stream), b"");
     }
 }

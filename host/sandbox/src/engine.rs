@@ -86,7 +86,7 @@ impl Engine {
     /// Errors: this machine cannot run the engine at all.
     pub fn on_demand() -> Result<Self, EngineError> {
         let engine = with(InstanceAllocationStrategy::OnDemand)?;
-        let by_timer = EpochsByTimer::new(&engine).map_err(no_timer)?;
+        let by_timer = EpochsByTimer::new(&engine, TICK).map_err(|error| no_timer(&error))?;
         Ok(Engine::of(engine, None, None, Some(by_timer)))
     }
 
@@ -133,7 +133,9 @@ impl Engine {
     pub(crate) fn tick(&self) -> Result<(), EngineError> {
         if self.0.ticking.get().is_none() {
             let ticking = match &self.0.by_timer {
-                Some(timer) => timer.start(TICK).map(|()| Ticking::Timer).map_err(no_timer)?,
+                Some(timer) => {
+                    timer.start().map(|()| Ticking::Timer).map_err(|error| no_timer(&error))?
+                }
                 None => Ticking::Thread { _ticker: self.tick_for_now()? },
             };
             // Of two requests that are both the first, one drops its ticker.
@@ -149,7 +151,7 @@ impl Engine {
     }
 }
 
-fn no_timer(error: std::io::Error) -> EngineError {
+fn no_timer(error: &std::io::Error) -> EngineError {
     EngineError::Engine(format!("cannot set its timer: {error}"))
 }
 

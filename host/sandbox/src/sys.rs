@@ -13,25 +13,27 @@ use wasmtime::component::Component;
 /// Counts the epochs of an engine whenever the process has used some CPU time,
 /// from [`start`](Self::start) on. Forked processes inherit this, but not the
 /// timer.
-pub(crate) struct EpochsByTimer(SigId);
+pub(crate) struct EpochsByTimer {
+    action: SigId,
+    interval: Duration,
+}
 
 impl EpochsByTimer {
-    /// Takes `SIGPROF`.
-    pub(crate) fn new(engine: &Engine) -> io::Result<Self> {
+    /// Takes `SIGPROF`, for an epoch for each `interval` of CPU time.
+    pub(crate) fn new(engine: &Engine, interval: Duration) -> io::Result<Self> {
         let engine = engine.clone();
         // SAFETY: what it calls is documented as safe in a signal handler: it
         // adds one to an atomic number.
         let action =
             unsafe { signal_hook::low_level::register(SIGPROF, move || engine.increment_epoch()) };
-        Ok(EpochsByTimer(action?))
+        Ok(EpochsByTimer { action: action?, interval })
     }
 
-    /// Starts the timer of this process: an epoch for each `interval` of CPU
-    /// time.
-    pub(crate) fn start(&self, interval: Duration) -> io::Result<()> {
+    /// Starts the timer of this process.
+    pub(crate) fn start(&self) -> io::Result<()> {
         let interval = libc::timeval {
-            tv_sec: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX),
-            tv_usec: i64::from(interval.subsec_micros()),
+            tv_sec: i64::try_from(self.interval.as_secs()).unwrap_or(i64::MAX),
+            tv_usec: i64::from(self.interval.subsec_micros()),
         };
         let timer = libc::itimerval { it_interval: interval, it_value: interval };
         // SAFETY: the first pointer is to a value of the right type; the second
@@ -45,7 +47,7 @@ impl EpochsByTimer {
 
 impl Drop for EpochsByTimer {
     fn drop(&mut self) {
-        unregister(self.0);
+        unregister(self.action);
     }
 }
 

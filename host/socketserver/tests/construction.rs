@@ -6,14 +6,13 @@ mod common;
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use common::{
-    NEVER, O_CLOEXEC, builder, client_with, connect, connect_to, echo, flags, listening_socket,
-    next, read_all, serve, talk,
+    NEVER, O_CLOEXEC, builder, client_with, connect, connect_to, echo, flags, next, read_all,
+    serve, talk,
 };
 use rustix::net::sockopt::{socket_reuseaddr, socket_reuseport};
 use socketserver::{
@@ -112,8 +111,8 @@ fn b02_a_failed_bind_closes_the_sockets_that_were_bound_before_it() {
 #[test]
 fn b03_reuse_of_the_address_and_port_is_off_unless_asked_for() {
     let options = |server: &Server| {
-        let socket = listening_socket(server);
-        (socket_reuseaddr(socket).unwrap(), socket_reuseport(socket).unwrap())
+        let socket = server.socket().unwrap();
+        (socket_reuseaddr(&socket).unwrap(), socket_reuseport(&socket).unwrap())
     };
     let server = builder(echo).build().unwrap();
     assert_eq!(options(&server), (false, false));
@@ -282,7 +281,7 @@ fn b13_sockets_are_closed_on_exec() {
     let _client = connect(&server);
     server.handle_request().unwrap();
     assert_ne!(next(&accepted) & O_CLOEXEC, 0);
-    assert_ne!(flags(listening_socket(&server).as_raw_fd()) & O_CLOEXEC, 0);
+    assert_ne!(flags(server.fileno().unwrap()) & O_CLOEXEC, 0);
 }
 
 #[test]

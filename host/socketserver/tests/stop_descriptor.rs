@@ -10,8 +10,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use common::{
-    Event, NEVER, builder, client_with, connect, descriptors, echo, in_child, next, recorder,
-    serve, talk, until_blocked, wait_until,
+    Event, NEVER, builder, client_with, connect, descriptors, echo, in_child, in_time, next,
+    recorder, serve, talk, until_blocked, wait_until,
 };
 use socketserver::{Address, Concurrency, Server, ServerBuilder, Threading};
 
@@ -41,7 +41,7 @@ fn a_byte_or_the_end_of_it_ends_serve_forever() {
             server.wait_until_idle();
             let _end = stop(end);
             let shared = server.shared();
-            server.join().unwrap();
+            in_time(move || server.join()).unwrap();
             assert!(shared.fileno().is_some(), "it still listens");
             assert_eq!(shared.shutdown(), Ok(()));
         }
@@ -60,7 +60,7 @@ fn a_byte_or_the_end_of_it_ends_handle_request() {
         });
         assert!(!waiting.is_finished());
         let _end = stop(end);
-        waiting.join().unwrap().unwrap();
+        in_time(move || waiting.join().unwrap()).unwrap();
         assert_eq!(events.try_iter().count(), 0, "that is no timeout");
     }
 }
@@ -69,12 +69,14 @@ fn a_byte_or_the_end_of_it_ends_handle_request() {
 fn it_is_not_read_so_nothing_is_served_from_then_on() {
     let (hooks, events) = recorder();
     let (server, mut end) = stoppable();
-    let server = server.hooks(hooks).timeout(Some(Duration::ZERO)).build().unwrap();
+    let server = server.hooks(hooks).timeout(Some(Duration::ZERO));
+    let server = Arc::new(server.build().unwrap());
     let _client = client_with(&server, b"x");
     end.write_all(b"!").unwrap();
     for _ in 0..2 {
-        server.serve_forever(NEVER).unwrap();
-        server.handle_request().unwrap();
+        let server = Arc::clone(&server);
+        in_time(move || server.serve_forever(NEVER).and_then(|()| server.handle_request()))
+            .unwrap();
     }
     assert_eq!(events.try_iter().count(), 0);
 }
@@ -83,10 +85,11 @@ fn it_is_not_read_so_nothing_is_served_from_then_on() {
 fn whoever_reads_it_can_serve_again() {
     let (stop, mut end) = UnixStream::pair().unwrap();
     let mut reader = stop.try_clone().unwrap();
-    let server = builder(echo).shutdown_when_readable(stop.into()).build().unwrap();
+    let server = Arc::new(builder(echo).shutdown_when_readable(stop.into()).build().unwrap());
     for _ in 0..2 {
         end.write_all(b"!").unwrap();
-        server.serve_forever(NEVER).unwrap();
+        let server = Arc::clone(&server);
+        in_time(move || server.serve_forever(NEVER)).unwrap();
         reader.read_exact(&mut [0]).unwrap();
     }
     let server = serve(server, NEVER);
@@ -110,7 +113,7 @@ fn a_request_that_runs_is_finished_first() {
     client.write_all(b"y").unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(common::read_all(&mut client), b"xy");
-    server.join().unwrap();
+    in_time(move || server.join()).unwrap();
     let address = Address::from(client.local_addr().unwrap());
     assert_eq!(next(&events), Event::Verify(address));
 }

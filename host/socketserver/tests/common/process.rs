@@ -1,13 +1,11 @@
 //! What `/proc` and child processes tell.
 
 use std::fs;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use socketserver::Server;
 
 use super::{next, wait_until};
 
@@ -66,12 +64,6 @@ pub fn flags(fd: RawFd) -> u32 {
 
 pub const O_NONBLOCK: u32 = 0o4000;
 pub const O_CLOEXEC: u32 = 0o200_0000;
-
-/// Lends the listening socket of a server to system calls.
-pub fn listening_socket(server: &Server) -> BorrowedFd<'_> {
-    // SAFETY: the tests that use it close the server afterwards.
-    unsafe { BorrowedFd::borrow_raw(server.fileno().unwrap()) }
-}
 
 /// Runs `body` in a process of its own: the test named `test` in another run
 /// of this program. Returns what that wrote to standard output and standard
