@@ -236,6 +236,7 @@ fn help_and_version() {
         "--memory-total",
         "--cpu-time",
         "--idle-timeout",
+        "--wall-time",
         "--grace",
         "--request-queue-size",
         "--allow-reuse-address",

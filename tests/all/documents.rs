@@ -42,6 +42,23 @@ fn rows_of(test: &str) -> Vec<usize> {
 }
 
 #[test]
+fn every_test_of_cpython_is_there_with_its_counterpart() {
+    let text = fs::read_to_string(build::root().join("docs/behaviours.md")).unwrap();
+    let tests = functions(&["host/socketserver", "tests/all", "guest-sdk/rust/src"]);
+    let (_, table) = text.split_once("| CPython | here |").unwrap();
+    let mut theirs = 0;
+    for line in table.lines().filter(|line| line.starts_with("| `test_")) {
+        let (cpython, here) = line.trim_matches('|').split_once(" | ").unwrap();
+        theirs += quoted(cpython).filter(|name| name.starts_with("test_")).count();
+        for name in quoted(here).filter(|name| name.contains('_')) {
+            let is_theirs = ["__all__"].contains(&name);
+            assert!(is_theirs || tests.contains(name), "{cpython}: there is no test `{name}`");
+        }
+    }
+    assert_eq!(theirs, 27);
+}
+
+#[test]
 fn every_row_of_the_behaviours_is_there_with_its_tests() {
     let text = fs::read_to_string(build::root().join("docs/behaviours.md")).unwrap();
     let tests = functions(&["host/socketserver", "tests/all", "guest-sdk/rust/src"]);

@@ -20,3 +20,4 @@ mod requests;
 mod samples;
 mod shutdown;
 mod stream_handlers;
+mod wall_time;

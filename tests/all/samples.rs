@@ -199,6 +199,13 @@ fn every_handler_has_a_test() {
     tested.push("unread");
     tested.sort_unstable();
     assert_eq!(names(guests.join("rust")), tested);
+    // Each of CPython's reference servers has its handler.
+    for reference in std::fs::read_dir(build::root().join("tests/conformance/ref")).unwrap() {
+        let path = reference.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let is_sample = path.extension().is_some_and(|extension| extension == "py");
+        assert!(!is_sample || name == "_common" || tested.contains(&&*name), "{name}");
+    }
     for language in &LANGUAGES[1..] {
         assert_eq!(names(guests.join(language)), ["upper"], "{language}");
     }

@@ -122,6 +122,10 @@ pub struct ServeOptions {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
     pub idle_timeout: Duration,
 
+    /// How long one request may take in all, however busy it and its client are.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::duration)]
+    pub wall_time: Duration,
+
     /// How long the requests in flight may take to finish after a signal.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration_or_zero)]
     pub grace: Duration,

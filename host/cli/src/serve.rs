@@ -156,6 +156,7 @@ fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<Compon
         memory_total: total / processes,
         cpu_time: options.cpu_time,
         idle_timeout: options.idle_timeout,
+        wall_time: options.wall_time,
     };
     Ok(ComponentHandler::new(engine, &component, policy)?)
 }

@@ -1,6 +1,6 @@
 //! Holding an instance to its CPU time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Store, UpdateDeadline};
@@ -23,14 +23,22 @@ use crate::state::State;
 pub(crate) fn limit_cpu_time(store: &mut Store<State>, limit: Duration) {
     let mut begun = None;
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |_| {
+    store.epoch_deadline_callback(move |store| {
+        if let Some((end, limit)) = store.data().wall_time
+            && Instant::now() >= end
+        {
+            return Err(Kill::WallTime { limit }.into());
+        }
         let now = thread_cpu_time();
         let begun = *begun.get_or_insert_with(|| now.saturating_sub(TICK));
         let left = limit.saturating_sub(now.saturating_sub(begun));
         if left.is_zero() {
             return Err(Kill::CpuTime { limit }.into());
         }
-        Ok(UpdateDeadline::Continue(ticks(left)))
+        // The wall time may be over sooner.
+        let wall =
+            store.data().wall_time.map(|(end, _)| end.saturating_duration_since(Instant::now()));
+        Ok(UpdateDeadline::Continue(ticks(left.min(wall.unwrap_or(Duration::MAX)))))
     });
 }
 

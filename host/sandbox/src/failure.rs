@@ -18,6 +18,8 @@ pub(crate) enum Kill {
     CpuTime { limit: Duration },
     #[error("the client was silent for {limit:?}, the idle timeout")]
     Idle { limit: Duration },
+    #[error("the request took longer than {limit:?}, its wall time")]
+    WallTime { limit: Duration },
 }
 
 /// The guest ended its request with `exit`: Python's `SystemExit`.
@@ -69,6 +71,7 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, Stri
         return match kill {
             Kill::CpuTime { .. } => (Blame::Guest, "cpu-time", kill.to_string()),
             Kill::Idle { .. } => (Blame::Client, "idle-timeout", kill.to_string()),
+            Kill::WallTime { .. } => (Blame::Policy, "wall-time", kill.to_string()),
         };
     }
     if let Some(exit) = error.downcast_ref::<Exit>() {

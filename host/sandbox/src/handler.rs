@@ -209,6 +209,7 @@ impl ComponentHandler {
         };
         let store = &mut store;
         store.data_mut().peer = Some(peer);
+        store.data_mut().wall_time = request.ends_at().map(|end| (end, self.policy.wall_time));
         let setup = functions.setup(store, &instance, request, client_address);
         settle(Step::Setup, setup, store)??;
         let handle = settle(Step::Handle, functions.handle(store, &instance), store)?;
@@ -250,6 +251,7 @@ impl RequestHandler for ComponentHandler {
         let no_ticker = |error| HandlerError::new(Blame::Host, "no-ticker", error);
         self.engine.tick().map_err(no_ticker)?;
         request.set_idle_timeout(Some(self.policy.idle_timeout));
+        request.set_wall_time(Some(self.policy.wall_time));
         let world = World::of(request.socket_type());
         let functions = self.exports.get(world);
         let functions = functions

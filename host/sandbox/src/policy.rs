@@ -20,6 +20,9 @@ pub struct Policy {
     /// How long the guest may wait for its client, added up, without a byte
     /// moving in either direction. 60 s by default; CPython has no such limit.
     pub idle_timeout: Duration,
+    /// How long the request may take in all, however busy it and its client
+    /// are. An hour by default; CPython has no such limit.
+    pub wall_time: Duration,
 }
 
 impl Default for Policy {
@@ -29,6 +32,7 @@ impl Default for Policy {
             memory_total: memory_of_this_machine().map_or(1 << 30, |all| all - all / 4),
             cpu_time: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(1),
+            wall_time: Duration::from_hours(1),
         }
     }
 }

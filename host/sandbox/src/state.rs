@@ -1,6 +1,7 @@
 //! What the imports see of the request that they are called for.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use socketserver::Request;
 use socketserver::{Address, ServerInfo};
@@ -18,6 +19,9 @@ pub(crate) struct State {
     pub limits: Limits,
     /// Who talks to it; `None` before its request.
     pub peer: Option<Peer>,
+    /// When the request ends at the latest, and how long that is from its
+    /// beginning.
+    pub wall_time: Option<(Instant, Duration)>,
     /// The name of the handler, for the log.
     pub handler: Arc<str>,
     /// How many lines it may still log.
@@ -44,6 +48,7 @@ impl State {
             table,
             limits,
             peer: None,
+            wall_time: None,
             handler: Arc::clone(handler),
             log_lines_left: MAX_LOG_LINES,
             lost: None,

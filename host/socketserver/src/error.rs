@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::capacity::Capacity;
-use crate::request::IdleTimeout;
+use crate::patience::{IdleTimeout, WallTimeout};
 
 /// Whose fault it was that a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +131,9 @@ impl From<io::Error> for HandlerError {
         use io::ErrorKind as Kind;
         if matches!(error.get_ref(), Some(inner) if inner.is::<IdleTimeout>()) {
             return HandlerError::new(Blame::Client, "idle-timeout", error);
+        }
+        if matches!(error.get_ref(), Some(inner) if inner.is::<WallTimeout>()) {
+            return HandlerError::new(Blame::Policy, "wall-time", error);
         }
         let (blame, reason) = match error.kind() {
             Kind::ConnectionReset

@@ -83,7 +83,7 @@
 //! | `address`, `endpoint` | addresses, and where a server listens |
 //! | `socket`, `unix_path` | the socket that takes requests, and the file of a Unix one |
 //! | `request`, `sockopt` | the request, and the options of its socket |
-//! | `wait` | the one place where a request waits for its socket |
+//! | `wait`, `patience` | the one place where a request waits for its socket, and for how long |
 //! | `handler`, `hooks` | what a program brings: a handler, and what it overrides |
 //! | `builder`, `class` | making a server; Python's names for some |
 //! | `server`, `serve`, `control` | using it, its loop, ending that |
@@ -105,6 +105,7 @@ mod endpoint;
 mod error;
 mod handler;
 mod hooks;
+mod patience;
 mod request;
 mod serve;
 mod server;
@@ -126,5 +127,6 @@ pub use handler::{
     BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, outcome,
 };
 pub use hooks::{DefaultHooks, Hooks};
-pub use request::{IdleTimeout, Request};
+pub use patience::{IdleTimeout, WallTimeout};
+pub use request::Request;
 pub use server::Server;

@@ -5,21 +5,18 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::Socket;
-use thiserror::Error;
 
 use crate::address::{Address, SocketType, UnixAddress};
+use crate::patience::Patience;
 use crate::sockopt;
-use crate::wait::{Interest, Waited, wait};
-
-/// In the place of a [`Duration`]: no limit.
-const NONE: u64 = u64::MAX;
+use crate::wait::{Interest, wait};
 
 /// What one request is about: Python's `self.request`.
 ///
@@ -45,27 +42,13 @@ pub struct Request(Arc<Inner>);
 struct Inner {
     about: About,
     closed: AtomicBool,
-    /// What `settimeout` set, in nanoseconds.
-    timeout: AtomicU64,
-    /// What `set_idle_timeout` set, in nanoseconds.
-    idle_timeout: AtomicU64,
-    /// How long calls have waited since a byte last moved, in nanoseconds.
-    idle: AtomicU64,
+    patience: Patience,
 }
 
 #[derive(Debug)]
 enum About {
     Connection(Socket),
     Datagram { data: Vec<u8>, socket: Arc<Socket> },
-}
-
-/// The error inside an [`io::Error`] when a request waited for longer than its
-/// idle timeout allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("no byte moved for {limit:?}")]
-pub struct IdleTimeout {
-    /// The limit that was reached.
-    pub limit: Duration,
 }
 
 impl Request {
@@ -83,9 +66,7 @@ impl Request {
         Request(Arc::new(Inner {
             about,
             closed: AtomicBool::new(false),
-            timeout: AtomicU64::new(NONE),
-            idle_timeout: AtomicU64::new(NONE),
-            idle: AtomicU64::new(0),
+            patience: Patience::new(),
         }))
     }
 
@@ -124,7 +105,7 @@ impl Request {
     ///
     /// Errors: the timeout ran out ([`io::ErrorKind::TimedOut`], or
     /// [`io::ErrorKind::WouldBlock`] if it is zero), the idle timeout
-    /// ([`IdleTimeout`]), the handler closed the socket (`EBADF`), this is a
+    /// ([`IdleTimeout`](crate::IdleTimeout)), the handler closed the socket (`EBADF`), this is a
     /// datagram (`EOPNOTSUPP`), or what `recv(2)` says.
     pub fn recv(&self, bufsize: usize) -> io::Result<Vec<u8>> {
         let connection = self.connection()?;
@@ -193,7 +174,7 @@ impl Request {
             let sent = socket.send_to(data, &to);
             sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
         })?;
-        self.0.idle.store(0, Ordering::Relaxed);
+        self.0.patience.moved();
         Ok(sent)
     }
 
@@ -237,20 +218,33 @@ impl Request {
     /// How long one call may wait: `None` for without end, zero for not at
     /// all. Python's `settimeout`.
     pub fn settimeout(&self, timeout: Option<Duration>) {
-        self.0.timeout.store(to_nanos(timeout), Ordering::Relaxed);
+        self.0.patience.set_timeout(timeout);
     }
 
     /// What [`settimeout`](Self::settimeout) set. Python's `gettimeout`.
     pub fn gettimeout(&self) -> Option<Duration> {
-        from_nanos(self.0.timeout.load(Ordering::Relaxed))
+        self.0.patience.timeout()
     }
 
     /// How long calls may wait, added up, without a byte moving in either
     /// direction. What is left when it is used up is an error that carries
-    /// [`IdleTimeout`]. `None`, the default, for no limit. It is for whoever
+    /// [`IdleTimeout`](crate::IdleTimeout). `None`, the default, for no limit. It is for whoever
     /// runs the handler; the handler's own timeout can only be shorter.
     pub fn set_idle_timeout(&self, limit: Option<Duration>) {
-        self.0.idle_timeout.store(to_nanos(limit), Ordering::Relaxed);
+        self.0.patience.set_idle_timeout(limit);
+    }
+
+    /// How long the request may take in all, from when it was taken, whatever
+    /// it does. Calls fail from then on, with an error that carries
+    /// [`WallTimeout`](crate::WallTimeout). `None`, the default, for no limit. It
+    /// is for whoever runs the handler.
+    pub fn set_wall_time(&self, limit: Option<Duration>) {
+        self.0.patience.set_wall_time(limit);
+    }
+
+    /// When the wall time is over, if there is a limit.
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.0.patience.end()
     }
 
     /// The descriptor, while the handler has not closed the socket. Python's
@@ -316,7 +310,7 @@ impl Request {
 
     /// When a call that begins now runs out of the handler's own timeout.
     fn deadline(&self) -> Option<Instant> {
-        self.gettimeout().and_then(|timeout| Instant::now().checked_add(timeout))
+        self.0.patience.deadline()
     }
 
     /// Repeats a call that does not block, and waits in between.
@@ -327,12 +321,13 @@ impl Request {
         mut call: impl FnMut() -> rustix::io::Result<usize>,
     ) -> io::Result<usize> {
         self.check_open()?;
+        self.0.patience.check()?;
         for attempt in 0.. {
             match call() {
                 Ok(count) => {
                     // Sending nothing moves no byte.
                     if count > 0 {
-                        self.0.idle.store(0, Ordering::Relaxed);
+                        self.0.patience.moved();
                     }
                     return Ok(count);
                 }
@@ -348,38 +343,10 @@ impl Request {
         if self.gettimeout() == Some(Duration::ZERO) {
             return Err(Errno::AGAIN.into());
         }
-        let begun = Instant::now();
-        let idle_limit = from_nanos(self.0.idle_timeout.load(Ordering::Relaxed));
-        let idle = Duration::from_nanos(self.0.idle.load(Ordering::Relaxed));
-        let idle_deadline =
-            idle_limit.and_then(|limit| begun.checked_add(limit.saturating_sub(idle)));
-        let first = match (deadline, idle_deadline) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        let waited = wait(self.fd(), interest, attempt, first)?;
-        let idle = idle.saturating_add(begun.elapsed());
-        self.0.idle.store(to_nanos(Some(idle)), Ordering::Relaxed);
-        if waited == Waited::Ready {
-            return Ok(());
-        }
-        match idle_limit {
-            Some(limit) if idle >= limit => {
-                Err(io::Error::new(io::ErrorKind::TimedOut, IdleTimeout { limit }))
-            }
-            _ => Err(io::Error::new(io::ErrorKind::TimedOut, "timed out")),
-        }
+        let begun = self.0.patience.begin(deadline);
+        let waited = wait(self.fd(), interest, attempt, begun.deadline)?;
+        self.0.patience.ended(&begun, waited)
     }
-}
-
-/// Durations past 584 years count as that.
-fn to_nanos(duration: Option<Duration>) -> u64 {
-    duration
-        .map_or(NONE, |duration| u64::try_from(duration.as_nanos()).unwrap_or(NONE).min(NONE - 1))
-}
-
-fn from_nanos(nanos: u64) -> Option<Duration> {
-    (nanos != NONE).then(|| Duration::from_nanos(nanos))
 }
 
 impl Read for &Request {

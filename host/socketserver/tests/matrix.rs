@@ -16,8 +16,9 @@ use socketserver::ServerClass;
 fn main() -> ExitCode {
     let classes = ServerClass::ALL.map(|class| {
         let run = move || {
-            let (_directory, endpoint) = endpoint(class.scheme());
-            run_server(Program::start("class", &[class.name(), &endpoint]));
+            let (_directory, endpoint) = endpoint(scheme(class.name()));
+            let program = Program::start("class", &[class.name(), &endpoint]);
+            run_server(program, class.name().starts_with("Forking"));
             Ok(())
         };
         Trial::test(class.name(), run)
@@ -26,13 +27,20 @@ fn main() -> ExitCode {
         let run = move || {
             let (_directory, endpoint) = endpoint(scheme);
             let bind = format!("bind={endpoint}");
-            run_server(Program::start("server", &[&bind, "workers=2"]));
+            run_server(Program::start("server", &[&bind, "workers=2"]), true);
             Ok(())
         };
         Trial::test(format!("Workers over {scheme}"), run)
     });
     let tests = classes.into_iter().chain(workers).collect();
     programs::run(&[("class", class_program), ("server", server_program)], tests)
+}
+
+/// The transport that a name of CPython's stands for.
+fn scheme(name: &str) -> &'static str {
+    let transports =
+        [("TCP", "tcp"), ("UDP", "udp"), ("UnixStream", "unix"), ("UnixDatagram", "unixgram")];
+    transports.into_iter().find(|(part, _)| name.contains(part)).unwrap().1
 }
 
 /// A free endpoint, and the directory that it may be in.
@@ -46,7 +54,7 @@ fn endpoint(scheme: &str) -> (tempfile::TempDir, String) {
 }
 
 /// CPython's function of that name.
-fn run_server(mut program: Program) {
+fn run_server(mut program: Program, forks: bool) {
     program.tell("addresses");
     let address = program.endpoint().address();
     assert_eq!(program.line(), format!("addresses {address} {address}"));
@@ -58,6 +66,8 @@ fn run_server(mut program: Program) {
     for text in ["hello world", "hello again", ""] {
         assert_eq!(ask(program.endpoint(), &format!("echo {text}")), text);
     }
+
+    assert_eq!(ask(program.endpoint(), "pid") != program.pid().to_string(), forks);
 
     program.close();
     program.expect("fileno", &["fileno None"]);

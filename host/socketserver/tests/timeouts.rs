@@ -1,5 +1,5 @@
-//! How long the calls of a request wait: the handler's timeout, and the idle
-//! timeout of whoever runs the handler.
+//! How long the calls of a request wait: the timeout of the handler, and the idle
+//! timeout and the wall time of whoever runs the handler.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,13 +11,18 @@ use std::time::{Duration, Instant};
 
 use common::{builder, connect, next_error, pair, read_all, recorder};
 use socket2::SockRef;
-use socketserver::{Blame, IdleTimeout, Request};
+use socketserver::{Blame, HandlerError, IdleTimeout, Request, WallTimeout};
 
 const SHORT: Duration = Duration::from_millis(20);
 
 fn idle_limit<T>(result: &io::Result<T>) -> Option<Duration> {
     let inner = result.as_ref().err()?.get_ref()?;
     inner.downcast_ref::<IdleTimeout>().map(|idle| idle.limit)
+}
+
+fn wall_limit<T>(result: &io::Result<T>) -> Option<Duration> {
+    let inner = result.as_ref().err()?.get_ref()?;
+    inner.downcast_ref::<WallTimeout>().map(|wall| wall.limit)
 }
 
 fn is_plain_timeout<T>(result: &io::Result<T>) -> bool {
@@ -184,4 +189,36 @@ fn a_request_without_limits_waits_for_a_slow_client() {
     assert!(!receiving.is_finished());
     client.write_all(b"x").unwrap();
     assert_eq!(receiving.join().unwrap().unwrap(), b"x");
+}
+
+#[test]
+fn the_wall_time_ends_a_request_that_never_has_to_wait() {
+    let (request, _client) = pair();
+    request.set_wall_time(Some(Duration::from_millis(50)));
+    let result = loop {
+        let result = request.sendall(b"");
+        if result.is_err() {
+            break result;
+        }
+    };
+    assert_eq!(wall_limit(&result), Some(Duration::from_millis(50)));
+    let error = HandlerError::from(result.unwrap_err());
+    assert_eq!((error.blame(), error.reason()), (Blame::Policy, "wall-time"));
+}
+
+#[test]
+fn the_wall_time_ends_a_wait_and_counts_from_the_beginning() {
+    let (request, mut client) = pair();
+    request.set_wall_time(Some(Duration::from_millis(100)));
+    client.write_all(b"early").unwrap();
+    assert_eq!(request.recv(5).unwrap(), b"early");
+    for _ in 0..2 {
+        let error = request.recv(1).unwrap_err();
+        assert!(error.get_ref().unwrap().is::<WallTimeout>(), "{error}");
+    }
+    assert!(request.ends_at().unwrap() <= Instant::now());
+    // Without a limit it goes on.
+    request.set_wall_time(None);
+    client.write_all(b"late").unwrap();
+    assert_eq!(request.recv(4).unwrap(), b"late");
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use socketserver::{Address, IdleTimeout, Request, SocketType};
+use socketserver::{Address, IdleTimeout, Request, SocketType, WallTimeout};
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut};
 
@@ -203,6 +203,9 @@ fn answer<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> Answer<T> {
     };
     if let Some(idle) = error.get_ref().and_then(|inner| inner.downcast_ref::<IdleTimeout>()) {
         return Err(Kill::Idle { limit: idle.limit }.into());
+    }
+    if let Some(wall) = error.get_ref().and_then(|inner| inner.downcast_ref::<WallTimeout>()) {
+        return Err(Kill::WallTime { limit: wall.limit }.into());
     }
     let code = error_code(&error);
     if matches!(
