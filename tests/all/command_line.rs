@@ -246,6 +246,7 @@ fn help_and_version() {
         "--poll-interval",
         "--log-format",
         "--log-level",
+        "--log-rate",
         "--no-cache",
     ] {
         assert!(help.contains(option), "{option} is not in:\n{help}");

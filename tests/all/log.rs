@@ -103,3 +103,19 @@ fn finish_does_not_run_after_a_trap() {
     let line = served.server.wait_for_log("reason=\"trap\"").unwrap();
     assert!(line.contains("handle was ended") && !line.contains("finish"), "{line}");
 }
+
+#[test]
+fn a_flood_of_failures_is_not_a_flood_of_lines() {
+    // Each request fails; a handful may be logged in a second.
+    let mut served = FAILS.serve(&["--log-rate", "5", "--poll-interval", "0.1"]);
+    let begun = std::time::Instant::now();
+    for _ in 0..200 {
+        ask(&served.server, b"x");
+    }
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+    let line = served.server.wait_for_log("lines were not logged").unwrap();
+    assert!(line.contains("dropped="), "{line}");
+    let logged = served.server.log().iter().filter(|line| line.contains("Exception")).count();
+    assert!(logged <= 5 * (seconds + 1), "{logged} lines in {seconds} s");
+    assert!(logged > 0);
+}

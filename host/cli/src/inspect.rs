@@ -43,7 +43,7 @@ struct Import {
 
 /// Prints what there is to say about a handler.
 pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
-    observe::init(LogFormat::Text, LogLevel::Warning);
+    observe::init(LogFormat::Text, LogLevel::Warning, u32::MAX);
     let report = report(options)
         .with_context(|| format!("cannot inspect `{}`", options.handler.display()))?;
     let text =

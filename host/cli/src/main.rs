@@ -10,7 +10,7 @@
 //! | `serve` | `serve`: options to a server, and its end |
 //! | `signals` | SIGINT and SIGTERM |
 //! | `inspect` | `inspect`: what a handler is and asks for |
-//! | `observe` | the log, and the hooks that write to it |
+//! | `observe`, `log_rate` | the log, the hooks that write to it, and its limit |
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ mod access;
 mod args;
 mod attributes;
 mod inspect;
+mod log_rate;
 mod mode;
 mod observe;
 mod owner;

@@ -11,17 +11,18 @@ use tracing_subscriber::fmt;
 
 use crate::access;
 use crate::args::{LogFormat, LogLevel};
+use crate::log_rate::{self, LimitedStderr};
 use crate::signals::Signals;
 
-/// Sends the log to standard error.
-pub fn init(format: LogFormat, level: LogLevel) {
+/// Sends the log to standard error, so many lines in a second at the most.
+pub fn init(format: LogFormat, level: LogLevel, lines_per_second: u32) {
     let level = match level {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warning => Level::WARN,
         LogLevel::Info => Level::INFO,
         LogLevel::Debug => Level::DEBUG,
     };
-    let log = fmt().with_max_level(level).with_writer(io::stderr);
+    let log = fmt().with_max_level(level).with_writer(LimitedStderr::new(lines_per_second));
     match format {
         LogFormat::Text => {
             log.with_target(false).with_ansi(io::stderr().is_terminal()).init();
@@ -71,6 +72,16 @@ impl Hooks for ServeHooks {
                 reason,
                 "Exception occurred during processing of request from {client_address}: {error}"
             ),
+        }
+    }
+
+    fn service_actions(&self) {
+        let dropped = log_rate::take_dropped();
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "lines were not logged, for there were too many: see --log-rate"
+            );
         }
     }
 

@@ -25,7 +25,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         (Ok(mode), Ok(endpoints)) => (mode, endpoints),
         (Err(error), _) | (_, Err(error)) => args::contradiction(&error),
     };
-    observe::init(options.log.log_format, options.log.log_level);
+    observe::init(options.log.log_format, options.log.log_level, options.log.log_rate);
     raise_descriptor_limit();
     // Before the ready line: whoever reads it may send a signal.
     let (signals, signalled) = signals::watch().context("cannot wait for signals")?;

@@ -102,10 +102,10 @@ impl ServerBuilder {
     }
 
     /// The longest datagram that is taken whole, in bytes; the rest of a longer
-    /// one is lost. Each request in flight may take that much memory. Python's
-    /// `max_packet_size`.
+    /// one is lost. Each request in flight may take that much memory. More than
+    /// 16 MiB, which no datagram has, counts as that. Python's `max_packet_size`.
     pub fn max_packet_size(mut self, size: usize) -> Self {
-        self.socket.max_packet_size = size;
+        self.socket.max_packet_size = size.min(16 << 20);
         self
     }
 

@@ -246,6 +246,7 @@ impl Hooks for Prepared {
         if ACCEPTED.load(Ordering::SeqCst) == 2 {
             return Err(HandlerError::new(Blame::Host, "engine", "no engine"));
         }
+        assert_ne!(ACCEPTED.load(Ordering::SeqCst), 3, "a hook that panics");
         Ok(())
     }
 
@@ -274,6 +275,8 @@ fn a_child_that_cannot_be_prepared_fails_its_request() {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     assert_eq!(lines, ["prepared CHILD", "error in CHILD for CLIENT: host engine: no engine"]);
     assert_eq!(status, 1 << 8);
+    // The parent reports a status that is not 0 or 1.
+    assert_eq!(one_request(&mut program, "echo").0, 101 << 8);
     assert_eq!(one_request(&mut program, "echo").0, 0);
 }
 

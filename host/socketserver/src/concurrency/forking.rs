@@ -11,6 +11,9 @@ use crate::error::{Blame, BuildError, HandlerError};
 use crate::socket::Listener;
 use crate::sys::{self, Forked};
 
+/// The exit status that Rust gives to a panic.
+const PANICKED: i32 = 101;
+
 /// The settings of [`Concurrency::Forking`](crate::Concurrency::Forking).
 #[derive(Debug, Clone)]
 pub struct Forking {
@@ -127,15 +130,22 @@ fn run(job: &Job, listeners: &[Listener]) -> ! {
     for listener in listeners.iter().filter(|listener| !listener.is_of(&job.request)) {
         sys::close_inherited(listener.as_fd());
     }
-    let finished = guarded(|| match job.core.hooks.after_fork_in_child() {
-        Ok(()) => job.run(),
-        Err(error) => {
+    let prepared = guarded(|| job.core.hooks.after_fork_in_child());
+    let finished = guarded(|| match prepared {
+        Some(Ok(())) => Some(job.run()),
+        Some(Err(error)) => {
             job.fail(&error);
-            Finished::Failed
+            Some(Finished::Failed)
+        }
+        None => {
+            job.request.shutdown_request();
+            None
         }
     });
-    sys::exit_now(match finished {
+    sys::exit_now(match finished.flatten() {
         Some(Finished::Done) => 0,
-        Some(Finished::Failed | Finished::Exit(_)) | None => 1,
+        Some(Finished::Failed | Finished::Exit(_)) => 1,
+        // Nobody has reported it, so the parent does.
+        None => PANICKED,
     })
 }
