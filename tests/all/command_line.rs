@@ -144,7 +144,7 @@ fn the_address_of_a_server_that_has_just_ended_is_free() {
 
 #[test]
 fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
-    let cases: [(&[&str], &str); 29] = [
+    let cases: [(&[&str], &str); 30] = [
         (&["serv"], "unrecognized subcommand"),
         (&["serve", "--bund"], "--bind"),
         (
@@ -169,6 +169,7 @@ fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
         (&["serve", "--workers", "2", "--once"], "cannot be used with"),
         (&["serve", "--workers", "3", "--max-requests", "2"], "ask for more"),
         (&["serve", "--concurrency", "forking", "--max-requests", "2"], "--max-children"),
+        (&["serve", "--jail", "try"], "add --concurrency forking or --workers"),
         (&["serve", "--deny", "localhost"], "a network such as 10.0.0.0/8"),
         (&["serve", "--socket-mode", "rw"], "permissions such as 660"),
         (&["serve", "--socket-owner", "no such user"], "there is no user `no such user`"),
@@ -225,6 +226,7 @@ fn help_and_version() {
         "--workers",
         "--once",
         "--deny",
+        "--jail",
         "--max-packet-size",
         "--max-children",
         "--timeout",

@@ -11,6 +11,7 @@ mod conformance;
 mod datagrams;
 mod documents;
 mod hostile;
+mod jail;
 mod load;
 mod log;
 mod matrix;

@@ -99,6 +99,12 @@ pub struct ServeOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_requests: Option<u32>,
 
+    /// Whether the processes of --concurrency forking and of --workers give up all
+    /// that serving does not need: files, other sockets, programs, signals, new
+    /// code. With `require`, not without each part of that.
+    #[arg(long, value_name = "WHETHER", default_value = "off")]
+    pub jail: JailMode,
+
     /// Do not serve the clients of this network, such as 10.0.0.0/8, or of one
     /// address: they see the end of the connection at once. May be given more
     /// than once.
@@ -150,6 +156,7 @@ pub struct ServeOptions {
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_field_names, reason = "the options are called so")]
 #[command(next_help_heading = "Log")]
 pub struct LogOptions {
     /// How the log is written.
@@ -190,6 +197,17 @@ pub enum Concurrency {
     Threading,
     /// Each in a process of its own, as Python's ForkingTCPServer.
     Forking,
+}
+
+/// Whether forked processes are jailed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JailMode {
+    /// With all that the jail is made of, or not at all.
+    Require,
+    /// With what this kernel has of it.
+    Try,
+    /// No.
+    Off,
 }
 
 /// How the log is written.

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `args`, `attributes` | the command line, which is also its documentation |
 //! | `units`, `owner` | sizes, durations and users on the command line |
-//! | `access` | who may be served |
+//! | `access`, `jail` | who may be served, and what a process that serves may do |
 //! | `mode` | what the options say together: where to listen, how to run requests |
 //! | `serve` | `serve`: options to a server, and its end |
 //! | `signals` | SIGINT and SIGTERM |
@@ -19,6 +19,7 @@ mod access;
 mod args;
 mod attributes;
 mod inspect;
+mod jail;
 mod log_rate;
 mod mode;
 mod observe;

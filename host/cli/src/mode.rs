@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use socketserver::{Endpoint, RequestHandler};
 use socketserver_sandbox::ComponentHandler;
 
-use crate::args::{Concurrency, ServeOptions};
+use crate::args::{Concurrency, JailMode, ServeOptions};
 
 /// How requests are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,9 @@ pub fn mode(options: &ServeOptions) -> Result<Mode> {
         (Some(workers), Mode::Threading) => Mode::Workers(workers.into()),
         (Some(_), _) => bail!("--workers have threads: leave out the other way of concurrency"),
     };
+    if matches!(mode, Mode::Sync | Mode::Threading) && options.jail != JailMode::Off {
+        bail!("--jail is for forked processes: add --concurrency forking or --workers");
+    }
     if let (Mode::Forking, Some(_)) = (mode, options.max_requests) {
         bail!("--max-requests is for threads; for processes there is --max-children");
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use socketserver::{Address, Blame, Endpoint, HandlerError, Hooks, Request};
+use socketserver_jail::{Descriptors, Prepared};
 use tracing::Level;
 use tracing_subscriber::fmt;
 
@@ -35,6 +36,7 @@ pub fn init(format: LogFormat, level: LogLevel, lines_per_second: u32) {
 pub struct ServeHooks {
     handler: String,
     signals: Signals,
+    jail: Option<Prepared>,
     deny: Vec<IpNet>,
     /// When a failure to accept was last reported: these come in floods.
     last_accept_error: Mutex<Option<Instant>>,
@@ -42,9 +44,14 @@ pub struct ServeHooks {
 
 impl ServeHooks {
     /// Hooks for the handler of that name, in a process with these signals, that
-    /// refuse the clients of some networks.
-    pub fn new(handler: String, signals: Signals, deny: Vec<IpNet>) -> Self {
-        ServeHooks { handler, signals, deny, last_accept_error: Mutex::new(None) }
+    /// jail what is forked and refuse the clients of some networks.
+    pub fn new(
+        handler: String,
+        signals: Signals,
+        jail: Option<Prepared>,
+        deny: Vec<IpNet>,
+    ) -> Self {
+        ServeHooks { handler, signals, jail, deny, last_accept_error: Mutex::new(None) }
     }
 }
 
@@ -103,7 +110,12 @@ impl Hooks for ServeHooks {
 
     fn after_fork_in_child(&self) -> Result<(), HandlerError> {
         let failed = |error| HandlerError::new(Blame::Host, "child", error);
-        self.signals.in_child().map_err(failed)
+        self.signals.in_child().map_err(failed)?;
+        if let Some(jail) = &self.jail {
+            let failed = |error| HandlerError::new(Blame::Host, "jail", error);
+            jail.enter(&Descriptors::All).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn handle_accept_error(&self, endpoint: &Endpoint, error: &io::Error) {

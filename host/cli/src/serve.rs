@@ -11,6 +11,7 @@ use socketserver::{
 use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
 
 use crate::args::{self, ServeOptions};
+use crate::jail;
 use crate::mode::{Mode, default_endpoint, endpoints, mode};
 use crate::observe::{self, ServeHooks};
 use crate::owner::Owner;
@@ -72,7 +73,9 @@ fn server(
         endpoints.push(default_endpoint(&handler)?);
     }
     let concurrency = concurrency(options, mode, &handler);
-    let hooks = ServeHooks::new(handler.name().to_owned(), signals, options.deny.clone());
+    let jail = jail::prepare(options.jail, mode, &endpoints)?;
+    let name = handler.name().to_owned();
+    let hooks = ServeHooks::new(name, signals, jail, options.deny.clone());
     let mut builder = Server::builder(handler)
         .hooks(hooks)
         .concurrency(concurrency)

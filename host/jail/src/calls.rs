@@ -1,0 +1,239 @@
+//! The system calls that serving needs, and those that nothing but an attack
+//! would try.
+
+use libc::c_long;
+
+use crate::filter::{Check, Verdict};
+use crate::jail::{Jail, Kind};
+
+/// The number of the architecture, as `AUDIT_ARCH_*` in `linux/audit.h` has it;
+/// `None` on one whose calls are not known here.
+pub(crate) const ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
+    Some(0xc000_003e)
+} else if cfg!(target_arch = "aarch64") {
+    Some(0xc000_00b7)
+} else {
+    None
+};
+
+/// Memory, time, signals, waiting, the end: what any process needs.
+const ALWAYS: &[c_long] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getcpu,
+    libc::SYS_getpeername,
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_getrandom,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_gettid,
+    libc::SYS_gettimeofday,
+    libc::SYS_madvise,
+    libc::SYS_membarrier,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_ppoll,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_setitimer,
+    libc::SYS_sigaltstack,
+    libc::SYS_write,
+    libc::SYS_writev,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_time,
+];
+
+/// The same, with a look at an argument.
+const CHECKED: &[(c_long, Check)] = &[
+    // No new code: no memory that can be executed.
+    (libc::SYS_mmap, Check::Without(2, EXECUTABLE)),
+    (libc::SYS_mprotect, Check::Without(2, EXECUTABLE)),
+    // `abort` signals its own thread.
+    (libc::SYS_tgkill, Check::OwnProcess(0)),
+    (libc::SYS_prctl, Check::OneOf(0, &[libc::PR_SET_NAME.cast_unsigned()])),
+    (
+        libc::SYS_fcntl,
+        Check::OneOf(1, &[libc::F_GETFD.cast_unsigned(), libc::F_GETFL.cast_unsigned()]),
+    ),
+];
+
+const EXECUTABLE: u32 = libc::PROT_EXEC.cast_unsigned();
+
+/// Talking on a connection. A process for one datagram must do none of it: the
+/// socket is everybody's.
+const CONNECTION: &[c_long] =
+    &[libc::SYS_read, libc::SYS_recvfrom, libc::SYS_setsockopt, libc::SYS_shutdown];
+
+/// What a worker does beside: accepting, and waking its own threads.
+const WORKER: &[c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_eventfd2,
+    libc::SYS_read,
+    libc::SYS_recvfrom,
+    libc::SYS_rseq,
+    libc::SYS_set_robust_list,
+];
+
+/// Starting threads, and no processes. What is asked of `clone3` lies in memory,
+/// where a filter cannot look; without it the C library takes `clone`. The flags
+/// are those of the C libraries, GNU and musl.
+const THREADS: &[(c_long, Verdict)] = &[
+    (libc::SYS_clone, Verdict::If(Check::OneOf(0, &[0x003d_0f00, 0x007d_0f00]))),
+    (libc::SYS_clone3, Verdict::Fail(libc::ENOSYS)),
+];
+
+/// Asks which pages of a memory have been touched, so that only those are
+/// cleaned: `PAGEMAP_SCAN(2const)`. The C library does not name it.
+const PAGEMAP_SCAN: u32 = 0xc060_6610;
+
+/// Using files, where some are granted; Landlock knows which.
+const FILES: &[c_long] = &[
+    libc::SYS_fdatasync,
+    libc::SYS_fstat,
+    libc::SYS_fsync,
+    libc::SYS_ftruncate,
+    libc::SYS_getdents64,
+    libc::SYS_lseek,
+    libc::SYS_mkdirat,
+    libc::SYS_newfstatat,
+    libc::SYS_openat,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_read,
+    libc::SYS_renameat2,
+    libc::SYS_statx,
+    libc::SYS_unlinkat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rmdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+];
+
+/// What ends the process: no library does this behind one's back.
+const DEADLY: &[c_long] = &[
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_bpf,
+    libc::SYS_chroot,
+    libc::SYS_delete_module,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_kcmp,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_personality,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_pivot_root,
+    libc::SYS_process_madvise,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_ptrace,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_setfsgid,
+    libc::SYS_setfsuid,
+    libc::SYS_setgid,
+    libc::SYS_setgroups,
+    libc::SYS_setns,
+    libc::SYS_setregid,
+    libc::SYS_setresgid,
+    libc::SYS_setresuid,
+    libc::SYS_setreuid,
+    libc::SYS_setuid,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_userfaultfd,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_modify_ldt,
+];
+
+/// The verdict on each call in a process of this kind; others fail with `EPERM`.
+/// Each call stands here once.
+pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
+    let worker = kind == Kind::Worker;
+    let opens = !jail.read_only.is_empty() || !jail.read_write.is_empty();
+    let all = |calls: &[c_long], verdict| -> Vec<(c_long, Verdict)> {
+        calls.iter().map(|call| (*call, verdict)).collect()
+    };
+    let mut verdicts = all(ALWAYS, Verdict::Allow);
+    verdicts.extend(CHECKED.iter().map(|(call, check)| (*call, Verdict::If(*check))));
+    if worker || jail.serves.streams() {
+        verdicts.extend(all(CONNECTION, Verdict::Allow));
+    }
+    // Only datagrams are sent to an address.
+    let sendto = if jail.serves.datagrams() { Verdict::Allow } else { Verdict::If(Check::Null(4)) };
+    verdicts.push((libc::SYS_sendto, sendto));
+    if worker {
+        verdicts.extend(all(WORKER, Verdict::Allow));
+        verdicts.extend(THREADS);
+        verdicts.push((libc::SYS_ioctl, Verdict::If(Check::OneOf(1, &[PAGEMAP_SCAN]))));
+    }
+    if opens {
+        verdicts.extend(all(FILES, Verdict::Allow));
+    }
+    verdicts.extend(all(DEADLY, Verdict::Kill));
+    verdicts.sort_by_key(|(call, _)| *call);
+    verdicts.dedup();
+    verdicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jail::{Mode, Serves};
+
+    #[test]
+    fn no_call_has_two_verdicts() {
+        for kind in [Kind::Request, Kind::Worker] {
+            for serves in [Serves::Streams, Serves::Datagrams, Serves::Both] {
+                for read_only in [vec![], vec!["/".into()]] {
+                    let jail = Jail { serves, read_only, ..Jail::new(Mode::Require) };
+                    let verdicts = verdicts(&jail, kind);
+                    for pair in verdicts.windows(2) {
+                        assert!(pair[0].0 < pair[1].0, "{pair:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// What a jail is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wall {
+    /// Another user and group, and no capabilities.
+    User,
+    /// `no_new_privs`, and not being debugged or dumped.
+    NoNewPrivs,
+    /// Limits of resources.
+    Limits,
+    /// Landlock: no files, no TCP.
+    Landlock,
+    /// No descriptors but those that are needed.
+    Descriptors,
+    /// seccomp: no system calls but those that serving needs.
+    Seccomp,
+}
+
+impl fmt::Display for Wall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Wall::User => "another user",
+            Wall::NoNewPrivs => "no_new_privs",
+            Wall::Limits => "rlimits",
+            Wall::Landlock => "landlock",
+            Wall::Descriptors => "closed descriptors",
+            Wall::Seccomp => "seccomp",
+        })
+    }
+}
+
+/// Why there is no jail.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JailError {
+    /// This kernel does not offer one of the walls.
+    #[error("this machine has no {wall} for the jail: {why}; `--jail try` does without")]
+    Missing {
+        /// Which one.
+        wall: Wall,
+        /// What the kernel says.
+        why: io::Error,
+    },
+    /// A wall that there is could not be put up.
+    #[error("cannot enter the jail: {wall}: {why}")]
+    Failed {
+        /// Which one.
+        wall: Wall,
+        /// What the kernel says.
+        why: io::Error,
+    },
+    /// A path that is to be open in the jail is not there.
+    #[error("cannot open `{}` for the jail: {why}", path.display())]
+    Path {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        why: io::Error,
+    },
+    /// Another user was asked for, and only root can become one.
+    #[error("only root can become user {user} and group {group}")]
+    NotRoot {
+        /// The user.
+        user: u32,
+        /// The group.
+        group: u32,
+    },
+    /// The user that was asked for is root.
+    #[error("the user of the jail is root: name another")]
+    Root,
+}
+
+impl JailError {
+    /// For `map_err`: this wall could not be put up.
+    pub(crate) fn failed<E: Into<io::Error>>(wall: Wall) -> impl Fn(E) -> JailError {
+        move |why| JailError::Failed { wall, why: why.into() }
+    }
+}

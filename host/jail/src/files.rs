@@ -1,0 +1,75 @@
+//! Landlock: no files but those that are granted, no TCP, nothing of processes
+//! outside. See `landlock(7)`.
+
+use std::io;
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetStatus, Scope,
+};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::Errno;
+
+use crate::error::{JailError, Wall};
+use crate::jail::Jail;
+
+/// What is refused. A kernel with an older ABI refuses less: TCP from the fourth
+/// on, what is outside from the sixth. seccomp refuses all of it anyway.
+const KNOWN: ABI = ABI::V7;
+
+/// Rules that are ready to be put in force.
+pub(crate) struct Files(RulesetCreated);
+
+impl Files {
+    /// What a jail asks for.
+    ///
+    /// Errors: a path that is granted cannot be opened, or Landlock fails.
+    pub(crate) fn new(jail: &Jail) -> Result<Self, JailError> {
+        // Whoever answers Unix datagrams sends them to sockets of others, which
+        // mostly have abstract names.
+        let scope =
+            if jail.serves.datagrams() { Scope::Signal.into() } else { Scope::from_all(KNOWN) };
+        let rules = Ruleset::default()
+            .handle_access(AccessFs::from_all(KNOWN))
+            .and_then(|rules| rules.handle_access(AccessNet::from_all(KNOWN)))
+            .and_then(|rules| rules.scope::<BitFlags<Scope>>(scope))
+            .and_then(Ruleset::create)
+            .map_err(failed)?;
+        let read = AccessFs::ReadFile | AccessFs::ReadDir;
+        let write = AccessFs::from_all(KNOWN) & !AccessFs::Execute & !AccessFs::IoctlDev;
+        let grants = (jail.read_only.iter().map(|path| (path, read)))
+            .chain(jail.read_write.iter().map(|path| (path, write)));
+        let mut files = Files(rules);
+        for (path, access) in grants {
+            files = files.grant(path, access)?;
+        }
+        Ok(files)
+    }
+
+    fn grant(self, path: &Path, access: BitFlags<AccessFs>) -> Result<Self, JailError> {
+        let no_path = |why: Errno| JailError::Path { path: path.to_owned(), why: why.into() };
+        let granted = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(no_path)?;
+        let mode = fstat(&granted).map_err(no_path)?.st_mode;
+        // A file has no entries.
+        let access = match FileType::from_raw_mode(mode) {
+            FileType::Directory => access,
+            _ => access & AccessFs::from_file(KNOWN),
+        };
+        self.0.add_rule(PathBeneath::new(granted, access)).map(Files).map_err(failed)
+    }
+
+    /// Puts the rules in force for this thread, and those that it starts.
+    pub(crate) fn restrict(&self) -> Result<(), JailError> {
+        let rules = self.0.try_clone().map_err(JailError::failed(Wall::Landlock))?;
+        let status = rules.restrict_self().map_err(failed)?;
+        match status.ruleset {
+            RulesetStatus::NotEnforced => Err(failed("the kernel does not enforce it")),
+            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
+        }
+    }
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> JailError {
+    JailError::Failed { wall: Wall::Landlock, why: io::Error::other(error) }
+}

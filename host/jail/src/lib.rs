@@ -1,0 +1,67 @@
+//! A jail for processes that were forked to serve requests.
+//!
+//! What runs in such a process is a WebAssembly engine, and whoever breaks out
+//! of that runs native code. In the jail this code holds the connections that
+//! the process has, and nothing else: it can open no file and no socket, start
+//! no program and no process, signal nobody, look into nobody's memory, and make
+//! no new code.
+//!
+//! ```no_run
+//! use socketserver_jail::{Descriptors, Jail, Kind, Mode};
+//!
+//! # fn main() -> Result<(), socketserver_jail::JailError> {
+//! // Once, in the process that forks.
+//! let jail = Jail::new(Mode::Require).prepare(Kind::Request)?;
+//! // In each child, before anything of a handler runs.
+//! let report = jail.enter(&Descriptors::All)?;
+//! assert_eq!(report.to_string(), "jail: no_new_privs, rlimits, landlock 7, seccomp");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It has five walls, each of which stands without the others:
+//!
+//! | wall | what it keeps from the process | where that comes from |
+//! |---|---|---|
+//! | user | the rights of root: another user and group if wished, and no capabilities | `setresuid(2)`, `capabilities(7)` |
+//! | `no_new_privs` | getting rights from programs; being debugged or dumped | `PR_SET_NO_NEW_PRIVS(2const)`, `PR_SET_DUMPABLE(2const)` |
+//! | rlimits | descriptors, processes, locked memory, core files, files | `getrlimit(2)` |
+//! | Landlock | files, TCP, abstract Unix sockets and signals of others | `landlock(7)` |
+//! | seccomp | all system calls but those that serving needs | `seccomp(2)` |
+//!
+//! A system call that serving does not need fails with `EPERM`. One that nothing
+//! but an attack would try, such as `ptrace` or `execve`, ends the process with
+//! `SIGSYS`, so that somebody notices.
+//!
+//! A process whose handler exhausts the processor or the memory is not the
+//! jail's concern: the engine sees to that. Nor is the address space limited,
+//! because the engine reserves gigabytes of it for each memory.
+//!
+//! # Where things are
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `jail` | what a jail is to be, preparing it, entering it |
+//! | `report`, `error` | which walls stand, and what can go wrong |
+//! | `user` | becoming another user, for good |
+//! | `limits` | rlimits |
+//! | `files` | Landlock |
+//! | `calls`, `filter` | the system calls that are allowed, and a program for seccomp |
+//! | `sys` | the unsafe code |
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+mod calls;
+mod error;
+mod files;
+mod filter;
+mod jail;
+mod limits;
+mod report;
+mod sys;
+mod user;
+
+pub use error::{JailError, Wall};
+pub use jail::{Descriptors, Jail, Kind, Mode, Prepared, Serves};
+pub use report::Report;

@@ -1,0 +1,66 @@
+//! Limits of resources: `getrlimit(2)`.
+
+use std::io::{self, stderr, stdout};
+
+use rustix::fs::{FileType, fstat};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::jail::{Jail, Kind};
+
+/// What a process may have.
+///
+/// The address space is not among it: the engine reserves gigabytes for each
+/// memory.
+pub(crate) struct Limits(Vec<(Resource, Rlimit)>);
+
+impl Limits {
+    /// For processes of this kind.
+    pub(crate) fn new(jail: &Jail, kind: Kind) -> Self {
+        let mut limits: Vec<(Resource, Rlimit)> = [
+            Resource::Core,
+            Resource::Memlock,
+            Resource::Msgqueue,
+            Resource::Locks,
+            Resource::Nice,
+            Resource::Rtprio,
+        ]
+        .map(|resource| (resource, at_most(Some(0))))
+        .into();
+        // No more than now. A worker accepts connections and starts threads; and
+        // the kernel counts threads for a user, not for a process.
+        let as_now = |resource| (resource, at_most(getrlimit(resource).current));
+        let opens = !jail.read_only.is_empty() || !jail.read_write.is_empty();
+        limits.push(match kind {
+            // `poll(2)` takes no more descriptors than this at once. That no new
+            // one has a number above it does not matter to those that there are.
+            Kind::Request if !opens => (Resource::Nofile, at_most(Some(1))),
+            Kind::Request | Kind::Worker => as_now(Resource::Nofile),
+        });
+        limits.push(match kind {
+            Kind::Request => (Resource::Nproc, at_most(Some(0))),
+            Kind::Worker => as_now(Resource::Nproc),
+        });
+        // Writing a line of the log would end the process if that is a file.
+        if jail.read_write.is_empty() && !logs_to_a_file() {
+            limits.push((Resource::Fsize, at_most(Some(0))));
+        }
+        Limits(limits)
+    }
+
+    /// Sets them.
+    pub(crate) fn set(&self) -> io::Result<()> {
+        for (resource, limit) in &self.0 {
+            setrlimit(*resource, *limit)?;
+        }
+        Ok(())
+    }
+}
+
+fn at_most(limit: Option<u64>) -> Rlimit {
+    Rlimit { current: limit, maximum: limit }
+}
+
+fn logs_to_a_file() -> bool {
+    let is_file = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode).is_file();
+    [fstat(stdout()), fstat(stderr())].into_iter().flatten().any(is_file)
+}

@@ -1,0 +1,72 @@
+//! Becoming another user, for good: `setresuid(2)`, `capabilities(7)`.
+
+use std::io;
+
+use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid};
+use rustix::process::{getppid, parent_process_death_signal, set_parent_process_death_signal};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities,
+};
+
+use crate::error::{JailError, Wall};
+
+/// Whether this process can become that user and group, or is them.
+pub(crate) fn check(user: u32, group: u32) -> Result<(), JailError> {
+    if user == 0 {
+        return Err(JailError::Root);
+    }
+    if Uid::effective().is_root() || is(user, group) {
+        Ok(())
+    } else {
+        Err(JailError::NotRoot { user, group })
+    }
+}
+
+/// Becomes that user, with that group and no other.
+///
+/// A change of user makes the kernel forget the signal that this process gets
+/// when its parent ends (`PR_SET_PDEATHSIG(2const)`): it is set again.
+pub(crate) fn become_user(user: u32, group: u32) -> Result<(), JailError> {
+    check(user, group)?;
+    if Uid::effective().is_root() {
+        change(user, group).map_err(JailError::failed(Wall::User))?;
+    }
+    Ok(())
+}
+
+fn change(user: u32, group: u32) -> io::Result<()> {
+    let (parent, signal) = (getppid(), parent_process_death_signal()?);
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(group));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    if !is(user, group) || !getgroups()?.is_empty() {
+        return Err(io::Error::other("the kernel has not changed the user"));
+    }
+    let root = Uid::from_raw(0);
+    if setresuid(root, root, root).is_ok() {
+        return Err(io::Error::other("it could become root again"));
+    }
+    set_parent_process_death_signal(signal)?;
+    if signal.is_some() && getppid() != parent {
+        return Err(io::Error::other("the parent process is gone"));
+    }
+    Ok(())
+}
+
+fn is(user: u32, group: u32) -> bool {
+    let users = getresuid()
+        .is_ok_and(|ids| [ids.real, ids.effective, ids.saved].iter().all(|id| id.as_raw() == user));
+    let groups = getresgid().is_ok_and(|ids| {
+        [ids.real, ids.effective, ids.saved].iter().all(|id| id.as_raw() == group)
+    });
+    users && groups
+}
+
+/// Gives up all capabilities: what makes root more than another user.
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    Ok(())
+}

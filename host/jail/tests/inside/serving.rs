@@ -1,0 +1,186 @@
+//! What serving needs, and what works in the jail.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+
+use super::Place;
+
+type Done = Result<(), i32>;
+
+/// A connection, and the client at its other end, who has said something.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.write_all(b"hello").unwrap();
+    (listener.accept().unwrap().0, client)
+}
+
+pub fn talk(place: Place) -> Done {
+    let (mut connection, mut client) = connection();
+    place.enter();
+    let mut data = [0; 5];
+    connection.read_exact(&mut data).unwrap();
+    connection.write_all(&data.to_ascii_uppercase()).unwrap();
+    connection.peer_addr().unwrap();
+    connection.local_addr().unwrap();
+    connection.set_nodelay(true).unwrap();
+    assert!(connection.nodelay().unwrap());
+    connection.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"HELLO");
+    Ok(())
+}
+
+pub fn answer_a_datagram(place: Place) -> Done {
+    let [server, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    place.enter();
+    server.send_to(b"answer", client.local_addr().unwrap()).unwrap();
+    Ok(())
+}
+
+pub fn poll(place: Place) -> Done {
+    let (connection, _client) = connection();
+    place.enter();
+    let mut fds = [PollFd::new(&connection, PollFlags::IN)];
+    let long = Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut fds, Some(&long)).unwrap(), 1);
+    Ok(())
+}
+
+pub fn grow_the_heap(place: Place) -> Done {
+    place.enter();
+    let mut small: Vec<Vec<u8>> = (0..10_000).map(|n| vec![1; n % 100]).collect();
+    small.truncate(10);
+    let mut large = vec![1_u8; 64 << 20];
+    large.resize(128 << 20, 2);
+    assert_eq!(large.last(), Some(&2));
+    Ok(())
+}
+
+pub fn clock(place: Place) -> Done {
+    place.enter();
+    let begun = Instant::now();
+    std::thread::sleep(Duration::from_millis(2));
+    assert!(begun.elapsed() >= Duration::from_millis(2));
+    // The clock of the budget, which is a system call.
+    let _ = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Ok(())
+}
+
+static TICKED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn tick(_: i32) {
+    TICKED.store(true, SeqCst);
+}
+
+/// A timer of CPU time, as the engine has it.
+pub fn timer(place: Place) -> Done {
+    let tick = tick as extern "C" fn(i32);
+    // SAFETY: the handler only stores a flag.
+    unsafe { libc::signal(libc::SIGPROF, tick as libc::sighandler_t) };
+    place.enter();
+    let soon = libc::timeval { tv_sec: 0, tv_usec: 1000 };
+    let timer = libc::itimerval { it_interval: soon, it_value: soon };
+    // SAFETY: the second pointer may be null.
+    assert_eq!(unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, ptr::null_mut()) }, 0);
+    while !TICKED.load(SeqCst) {
+        std::hint::spin_loop();
+    }
+    Ok(())
+}
+
+pub fn panic(place: Place) -> Done {
+    place.enter();
+    // With a backtrace, which would like to read this program.
+    // SAFETY: there is one thread.
+    unsafe { std::env::set_var("RUST_BACKTRACE", "1") };
+    assert!(std::panic::catch_unwind(|| panic!("caught")).is_err());
+    Ok(())
+}
+
+pub fn hash_map(place: Place) -> Done {
+    place.enter();
+    assert_eq!(HashMap::from([(1, 2)])[&1], 2);
+    Ok(())
+}
+
+pub fn thread(place: Place) -> Done {
+    place.enter();
+    let threads: Vec<_> = (0..4)
+        .map(|n| {
+            let name = format!("thread {n}");
+            let thread = std::thread::Builder::new().name(name);
+            // In there the jail holds too.
+            thread
+                .spawn(move || (vec![n; 1 << 20].len(), File::open("/dev/null").is_err()))
+                .unwrap()
+        })
+        .collect();
+    for thread in threads {
+        assert_eq!(thread.join().unwrap(), (1 << 20, true));
+    }
+    Ok(())
+}
+
+pub fn accept(place: Place) -> Done {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _clients: Vec<_> =
+        (0..20).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+    place.enter();
+    let accepted: Vec<_> = (0..20).map(|_| listener.accept().unwrap()).collect();
+    assert_eq!(accepted.len(), 20);
+    Ok(())
+}
+
+pub fn eventfd(place: Place) -> Done {
+    place.enter();
+    let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+    rustix::io::write(&event, &1_u64.to_ne_bytes()).unwrap();
+    let mut fds = [PollFd::new(&event, PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut fds, None).unwrap(), 1);
+    let mut count = [0; 8];
+    rustix::io::read(&event, &mut count).unwrap();
+    assert_eq!(u64::from_ne_bytes(count), 1);
+    Ok(())
+}
+
+/// What the engine asks about its pool. The file is open before.
+pub fn pagemap_scan(place: Place) -> Done {
+    let pagemap = File::open("/proc/self/pagemap").unwrap();
+    let (_one, _other) = UnixStream::pair().unwrap();
+    place.enter();
+    let page = vec![1_u8; 1 << 16];
+    // struct pm_scan_arg: size, flags, start, end, walk_end, vec, vec_len, ...
+    let start = page.as_ptr().addr().next_multiple_of(4096) as u64;
+    let mut regions = [0_u64; 12];
+    let mut scan = [0_u64; 12];
+    scan[0] = size_of_val(&scan) as u64;
+    (scan[2], scan[3]) = (start, start + 8192);
+    (scan[5], scan[6]) = (regions.as_mut_ptr().addr() as u64, 4);
+    // PAGE_IS_PRESENT, as what is asked for and what is answered.
+    (scan[10], scan[11]) = (1 << 3, 1 << 3);
+    // SAFETY: both are as large as they say.
+    let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), 0xc060_6610, scan.as_mut_ptr()) };
+    match found {
+        -1 => Err(std::io::Error::last_os_error().raw_os_error().unwrap()),
+        found => {
+            assert_eq!(found, 1);
+            Ok(())
+        }
+    }
+}
+
+pub fn abort(place: Place) -> Done {
+    place.enter();
+    std::process::abort()
+}

@@ -1,0 +1,176 @@
+//! The walls other than seccomp, and how they are asked for.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use rustix::process::{
+    DumpableBehavior, Resource, Signal, dumpable_behavior, getgroups, getrlimit,
+    parent_process_death_signal, set_parent_process_death_signal,
+};
+use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
+use socketserver_jail::{Descriptors, Jail, JailError, Kind, Mode, Report, Serves};
+
+use super::{NOBODY, Place};
+
+pub fn nothing_is_dumped(place: Place) -> Result<(), i32> {
+    place.enter();
+    assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
+    assert_eq!(getrlimit(Resource::Memlock).maximum, Some(0));
+    assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    assert!(rustix::thread::no_new_privs().unwrap());
+    Ok(())
+}
+
+pub fn write_a_file(place: Place) -> Result<(), i32> {
+    let directory = Directory::new();
+    let mut file = File::create(directory.0.join("file")).unwrap();
+    fs::remove_file(directory.0.join("file")).unwrap();
+    drop(directory);
+    place.enter();
+    file.write_all(b"data").unwrap();
+    Ok(())
+}
+
+pub fn log(place: Place) -> Result<(), i32> {
+    place.enter();
+    std::io::stderr().write_all(b"a line\n").unwrap();
+    Ok(())
+}
+
+pub fn is_another_user(place: Place) -> Result<(), i32> {
+    let report = place.enter();
+    assert_eq!(report.user, Some((NOBODY, NOBODY)));
+    let user = rustix::process::getuid().as_raw();
+    let group = rustix::process::getgid().as_raw();
+    assert_eq!((user, group), (NOBODY, NOBODY));
+    assert_eq!(getgroups().unwrap(), []);
+    Ok(())
+}
+
+pub fn ends_with_its_parent(place: Place) -> Result<(), i32> {
+    set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+    place.enter();
+    assert_eq!(parent_process_death_signal().unwrap(), Some(Signal::KILL));
+    Ok(())
+}
+
+pub fn descriptors_are_closed(place: Place) -> Result<(), i32> {
+    let pairs: Vec<(UnixStream, UnixStream)> =
+        (0..3).map(|_| UnixStream::pair().unwrap()).collect();
+    let (kept, other) = &pairs[1];
+    let before = pairs[0].0.as_raw_fd();
+    let after = pairs[2].1.as_raw_fd();
+    // Twice, and with one that is kept anyway.
+    place.enter_keeping(&[other.as_fd(), kept.as_fd(), kept.as_fd(), std::io::stderr().as_fd()]);
+    // SAFETY: it only asks.
+    let is_open = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
+    assert_eq!([before, after].map(is_open), [false, false]);
+    assert!([0, 1, 2, kept.as_raw_fd(), other.as_raw_fd()].into_iter().all(is_open));
+    std::mem::forget(pairs);
+    Ok(())
+}
+
+/// A directory with a file in it, which is removed.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("jail-{}", std::process::id()));
+        for name in ["read", "write"] {
+            fs::create_dir_all(path.join(name)).unwrap();
+            fs::write(path.join(name).join("file"), name).unwrap();
+        }
+        Directory(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn paths_can_be_granted(place: Place) -> Result<(), i32> {
+    let directory = Directory::new();
+    let path = |name: &str| directory.0.join(name);
+    let jail = Jail {
+        read_only: vec![path("read"), "/etc/passwd".into()],
+        read_write: vec![path("write")],
+        ..place.jail()
+    };
+    place.enter_as(&jail, &Descriptors::All);
+    assert_eq!(fs::read_to_string(path("read/file")).unwrap(), "read");
+    fs::read("/etc/passwd").unwrap();
+    fs::write(path("write/file"), "changed").unwrap();
+    fs::write(path("write/new"), "new").unwrap();
+    assert_eq!(fs::read_to_string(path("write/file")).unwrap(), "changed");
+    for denied in [fs::write(path("read/file"), ""), fs::write(path("read/new"), "")] {
+        assert_eq!(denied.unwrap_err().raw_os_error(), Some(libc::EACCES));
+    }
+    let denied = fs::read("/etc/hostname").unwrap_err();
+    assert_eq!(denied.raw_os_error(), Some(libc::EACCES));
+    // Who is in the jail cannot remove it all.
+    fs::remove_file(path("write/file")).unwrap();
+    Ok(())
+}
+
+/// A kernel without Landlock.
+fn without_landlock() {
+    let call = (libc::SYS_landlock_create_ruleset, vec![]);
+    let filter = SeccompFilter::new(
+        [call].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    apply_filter(&seccompiler::BpfProgram::try_from(filter.unwrap()).unwrap()).unwrap();
+}
+
+pub fn require_names_what_is_missing(_: Place) -> Result<(), i32> {
+    without_landlock();
+    let error = Jail::new(Mode::Require).prepare(Kind::Worker).err().unwrap();
+    assert!(matches!(error, JailError::Missing { .. }), "{error:?}");
+    let error = error.to_string();
+    assert!(error.contains("landlock") && error.contains("--jail try"), "{error}");
+    Ok(())
+}
+
+pub fn try_does_without(_: Place) -> Result<(), i32> {
+    without_landlock();
+    assert!(Jail::probe().landlock.is_none() && Jail::probe().seccomp);
+    let jail = Jail::new(Mode::Try).prepare(Kind::Request).unwrap();
+    let report = jail.enter(&Descriptors::All).unwrap();
+    assert_eq!(report.to_string(), "jail: no_new_privs, rlimits, seccomp; without landlock");
+    // The others stand.
+    let error = File::open("/dev/null").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+    Ok(())
+}
+
+pub fn off_is_off(_: Place) -> Result<(), i32> {
+    let jail = Jail { user: Some((1, 1)), ..Jail::new(Mode::Off) };
+    let report = jail.prepare(Kind::Request).unwrap().enter(&Descriptors::Only(&[])).unwrap();
+    assert_eq!(report, Report::default());
+    File::open("/dev/null").unwrap();
+    Ok(())
+}
+
+pub fn root_is_no_user_for_it(_: Place) -> Result<(), i32> {
+    for mode in [Mode::Require, Mode::Try] {
+        let jail = Jail { user: Some((0, 5)), serves: Serves::Both, ..Jail::new(mode) };
+        let error = jail.prepare(Kind::Request).err().unwrap();
+        assert!(matches!(error, JailError::Root), "{error:?}");
+    }
+    Ok(())
+}
+
+pub fn the_report_is_whole(place: Place) -> Result<(), i32> {
+    let probed = Jail::probe();
+    let entered = place.enter();
+    assert!(entered.is_whole());
+    assert_eq!(probed, entered);
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Native code in the jail: what is refused, and what still works.
+//!
+//! Each case is a process of its own with one thread: this program again, with
+//! the case in its environment. Each that is refused is also run outside of the
+//! jail, where it must go differently: what the machine refuses anyway shows
+//! nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unnecessary_wraps, reason = "all cases are called alike")]
+#![allow(clippy::zombie_processes, reason = "whoever waits is not to be in the jail")]
+
+mod inside;
+
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use inside::{Case, Expected, Place};
+use libtest_mimic::{Arguments, Failed, Trial};
+use socketserver_jail::Jail;
+
+/// Says to this program which case it is to run, and where.
+const CASE: &str = "SOCKETSERVER_JAIL_CASE";
+
+fn main() -> ExitCode {
+    if let Ok(case) = std::env::var(CASE) {
+        inside::run(&case);
+    }
+    let arguments = Arguments::from_args();
+    let report = Jail::probe();
+    // SAFETY: it only asks.
+    let root = unsafe { libc::geteuid() } == 0;
+    let trials = inside::CASES.iter().map(|case| {
+        let skipped = if !report.is_whole() {
+            Some(format!("this machine has not all of it: {report}"))
+        } else if case.place.as_root && !root {
+            Some("only root can do that".to_owned())
+        } else {
+            None
+        };
+        let name = format!("{}::{}", case.place.name(), case.name);
+        let kind = skipped.as_ref().map_or("", |_| "skipped");
+        if let Some(why) = &skipped {
+            eprintln!("{name} is skipped: {why}");
+        }
+        Trial::test(name, move || check(case, root))
+            .with_ignored_flag(skipped.is_some())
+            .with_kind(kind)
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// How a case went.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Worked,
+    Errno(i32),
+    Signal(i32),
+}
+
+fn check(case: &Case, root: bool) -> Result<(), Failed> {
+    let (outcome, said) = outcome(case, case.place);
+    let expected = match case.expected {
+        Expected::Works => Outcome::Worked,
+        Expected::Fails(errno) => Outcome::Errno(errno),
+        Expected::Killed(signal) => Outcome::Signal(signal),
+    };
+    if outcome != expected {
+        return Err(format!("{outcome:?}, not {expected:?}\n{said}").into());
+    }
+    // Without root the machine refuses more by itself.
+    if expected != Outcome::Worked && case.differs && root {
+        let (free, said) = self::outcome(case, Place { jailed: false, ..case.place });
+        if free == expected {
+            return Err(format!("outside of the jail: {free:?} too\n{said}").into());
+        }
+    }
+    Ok(())
+}
+
+fn outcome(case: &Case, place: Place) -> (Outcome, String) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env(CASE, format!("{} {}", place.name(), case.name)).stdin(Stdio::null());
+    let log = (case.logs_to_a_file).then(|| {
+        let path = std::env::temp_dir().join(format!("jail-log-{}", std::process::id()));
+        command.stdout(Stdio::piped()).stderr(File::create(&path).unwrap());
+        path
+    });
+    let output = command.output().unwrap();
+    if let Some(log) = log {
+        std::fs::remove_file(log).unwrap();
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let outcome = match (output.status.code(), output.status.signal()) {
+        (Some(0), _) => Outcome::Worked,
+        (Some(errno), _) => Outcome::Errno(errno),
+        (None, signal) => Outcome::Signal(signal.unwrap()),
+    };
+    (outcome, said)
+}

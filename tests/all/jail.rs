@@ -1,0 +1,127 @@
+//! `--jail`: everything that serving needs works in it.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use socketserver_tests::build;
+use socketserver_tests::load::{Client, Target};
+use socketserver_tests::process::Server;
+
+use crate::client::{ask, expect};
+use crate::fixture::{FIXTURE, Fixture, host, serve};
+
+const MODES: [&[&str]; 2] = [&["--concurrency", "forking"], &["--workers", "2"]];
+
+/// Whether this machine has what the jail is made of.
+fn can_be_had() -> bool {
+    let mut command = serve();
+    command.args(["--once", "--timeout", "0", "--concurrency", "forking", "--jail", "require"]);
+    let said = command.output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    let can = !said.contains("this machine has no");
+    if !can {
+        println!("skipped: {said}");
+    }
+    can
+}
+
+fn start(command: &mut Command, mode: &[&str]) -> Server {
+    Server::start(command.args(mode).args(["--jail", "require"]), 1).unwrap()
+}
+
+/// What the kernel says of a process.
+fn status(pid: &str, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.unwrap_or_default().trim_start_matches(':').trim().to_owned()
+}
+
+#[test]
+fn forked_processes_are_in_it_and_their_parent_is_not() {
+    if !can_be_had() {
+        return;
+    }
+    for mode in MODES {
+        let mut command = serve();
+        let mut server = start(command.arg(build::guest("rust", "echo").unwrap()), mode);
+        server.wait_for_log("jail: no_new_privs, rlimits, landlock").unwrap();
+        let mut stream = server.connect().unwrap();
+        stream.write_all(b"1").unwrap();
+        expect(&mut stream, b"1");
+        let parent = server.pid().to_string();
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        for child in children.unwrap().split_whitespace() {
+            assert_eq!(status(child, "Seccomp"), "2", "{mode:?}");
+            assert_eq!(status(child, "NoNewPrivs"), "1", "{mode:?}");
+            assert_eq!(status(child, "CapEff"), "0000000000000000", "{mode:?}");
+        }
+        assert_eq!(status(&parent, "Seccomp"), "0");
+        stream.write_all(b"2").unwrap();
+        expect(&mut stream, b"2");
+    }
+}
+
+#[test]
+fn handlers_of_each_language_and_transport_are_served_in_it() {
+    if !can_be_had() {
+        return;
+    }
+    for mode in MODES {
+        for language in ["rust", "c", "python", "javascript"] {
+            let mut command = serve();
+            let server = start(command.arg(build::guest(language, "upper").unwrap()), mode);
+            for _ in 0..3 {
+                assert_eq!(ask(&server, b"in jail"), b"IN JAIL", "{language} {mode:?}");
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        for (scheme, sample) in [("udp", "dupper"), ("unix", "upper"), ("unixgram", "dupper")] {
+            let place = place(scheme, directory.path());
+            let mut command = host();
+            command
+                .arg("serve")
+                .arg(build::guest("rust", sample).unwrap())
+                .args(["--bind", &place]);
+            let mut server = start(&mut command, mode);
+            let target = Target::parse(&server.endpoints()[0]).unwrap();
+            let mut client = Client::new(&target).unwrap();
+            for _ in 0..3 {
+                client.ask().unwrap_or_else(|error| panic!("{scheme} {mode:?}: {error}"));
+            }
+            assert!(server.stop().unwrap().success());
+            let _ = fs::remove_file(directory.path().join("socket"));
+        }
+    }
+}
+
+fn place(scheme: &str, directory: &Path) -> String {
+    match scheme {
+        "udp" => "udp://127.0.0.1:0".to_owned(),
+        _ => format!("{scheme}://{}", directory.join("socket").display()),
+    }
+}
+
+#[test]
+fn limits_traps_and_reports_work_in_it() {
+    if !can_be_had() {
+        return;
+    }
+    for mode in MODES {
+        for (handle, reason) in [
+            ("unreachable", "trap"),
+            ("(loop $again (br $again))", "cpu-time"),
+            ("(call $recv (i32.const 1))", "idle-timeout"),
+            ("(return (call $failed))", "error"),
+        ] {
+            let limits = ["--cpu-time", "100ms", "--idle-timeout", "100ms", "--jail", "require"];
+            let mut served = Fixture { handle, ..FIXTURE }.serve(&[mode, &limits[..]].concat());
+            let mut stream = served.server.connect().unwrap();
+            stream.write_all(b"x").unwrap();
+            let line = served.server.wait_for_log("Exception occurred").unwrap();
+            assert!(line.contains(&format!("reason=\"{reason}\"")), "{mode:?}: {line}");
+            assert_eq!(ask(&served.server, b"-"), b"ok", "{mode:?} {reason}");
+        }
+    }
+}
