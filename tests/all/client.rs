@@ -5,7 +5,10 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use socket2::SockRef;
+use socketserver_tests::build;
 use socketserver_tests::process::Server;
+
+use crate::fixture::serve;
 
 /// Sends `data`, says that there is no more, and reads to the end.
 pub fn ask(server: &Server, data: &[u8]) -> Vec<u8> {
@@ -38,4 +41,17 @@ pub fn expect(stream: &mut TcpStream, expected: &[u8]) {
 pub fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
+}
+
+/// The handler that sends everything back, with these options.
+pub fn echo(options: &[&str]) -> Server {
+    Server::start(serve().arg(build::guest("rust", "echo").unwrap()).args(options), 1).unwrap()
+}
+
+/// A client of `echo` whose request is in flight.
+pub fn in_flight(server: &Server) -> TcpStream {
+    let mut stream = server.connect().unwrap();
+    stream.write_all(b"1").unwrap();
+    expect(&mut stream, b"1");
+    stream
 }

@@ -5,22 +5,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use socketserver_tests::build;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::PATIENCE;
 
-use crate::client::{ask, expect, read_to_end};
-use crate::fixture::{FIXTURE, Fixture, serve};
-
-fn echo(options: &[&str]) -> Server {
-    Server::start(serve().arg(build::guest("rust", "echo").unwrap()).args(options), 1).unwrap()
-}
-
-fn in_flight(server: &Server) -> TcpStream {
-    let mut stream = server.connect().unwrap();
-    stream.write_all(b"1").unwrap();
-    expect(&mut stream, b"1");
-    stream
-}
+use crate::client::{ask, echo, expect, in_flight, read_to_end};
+use crate::fixture::{FIXTURE, Fixture};
 
 fn children(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));

@@ -3,11 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use socketserver_tests::build;
-use socketserver_tests::process::Server;
-
-use crate::client::{expect, read_to_end};
-use crate::fixture::serve;
+use crate::client::{echo, expect, in_flight, read_to_end};
 
 /// The ways in which requests run.
 const MODES: [&[&str]; 4] = [
@@ -16,18 +12,6 @@ const MODES: [&[&str]; 4] = [
     &["--concurrency", "forking"],
     &["--workers", "2"],
 ];
-
-fn echo(options: &[&str]) -> Server {
-    Server::start(serve().arg(build::guest("rust", "echo").unwrap()).args(options), 1).unwrap()
-}
-
-/// A client whose request is in flight.
-fn in_flight(server: &Server) -> TcpStream {
-    let mut stream = server.connect().unwrap();
-    stream.write_all(b"1").unwrap();
-    expect(&mut stream, b"1");
-    stream
-}
 
 #[test]
 fn an_idle_server_ends_at_once_with_exit_code_0() {

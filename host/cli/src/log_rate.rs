@@ -1,11 +1,14 @@
 //! Standard error as a log that cannot be flooded.
 
+use std::cell::Cell;
 use std::io::{self, Sink, Stderr, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Writes so many lines in a second, and drops the others. What guests and
 /// clients do is a line each, and they may do it without end.
@@ -23,10 +26,27 @@ struct Second {
 /// How many lines were dropped that nobody has been told of.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// Takes note of the lines that were dropped since the last time. A line that
-/// says so is for whoever calls this.
-pub fn take_dropped() -> u64 {
-    DROPPED.swap(0, Ordering::Relaxed)
+/// When somebody was last told.
+static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+
+thread_local! {
+    /// What this thread logs now is not counted.
+    static EXEMPT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has `tell` log how many lines were dropped since the last time, if there were
+/// any, once in a second at the most. Its own line is not dropped.
+pub fn tell_dropped(tell: impl FnOnce(u64)) {
+    if DROPPED.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_none_or(|told| told.elapsed() >= SECOND) {
+        *told = Some(Instant::now());
+        EXEMPT.set(true);
+        tell(DROPPED.swap(0, Ordering::Relaxed));
+        EXEMPT.set(false);
+    }
 }
 
 impl LimitedStderr {
@@ -38,7 +58,7 @@ impl LimitedStderr {
     /// Whether one more line may be written now.
     fn has_room(&self) -> bool {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        if second.begun.elapsed() >= Duration::from_secs(1) {
+        if second.begun.elapsed() >= SECOND {
             *second = Second { begun: Instant::now(), lines: 0 };
         }
         second.lines = second.lines.saturating_add(1);
@@ -56,7 +76,7 @@ impl<'a> MakeWriter<'a> for LimitedStderr {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        if self.has_room() {
+        if EXEMPT.get() || self.has_room() {
             return Line::Written(io::stderr());
         }
         DROPPED.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +107,7 @@ mod tests {
         let written = |log: &LimitedStderr| (0..5).filter(|_| log.has_room()).count();
         assert_eq!(written(&log), 3);
         assert_eq!(written(&log), 0);
-        log.second.lock().unwrap().begun -= Duration::from_secs(1);
+        log.second.lock().unwrap().begun -= SECOND;
         assert_eq!(written(&log), 3);
     }
 }

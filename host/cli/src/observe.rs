@@ -83,13 +83,12 @@ impl Hooks for ServeHooks {
     }
 
     fn service_actions(&self) {
-        let dropped = log_rate::take_dropped();
-        if dropped > 0 {
+        log_rate::tell_dropped(|dropped| {
             tracing::warn!(
                 dropped,
                 "lines were not logged, for there were too many: see --log-rate"
             );
-        }
+        });
     }
 
     fn handle_child_error(&self, client_address: Option<&Address>, error: &HandlerError) {
