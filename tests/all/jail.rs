@@ -53,6 +53,13 @@ fn forked_processes_are_in_it_and_their_parent_is_not() {
         let parent = server.pid().to_string();
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
         for child in children.unwrap().split_whitespace() {
+            // Only root may look into a process that cannot be dumped.
+            if let Ok(descriptors) = fs::read_dir(format!("/proc/{child}/fd"))
+                && mode == MODES[0]
+            {
+                // The three standard ones, and the connection.
+                assert_eq!(descriptors.count(), 4);
+            }
             assert_eq!(status(child, "Seccomp"), "2", "{mode:?}");
             assert_eq!(status(child, "NoNewPrivs"), "1", "{mode:?}");
             assert_eq!(status(child, "CapEff"), "0000000000000000", "{mode:?}");

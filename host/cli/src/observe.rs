@@ -1,6 +1,7 @@
 //! The log.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -107,12 +108,15 @@ impl Hooks for ServeHooks {
         );
     }
 
-    fn after_fork_in_child(&self) -> Result<(), HandlerError> {
+    fn after_fork_in_child(&self, request: Option<&Request>) -> Result<(), HandlerError> {
         let failed = |error| HandlerError::new(Blame::Host, "child", error);
         self.signals.in_child().map_err(failed)?;
         if let Some(jail) = &self.jail {
             let failed = |error| HandlerError::new(Blame::Host, "jail", error);
-            jail.enter(&Descriptors::All).map_err(failed)?;
+            let descriptors = request.map(|request| [request.as_fd()]);
+            let descriptors = descriptors.as_ref();
+            let keep = descriptors.map_or(Descriptors::All, |only| Descriptors::Only(only));
+            jail.enter(&keep).map_err(failed)?;
         }
         Ok(())
     }

@@ -52,11 +52,12 @@ pub trait Hooks: Send + Sync + 'static {
     }
 
     /// Called in a process that was forked just now, for a request or as a
-    /// worker, before anything of a handler runs: the place to set up what
-    /// belongs to one process, or to give up what it does not need.
+    /// worker (`None`), before anything of a handler runs: the place to set up
+    /// what belongs to one process, or to give up what it does not need. A process
+    /// for a request needs no descriptor but that of the request.
     ///
     /// Errors: the request fails with it, or the worker ends.
-    fn after_fork_in_child(&self) -> Result<(), HandlerError> {
+    fn after_fork_in_child(&self, _request: Option<&Request>) -> Result<(), HandlerError> {
         Ok(())
     }
 

@@ -70,11 +70,6 @@ impl Request {
         }))
     }
 
-    /// The descriptor, whether the handler has closed the request or not.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.socket().as_fd()
-    }
-
     fn socket(&self) -> &Socket {
         match &self.0.about {
             About::Connection(socket) => socket,
@@ -261,7 +256,7 @@ impl Request {
     /// Errors: any other option (`ENOPROTOOPT`), or what `getsockopt(2)` says.
     pub fn getsockopt(&self, level: i32, optname: i32) -> io::Result<i32> {
         self.check_open()?;
-        Ok(sockopt::get(self.fd(), level, optname)?)
+        Ok(sockopt::get(self.as_fd(), level, optname)?)
     }
 
     /// Sets `SO_KEEPALIVE` or `TCP_NODELAY` of a connection. Python's
@@ -344,8 +339,15 @@ impl Request {
             return Err(Errno::AGAIN.into());
         }
         let begun = self.0.patience.begin(deadline);
-        let waited = wait(self.fd(), interest, attempt, begun.deadline)?;
+        let waited = wait(self.as_fd(), interest, attempt, begun.deadline)?;
         self.0.patience.ended(&begun, waited)
+    }
+}
+
+/// The descriptor, whether the handler has closed the request or not.
+impl AsFd for Request {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
     }
 }
 

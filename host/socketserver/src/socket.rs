@@ -119,7 +119,7 @@ impl Listener {
 
     /// Whether `request` replies on this socket.
     pub(crate) fn is_of(&self, request: &Request) -> bool {
-        request.fd().as_raw_fd() == self.socket.as_raw_fd()
+        request.as_fd().as_raw_fd() == self.socket.as_raw_fd()
     }
 
     pub(crate) fn fileno(&self) -> RawFd {

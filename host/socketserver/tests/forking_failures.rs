@@ -241,7 +241,7 @@ impl Hooks for Prepared {
         true
     }
 
-    fn after_fork_in_child(&self) -> Result<(), HandlerError> {
+    fn after_fork_in_child(&self, _request: Option<&Request>) -> Result<(), HandlerError> {
         println!("prepared {}", std::process::id());
         if ACCEPTED.load(Ordering::SeqCst) == 2 {
             return Err(HandlerError::new(Blame::Host, "engine", "no engine"));

@@ -16,7 +16,7 @@ use programs::{
     signal, tests, wait_for_end, waiting_clients,
 };
 use rustix::process::Signal;
-use socketserver::{Address, Blame, HandlerError, Hooks};
+use socketserver::{Address, Blame, HandlerError, Hooks, Request};
 
 fn main() -> ExitCode {
     programs::run(
@@ -141,7 +141,7 @@ struct Prepared {
 }
 
 impl Hooks for Prepared {
-    fn after_fork_in_child(&self) -> Result<(), HandlerError> {
+    fn after_fork_in_child(&self, _request: Option<&Request>) -> Result<(), HandlerError> {
         println!("prepared {}", std::process::id());
         if self.fails { Err(HandlerError::new(Blame::Host, "engine", "no engine")) } else { Ok(()) }
     }

@@ -130,7 +130,7 @@ fn run(job: &Job, listeners: &[Listener]) -> ! {
     for listener in listeners.iter().filter(|listener| !listener.is_of(&job.request)) {
         sys::close_inherited(listener.as_fd());
     }
-    let prepared = guarded(|| job.core.hooks.after_fork_in_child());
+    let prepared = guarded(|| job.core.hooks.after_fork_in_child(Some(&job.request)));
     let finished = guarded(|| match prepared {
         Some(Ok(())) => Some(job.run()),
         Some(Err(error)) => {

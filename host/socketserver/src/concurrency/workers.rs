@@ -160,7 +160,7 @@ impl WorkerProcesses {
         if let Some((_, write)) = &self.state().lifeline {
             sys::close_inherited(write.as_fd());
         }
-        let status = guarded(|| match core.hooks.after_fork_in_child() {
+        let status = guarded(|| match core.hooks.after_fork_in_child(None) {
             Ok(()) => work(&self.threading, Arc::clone(lifeline)),
             Err(error) => {
                 core.hooks.handle_child_error(None, &error);
