@@ -29,6 +29,7 @@ pub struct ServerBuilder {
     /// Whether `timeout` was called: the default depends on the concurrency.
     has_timeout: bool,
     stop: Option<OwnedFd>,
+    attention: Option<OwnedFd>,
 }
 
 impl ServerBuilder {
@@ -48,6 +49,7 @@ impl ServerBuilder {
             },
             has_timeout: false,
             stop: None,
+            attention: None,
         }
     }
 
@@ -154,6 +156,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Calls `service_actions` at once when this descriptor becomes readable,
+    /// and not only when the poll interval is over. It is not read here:
+    /// `service_actions` has to do it.
+    pub fn service_when_readable(mut self, attention: OwnedFd) -> Self {
+        self.attention = Some(attention);
+        self
+    }
+
     /// Binds and listens. Python's constructor with `bind_and_activate`.
     ///
     /// Errors: no address; an address that cannot be bound (the sockets that
@@ -172,7 +182,7 @@ impl ServerBuilder {
         if !self.has_timeout && matches!(self.concurrency, Concurrency::Forking(_)) {
             self.socket.timeout = Some(FORKING_TIMEOUT);
         }
-        let control = Control::new(self.stop.map(Arc::new))?;
+        let control = Control::new(self.stop.map(Arc::new), self.attention)?;
         let dispatcher = Dispatcher::new(&self.concurrency, &control)?;
         let listeners = self
             .endpoints

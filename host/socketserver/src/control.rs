@@ -36,6 +36,8 @@ pub(crate) struct Control {
     wake: OwnedFd,
     /// Readable, or at its end, when the loop should end.
     stop: Option<Arc<OwnedFd>>,
+    /// Readable when `service_actions` has something to do.
+    attention: Option<OwnedFd>,
     phase: Mutex<Phase>,
     ended: Condvar,
 }
@@ -49,11 +51,15 @@ struct Phase {
 }
 
 impl Control {
-    pub(crate) fn new(stop: Option<Arc<OwnedFd>>) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(
+        stop: Option<Arc<OwnedFd>>,
+        attention: Option<OwnedFd>,
+    ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Control {
             requested: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             stop,
+            attention,
             phase: Mutex::new(Phase { serving: None, is_shut_down: false }),
             ended: Condvar::new(),
         }))
@@ -109,6 +115,11 @@ impl Control {
     /// What ends the loop when it becomes readable.
     pub(crate) fn stop_fd(&self) -> Option<BorrowedFd<'_>> {
         self.stop.as_ref().map(|stop| stop.as_fd())
+    }
+
+    /// What else makes the loop look up.
+    pub(crate) fn attention_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.attention.as_ref().map(|attention| attention.as_fd())
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable until the next `wake`.

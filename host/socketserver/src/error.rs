@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::capacity::Capacity;
 use crate::patience::{IdleTimeout, WallTimeout};
+use crate::traffic::{ReceiveLimit, SendLimit};
 
 /// Whose fault it was that a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,11 +130,17 @@ impl From<io::Error> for HandlerError {
     /// client's doing.
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
-        if matches!(error.get_ref(), Some(inner) if inner.is::<IdleTimeout>()) {
-            return HandlerError::new(Blame::Client, "idle-timeout", error);
-        }
-        if matches!(error.get_ref(), Some(inner) if inner.is::<WallTimeout>()) {
-            return HandlerError::new(Blame::Policy, "wall-time", error);
+        if let Some(inner) = error.get_ref() {
+            let limit = match inner {
+                _ if inner.is::<IdleTimeout>() => Some((Blame::Client, "idle-timeout")),
+                _ if inner.is::<WallTimeout>() => Some((Blame::Policy, "wall-time")),
+                _ if inner.is::<ReceiveLimit>() => Some((Blame::Client, "received")),
+                _ if inner.is::<SendLimit>() => Some((Blame::Guest, "sent")),
+                _ => None,
+            };
+            if let Some((blame, reason)) = limit {
+                return HandlerError::new(blame, reason, error);
+            }
         }
         let (blame, reason) = match error.kind() {
             Kind::ConnectionReset

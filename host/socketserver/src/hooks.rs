@@ -31,6 +31,21 @@ pub trait Hooks: Send + Sync + 'static {
         );
     }
 
+    /// Called when a request is over, after `handle_error` if it failed, and
+    /// before it is shut down: in the thread or the process that ran it, or was
+    /// to run it. [`Request::received`] and [`Request::sent`] tell what it moved.
+    /// Does nothing by default.
+    ///
+    /// A forked process that did not end as it should has not called this:
+    /// [`handle_child_error`](Self::handle_child_error) is called in its place.
+    fn request_finished(
+        &self,
+        _request: &Request,
+        _client_address: &Address,
+        _error: Option<&HandlerError>,
+    ) {
+    }
+
     /// Called when `handle_request` waited for the server's timeout in vain.
     fn handle_timeout(&self) {}
 

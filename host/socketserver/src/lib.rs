@@ -74,7 +74,8 @@
 //! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
 //!
 //! What Python does not have: [`Concurrency::Workers`], several sockets for one
-//! server, and [`Hooks::after_fork_in_child`].
+//! server, [`Hooks::after_fork_in_child`] and [`Hooks::request_finished`], and the
+//! limits of a [`Request`].
 //!
 //! # Where things are
 //!
@@ -84,13 +85,15 @@
 //! | `socket`, `unix_path` | the socket that takes requests, and the file of a Unix one |
 //! | `request`, `sockopt` | the request, and the options of its socket |
 //! | `wait`, `patience` | the one place where a request waits for its socket, and for how long |
+//! | `traffic` | how many bytes it moves, and may move |
 //! | `handler`, `hooks` | what a program brings: a handler, and what it overrides |
 //! | `builder`, `class` | making a server; Python's names for some |
 //! | `server`, `serve`, `control` | using it, its loop, ending that |
 //! | `concurrency` | running requests: one at a time, in threads, in processes |
 //! | `capacity` | how many requests the machine can hold |
 //! | `error` | what can go wrong, and whose fault it was |
-//! | `sys` | forking, and the only unsafe code |
+//! | `shared` | counters that forked processes share |
+//! | `sys` | forking, shared memory, and the only unsafe code |
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -109,9 +112,11 @@ mod patience;
 mod request;
 mod serve;
 mod server;
+mod shared;
 mod socket;
 mod sockopt;
 mod sys;
+mod traffic;
 mod unix_path;
 mod wait;
 
@@ -130,3 +135,5 @@ pub use hooks::{DefaultHooks, Hooks};
 pub use patience::{IdleTimeout, WallTimeout};
 pub use request::Request;
 pub use server::Server;
+pub use shared::SharedCounters;
+pub use traffic::{ReceiveLimit, SendLimit};

@@ -16,6 +16,7 @@ use socket2::Socket;
 use crate::address::{Address, SocketType, UnixAddress};
 use crate::patience::Patience;
 use crate::sockopt;
+use crate::traffic::{ReceiveLimit, SendLimit, Traffic};
 use crate::wait::{Interest, wait};
 
 /// What one request is about: Python's `self.request`.
@@ -42,7 +43,10 @@ pub struct Request(Arc<Inner>);
 struct Inner {
     about: About,
     closed: AtomicBool,
+    /// The connection ends with a reset.
+    resets: AtomicBool,
     patience: Patience,
+    traffic: Traffic,
 }
 
 #[derive(Debug)]
@@ -63,10 +67,16 @@ impl Request {
     }
 
     fn about(about: About) -> Self {
+        let received = match &about {
+            About::Connection(_) => 0,
+            About::Datagram { data, .. } => data.len(),
+        };
         Request(Arc::new(Inner {
             about,
             closed: AtomicBool::new(false),
+            resets: AtomicBool::new(false),
             patience: Patience::new(),
+            traffic: Traffic::new(received),
         }))
     }
 
@@ -100,16 +110,20 @@ impl Request {
     ///
     /// Errors: the timeout ran out ([`io::ErrorKind::TimedOut`], or
     /// [`io::ErrorKind::WouldBlock`] if it is zero), the idle timeout
-    /// ([`IdleTimeout`](crate::IdleTimeout)), the handler closed the socket (`EBADF`), this is a
+    /// ([`IdleTimeout`](crate::IdleTimeout)), more came than may be received
+    /// ([`ReceiveLimit`]), the handler closed the socket (`EBADF`), this is a
     /// datagram (`EOPNOTSUPP`), or what `recv(2)` says.
     pub fn recv(&self, bufsize: usize) -> io::Result<Vec<u8>> {
         let connection = self.connection()?;
-        let mut data = Vec::with_capacity(bufsize);
-        if bufsize > 0 {
-            self.transfer(Interest::Readable, self.deadline(), || {
+        let deadline = self.deadline();
+        let room = self.room_to_receive(bufsize, deadline)?;
+        let mut data = Vec::with_capacity(room);
+        if room > 0 {
+            let count = self.transfer(Interest::Readable, deadline, || {
                 let buffer = spare_capacity(&mut data);
                 rustix::net::recv(connection, buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
             })?;
+            self.0.traffic.received.add(count);
         }
         Ok(data)
     }
@@ -119,18 +133,24 @@ impl Request {
     /// `recv_into`.
     pub fn recv_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let connection = self.connection()?;
-        if buffer.is_empty() {
+        let deadline = self.deadline();
+        let room = self.room_to_receive(buffer.len(), deadline)?;
+        if room == 0 {
             return Ok(0);
         }
-        self.transfer(Interest::Readable, self.deadline(), || {
+        let buffer = &mut buffer[..room];
+        let count = self.transfer(Interest::Readable, deadline, || {
             rustix::net::recv(connection, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
-        })
+        })?;
+        self.0.traffic.received.add(count);
+        Ok(count)
     }
 
     /// Sends as much of `data` as the socket takes and returns how many bytes
     /// that was. Python's `send`.
     ///
-    /// Errors as [`recv`](Self::recv), with what `send(2)` says.
+    /// Errors as [`recv`](Self::recv), with what `send(2)` says, and
+    /// [`SendLimit`] if nothing more may be sent.
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
         self.send_until(data, self.deadline())
     }
@@ -160,6 +180,10 @@ impl Request {
         if *address == Address::Unix(UnixAddress::Unnamed) {
             return Err(Errno::DESTADDRREQ.into());
         }
+        // A datagram is sent whole or not at all.
+        self.room_to_send(data.len())
+            .filter(|room| *room == data.len())
+            .ok_or_else(|| self.send_limit())?;
         let to = address.to_kernel()?;
         let room = match address {
             Address::Inet(_) | Address::Inet6(_) => Interest::Writable,
@@ -170,6 +194,7 @@ impl Request {
             sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
         })?;
         self.0.patience.moved();
+        self.0.traffic.sent.add(sent);
         Ok(sent)
     }
 
@@ -237,6 +262,48 @@ impl Request {
         self.0.patience.set_wall_time(limit);
     }
 
+    /// How many bytes the request may receive in all. What comes after them is
+    /// an error that carries [`ReceiveLimit`]; the end of the stream may. `None`,
+    /// the default, for no limit. It is for whoever runs the handler. A datagram
+    /// is there already, and limited by the server's `max_packet_size`.
+    pub fn set_max_received(&self, limit: Option<u64>) {
+        self.0.traffic.received.set_limit(limit);
+    }
+
+    /// How many bytes the request may send in all. Calls that would send more
+    /// send what they may, and the next one fails with an error that carries
+    /// [`SendLimit`]; a datagram that is too long is not sent. `None`, the
+    /// default, for no limit. It is for whoever runs the handler.
+    pub fn set_max_sent(&self, limit: Option<u64>) {
+        self.0.traffic.sent.set_limit(limit);
+    }
+
+    /// How many bytes it has received so far, its datagram included.
+    pub fn received(&self) -> u64 {
+        self.0.traffic.received.moved()
+    }
+
+    /// How many bytes it has sent so far: given to the kernel, not
+    /// necessarily taken by the client.
+    pub fn sent(&self) -> u64 {
+        self.0.traffic.sent.moved()
+    }
+
+    /// Has the connection end with a reset, so that the client cannot take what
+    /// it got for a whole answer, and the kernel keeps nothing that is unsent.
+    /// Unix sockets and datagrams know no such thing, and end as always.
+    ///
+    /// `SO_LINGER` with no time, see `socket(7)`. It is for whoever runs the
+    /// handler.
+    pub fn reset_on_close(&self) {
+        if let About::Connection(socket) = &self.0.about
+            && socket.set_linger(Some(Duration::ZERO)).is_ok()
+            && !matches!(socket.local_addr(), Ok(address) if address.is_unix())
+        {
+            self.0.resets.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// When the wall time is over, if there is a limit.
     pub fn ends_at(&self) -> Option<Instant> {
         self.0.patience.end()
@@ -275,7 +342,9 @@ impl Request {
     /// reply into a reset. Python's `shutdown_request`, whose `close` happens
     /// when the last clone is dropped. A datagram needs neither.
     pub(crate) fn shutdown_request(&self) {
-        if let About::Connection(socket) = &self.0.about {
+        if let About::Connection(socket) = &self.0.about
+            && !self.0.resets.load(Ordering::Relaxed)
+        {
             // The handler or the other end may have shut it down already.
             let _ = socket.shutdown(Shutdown::Write);
         }
@@ -291,9 +360,40 @@ impl Request {
 
     fn send_until(&self, data: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        self.transfer(Interest::Writable, deadline, || {
-            rustix::net::send(self.socket(), data, flags)
-        })
+        let room = self.room_to_send(data.len()).ok_or_else(|| self.send_limit())?;
+        let count = self.transfer(Interest::Writable, deadline, || {
+            rustix::net::send(self.socket(), &data[..room], flags)
+        })?;
+        self.0.traffic.sent.add(count);
+        Ok(count)
+    }
+
+    /// How many of `wanted` bytes may be received; none if the stream ends here.
+    ///
+    /// Errors: there is more than may be received.
+    fn room_to_receive(&self, wanted: usize, deadline: Option<Instant>) -> io::Result<usize> {
+        let room = self.0.traffic.received.room(wanted);
+        if room > 0 || wanted == 0 {
+            return Ok(room);
+        }
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        let more = self.transfer(Interest::Readable, deadline, || {
+            rustix::net::recv(self.socket(), &mut [0; 1], flags).map(|(_, n)| n)
+        })?;
+        if more == 0 {
+            return Ok(0);
+        }
+        Err(ReceiveLimit { limit: self.0.traffic.received.limit() }.into())
+    }
+
+    /// How many of `wanted` bytes may be sent; `None` if it is none of them.
+    fn room_to_send(&self, wanted: usize) -> Option<usize> {
+        let room = self.0.traffic.sent.room(wanted);
+        (room > 0 || wanted == 0).then_some(room)
+    }
+
+    fn send_limit(&self) -> io::Error {
+        SendLimit { limit: self.0.traffic.sent.limit() }.into()
     }
 
     fn check_open(&self) -> io::Result<()> {

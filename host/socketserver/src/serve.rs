@@ -105,7 +105,7 @@ fn serve_as_worker(
     threading: &Threading,
     lifeline: Arc<OwnedFd>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let control = Control::new(Some(lifeline))?;
+    let control = Control::new(Some(lifeline), None)?;
     // The parent may not want to wait, but what this process leaves is lost.
     let threading = Threading { block_on_close: true, ..threading.clone() };
     let dispatcher = Dispatcher::new(&Concurrency::Threading(threading), &control)?;
@@ -170,7 +170,8 @@ struct Poller<'a> {
 impl<'a> Poller<'a> {
     fn new(server: &'a Server, listeners: &'a [Listener]) -> Self {
         let (control, dispatcher) = (&server.control, &server.dispatcher);
-        let always = [Some(control.wake_fd()), control.stop_fd(), dispatcher.ended()];
+        let attention = control.attention_fd();
+        let always = [Some(control.wake_fd()), control.stop_fd(), dispatcher.ended(), attention];
         let always = always.into_iter().flatten();
         let first = always.clone().count();
         let fds = always.chain(listeners.iter().map(AsFd::as_fd));

@@ -1,9 +1,13 @@
-//! Processes: what only the C library can do, and the only unsafe code here.
+//! Processes and the memory they share: what only the C library can do, and the
+//! only unsafe code here.
 
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::AtomicU64;
 
 use rustix::fs::stat;
 use rustix::process::Pid;
@@ -65,4 +69,50 @@ pub(crate) fn exit_now(status: i32) -> ! {
 pub(crate) fn close_inherited(fd: BorrowedFd<'_>) {
     // SAFETY: as above, nobody else in this process uses it.
     unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Numbers in memory that forked processes do not copy but share.
+#[derive(Debug)]
+pub(crate) struct SharedMemory {
+    numbers: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: it owns its memory, which holds atomics and nothing that belongs to a
+// thread.
+unsafe impl Send for SharedMemory {}
+// SAFETY: as above; what is shared are references to atomics.
+unsafe impl Sync for SharedMemory {}
+
+impl SharedMemory {
+    /// That many numbers, one at least, all zero.
+    pub(crate) fn new(count: usize) -> io::Result<Self> {
+        let count = count.max(1);
+        let size = count.checked_mul(size_of::<AtomicU64>());
+        let size = size.ok_or(io::ErrorKind::OutOfMemory)?;
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping, wherever the kernel has room for it.
+        let mapped = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
+        if mapped == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let numbers = NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(SharedMemory { numbers, count })
+    }
+
+    pub(crate) fn numbers(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping has room for that many, is aligned to a page, was
+        // zeroed by the kernel, which is a valid number, and lives as long as
+        // `self`.
+        unsafe { slice::from_raw_parts(self.numbers.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        let size = self.count * size_of::<AtomicU64>();
+        // SAFETY: it was mapped with that size, and nobody borrows from it.
+        unsafe { libc::munmap(self.numbers.as_ptr().cast(), size) };
+    }
 }

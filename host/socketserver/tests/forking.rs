@@ -15,11 +15,19 @@ use common::{Gram, datagram_endpoints, unique_name, wait_until};
 use programs::{
     Client, Program, ask, end_of, has_ended, server_program, sockets, tests, waiting_clients,
 };
-use socketserver::{Address, Concurrency, Forking, Request, Server, SocketType};
+use std::sync::Arc;
+
+use socketserver::{
+    Address, Concurrency, Forking, HandlerError, Hooks, Request, Server, SharedCounters, SocketType,
+};
 
 fn main() -> ExitCode {
     programs::run(
-        &[("server", server_program), ("droppable", droppable_program)],
+        &[
+            ("server", server_program),
+            ("droppable", droppable_program),
+            ("counting", counting_program),
+        ],
         tests![
             b48_what_a_child_changes_is_lost,
             b48_a_connection_is_its_childs_until_that_is_done,
@@ -39,6 +47,7 @@ fn main() -> ExitCode {
             other_children_of_the_process_are_left_alone,
             b64_a_datagram_is_answered_by_a_child_while_others_are_taken,
             five_hundred_requests_leave_nothing_behind,
+            what_children_count_the_parent_sees,
         ],
     )
 }
@@ -339,4 +348,35 @@ fn five_hundred_requests_leave_nothing_behind() {
     let before = round(5);
     assert_eq!(round(250), before);
     program.expect("active", &["served ok", "active 0"]);
+}
+
+/// Counts requests, and how many of them failed, where they are over.
+struct Counts(Arc<SharedCounters>);
+
+impl Hooks for Counts {
+    fn request_finished(&self, request: &Request, _: &Address, error: Option<&HandlerError>) {
+        self.0.add(0, 1);
+        self.0.add(1, u64::from(error.is_some()));
+        self.0.add(2, request.received());
+    }
+}
+
+fn counting_program(_: &[String]) {
+    let counters = Arc::new(SharedCounters::new(3).unwrap());
+    let forking = Concurrency::Forking(Forking::new());
+    let server = Server::builder(programs::obey).bind(common::localhost()).concurrency(forking);
+    programs::drive(server.hooks(Counts(Arc::clone(&counters))));
+    println!("counted {:?}", [0, 1, 2].map(|index| counters.get(index)));
+}
+
+fn what_children_count_the_parent_sees() {
+    let mut program = Program::start("counting", &[]);
+    program.tell("serve");
+    for _ in 0..3 {
+        assert_eq!(ask(program.endpoint(), "echo 1"), "1");
+    }
+    assert_eq!(Client::with(program.endpoint(), "fail on purpose").rest(), "");
+    program.close();
+    let received = 3 * "echo 1\n".len() + "fail on purpose\n".len();
+    assert_eq!(program.end(), [format!("counted [4, 1, {received}]")]);
 }

@@ -100,11 +100,11 @@ impl Job {
             }
         };
         let Some(error) = failed else {
-            self.request.shutdown_request();
+            self.finish(None);
             return Finished::Done;
         };
         if let Some(exit) = error.system_exit() {
-            self.request.shutdown_request();
+            self.finish(None);
             return Finished::Exit(exit);
         }
         self.fail(&error);
@@ -115,7 +115,14 @@ impl Job {
     pub(crate) fn fail(&self, error: &HandlerError) {
         // A hook that panics must not take a thread's slot with it.
         guarded(|| self.core.hooks.handle_error(&self.request, &self.client_address, error));
-        self.request.shutdown_request();
+        self.finish(Some(error));
+    }
+
+    /// Says that the request is over, and shuts it down.
+    fn finish(&self, error: Option<&HandlerError>) {
+        let Job { core, request, client_address, .. } = self;
+        guarded(|| core.hooks.request_finished(request, client_address, error));
+        request.shutdown_request();
     }
 }
 
