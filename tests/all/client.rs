@@ -55,3 +55,15 @@ pub fn in_flight(server: &Server) -> TcpStream {
     expect(&mut stream, b"1");
     stream
 }
+
+/// A client of the server at `address` that has one of this machine's other
+/// addresses.
+pub fn connect_from(source: &str, address: std::net::SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let source = std::net::SocketAddr::new(source.parse().unwrap(), 0);
+    socket.bind(&source.into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(socketserver_tests::process::PATIENCE)).unwrap();
+    stream
+}

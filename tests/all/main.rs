@@ -6,8 +6,10 @@
 mod client;
 mod fixture;
 
+mod budget;
 mod command_line;
 mod conformance;
+mod counters;
 mod datagrams;
 mod documents;
 mod hostile;

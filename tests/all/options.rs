@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use socket2::{Domain, Socket, Type};
 use socketserver_tests::build;
 use socketserver_tests::load::Target;
 use socketserver_tests::process::{PATIENCE, Server};
@@ -73,12 +72,7 @@ fn denied_networks_are_refused_and_others_are_not() {
 
 /// Asks the server from one of the addresses of this machine.
 fn ask_from(client: &str, server: SocketAddr) -> Vec<u8> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let client = SocketAddr::new(client.parse().unwrap(), 0);
-    socket.bind(&client.into()).unwrap();
-    socket.connect(&server.into()).unwrap();
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut stream = crate::client::connect_from(client, server);
     // A refused client may be gone already.
     let _ = stream.write_all(b"hello");
     crate::client::read_to_end(&mut stream)

@@ -14,6 +14,7 @@ use socketserver::{Endpoint, ServerClass};
 
 use crate::access;
 use crate::attributes::{ClassAttributes, SocketFiles};
+use crate::budget::Budget;
 use crate::units;
 
 /// Python's socketserver as a host for sandboxed request handlers.
@@ -140,6 +141,16 @@ pub struct ServeOptions {
     /// directory.
     #[arg(long)]
     pub no_cache: bool,
+
+    /// Print the counters at the end: requests by outcome, clients refused, bytes,
+    /// processes. SIGUSR1 prints them at any time. They go to standard error, as
+    /// JSON if the log does.
+    #[arg(long)]
+    pub stats: bool,
+
+    /// Other limits.
+    #[command(flatten)]
+    pub budget: Budget,
 
     /// Python's class attributes.
     #[command(flatten)]

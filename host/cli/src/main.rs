@@ -4,13 +4,15 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `args`, `attributes` | the command line, which is also its documentation |
+//! | `budget` | the options that are limits of one request |
 //! | `units`, `owner` | sizes, durations and users on the command line |
 //! | `access`, `jail` | who may be served, and what a process that serves may do |
 //! | `mode` | what the options say together: where to listen, how to run requests |
 //! | `serve` | `serve`: options to a server, and its end |
-//! | `signals` | SIGINT and SIGTERM |
+//! | `signals` | SIGINT, SIGTERM and SIGUSR1 |
 //! | `inspect` | `inspect`: what a handler is and asks for |
 //! | `observe`, `log_rate` | the log, the hooks that write to it, and its limit |
+//! | `counters` | what is counted, by all processes together |
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -18,6 +20,8 @@
 mod access;
 mod args;
 mod attributes;
+mod budget;
+mod counters;
 mod inspect;
 mod jail;
 mod log_rate;

@@ -1,8 +1,8 @@
 //! The log.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -13,6 +13,7 @@ use tracing_subscriber::fmt;
 
 use crate::access;
 use crate::args::{LogFormat, LogLevel};
+use crate::counters::Counters;
 use crate::log_rate::{self, LimitedStderr};
 use crate::signals::Signals;
 
@@ -33,32 +34,37 @@ pub fn init(format: LogFormat, level: LogLevel, lines_per_second: u32) {
     }
 }
 
-/// Reports what goes wrong while serving, a line for each failed request.
+/// Reports what goes wrong while serving, a line for each failed request, and
+/// counts what happens.
 pub struct ServeHooks {
-    handler: String,
-    signals: Signals,
-    jail: Option<Prepared>,
-    deny: Vec<IpNet>,
+    /// The name of the handler, for the log.
+    pub handler: String,
+    /// The signals of this process.
+    pub signals: Signals,
+    /// What forked processes enter.
+    pub jail: Option<Prepared>,
+    /// Whose clients are refused.
+    pub deny: Vec<IpNet>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Readable when somebody wants to see the counters, and how to print them.
+    pub asked: (OwnedFd, LogFormat),
     /// When a failure to accept was last reported: these come in floods.
-    last_accept_error: Mutex<Option<Instant>>,
-}
-
-impl ServeHooks {
-    /// Hooks for the handler of that name, in a process with these signals, that
-    /// jail what is forked and refuse the clients of some networks.
-    pub fn new(
-        handler: String,
-        signals: Signals,
-        jail: Option<Prepared>,
-        deny: Vec<IpNet>,
-    ) -> Self {
-        ServeHooks { handler, signals, jail, deny, last_accept_error: Mutex::new(None) }
-    }
+    pub last_accept_error: Mutex<Option<Instant>>,
 }
 
 impl Hooks for ServeHooks {
     fn verify_request(&self, _request: &Request, client_address: &Address) -> bool {
-        !access::is_in(&self.deny, client_address)
+        if access::is_in(&self.deny, client_address) {
+            self.counters.refused("deny");
+            return false;
+        }
+        self.counters.accepted();
+        true
+    }
+
+    fn request_finished(&self, request: &Request, _: &Address, error: Option<&HandlerError>) {
+        self.counters.finished(request, error);
     }
 
     fn handle_error(&self, _request: &Request, client_address: &Address, error: &HandlerError) {
@@ -90,14 +96,20 @@ impl Hooks for ServeHooks {
                 "lines were not logged, for there were too many: see --log-rate"
             );
         });
+        let (asked, format) = &self.asked;
+        if rustix::io::read(asked, &mut [0; 64]).is_ok_and(|count| count > 0) {
+            self.counters.print(*format);
+        }
     }
 
     fn handle_child_error(&self, client_address: Option<&Address>, error: &HandlerError) {
         let (handler, blame, reason) = (&*self.handler, error.blame().as_str(), error.reason());
         let Some(client_address) = client_address else {
             tracing::error!(handler, blame, reason, "{error}");
+            self.counters.sweep();
             return;
         };
+        self.counters.child_failed(error);
         let peer = client_address.to_string();
         tracing::error!(
             peer,
@@ -109,6 +121,7 @@ impl Hooks for ServeHooks {
     }
 
     fn after_fork_in_child(&self, request: Option<&Request>) -> Result<(), HandlerError> {
+        self.counters.forked(request.is_none());
         let failed = |error| HandlerError::new(Blame::Host, "child", error);
         self.signals.in_child().map_err(failed)?;
         if let Some(jail) = &self.jail {
@@ -122,6 +135,7 @@ impl Hooks for ServeHooks {
     }
 
     fn handle_accept_error(&self, endpoint: &Endpoint, error: &io::Error) {
+        self.counters.accept_failed();
         let mut last = self.last_accept_error.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
             *last = Some(Instant::now());

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -11,6 +12,7 @@ use socketserver::{
 use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
 
 use crate::args::{self, ServeOptions};
+use crate::counters::Counters;
 use crate::jail;
 use crate::mode::{Mode, default_endpoint, endpoints, mode};
 use crate::observe::{self, ServeHooks};
@@ -31,9 +33,17 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     // Before the ready line: whoever reads it may send a signal.
     let (signals, signalled) = signals::watch().context("cannot wait for signals")?;
     let watched = signalled.try_clone().context("cannot wait for signals")?;
-    let server = server(options, mode, endpoints, signals, signalled)?;
+    let counters = Arc::new(Counters::new().context("cannot make counters")?);
+    let server = server(options, mode, endpoints, signals, signalled, &counters)?;
+    let (stats, format) = (options.stats, options.log.log_format);
+    let last_words = move || {
+        if stats {
+            counters.print(format);
+        }
+    };
     if mode == Mode::Sync {
-        signals::cut_off(&watched, options.grace).context("cannot wait for signals")?;
+        let cut_off = signals::cut_off(&watched, options.grace, last_words.clone());
+        cut_off.context("cannot wait for signals")?;
     }
     announce(server.endpoints(), options.handler.is_none());
     if options.once {
@@ -50,6 +60,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     if left > 0 && waited {
         signals::still_in_flight(options.grace);
     }
+    last_words();
     // Whatever is left in threads ends with the process.
     std::process::exit(0)
 }
@@ -60,6 +71,7 @@ fn server(
     mut endpoints: Vec<Endpoint>,
     signals: Signals,
     signalled: OwnedFd,
+    counters: &Arc<Counters>,
 ) -> Result<Server> {
     let attributes = &options.attributes;
     let handler_name = options
@@ -69,13 +81,23 @@ fn server(
     let cannot_serve = || format!("cannot serve {handler_name}");
     let engine = engine(mode)?;
     let handler = handler(options, mode, &engine).with_context(cannot_serve)?;
+    let handler = handler.counting(counters.of_handler());
     if endpoints.is_empty() {
         endpoints.push(default_endpoint(&handler)?);
     }
     let concurrency = concurrency(options, mode, &handler);
     let jail = jail::prepare(options.jail, mode, &endpoints)?;
-    let name = handler.name().to_owned();
-    let hooks = ServeHooks::new(name, signals, jail, options.deny.clone());
+    let asked = signals::user_signal().context("cannot wait for signals")?;
+    let attention = asked.try_clone().context("cannot wait for signals")?;
+    let hooks = ServeHooks {
+        handler: handler.name().to_owned(),
+        signals,
+        jail,
+        deny: options.deny.clone(),
+        counters: Arc::clone(counters),
+        asked: (asked, options.log.log_format),
+        last_accept_error: Mutex::new(None),
+    };
     let mut builder = Server::builder(handler)
         .hooks(hooks)
         .concurrency(concurrency)
@@ -84,7 +106,8 @@ fn server(
         .allow_reuse_port(attributes.allow_reuse_port)
         .max_packet_size(attributes.max_packet_size as usize)
         .remove_stale_socket(options.files.remove_stale_socket)
-        .shutdown_when_readable(signalled);
+        .shutdown_when_readable(signalled)
+        .service_when_readable(attention);
     if let Some(mode) = options.files.socket_mode {
         builder = builder.socket_mode(mode);
     }
@@ -160,6 +183,7 @@ fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<Compon
         cpu_time: options.cpu_time,
         idle_timeout: options.idle_timeout,
         wall_time: options.wall_time,
+        ..options.budget.policy()
     };
     Ok(ComponentHandler::new(engine, &component, policy)?)
 }

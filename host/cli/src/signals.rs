@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM, without a thread: a process that forks has only one.
+//! SIGINT, SIGTERM and SIGUSR1, without a thread: a process that forks has only
+//! one.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, getppid, set_parent_process_death_signal};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::low_level::pipe;
 
@@ -42,6 +43,15 @@ pub fn watch() -> io::Result<(Signals, OwnedFd)> {
     Ok((Signals { is_child, process: Some(getpid()) }, read.into()))
 }
 
+/// From now on the descriptor that is returned becomes readable at each SIGUSR1.
+/// Reading from it does not block.
+pub fn user_signal() -> io::Result<OwnedFd> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    pipe::register(SIGUSR1, write)?;
+    Ok(read.into())
+}
+
 impl Signals {
     /// What a forked process does with signals: SIGTERM ends it, SIGINT, which a
     /// terminal sends to all of them, is left to the parent, and it does not
@@ -63,8 +73,13 @@ impl Signals {
 }
 
 /// Ends the process when `grace` is over after the first signal, whatever still
-/// runs: for a server that runs its requests in the thread that serves.
-pub fn cut_off(signalled: &OwnedFd, grace: Duration) -> io::Result<()> {
+/// runs, after `last_words`: for a server that runs its requests in the thread
+/// that serves.
+pub fn cut_off(
+    signalled: &OwnedFd,
+    grace: Duration,
+    last_words: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     let signalled = signalled.try_clone()?;
     thread::Builder::new().name("grace".to_owned()).spawn(move || {
         let mut fds = [PollFd::from_borrowed_fd(signalled.as_fd(), PollFlags::IN)];
@@ -72,6 +87,7 @@ pub fn cut_off(signalled: &OwnedFd, grace: Duration) -> io::Result<()> {
         ending(grace);
         thread::sleep(grace);
         still_in_flight(grace);
+        last_words();
         process::exit(0);
     })?;
     Ok(())

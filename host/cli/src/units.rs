@@ -29,6 +29,22 @@ pub fn size(text: &str) -> Result<usize, String> {
     if size == 0 { Err("at least 1B".to_owned()) } else { Ok(size) }
 }
 
+/// As [`memory`], of any size.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    text.parse::<ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| "write a size such as 64MiB".to_owned())
+}
+
+/// As [`memory`], of what the host allocates for one call.
+pub fn call_memory(text: &str) -> Result<usize, String> {
+    let size = size(text)?;
+    if !((4 << 10)..=(64 << 20)).contains(&size) {
+        return Err("at least 4KiB and at most 64MiB".to_owned());
+    }
+    Ok(size)
+}
+
 /// Parses `1h`, `2m 30s`, `500ms` and the like, from one millisecond to a year.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let duration = duration_or_zero(text)?;
@@ -73,6 +89,16 @@ mod tests {
         {
             assert!(memory(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn sizes_of_other_things() {
+        assert_eq!(bytes("0").unwrap(), 0);
+        assert_eq!(bytes("2GiB").unwrap(), 2 << 30);
+        assert!(bytes("-1").is_err() && bytes("much").is_err());
+        assert_eq!(call_memory("4KiB").unwrap(), 4 << 10);
+        assert_eq!(call_memory("64MiB").unwrap(), 64 << 20);
+        assert!(call_memory("4095").is_err() && call_memory("65MiB").is_err());
     }
 
     #[test]

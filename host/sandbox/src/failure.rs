@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use socketserver::{Blame, HandlerError};
 use thiserror::Error;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::limits::Refused;
@@ -20,6 +21,10 @@ pub(crate) enum Kill {
     Idle { limit: Duration },
     #[error("the request took longer than {limit:?}, its wall time")]
     WallTime { limit: Duration },
+    #[error("the client sent more than the {limit} bytes that a request may receive")]
+    Received { limit: u64 },
+    #[error("it was about to send more than the {limit} bytes that a request may send")]
+    Sent { limit: u64 },
 }
 
 /// The guest ended its request with `exit`: Python's `SystemExit`.
@@ -72,6 +77,8 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, Stri
             Kill::CpuTime { .. } => (Blame::Guest, "cpu-time", kill.to_string()),
             Kill::Idle { .. } => (Blame::Client, "idle-timeout", kill.to_string()),
             Kill::WallTime { .. } => (Blame::Policy, "wall-time", kill.to_string()),
+            Kill::Received { .. } => (Blame::Client, "received", kill.to_string()),
+            Kill::Sent { .. } => (Blame::Guest, "sent", kill.to_string()),
         };
     }
     if let Some(exit) = error.downcast_ref::<Exit>() {
@@ -81,6 +88,12 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, Stri
         return (Blame::Host, "no-instance", error.root_cause().to_string());
     }
     let what = error.root_cause().to_string();
+    // wasmtime has a type for the one, and words for the other.
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || what.contains("handle limit exceeded")
+    {
+        return (Blame::Guest, "handles", "it holds as many handles as it may".to_owned());
+    }
     let mut why = printable(&what, MAX_LOG_LINE);
     match state.limits.refused() {
         Some(Refused::Own { wanted, limit }) => {

@@ -12,13 +12,14 @@ use wasmtime::component::{Instance, InstancePre, Linker};
 
 use crate::budget::limit_cpu_time;
 use crate::component::Component;
+use crate::counts::Counts;
 use crate::engine::{Engine, MAPPINGS_PER_MEMORY};
 use crate::error::LoadError;
 use crate::exports::{Exports, Functions, Outcome};
 use crate::failure::{Exit, Step, ended, returned};
 use crate::imports;
 use crate::limits::{Limits, SharedMemory};
-use crate::policy::Policy;
+use crate::policy::{Killed, Policy};
 use crate::state::{Peer, State};
 use crate::text::printable;
 use crate::ticker::Ticker;
@@ -34,6 +35,7 @@ pub struct ComponentHandler {
     name: Arc<str>,
     memories: usize,
     initial_memory: usize,
+    counts: Option<Counts>,
     /// An instance that was made ahead and that nobody has used yet. Each forked
     /// child finds a copy of it here, takes it and ends with it.
     ahead: Mutex<Option<Made>>,
@@ -51,11 +53,13 @@ pub struct InstanceTimes {
     pub drop: Duration,
 }
 
-/// How a guest ended before it returned. Nothing of it is called again.
+/// How a request ended, if not well.
 enum Ended {
-    /// By itself, with `exit`.
+    /// By itself, with `exit`. Nothing of the guest is called again.
     Exited(Step, Exit),
-    /// It failed, or was made to end.
+    /// It trapped, or was made to end. Nothing of it is called again.
+    Killed(HandlerError),
+    /// It returned an error.
     Failed(HandlerError),
 }
 
@@ -93,6 +97,7 @@ impl ComponentHandler {
             name: Arc::clone(component.name()),
             memories: usize::try_from(description.memories).unwrap_or(usize::MAX),
             initial_memory: usize::try_from(description.initial_memory).unwrap_or(usize::MAX),
+            counts: None,
             ahead: Mutex::default(),
         };
         let trial = handler.check_types()?;
@@ -101,6 +106,15 @@ impl ComponentHandler {
             *handler.ahead() = Some(trial);
         }
         Ok(handler)
+    }
+
+    /// Counts what it does from now on.
+    #[must_use]
+    pub fn counting(self, counts: Counts) -> Self {
+        if let Some((store, _)) = &mut *self.ahead() {
+            store.data_mut().counts = Some(counts.clone());
+        }
+        ComponentHandler { counts: Some(counts), ..self }
     }
 
     /// The name of the component, for the log.
@@ -178,10 +192,11 @@ impl ComponentHandler {
     fn instantiate(&self) -> Result<Made, HandlerError> {
         self.shared_memory.wait_for(self.initial_memory, self.policy.idle_timeout);
         let limits = Limits::new(self.policy.memory, &self.shared_memory);
-        let state = State::new(limits, &self.name);
+        let state = State::new(limits, &self.policy, &self.name, self.counts.as_ref());
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.policy.memory);
+        store.set_max_component_handles(self.policy.handles);
         limit_cpu_time(&mut store, self.policy.cpu_time);
         match self.pre.instantiate(&mut store) {
             Ok(instance) => Ok((store, instance)),
@@ -205,8 +220,11 @@ impl ComponentHandler {
                 limit_cpu_time(&mut store, self.policy.cpu_time);
                 (store, instance)
             }
-            None => self.instantiate()?,
+            None => self.instantiate().map_err(Ended::Killed)?,
         };
+        if let Some(counts) = &self.counts {
+            counts.instance();
+        }
         let store = &mut store;
         store.data_mut().peer = Some(peer);
         store.data_mut().wall_time = request.ends_at().map(|end| (end, self.policy.wall_time));
@@ -252,6 +270,8 @@ impl RequestHandler for ComponentHandler {
         self.engine.tick().map_err(no_ticker)?;
         request.set_idle_timeout(Some(self.policy.idle_timeout));
         request.set_wall_time(Some(self.policy.wall_time));
+        request.set_max_received(Some(self.policy.max_received));
+        request.set_max_sent(Some(self.policy.max_sent));
         let world = World::of(request.socket_type());
         let functions = self.exports.get(world);
         let functions = functions
@@ -259,6 +279,12 @@ impl RequestHandler for ComponentHandler {
         match self.answer(functions, request, client_address, server) {
             Ok(()) => Ok(()),
             Err(Ended::Failed(error)) => Err(error),
+            Err(Ended::Killed(error)) => {
+                if self.policy.killed == Killed::Reset {
+                    request.reset_on_close();
+                }
+                Err(error)
+            }
             // Python's SystemExit: no error, and nothing is said of it.
             Err(Ended::Exited(step, Exit { failed })) => {
                 let (handler, peer) = (self.name(), client_address.to_string());
@@ -287,7 +313,7 @@ fn settle(
         Ok((Err(message),)) => Ok(Err(returned(step, &message, store.data()))),
         Err(error) => Err(match error.downcast_ref::<Exit>() {
             Some(exit) => Ended::Exited(step, *exit),
-            None => Ended::Failed(ended(step, &error, store.data())),
+            None => Ended::Killed(ended(step, &error, store.data())),
         }),
     }
 }

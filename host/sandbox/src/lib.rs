@@ -35,6 +35,7 @@
 //! | `world`, `exports` | what a component can be a handler of, and where its functions are |
 //! | `cache` | compiled components, kept on disk |
 //! | `policy` | what a guest may use |
+//! | `counts` | what is counted that no error tells of |
 //! | `limits`, `budget` | holding it to that: memory and tables, CPU time |
 //! | `handler` | one request: Store, instance, setup, handle, finish |
 //! | `state` | what the imports see of their request |
@@ -50,6 +51,7 @@ mod bindings;
 mod budget;
 mod cache;
 mod component;
+mod counts;
 mod engine;
 mod error;
 mod exports;
@@ -66,8 +68,9 @@ mod world;
 
 pub use cache::Cache;
 pub use component::{Component, Description};
+pub use counts::Counts;
 pub use engine::Engine;
 pub use error::{CacheError, EngineError, LoadError};
 pub use handler::{ComponentHandler, InstanceTimes};
-pub use policy::Policy;
+pub use policy::{Killed, Policy};
 pub use world::World;

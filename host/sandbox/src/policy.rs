@@ -8,8 +8,8 @@ use socketserver::memory_of_this_machine;
 /// only lower them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Bytes of memory, over all linear memories and tables of the instance;
-    /// also how many bytes it may hand over in one call. 64 MiB by default.
+    /// Bytes of memory, over all linear memories and tables of the instance.
+    /// 64 MiB by default.
     pub memory: usize,
     /// Bytes of memory for all instances together. Three quarters of what the
     /// machine has by default, or 1 GiB if that cannot be found out.
@@ -23,6 +23,44 @@ pub struct Policy {
     /// How long the request may take in all, however busy it and its client
     /// are. An hour by default; CPython has no such limit.
     pub wall_time: Duration,
+    /// Bytes that the request may receive. 1 GiB by default; CPython has no such
+    /// limit. A datagram is there already.
+    pub max_received: u64,
+    /// Bytes that the request may send. 1 GiB by default; CPython has no such
+    /// limit.
+    pub max_sent: u64,
+    /// Bytes that one call allocates in the host at the most: what a `recv` or the
+    /// like returns, whatever the guest asks for. 256 KiB by default. What the
+    /// guest hands over is not copied, but for the error that it returns, and
+    /// cannot be more than its `memory`.
+    pub call_memory: usize,
+    /// How many handles the guest may hold, to what the host gave it, and as many
+    /// again to resources of its own. 256 by default.
+    pub handles: usize,
+    /// Bytes that the guest may log; what it logs later is dropped. A line counts
+    /// as [`MIN_LOG_LINE`](Self::MIN_LOG_LINE) bytes at least. 64 KiB by default.
+    pub log_bytes: usize,
+    /// What the client of a request sees that was ended, because it trapped or
+    /// reached a limit. Its end by default.
+    pub killed: Killed,
+}
+
+/// How a connection is closed whose handler was ended. That a handler was ended,
+/// and why, is for the log: a client is told neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Killed {
+    /// As any other: the client cannot tell it from a short answer.
+    #[default]
+    Close,
+    /// With a reset, so that a client does not take a part for the whole. Unix
+    /// sockets and datagrams know no such thing.
+    Reset,
+}
+
+impl Policy {
+    /// What an empty line counts as that is logged, in bytes: about what the log
+    /// writes around it.
+    pub const MIN_LOG_LINE: usize = 64;
 }
 
 impl Default for Policy {
@@ -33,23 +71,18 @@ impl Default for Policy {
             cpu_time: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(1),
             wall_time: Duration::from_hours(1),
+            max_received: 1 << 30,
+            max_sent: 1 << 30,
+            call_memory: 256 << 10,
+            handles: 256,
+            log_bytes: 64 << 10,
+            killed: Killed::Close,
         }
     }
 }
 
-/// The most that one `recv` allocates, whatever the guest asks for. A `recv`
-/// may return less than there is.
-pub(crate) const MAX_RECV: usize = 256 << 10;
-
-/// How many sockets a guest may hold, and as many again for what the table
-/// needs itself.
-pub(crate) const MAX_HANDLES: usize = 64;
-
 /// The longest line of a guest that is logged, in bytes; longer ones are cut.
 pub(crate) const MAX_LOG_LINE: usize = 1024;
-
-/// How many lines one request may log; later ones are dropped.
-pub(crate) const MAX_LOG_LINES: u32 = 100;
 
 /// How many entries one table may have.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;

@@ -8,8 +8,9 @@ use socketserver::{Address, ServerInfo};
 use wasmtime::component::ResourceTable;
 use wasmtime::error::format_err;
 
+use crate::counts::Counts;
 use crate::limits::Limits;
-use crate::policy::{MAX_HANDLES, MAX_LOG_LINES};
+use crate::policy::Policy;
 
 /// The data of one Store.
 pub(crate) struct State {
@@ -24,8 +25,15 @@ pub(crate) struct State {
     pub wall_time: Option<(Instant, Duration)>,
     /// The name of the handler, for the log.
     pub handler: Arc<str>,
-    /// How many lines it may still log.
-    pub log_lines_left: u32,
+    /// How many bytes the host allocates for one of its calls at the most.
+    pub call_memory: usize,
+    /// How many bytes it may log, and how many of them are left; `None` when the
+    /// log has said that there are none.
+    pub log_bytes: usize,
+    /// See `log_bytes`.
+    pub log_bytes_left: Option<usize>,
+    /// Where it is counted what is not an error of the request.
+    pub counts: Option<Counts>,
     /// The client went away, or cannot be answered, while the guest was at it:
     /// why, as the reason of an error. What the guest returns later is then the
     /// client's fault.
@@ -41,16 +49,24 @@ pub(crate) struct Peer {
 }
 
 impl State {
-    pub(crate) fn new(limits: Limits, handler: &Arc<str>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        policy: &Policy,
+        handler: &Arc<str>,
+        counts: Option<&Counts>,
+    ) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(policy.handles);
         State {
             table,
             limits,
             peer: None,
             wall_time: None,
             handler: Arc::clone(handler),
-            log_lines_left: MAX_LOG_LINES,
+            call_memory: policy.call_memory,
+            log_bytes: policy.log_bytes,
+            log_bytes_left: Some(policy.log_bytes),
+            counts: counts.cloned(),
             lost: None,
             denial_logged: false,
         }

@@ -6,13 +6,15 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use socketserver::{Address, IdleTimeout, Request, SocketType, WallTimeout};
+use socketserver::{
+    Address, IdleTimeout, ReceiveLimit, Request, SendLimit, SocketType, WallTimeout,
+};
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut};
 
 use crate::bindings::types::{self, ErrorCode, ShutdownHow};
 use crate::failure::Kill;
-use crate::policy::{MAX_LOG_LINE, MAX_RECV};
+use crate::policy::MAX_LOG_LINE;
 use crate::state::State;
 use crate::text::printable;
 
@@ -55,13 +57,10 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 }
 
 fn recv(mut cx: Cx<'_>, (socket, bufsize): (Socket, u32)) -> Answer<Vec<u8>> {
-    let received = cx.data().table.get(&socket)?.recv(bounded(bufsize));
+    // What is allocated is the host's: a guest may ask for 4 GiB.
+    let bufsize = usize::try_from(bufsize).unwrap_or(usize::MAX).min(cx.data().call_memory);
+    let received = cx.data().table.get(&socket)?.recv(bufsize);
     answer(&mut cx, received)
-}
-
-/// How many bytes are allocated for a `recv` of `bufsize`.
-fn bounded(bufsize: u32) -> usize {
-    usize::try_from(bufsize).unwrap_or(MAX_RECV).min(MAX_RECV)
 }
 
 /// The data is sent from where it lies in the guest's memory.
@@ -201,11 +200,8 @@ fn answer<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> Answer<T> {
         Ok(value) => return Ok((Ok(value),)),
         Err(error) => error,
     };
-    if let Some(idle) = error.get_ref().and_then(|inner| inner.downcast_ref::<IdleTimeout>()) {
-        return Err(Kill::Idle { limit: idle.limit }.into());
-    }
-    if let Some(wall) = error.get_ref().and_then(|inner| inner.downcast_ref::<WallTimeout>()) {
-        return Err(Kill::WallTime { limit: wall.limit }.into());
+    if let Some(kill) = error.get_ref().and_then(limit_of) {
+        return Err(kill.into());
     }
     let code = error_code(&error);
     if matches!(
@@ -223,16 +219,23 @@ fn answer<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> Answer<T> {
     Ok((Err(code),))
 }
 
+/// Which of its limits a request has reached, if that is why a call failed.
+fn limit_of(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Kill> {
+    if let Some(IdleTimeout { limit }) = error.downcast_ref() {
+        return Some(Kill::Idle { limit: *limit });
+    }
+    if let Some(WallTimeout { limit }) = error.downcast_ref() {
+        return Some(Kill::WallTime { limit: *limit });
+    }
+    if let Some(ReceiveLimit { limit }) = error.downcast_ref() {
+        return Some(Kill::Received { limit: *limit });
+    }
+    error.downcast_ref().map(|SendLimit { limit }| Kill::Sent { limit: *limit })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_recv_allocates_more_than_the_limit() {
-        assert_eq!(bounded(0), 0);
-        assert_eq!(bounded(1024), 1024);
-        assert_eq!(bounded(u32::MAX), MAX_RECV);
-    }
 
     #[test]
     fn only_a_unix_client_can_be_one_that_cannot_be_answered() {

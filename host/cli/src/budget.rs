@@ -1,0 +1,69 @@
+//! The options that bound what one request moves, holds and logs.
+
+#![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
+
+use clap::{Args, ValueEnum, value_parser};
+use socketserver_sandbox::Policy;
+
+use crate::units;
+
+/// What one request may move, hold and log, and how its client sees that it was
+/// ended.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "What one request may use besides")]
+pub struct Budget {
+    /// How many bytes one request may receive.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::bytes)]
+    pub max_received: u64,
+
+    /// How many bytes one request may send.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::bytes)]
+    pub max_sent: u64,
+
+    /// How much the host allocates for one call of a handler: a recv returns no
+    /// more at once, whatever it asks for.
+    #[arg(long, value_name = "SIZE", default_value = "256KiB", value_parser = units::call_memory)]
+    pub call_memory: usize,
+
+    /// How many handles a handler may hold at once: sockets, files, streams, and
+    /// as many again of its own making.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(8..=65_536))]
+    pub handles: u32,
+
+    /// How many bytes one request may log; the rest is dropped.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::bytes)]
+    pub log_bytes: u64,
+
+    /// How the connection of a request is closed that was ended, because its
+    /// handler trapped or a limit was reached. The client is never told why; a
+    /// reset tells it that what it got is not all.
+    #[arg(long, value_name = "HOW", default_value = "close")]
+    pub killed: Killed,
+}
+
+/// How the connection of a request is closed that was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Killed {
+    /// As any other.
+    Close,
+    /// With a reset.
+    Reset,
+}
+
+impl Budget {
+    /// A policy with these limits.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            max_received: self.max_received,
+            max_sent: self.max_sent,
+            call_memory: self.call_memory,
+            handles: self.handles as usize,
+            log_bytes: usize::try_from(self.log_bytes).unwrap_or(usize::MAX),
+            killed: match self.killed {
+                Killed::Close => socketserver_sandbox::Killed::Close,
+                Killed::Reset => socketserver_sandbox::Killed::Reset,
+            },
+            ..Policy::default()
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What is counted while serving, by all processes of a server together.
+
+use std::fmt::Write;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::{Pid, getpid, test_kill_process};
+use serde_json::{Map, Value, json};
+use socketserver::{HandlerError, Request, SharedCounters};
+use socketserver_sandbox::Counts;
+
+use crate::args::LogFormat;
+
+/// Why a request can fail; the table in the README says what each means.
+const REASONS: &[&str] = &[
+    "call",
+    "child",
+    "connection-lost",
+    "cpu-time",
+    "error",
+    "handles",
+    "idle-timeout",
+    "jail",
+    "memory",
+    "memory-total",
+    "no-address",
+    "no-instance",
+    "no-process",
+    "no-thread",
+    "no-ticker",
+    "panic",
+    "received",
+    "sent",
+    "timed-out",
+    "trap",
+    "wall-time",
+    "worker",
+    "wrong-world",
+    OTHER,
+];
+
+/// Why a client can be refused.
+const RULES: &[&str] = &["deny", OTHER];
+
+/// In the place of a word that is not in one of these lists.
+const OTHER: &str = "other";
+
+/// More workers at a time, with those that are about to end, are not counted.
+const WORKERS: usize = 2048;
+
+// Where each counter is.
+const ACCEPTED: usize = 0;
+const DONE: usize = 1;
+const RECEIVED: usize = 2;
+const SENT: usize = 3;
+const INSTANCES: usize = 4;
+const LOG_BYTES: usize = 5;
+const ACCEPT_ERRORS: usize = 6;
+const FORKED: usize = 7;
+const FAILED: usize = 8;
+const REFUSED: usize = FAILED + REASONS.len();
+/// The requests in flight of the process that listens, and of its children that
+/// serve one each. Those of each worker follow, and then who the workers are.
+const IN_FLIGHT: usize = REFUSED + RULES.len();
+const WORKER: usize = IN_FLIGHT + 1 + WORKERS;
+const ALL: usize = WORKER + 1 + WORKERS;
+
+/// The counters of a server.
+pub struct Counters {
+    shared: Arc<SharedCounters>,
+    /// Which worker this process is, from 1 on; 0 if it is none.
+    worker: AtomicUsize,
+}
+
+impl Counters {
+    /// All of them zero.
+    ///
+    /// Errors: there is no memory for them.
+    pub fn new() -> io::Result<Self> {
+        let shared = Arc::new(SharedCounters::new(ALL)?);
+        Ok(Counters { shared, worker: AtomicUsize::new(0) })
+    }
+
+    /// Those that a handler adds to.
+    pub fn of_handler(&self) -> Counts {
+        let counters = Arc::clone(&self.shared);
+        Counts { counters, instances: INSTANCES, log_bytes: LOG_BYTES }
+    }
+
+    /// A request begins.
+    pub fn accepted(&self) {
+        self.shared.add(ACCEPTED, 1);
+        self.shared.add(IN_FLIGHT + self.worker(), 1);
+    }
+
+    /// A client is not served, by that rule.
+    pub fn refused(&self, rule: &str) {
+        self.shared.add(REFUSED + place(RULES, rule), 1);
+    }
+
+    /// A request is over.
+    pub fn finished(&self, request: &Request, error: Option<&HandlerError>) {
+        self.shared.add(RECEIVED, request.received());
+        self.shared.add(SENT, request.sent());
+        self.over(error.map(HandlerError::reason));
+    }
+
+    /// The process of a request is gone, and with it what it had counted.
+    pub fn child_failed(&self, error: &HandlerError) {
+        self.over(Some(error.reason()));
+    }
+
+    fn over(&self, reason: Option<&str>) {
+        self.shared.add(reason.map_or(DONE, |reason| FAILED + place(REASONS, reason)), 1);
+        self.shared.decrement(IN_FLIGHT + self.worker());
+    }
+
+    /// No request could be taken.
+    pub fn accept_failed(&self) {
+        self.shared.add(ACCEPT_ERRORS, 1);
+    }
+
+    /// This process was forked just now, as a worker or for one request.
+    pub fn forked(&self, is_worker: bool) {
+        self.shared.add(FORKED, 1);
+        if is_worker {
+            let pid = u64::from(getpid().as_raw_nonzero().get().unsigned_abs());
+            let free = (1..=WORKERS).find(|worker| self.shared.replace(WORKER + worker, 0, pid));
+            self.worker.store(free.unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
+    fn worker(&self) -> usize {
+        self.worker.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of workers that are gone, and of the requests that ended with
+    /// them.
+    pub fn sweep(&self) {
+        for worker in 1..=WORKERS {
+            let pid = self.shared.get(WORKER + worker);
+            if pid == 0 || is_alive(pid) {
+                continue;
+            }
+            while self.shared.get(IN_FLIGHT + worker) > 0 {
+                self.shared.decrement(IN_FLIGHT + worker);
+                self.shared.add(FAILED + place(REASONS, "worker"), 1);
+            }
+            self.shared.replace(WORKER + worker, pid, 0);
+        }
+    }
+
+    /// Prints them to standard error, as the log is written: for people or for
+    /// programs. They were asked for, so no limit of the log holds for them.
+    pub fn print(&self, format: LogFormat) {
+        let text = match format {
+            LogFormat::Text => self.to_text(),
+            LogFormat::Json => json!({ "counters": self.to_json() }).to_string() + "\n",
+        };
+        // There is nobody to tell if that cannot be written to.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    /// All of them, for programs.
+    fn to_json(&self) -> Value {
+        self.sweep();
+        let get = |index| self.shared.get(index);
+        let in_flight: u64 = (0..=WORKERS).map(|worker| get(IN_FLIGHT + worker)).sum();
+        let workers = (1..=WORKERS).filter(|worker| get(WORKER + worker) != 0).count();
+        let failed = by_word(REASONS, |place| get(FAILED + place));
+        let refused = by_word(RULES, |place| get(REFUSED + place));
+        json!({
+            "requests": {
+                "accepted": get(ACCEPTED),
+                "in_flight": in_flight,
+                "done": get(DONE),
+                "failed": failed,
+                "refused": refused,
+            },
+            "instances": get(INSTANCES),
+            "bytes": { "received": get(RECEIVED), "sent": get(SENT) },
+            "children": { "forked": get(FORKED), "workers": workers },
+            "accept_errors": get(ACCEPT_ERRORS),
+            "logs_cut": get(LOG_BYTES),
+        })
+    }
+
+    /// All of them, for people: a line each.
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        lines(&mut text, 0, &self.to_json());
+        text
+    }
+}
+
+/// The counters of words that were counted.
+fn by_word(words: &[&str], get: impl Fn(usize) -> u64) -> Map<String, Value> {
+    let counted = words.iter().enumerate().map(|(place, word)| (word, get(place)));
+    counted.filter(|(_, n)| *n > 0).map(|(word, n)| ((*word).to_owned(), n.into())).collect()
+}
+
+fn lines(text: &mut String, depth: usize, value: &Value) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let indent = 2 * depth;
+        let name = name.replace('_', " ");
+        // Writing to a String does not fail.
+        let _ = match value.as_object() {
+            None => writeln!(text, "{:indent$}{name:<width$} {value}", "", width = 24 - indent),
+            Some(inner) if inner.is_empty() => {
+                writeln!(text, "{:indent$}{name:<width$} 0", "", width = 24 - indent)
+            }
+            Some(_) => writeln!(text, "{:indent$}{name}", ""),
+        };
+        lines(text, depth + 1, value);
+    }
+}
+
+/// The place of `word`, or of the last word, which stands for all others.
+fn place(words: &[&str], word: &str) -> usize {
+    words.iter().position(|known| *known == word).unwrap_or(words.len() - 1)
+}
+
+fn is_alive(pid: u64) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socketserver::Blame;
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let counters = Counters::new().unwrap();
+        let error = |reason| HandlerError::new(Blame::Guest, reason, "why");
+        for _ in 0..5 {
+            counters.accepted();
+        }
+        counters.over(None);
+        counters.child_failed(&error("child"));
+        counters.child_failed(&error("a new one"));
+        counters.child_failed(&error("cpu-time"));
+        counters.refused("deny");
+        let shown = counters.to_json();
+        assert_eq!(
+            shown["requests"],
+            json!({
+                "accepted": 5, "in_flight": 1, "done": 1,
+                "failed": { "child": 1, "cpu-time": 1, "other": 1 },
+                "refused": { "deny": 1 },
+            })
+        );
+        let text = counters.to_text();
+        assert!(text.contains("\n    cpu-time             1\n"), "{text}");
+        assert!(text.contains("\n  in flight              1\n"), "{text}");
+    }
+
+    #[test]
+    fn what_a_dead_worker_had_in_flight_has_failed() {
+        let counters = Counters::new().unwrap();
+        // No process has that number.
+        assert!(counters.shared.replace(WORKER + 7, 0, u64::from(u32::MAX / 2)));
+        counters.shared.add(IN_FLIGHT + 7, 3);
+        let shown = counters.to_json();
+        assert_eq!(shown["requests"]["failed"], json!({ "worker": 3 }));
+        assert_eq!(shown["requests"]["in_flight"], 0);
+        assert_eq!(shown["children"]["workers"], 0);
+    }
+
+    #[test]
+    fn a_worker_counts_for_itself() {
+        let counters = Counters::new().unwrap();
+        counters.forked(true);
+        counters.accepted();
+        let shown = counters.to_json();
+        assert_eq!(shown["children"], json!({ "forked": 1, "workers": 1 }));
+        assert_eq!(shown["requests"]["in_flight"], 1);
+        assert_eq!(counters.shared.get(IN_FLIGHT + 1), 1);
+    }
+}
