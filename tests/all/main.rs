@@ -12,6 +12,7 @@ mod conformance;
 mod counters;
 mod datagrams;
 mod documents;
+mod door;
 mod hostile;
 mod jail;
 mod load;

@@ -25,6 +25,10 @@ const KEEP_RESIDENT: usize = 256 << 10;
 /// and after it, and the rest of its slot. Counted in `/proc/PID/maps`.
 pub(crate) const MAPPINGS_PER_MEMORY: usize = 5;
 
+/// Bytes of addresses that a memory reserves that is not from the pool: all that
+/// 32 bits can address, and what guards it on both sides.
+pub(crate) const ADDRESSES_PER_MEMORY: usize = (4 << 30) + (64 << 20);
+
 /// Compiles and runs components. There is one in a process; clones are the
 /// same engine, and dropping the last of them stops its ticker.
 #[derive(Clone)]

@@ -67,7 +67,11 @@ pub(crate) fn returned(step: Step, message: &str, state: &State) -> HandlerError
 /// A call into the guest did not return: it trapped, was ended, or could not
 /// be made.
 pub(crate) fn ended(step: Step, error: &wasmtime::Error, state: &State) -> HandlerError {
-    let (blame, reason, why) = explain(error, state);
+    let (mut blame, mut reason, why) = explain(error, state);
+    if step == Step::Instantiate && reason == "call" {
+        // That it can be made showed at load: the machine is out of something.
+        (blame, reason) = (Blame::Host, "no-instance");
+    }
     HandlerError::new(blame, reason, format!("{} was ended: {why}", step.as_str()))
 }
 

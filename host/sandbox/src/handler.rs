@@ -13,7 +13,7 @@ use wasmtime::component::{Instance, InstancePre, Linker};
 use crate::budget::limit_cpu_time;
 use crate::component::Component;
 use crate::counts::Counts;
-use crate::engine::{Engine, MAPPINGS_PER_MEMORY};
+use crate::engine::{ADDRESSES_PER_MEMORY, Engine, MAPPINGS_PER_MEMORY};
 use crate::error::LoadError;
 use crate::exports::{Exports, Functions, Outcome};
 use crate::failure::{Exit, Step, ended, returned};
@@ -132,7 +132,13 @@ impl ComponentHandler {
         // A process of its own has mappings, and a share of the memory, of its own.
         let shares = base.mappings > 0;
         let own = if shares { self.memories * MAPPINGS_PER_MEMORY } else { 0 };
-        let needs = Needs { mappings: base.mappings.saturating_add(own), ..base };
+        let reserves = if shares && self.engine.slots().is_none() { self.memories } else { 0 };
+        let addresses = reserves.saturating_mul(ADDRESSES_PER_MEMORY);
+        let needs = Needs {
+            mappings: base.mappings.saturating_add(own),
+            address_space: base.address_space.saturating_add(addresses),
+            ..base
+        };
         let mut capacity = Capacity::of_this_machine(needs);
         if !shares {
             return capacity;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 
 /// What one request in flight takes from the process.
@@ -20,6 +21,8 @@ pub struct Needs {
     pub descriptors: usize,
     /// Bytes of memory.
     pub memory: usize,
+    /// Bytes of addresses, used or not (`RLIMIT_AS`).
+    pub address_space: usize,
     /// Threads, of which a process has one at least (`RLIMIT_NPROC`).
     pub threads: usize,
 }
@@ -28,12 +31,19 @@ impl Needs {
     /// What a thread with its request socket takes. Its stack, the stack's
     /// guard page and the signal stack with its own are mappings; the memory is
     /// what is in use of its stacks and of the kernel's.
-    pub const THREAD: Needs = Needs { mappings: 5, descriptors: 1, memory: 64 << 10, threads: 1 };
+    pub const THREAD: Needs = Needs {
+        mappings: 5,
+        descriptors: 1,
+        memory: 64 << 10,
+        address_space: 2304 << 10,
+        threads: 1,
+    };
 
     /// What a forked process with its request takes from the one that forks: a
     /// descriptor to watch it by. Its mappings are its own; the memory is what
     /// it no longer shares.
-    pub const PROCESS: Needs = Needs { mappings: 0, descriptors: 1, memory: 1 << 20, threads: 1 };
+    pub const PROCESS: Needs =
+        Needs { mappings: 0, descriptors: 1, memory: 1 << 20, address_space: 0, threads: 1 };
 
     /// The needs of one request in a worker process of `workers`: the memory
     /// and the threads of the machine are for all of them together.
@@ -74,10 +84,14 @@ impl Capacity {
                 Of::Mappings => needs.mappings,
                 Of::Descriptors => needs.descriptors,
                 Of::Memory => needs.memory,
+                Of::AddressSpace => needs.address_space,
                 Of::Threads => needs.threads,
             };
+            if taken_by_one == 0 {
+                continue;
+            }
             let free = limit.value.saturating_sub(limit.in_use);
-            capacity.cap((free - free / 4) / taken_by_one.max(1), &|| {
+            capacity.cap((free - free / 4) / taken_by_one, &|| {
                 format!("{} is {}", limit.name, limit.value)
             });
         }
@@ -111,6 +125,7 @@ enum Of {
     Mappings,
     Descriptors,
     Memory,
+    AddressSpace,
     Threads,
 }
 
@@ -138,6 +153,11 @@ fn limits() -> Vec<Limit> {
     add("vm.max_map_count", Of::Mappings, max_map_count, maps);
     add("RLIMIT_NOFILE", Of::Descriptors, rlimit(Resource::Nofile), entries("/proc/self/fd"));
     add("RLIMIT_NPROC", Of::Threads, rlimit(Resource::Nproc), 0);
+    // The first number is that of all pages that have an address.
+    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = pages.split(' ').next().and_then(|pages| pages.parse::<usize>().ok());
+    let in_use = pages.map_or(0, |pages| pages.saturating_mul(page_size()));
+    add("RLIMIT_AS", Of::AddressSpace, rlimit(Resource::As), in_use);
     add("kernel.pid_max", Of::Threads, number("/proc/sys/kernel/pid_max"), 0);
     add("kernel.threads-max", Of::Threads, number("/proc/sys/kernel/threads-max"), 0);
     if let Some((max, current)) = cgroup("pids") {

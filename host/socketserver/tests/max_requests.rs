@@ -159,8 +159,9 @@ fn workers_have_a_limit_each() {
 
 #[test]
 fn workers_share_the_memory_and_the_threads_of_the_machine() {
-    let one = Needs { memory: 1 << 20, threads: 2, mappings: 3, descriptors: 4 };
-    let expected = Needs { memory: 5 << 20, threads: 10, mappings: 3, descriptors: 4 };
+    let one = Needs { memory: 1 << 20, threads: 2, mappings: 3, descriptors: 4, address_space: 5 };
+    let expected =
+        Needs { memory: 5 << 20, threads: 10, mappings: 3, descriptors: 4, address_space: 5 };
     assert_eq!(one.in_workers(5), expected);
     let all = Capacity::of_this_machine(Needs::THREAD.in_workers(1_000_000));
     assert_eq!(Workers::new(1_000_000).threading.capacity.requests, all.requests);
