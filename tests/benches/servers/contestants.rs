@@ -32,6 +32,19 @@ impl Group {
         Group { title, cpython, contestants: Vec::new() }
     }
 
+    /// The host with a handler, and the other build of it with the same.
+    fn add_sandbox(
+        &mut self,
+        name: &str,
+        beside: Option<&Path>,
+        [guest, bind, other_bind]: [&str; 3],
+        options: &[&str],
+    ) -> Result<()> {
+        self.add(&format!("sandbox: {name}"), &mut serve(build::host()?, guest, bind, options))?;
+        let Some(beside) = beside else { return Ok(()) };
+        self.add(&format!("beside: {name}"), &mut serve(beside, guest, other_bind, options))
+    }
+
     fn add(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let server = Server::start(command, 1).with_context(|| name.to_owned())?;
         let target = Target::parse(&server.endpoints()[0])?;
@@ -50,28 +63,32 @@ impl Group {
     }
 }
 
-fn serve(guest: Option<&Path>, bind: &str, options: &[&str]) -> Result<Command> {
-    let mut command = Command::new(build::host()?);
-    command.arg("serve").args(guest).args(["--bind", bind]).args(options);
-    Ok(command)
+fn serve(host: &Path, guest: &str, bind: &str, options: &[&str]) -> Command {
+    let mut command = Command::new(host);
+    command.args(["serve", guest, "--bind", bind]).args(options);
+    command
 }
 
-/// All of them, listening. `directory` is for the files of Unix sockets.
-pub fn groups(directory: &Path) -> Result<Vec<Group>> {
+/// All of them, listening. `directory` is for the files of Unix sockets; `beside`
+/// is another build of the host.
+pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     const TCP: &str = "tcp://127.0.0.1:0";
     const UDP: &str = "udp://127.0.0.1:0";
-    let upper = build::guest("rust", "upper")?;
-    let dupper = build::guest("rust", "dupper")?;
+    let guest =
+        |name: &str| -> Result<String> { Ok(build::guest("rust", name)?.display().to_string()) };
+    let (upper, dupper) = (guest("upper")?, guest("dupper")?);
+    let text = build::root().join("guests/upper/upper.wat").display().to_string();
+    let [upper_tcp, text_tcp, dupper_udp] =
+        [[&upper[..], TCP, TCP], [&text, TCP, TCP], [&dupper, UDP, UDP]];
     let (native, native_udp) = (build::example("upper")?, build::example("udp")?);
     let path = |name: &str| directory.join(name).display().to_string();
     let unix = |name: &str| format!("unix://{}", path(name));
 
     let mut threading = Group::new("TCP, threads", "CPython ThreadingTCPServer");
     threading.add("native Rust", Command::new(&native).args([TCP, "ThreadingTCPServer"]))?;
-    threading.add("sandbox: upper (Rust)", &mut serve(Some(&upper), TCP, &[])?)?;
-    threading.add("sandbox: upper (WAT, embedded)", &mut serve(None, TCP, &[])?)?;
-    let workers = &mut serve(Some(&upper), TCP, &["--workers", "2"])?;
-    threading.add("sandbox: upper (Rust), 2 workers", workers)?;
+    threading.add_sandbox("upper (Rust)", beside, upper_tcp, &[])?;
+    threading.add_sandbox("upper (WAT)", beside, text_tcp, &[])?;
+    threading.add_sandbox("upper (Rust), 2 workers", beside, upper_tcp, &["--workers", "2"])?;
     // As it is shipped, and once with a backlog like the host's: up to 3.14 it
     // is 5, and clients that do not fit wait for a second.
     threading.add_cpython("CPython ThreadingTCPServer", &["ThreadingTCPServer"]);
@@ -79,25 +96,23 @@ pub fn groups(directory: &Path) -> Result<Vec<Group>> {
 
     let mut sync = Group::new("TCP, one at a time", "CPython TCPServer");
     sync.add("native Rust", Command::new(&native).args([TCP, "TCPServer"]))?;
-    let one = &mut serve(Some(&upper), TCP, &["--server", "TCPServer"])?;
-    sync.add("sandbox: upper (Rust)", one)?;
+    sync.add_sandbox("upper (Rust)", beside, upper_tcp, &["--server", "TCPServer"])?;
     sync.add_cpython("CPython TCPServer", &["TCPServer"]);
 
     let mut forking = Group::new("TCP, a process for each request", "CPython ForkingTCPServer");
     forking.add("native Rust", Command::new(&native).args([TCP, "ForkingTCPServer"]))?;
-    let forks = &mut serve(Some(&upper), TCP, &["--server", "ForkingTCPServer"])?;
-    forking.add("sandbox: upper (Rust)", forks)?;
+    forking.add_sandbox("upper (Rust)", beside, upper_tcp, &["--server", "ForkingTCPServer"])?;
     forking.add_cpython("CPython ForkingTCPServer", &["ForkingTCPServer"]);
 
     let mut udp = Group::new("UDP, threads", "CPython ThreadingUDPServer");
     udp.add("native Rust", Command::new(&native_udp).args([UDP, "ThreadingUDPServer"]))?;
-    udp.add("sandbox: dupper (Rust)", &mut serve(Some(&dupper), UDP, &[])?)?;
+    udp.add_sandbox("dupper (Rust)", beside, dupper_udp, &[])?;
     udp.add_cpython("CPython ThreadingUDPServer", &["ThreadingUDPServer"]);
 
     let mut streams = Group::new("Unix streams, threads", "CPython ThreadingUnixStreamServer");
     let class = "ThreadingUnixStreamServer";
     streams.add("native Rust", Command::new(&native).args([&unix("native"), class]))?;
-    streams.add("sandbox: upper (Rust)", &mut serve(Some(&upper), &unix("ours"), &[])?)?;
+    streams.add_sandbox("upper (Rust)", beside, [&upper, &unix("ours"), &unix("beside")], &[])?;
     streams.add_cpython("CPython ThreadingUnixStreamServer", &[class, "5", &path("cpython")]);
 
     Ok(vec![threading, sync, forking, udp, streams])

@@ -7,12 +7,16 @@
 //! what counts is the ratio to another server of the same turn, and of that the
 //! median.
 //!
-//! `cargo bench -p socketserver-tests --bench servers [-- [--rounds N] [--seconds N] [--only TITLE]]`
+//! `cargo bench --workspace --bench servers [-- [--rounds N] [--seconds N] [--only TITLE] [--beside BINARY]]`
+//!
+//! `--beside` is another build of the host, which takes its turns beside this one:
+//! what a change costs.
 
 mod contestants;
 mod measure;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -31,7 +35,8 @@ fn main() -> Result<()> {
     let seconds = number("--seconds")?.unwrap_or(2).max(1);
     let only = option("--only").unwrap_or_default();
     let directory = tempfile::tempdir()?;
-    let mut groups = groups(directory.path())?;
+    let beside = option("--beside").map(PathBuf::from);
+    let mut groups = groups(directory.path(), beside.as_deref())?;
     groups.retain(|group| group.title.contains(&only));
     println!("64 bytes each way, {CLIENTS} clients; {rounds} rounds of {seconds} s.");
     println!("Medians over the rounds; ratios are within a round.");
