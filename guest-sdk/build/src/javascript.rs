@@ -32,10 +32,7 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .arg("--output")
         .arg(&output);
     log.run(&mut componentize, HINT)?;
-
-    let bytes = fs::read(&output).with_context(|| format!("cannot read {}", output.display()))?;
-    fs::remove_file(&output)?;
-    Ok(bytes)
+    workspace::take(&output)
 }
 
 /// Installs the compiler from npm unless it is there, and returns the folder

@@ -35,10 +35,7 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .arg(&output)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     log.run(&mut componentize, "remove target/guests/venv and try again")?;
-
-    let bytes = fs::read(&output).with_context(|| format!("cannot read {}", output.display()))?;
-    fs::remove_file(&output)?;
-    Ok(bytes)
+    workspace::take(&output)
 }
 
 /// Installs one version of a package from `PyPI` unless it is there, and returns
@@ -56,8 +53,9 @@ pub fn install(workspace: &Workspace, package: (&str, &str), log: &Log) -> Resul
         create.args(["-m", "venv"]).arg(&venv);
         log.run(&mut create, HINT).context(HINT)?;
     }
-    let mut pip = Command::new(venv.join("bin/pip"));
-    pip.args(["install", "--disable-pip-version-check", &requirement]);
+    // Not the script `pip`: in a copied folder that one installs into the original.
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", &requirement]);
     log.run(&mut pip, HINT).with_context(|| format!("cannot install {requirement} from PyPI"))?;
     workspace::replace(&installed, b"")?;
     Ok(venv)

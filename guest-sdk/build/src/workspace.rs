@@ -69,6 +69,13 @@ impl Workspace {
     }
 }
 
+/// Reads a file that a tool has left, and removes it.
+pub fn take(path: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    fs::remove_file(path)?;
+    Ok(bytes)
+}
+
 /// Writes a file in one step, so that nobody reads half of it.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
