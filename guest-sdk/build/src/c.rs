@@ -9,39 +9,70 @@ use crate::tool::Log;
 use crate::workspace::{self, Workspace};
 use anyhow::Result;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// How C guests are built; see [`Language::recipe`].
 pub const RECIPE: &str = include_str!("c.rs");
 
+/// What to do when the compiler fails for no reason in the guest.
+pub const HINT: &str = "remove target/guests/venv and try again";
+
 const COMPILER: (&str, &str) = ("ziglang", "0.17.0");
+
+/// A library, called over and over: no `main`, and no WASI as long as the guest
+/// calls nothing that needs it. Zig's stack would be 16 MiB, a quarter of what a
+/// request may use; this is Rust's.
+pub const LINK: [&str; 3] = ["-mexec-model=reactor", "-s", "-Wl,-z,stack-size=1048576"];
 
 /// The world of the guests: the bindings of this name are linked in.
 const WORLD: &str = "stream_handler";
 
 /// Builds a guest and returns the component.
 pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
-    let venv = python::install(workspace, COMPILER, log)?;
-    let bindings = workspace.sdk(Language::C.folder());
     let module = workspace.out("c").join(&guest.name).with_extension("module");
     fs::create_dir_all(workspace.out("c"))?;
 
-    // A library, called over and over: no `main`, and no WASI as long as the
-    // guest calls nothing that needs it. Zig's stack would be 16 MiB, a quarter
-    // of what a request may use; this is Rust's.
+    let mut compiler = compiler(workspace, "cc", log)?;
+    compiler
+        .arg("-std=c17")
+        .args(LINK)
+        .arg(&guest.source)
+        .arg(bindings(workspace))
+        .arg(component_type(workspace))
+        .arg("-o")
+        .arg(&module);
+    log.run(&mut compiler, HINT)?;
+    component::encode(&workspace::take(&module)?)
+}
+
+/// The compiler, `cc` or `c++`, told what is the same for both.
+pub fn compiler(workspace: &Workspace, driver: &str, log: &Log) -> Result<Command> {
+    let venv = python::install(workspace, COMPILER, log)?;
     let mut compiler = Command::new(venv.join("bin/python"));
     compiler
-        .args(["-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor"])
-        .args(["-std=c17", "-Wall", "-Wextra", "-Os", "-s"])
-        .args(["-Wl,-z,stack-size=1048576", "-I"])
-        .arg(&bindings)
-        .arg(&guest.source)
-        .arg(bindings.join(WORLD).with_extension("c"))
-        .arg(bindings.join(format!("{WORLD}_component_type.o")))
-        .arg("-o")
-        .arg(&module)
+        .args(["-m", "ziglang", driver, "-target", "wasm32-wasi", "-Wall", "-Wextra", "-Os", "-I"])
+        .arg(workspace.sdk(Language::C.folder()))
         .env("ZIG_GLOBAL_CACHE_DIR", workspace.out("zig"))
         .env("ZIG_LOCAL_CACHE_DIR", workspace.out("zig"));
-    log.run(&mut compiler, "remove target/guests/venv and try again")?;
-    component::encode(&workspace::take(&module)?)
+    Ok(compiler)
+}
+
+/// The bindings, to be compiled as C.
+pub fn bindings(workspace: &Workspace) -> PathBuf {
+    sdk(workspace, ".c")
+}
+
+/// What they declare.
+pub fn header(workspace: &Workspace) -> PathBuf {
+    sdk(workspace, ".h")
+}
+
+/// The object that tells which world the module is for.
+pub fn component_type(workspace: &Workspace) -> PathBuf {
+    sdk(workspace, "_component_type.o")
+}
+
+fn sdk(workspace: &Workspace, end: &str) -> PathBuf {
+    workspace.sdk(Language::C.folder()).join(format!("{WORLD}{end}"))
 }

@@ -3,8 +3,9 @@
 use crate::guest::Guest;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
-use wit_component::{ComponentEncoder, DecodedWasm};
-use wit_parser::{CloneMaps, PackageId, Resolve};
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER;
+use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata};
+use wit_parser::{CloneMaps, PackageId, Resolve, Span};
 
 /// The package that the exports of a guest are of, and its imports.
 const PACKAGE: &str = "socketserver:handler/";
@@ -13,7 +14,31 @@ const PACKAGE: &str = "socketserver:handler/";
 /// Python's do with `SystemExit`.
 const EXIT: &str = "wasi:cli/exit@0.2.0";
 
-/// A world that has it.
+/// What the adapter makes of WASI's first preview as far as libraries and
+/// runtimes need it: C++ the first eight, because it can end with a message, Go
+/// all. Sockets are not among them: those of the contract are all there are.
+const WASI: [&str; 18] = [
+    "wasi:io/error",
+    "wasi:io/streams",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/stderr",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/types",
+    "wasi:filesystem/preopens",
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/terminal-stderr",
+    "wasi:clocks/monotonic-clock",
+    "wasi:io/poll",
+    "wasi:random/random",
+];
+
+/// A world that has [`EXIT`].
 const EXIT_WORLD: &str = "
     package socketserver:guests;
 
@@ -45,8 +70,32 @@ pub fn encode(module: &[u8]) -> Result<Vec<u8>> {
         .with_context(|| format!("cannot make a component that imports nothing but `{PACKAGE}*`"))
 }
 
+/// The same of a module that imports WASI as it was before components: what
+/// it uses of that becomes imports of `wasi:*`.
+pub fn encode_with_wasi(module: &[u8]) -> Result<Vec<u8>> {
+    ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", ADAPTER))
+        .and_then(ComponentEncoder::encode)
+        .context("cannot make a component of it")
+}
+
+/// The same of a module that carries no component type.
+pub fn encode_for_world(
+    workspace: &Workspace,
+    world: &str,
+    mut module: Vec<u8>,
+) -> Result<Vec<u8>> {
+    let (resolve, package) = contract(workspace)?;
+    let world = resolve.select_world(&[package], Some(world))?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    encode_with_wasi(&module)
+}
+
 /// Fails unless `bytes` is a component that targets one of the worlds of the
-/// contract and imports nothing else but [`EXIT`].
+/// contract and imports nothing else but [`EXIT`] and, in a language whose
+/// runtime needs them, [`WASI`].
 pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
     let label = guest.label();
     let decoded = wit_component::decode(bytes)
@@ -54,16 +103,23 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
     let DecodedWasm::Component(types, world) = decoded else {
         bail!("what {label} was built to is a WIT package, not a component");
     };
+    let wasi = if guest.language.needs_wasi() { &WASI[..] } else { &[] };
     for key in types.worlds[world].imports.keys() {
         let import = types.name_world_key(key);
-        if !import.starts_with(PACKAGE) && import != EXIT {
-            bail!("{label} imports `{import}`; a guest may import `{PACKAGE}*` and `{EXIT}`");
+        let is_wasi = import.split_once('@').is_some_and(|(name, _)| wasi.contains(&name));
+        if !import.starts_with(PACKAGE) && import != EXIT && !is_wasi {
+            let may = [&["socketserver:handler/*", EXIT], wasi].concat().join(", ");
+            bail!("{label} imports `{import}`; it may import nothing but {may}");
         }
     }
 
     let (mut resolve, package) = contract(workspace)?;
     let program = resolve.push_str("exit.wit", EXIT_WORLD)?;
     let program = resolve.select_world(&[program], None)?;
+    // The adapter carries the types of the interfaces that it imports.
+    let (_, carried) = wit_component::metadata::decode(ADAPTER)?;
+    let preview1 = resolve.merge(carried.resolve)?.map_world(carried.world, Span::default())?;
+    resolve.merge_worlds(preview1, program, &mut CloneMaps::default())?;
     let mut reasons = Vec::new();
     for (name, world) in resolve.packages[package].worlds.clone() {
         resolve.merge_worlds(program, world, &mut CloneMaps::default())?;
@@ -73,4 +129,65 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
         }
     }
     bail!("{label} targets none of the worlds in wit/worlds.wit; {}", reasons.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::language::Language;
+    use std::path::PathBuf;
+
+    /// What [`check()`] says of `guests/upper/upper.wat`, had it also this import
+    /// and been built from a language.
+    fn check_with(import: &str, language: Language) -> Result<(), String> {
+        let sample = include_str!("../../../guests/upper/upper.wat");
+        let text = sample.replacen("(component $upper", &format!("(component $upper {import}"), 1);
+        assert_eq!(text.len() - sample.len(), import.len() + 1);
+        let guest =
+            Guest { language, name: "upper".to_owned(), source: PathBuf::new(), owns_folder: true };
+        let bytes = wat::parse_str(text).unwrap();
+        check(&Workspace::find().unwrap(), &guest, &bytes).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_language_may_import_the_contract_and_exit() {
+        for language in Language::ALL {
+            check_with("", language).unwrap();
+            check_with(r#"(import "wasi:cli/exit@0.2.0" (instance))"#, language).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_runtimes_need_of_wasi_is_for_those_that_need_it() {
+        for name in WASI {
+            let import = format!(r#"(import "{name}@0.2.12" (instance))"#);
+            for language in Language::ALL {
+                let checked = check_with(&import, language);
+                if matches!(language, Language::Cpp | Language::Go) {
+                    checked.unwrap();
+                } else {
+                    let error = checked.unwrap_err();
+                    assert!(error.contains(&format!("imports `{name}@0.2.12`")), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_language_may_import_more_of_wasi() {
+        for name in ["sockets/network", "sockets/tcp", "random/insecure", "http/types"] {
+            let import = format!(r#"(import "wasi:{name}@0.2.12" (instance))"#);
+            for language in Language::ALL {
+                let error = check_with(&import, language).unwrap_err();
+                assert!(error.contains(&format!("imports `wasi:{name}@0.2.12`")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn interfaces_of_wasi_have_the_functions_of_the_adapter() {
+        let import = r#"(import "wasi:cli/stdin@0.2.12" (instance (export "get-it" (func))))"#;
+        let error = check_with(import, Language::Cpp).unwrap_err();
+        assert!(error.contains("targets none of the worlds"), "{error}");
+    }
 }

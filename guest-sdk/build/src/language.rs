@@ -3,7 +3,7 @@
 use crate::guest::Guest;
 use crate::tool::Log;
 use crate::workspace::Workspace;
-use crate::{c, javascript, python, rust};
+use crate::{c, cpp, go, javascript, python, rust};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -14,6 +14,10 @@ pub enum Language {
     Rust,
     /// C, on the bindings in `guest-sdk/c`.
     C,
+    /// C++, on the same bindings and the header in `guest-sdk/cpp`.
+    Cpp,
+    /// Go, on the package in `guest-sdk/go`.
+    Go,
     /// Python, on componentize-py.
     Python,
     /// JavaScript, on `QuickJS`.
@@ -22,7 +26,8 @@ pub enum Language {
 
 impl Language {
     /// All of them, in the order in which they are built.
-    pub const ALL: [Self; 4] = [Self::Rust, Self::C, Self::Python, Self::JavaScript];
+    pub const ALL: [Self; 6] =
+        [Self::Rust, Self::C, Self::Cpp, Self::Go, Self::Python, Self::JavaScript];
 
     /// Its name on the command line and its folder in `target/guests/` and
     /// `guest-sdk/`.
@@ -30,6 +35,8 @@ impl Language {
         match self {
             Self::Rust => "rust",
             Self::C => "c",
+            Self::Cpp => "cpp",
+            Self::Go => "go",
             Self::Python => "python",
             Self::JavaScript => "javascript",
         }
@@ -40,6 +47,8 @@ impl Language {
         match self {
             Self::Rust => "rs",
             Self::C => "c",
+            Self::Cpp => "cpp",
+            Self::Go => "go",
             Self::Python => "py",
             Self::JavaScript => "js",
         }
@@ -50,9 +59,16 @@ impl Language {
         match self {
             Self::Rust => rust::RECIPE,
             Self::C => c::RECIPE,
+            Self::Cpp => cpp::RECIPE,
+            Self::Go => go::RECIPE,
             Self::Python => python::RECIPE,
             Self::JavaScript => javascript::RECIPE,
         }
+    }
+
+    /// Whether its runtime asks for WASI, whatever the guest does.
+    pub fn needs_wasi(self) -> bool {
+        matches!(self, Self::Cpp | Self::Go)
     }
 
     /// Files that every guest in it is built from, beside its own, its SDK and
@@ -62,7 +78,10 @@ impl Language {
             Self::Rust => ["Cargo.toml", "Cargo.lock", "lib.rs"]
                 .map(|file| workspace.guests().join(file))
                 .into(),
-            Self::C | Self::Python | Self::JavaScript => Vec::new(),
+            Self::Cpp => {
+                vec![c::header(workspace), c::bindings(workspace), c::component_type(workspace)]
+            }
+            Self::C | Self::Go | Self::Python | Self::JavaScript => Vec::new(),
         }
     }
 
@@ -71,8 +90,34 @@ impl Language {
         match self {
             Self::Rust => rust::build(workspace, guest, log),
             Self::C => c::build(workspace, guest, log),
+            Self::Cpp => cpp::build(workspace, guest, log),
+            Self::Go => go::build(workspace, guest, log),
             Self::Python => python::build(workspace, guest, log),
             Self::JavaScript => javascript::build(workspace, guest, log),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in quotes in a text, between two words of it.
+    fn quoted(text: &str, start: &str, end: &str) -> Vec<String> {
+        let (_, text) = text.split_once(start).unwrap();
+        let (text, _) = text.split_once(end).unwrap();
+        text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn errors_of_sockets_read_the_same_in_every_sdk() {
+        let read = |path: &str| {
+            let workspace = Workspace::find().unwrap();
+            std::fs::read_to_string(workspace.sdk(path)).unwrap()
+        };
+        let rust = quoted(&read("rust/src/error.rs"), "\nerrors! {", "\n}\n");
+        assert_eq!(rust.len(), 30);
+        assert_eq!(quoted(&read("cpp/socketserver.hpp"), "to_array", ");"), rust);
+        assert_eq!(quoted(&read("go/error.go"), "var texts", "\n}\n"), rust);
     }
 }

@@ -20,6 +20,8 @@
 mod bindings;
 mod c;
 mod component;
+mod cpp;
+mod go;
 mod guest;
 mod javascript;
 mod language;

@@ -53,7 +53,8 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     component::encode(&module)
 }
 
-fn program(variable: &str, default: &str) -> OsString {
+/// A program of Rust's: the one that a variable of Cargo's names, if it is set.
+pub fn program(variable: &str, default: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| default.into())
 }
 

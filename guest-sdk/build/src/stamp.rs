@@ -30,7 +30,7 @@ impl Stamp {
         if let Some(folder) = guest.source.parent().filter(|_| guest.owns_folder) {
             let mut own = Vec::new();
             collect(folder, &mut own)?;
-            let extensions = [language.extension(), "h", "json", "toml"];
+            let extensions = [language.extension(), "h", "hpp", "json", "toml"];
             inputs.extend(own.into_iter().filter(|path| {
                 extensions.iter().any(|extension| path.extension() == Some(OsStr::new(extension)))
             }));

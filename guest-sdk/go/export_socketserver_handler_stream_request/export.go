@@ -1,0 +1,42 @@
+// Package export_socketserver_handler_stream_request is what the generated
+// bindings call for a request; the name is theirs. Handlers use the package
+// socketserver.
+package export_socketserver_handler_stream_request
+
+import (
+	"socketserver/bindings/socketserver_handler_sockets"
+	"socketserver/bindings/socketserver_handler_types"
+
+	witTypes "go.bytecodealliance.org/pkg/wit/types"
+)
+
+// The functions of the handler, which the package socketserver sets.
+var (
+	OnSetup  func(*socketserver_handler_sockets.Socket, socketserver_handler_types.Address) error
+	OnHandle func() error
+	OnFinish func() error
+)
+
+// Result is what the host is told.
+type Result = witTypes.Result[witTypes.Unit, string]
+
+// Setup is called first, with the request socket and the address of its client.
+func Setup(request *socketserver_handler_sockets.Socket, clientAddress socketserver_handler_types.Address) Result {
+	if OnSetup == nil {
+		return witTypes.Err[witTypes.Unit, string]("the guest has no handler: it did not call socketserver.Export")
+	}
+	return result(OnSetup(request, clientAddress))
+}
+
+// Handle is called unless Setup returned an error.
+func Handle() Result { return result(OnHandle()) }
+
+// Finish is called after Handle.
+func Finish() Result { return result(OnFinish()) }
+
+func result(err error) Result {
+	if err != nil {
+		return witTypes.Err[witTypes.Unit, string](err.Error())
+	}
+	return witTypes.Ok[witTypes.Unit, string](witTypes.Unit{})
+}

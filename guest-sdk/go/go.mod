@@ -1,0 +1,3 @@
+module socketserver
+
+go 1.25
