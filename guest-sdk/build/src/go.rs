@@ -11,6 +11,8 @@ use crate::workspace::{self, Workspace};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use wit_bindgen_core::Files;
@@ -88,14 +90,24 @@ fn bindings(workspace: &Workspace) -> Result<PathBuf> {
         workspace::replace(&folder.join(name), content)?;
     }
 
-    let [runtime, sdk] = [runtime(workspace)?, workspace.sdk(Language::Go.folder())]
-        .map(|path| path.display().to_string());
+    // By links, so that no path of this machine gets into the component.
+    link(&runtime(workspace)?, &folder.join("runtime"))?;
+    link(&workspace.sdk(Language::Go.folder()), &folder.join("sdk"))?;
     let manifest = format!(
         "module {BINDINGS}\n\ngo 1.25\n\nrequire {RUNTIME} v0.0.0\nrequire {SDK} v0.0.0\n\n\
-         replace {RUNTIME} => {runtime:?}\nreplace {SDK} => {sdk:?}\n"
+         replace {RUNTIME} => ./runtime\nreplace {SDK} => ./sdk\n"
     );
     workspace::replace(&folder.join("go.mod"), manifest.as_bytes())?;
     Ok(folder)
+}
+
+/// Makes or replaces a symbolic link.
+fn link(target: &Path, path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => symlink(target, path),
+    }
+    .with_context(|| format!("cannot make the link {}", path.display()))
 }
 
 /// Where Cargo keeps the Go part of the crate that made the bindings.
