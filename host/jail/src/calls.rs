@@ -1,4 +1,4 @@
-//! The system calls that serving needs, and those that nothing but an attack
+//! The system calls that serving, or compiling, needs, and those that nothing but an attack
 //! would try.
 
 use libc::c_long;
@@ -27,12 +27,9 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_exit_group,
     libc::SYS_futex,
     libc::SYS_getcpu,
-    libc::SYS_getpeername,
     libc::SYS_getpid,
     libc::SYS_getppid,
     libc::SYS_getrandom,
-    libc::SYS_getsockname,
-    libc::SYS_getsockopt,
     libc::SYS_gettid,
     libc::SYS_gettimeofday,
     libc::SYS_madvise,
@@ -47,7 +44,6 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
-    libc::SYS_setitimer,
     libc::SYS_sigaltstack,
     libc::SYS_write,
     libc::SYS_writev,
@@ -57,7 +53,12 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_time,
 ];
 
-/// The same, with a look at an argument.
+/// What any process needs that serves: it asks about its sockets, and a timer
+/// counts its CPU time.
+const SERVING: &[c_long] =
+    &[libc::SYS_getpeername, libc::SYS_getsockname, libc::SYS_getsockopt, libc::SYS_setitimer];
+
+/// What any process needs, with a look at an argument.
 const CHECKED: &[(c_long, Check)] = &[
     // No new code: no memory that can be executed.
     (libc::SYS_mmap, Check::Without(2, EXECUTABLE)),
@@ -190,19 +191,25 @@ const DEADLY: &[c_long] = &[
 /// The verdict on each call in a process of this kind; others fail with `EPERM`.
 /// Each call stands here once.
 pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
-    let worker = kind == Kind::Worker;
+    let (worker, serves) = (kind == Kind::Worker, kind != Kind::Compile);
     let opens = !jail.read_only.is_empty() || !jail.read_write.is_empty();
     let all = |calls: &[c_long], verdict| -> Vec<(c_long, Verdict)> {
         calls.iter().map(|call| (*call, verdict)).collect()
     };
     let mut verdicts = all(ALWAYS, Verdict::Allow);
     verdicts.extend(CHECKED.iter().map(|(call, check)| (*call, Verdict::If(*check))));
-    if worker || jail.serves.streams() {
+    if serves {
+        verdicts.extend(all(SERVING, Verdict::Allow));
+        // Only datagrams are sent to an address.
+        let sendto =
+            if jail.serves.datagrams() { Verdict::Allow } else { Verdict::If(Check::Null(4)) };
+        verdicts.push((libc::SYS_sendto, sendto));
+    } else {
+        verdicts.push((libc::SYS_read, Verdict::Allow));
+    }
+    if worker || serves && jail.serves.streams() {
         verdicts.extend(all(CONNECTION, Verdict::Allow));
     }
-    // Only datagrams are sent to an address.
-    let sendto = if jail.serves.datagrams() { Verdict::Allow } else { Verdict::If(Check::Null(4)) };
-    verdicts.push((libc::SYS_sendto, sendto));
     if worker {
         verdicts.extend(all(WORKER, Verdict::Allow));
         verdicts.extend(THREADS);
@@ -224,7 +231,7 @@ mod tests {
 
     #[test]
     fn no_call_has_two_verdicts() {
-        for kind in [Kind::Request, Kind::Worker] {
+        for kind in [Kind::Request, Kind::Worker, Kind::Compile] {
             for serves in [Serves::Streams, Serves::Datagrams, Serves::Both] {
                 for read_only in [vec![], vec!["/".into()]] {
                     let jail = Jail { serves, read_only, ..Jail::new(Mode::Require) };

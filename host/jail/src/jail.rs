@@ -35,6 +35,9 @@ pub enum Kind {
     Request,
     /// A worker, which accepts connections and starts threads.
     Worker,
+    /// A compiler: it reads standard input, writes standard output and standard
+    /// error, and has one thread. What is served does not matter to it.
+    Compile,
 }
 
 /// What is served in the jail.
@@ -85,6 +88,14 @@ pub struct Jail {
     pub read_only: Vec<PathBuf>,
     /// Files and directories that may be read and changed.
     pub read_write: Vec<PathBuf>,
+    /// How much address space the process may have, in bytes (`RLIMIT_AS`):
+    /// beyond it, it gets no more memory. `None` for no limit, as the engine needs
+    /// that serves: it reserves gigabytes for each memory.
+    pub address_space: Option<u64>,
+    /// How much CPU time the process may use, in seconds (`RLIMIT_CPU`): after
+    /// that it is ended by `SIGXCPU`, and a second later by `SIGKILL`. `None` for
+    /// no limit.
+    pub cpu_seconds: Option<u64>,
 }
 
 impl Jail {

@@ -34,8 +34,14 @@
 //! `SIGSYS`, so that somebody notices.
 //!
 //! A process whose handler exhausts the processor or the memory is not the
-//! jail's concern: the engine sees to that. Nor is the address space limited,
-//! because the engine reserves gigabytes of it for each memory.
+//! jail's concern: the engine sees to that. Nor is the address space limited
+//! where handlers run, because the engine reserves gigabytes of it for each
+//! memory.
+//!
+//! Compiling a component is a second thing that may go wrong: [`Kind::Compile`]
+//! is for a process that reads a component from standard input and writes
+//! machine code to standard output. It can do less than one that serves, and its
+//! memory and CPU time can be limited.
 //!
 //! # Where things are
 //!

@@ -8,9 +8,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::jail::{Jail, Kind};
 
 /// What a process may have.
-///
-/// The address space is not among it: the engine reserves gigabytes for each
-/// memory.
 pub(crate) struct Limits(Vec<(Resource, Rlimit)>);
 
 impl Limits {
@@ -33,17 +30,23 @@ impl Limits {
         limits.push(match kind {
             // `poll(2)` takes no more descriptors than this at once. That no new
             // one has a number above it does not matter to those that there are.
-            Kind::Request if !opens => (Resource::Nofile, at_most(Some(1))),
-            Kind::Request | Kind::Worker => as_now(Resource::Nofile),
+            Kind::Request | Kind::Compile if !opens => (Resource::Nofile, at_most(Some(1))),
+            Kind::Request | Kind::Worker | Kind::Compile => as_now(Resource::Nofile),
         });
         limits.push(match kind {
-            Kind::Request => (Resource::Nproc, at_most(Some(0))),
+            Kind::Request | Kind::Compile => (Resource::Nproc, at_most(Some(0))),
             Kind::Worker => as_now(Resource::Nproc),
         });
         // Writing a line of the log would end the process if that is a file.
         if jail.read_write.is_empty() && !logs_to_a_file() {
             limits.push((Resource::Fsize, at_most(Some(0))));
         }
+        limits.extend(jail.address_space.map(|bytes| (Resource::As, at_most(Some(bytes)))));
+        limits.extend(jail.cpu_seconds.map(|seconds| {
+            // At the second of the two nothing says any more why it ended.
+            let maximum = Some(seconds.saturating_add(1));
+            (Resource::Cpu, Rlimit { current: Some(seconds), maximum })
+        }));
         Limits(limits)
     }
 

@@ -1,12 +1,13 @@
 //! The process in the jail.
 
 mod calls;
+mod compiling;
 mod serving;
 mod walls;
 
 use std::os::fd::BorrowedFd;
 
-use libc::{EACCES, EAGAIN, EMFILE, ENOSYS, EPERM, SIGABRT, SIGSYS, SIGXFSZ};
+use libc::{EACCES, EAGAIN, EMFILE, ENOSYS, EPERM, SIGABRT, SIGSYS, SIGXCPU, SIGXFSZ};
 use socketserver_jail::{Descriptors, Jail, Kind, Mode, Report, Serves};
 
 /// One thing that native code tries.
@@ -55,6 +56,7 @@ const REQUEST: Place = Place {
     jailed: true,
 };
 const WORKER: Place = Place { kind: Kind::Worker, ..REQUEST };
+const COMPILE: Place = Place { kind: Kind::Compile, ..REQUEST };
 const DATAGRAM: Place = Place { serves: Serves::Datagrams, ..REQUEST };
 /// Without seccomp.
 const OTHER_WALLS: Place = Place { seccomp: false, ..REQUEST };
@@ -197,6 +199,32 @@ pub const CASES: &[Case] = &[
     works("accept", WORKER, serving::accept),
     works("eventfd", WORKER, serving::eventfd),
     works("pagemap_scan", WORKER, serving::pagemap_scan),
+    // A compiler.
+    works("compile", COMPILE, compiling::compile),
+    works("grow_the_heap", COMPILE, serving::grow_the_heap),
+    works("panic", COMPILE, serving::panic),
+    works("hash_map", COMPILE, serving::hash_map),
+    works("descriptors_are_closed", COMPILE, walls::descriptors_are_closed),
+    works("memory_has_a_limit", COMPILE, compiling::memory_has_a_limit),
+    case("cpu_time_has_a_limit", COMPILE, Expected::Killed(SIGXCPU), compiling::use_cpu_time),
+    refused("open_to_read", COMPILE, calls::open_to_read),
+    refused("open_to_write", COMPILE, calls::open_to_write),
+    refused("memfd_create", COMPILE, calls::memfd_create),
+    refused("dup", COMPILE, calls::dup),
+    refused("socket", COMPILE, calls::socket),
+    refused("connect", COMPILE, calls::connect),
+    refused("accept", COMPILE, calls::accept),
+    refused("send", COMPILE, compiling::send),
+    refused("receive_the_datagrams_of_others", COMPILE, calls::receive),
+    refused("end_the_socket_of_others", COMPILE, calls::shutdown),
+    refused("fork", COMPILE, calls::fork),
+    refused("thread", COMPILE, calls::thread),
+    refused("signal_the_parent", COMPILE, calls::signal_the_parent),
+    refused("mprotect_to_execute", COMPILE, calls::mprotect_to_execute),
+    refused("mmap_to_execute", COMPILE, calls::mmap_to_execute),
+    killed("execve", COMPILE, calls::execve),
+    killed("ptrace_the_parent", COMPILE, calls::ptrace_the_parent),
+    killed("io_uring_setup", COMPILE, calls::io_uring_setup),
     Case { differs: false, ..case("abort", REQUEST, Expected::Killed(SIGABRT), serving::abort) },
 ];
 
