@@ -144,7 +144,7 @@ fn the_address_of_a_server_that_has_just_ended_is_free() {
 
 #[test]
 fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
-    let cases: [(&[&str], &str); 30] = [
+    let cases: [(&[&str], &str); 34] = [
         (&["serv"], "unrecognized subcommand"),
         (&["serve", "--bund"], "--bind"),
         (
@@ -173,6 +173,10 @@ fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
         (&["serve", "--deny", "localhost"], "a network such as 10.0.0.0/8"),
         (&["serve", "--socket-mode", "rw"], "permissions such as 660"),
         (&["serve", "--socket-owner", "no such user"], "there is no user `no such user`"),
+        (&["serve", "--user", "no such user"], "there is no user `no such user`"),
+        (&["serve", "--user", "root"], "that is root"),
+        (&["serve", "--user", ":8"], "write USER or USER:GROUP"),
+        (&["serve", "--user", "4242424242"], "write 4242424242:GROUP"),
         (&["serve", "--max-requests", "0"], "0 is not in 1.."),
         (&["serve", "--memory", "1KiB"], "at least 64KiB and at most 4GiB"),
         (&["serve", "--memory", "much"], "a size such as 64MiB"),
@@ -227,6 +231,7 @@ fn help_and_version() {
         "--once",
         "--deny",
         "--jail",
+        "--user",
         "--max-packet-size",
         "--max-children",
         "--timeout",

@@ -4,10 +4,11 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use socketserver_tests::build;
 use socketserver_tests::load::{Client, Target};
-use socketserver_tests::process::Server;
+use socketserver_tests::process::{PATIENCE, Server};
 
 use crate::client::{ask, expect};
 use crate::fixture::{FIXTURE, Fixture, host, serve};
@@ -38,8 +39,72 @@ fn status(pid: &str, field: &str) -> String {
     line.unwrap_or_default().trim_start_matches(':').trim().to_owned()
 }
 
+/// Waits until a worker, which may have begun a moment ago, is in the jail.
+fn wait_until_in_it(pid: &str) {
+    let begun = Instant::now();
+    while status(pid, "Seccomp") != "2" {
+        assert!(begun.elapsed() < PATIENCE, "process {pid} is not in the jail");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What its descriptors are, for root.
+fn descriptors(pid: &str) -> Option<Vec<String>> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let links = links.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    Some(links.map(|link| link.display().to_string()).collect())
+}
+
 #[test]
-fn forked_processes_are_in_it_and_their_parent_is_not() {
+fn it_is_on_unless_told_otherwise() {
+    if !can_be_had() {
+        return;
+    }
+    for mode in MODES {
+        for (options, in_it) in [(&[][..], true), (&["--jail", "off"], false)] {
+            let mut command = serve();
+            command.arg(build::guest("rust", "echo").unwrap()).args(mode).args(options);
+            let server = Server::start(&mut command, 1).unwrap();
+            let mut streams: Vec<_> = (0..40).map(|_| server.connect().unwrap()).collect();
+            for stream in &mut streams {
+                stream.write_all(b"1").unwrap();
+                expect(stream, b"1");
+            }
+            let parent = server.pid().to_string();
+            let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+            for child in children.unwrap().split_whitespace() {
+                if in_it {
+                    wait_until_in_it(child);
+                } else {
+                    assert_eq!(status(child, "Seccomp"), "0", "{mode:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_of_it_is_a_warning() {
+    // A filter that refuses `landlock_create_ruleset`, as an older kernel does.
+    let script = build::root().join("tests/all/without_landlock.py");
+    for mode in MODES {
+        let start = |jail: &str| {
+            let mut command = Command::new("python3");
+            command.arg(&script).arg(build::host().unwrap()).args(["serve", "--bind"]);
+            command.arg("tcp://127.0.0.1:0").args(mode).args(["--jail", jail]);
+            Server::start(&mut command, 1)
+        };
+        let mut server = start("try").unwrap();
+        let line = server.wait_for_log("jail:").unwrap();
+        assert!(line.contains("WARN") && line.contains("; without landlock"), "{line}");
+        assert_eq!(ask(&server, b"served"), b"SERVED", "{mode:?}");
+        let refused = start("require").err().unwrap().to_string();
+        assert!(refused.contains("this machine has no landlock for the jail"), "{refused}");
+    }
+}
+
+#[test]
+fn forked_processes_are_in_it_and_so_is_what_forks_them_for_each_request() {
     if !can_be_had() {
         return;
     }
@@ -54,17 +119,27 @@ fn forked_processes_are_in_it_and_their_parent_is_not() {
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
         for child in children.unwrap().split_whitespace() {
             // Only root may look into a process that cannot be dumped.
-            if let Ok(descriptors) = fs::read_dir(format!("/proc/{child}/fd"))
-                && mode == MODES[0]
-            {
-                // The three standard ones, and the connection.
-                assert_eq!(descriptors.count(), 4);
+            wait_until_in_it(child);
+            if let Some(descriptors) = descriptors(child) {
+                let count = |of: &str| descriptors.iter().filter(|fd| fd.contains(of)).count();
+                if mode == MODES[0] {
+                    // The three standard ones, and the connection.
+                    assert_eq!(descriptors.len(), 4, "{descriptors:?}");
+                } else {
+                    // The listener, and perhaps the connection.
+                    assert!(count("socket:") <= 2, "{descriptors:?}");
+                    for unneeded in ["pidfd", "eventpoll", "landlock", "/task"] {
+                        assert_eq!(count(unneeded), 0, "{descriptors:?}");
+                    }
+                }
             }
-            assert_eq!(status(child, "Seccomp"), "2", "{mode:?}");
             assert_eq!(status(child, "NoNewPrivs"), "1", "{mode:?}");
             assert_eq!(status(child, "CapEff"), "0000000000000000", "{mode:?}");
         }
-        assert_eq!(status(&parent, "Seccomp"), "0");
+        // The one that forks for each request does without what its children do.
+        let forks = mode == MODES[0];
+        assert_eq!(status(&parent, "Seccomp"), if forks { "2" } else { "0" });
+        assert_eq!(status(&parent, "NoNewPrivs"), if forks { "1" } else { "0" });
         stream.write_all(b"2").unwrap();
         expect(&mut stream, b"2");
     }

@@ -24,4 +24,5 @@ mod requests;
 mod samples;
 mod shutdown;
 mod stream_handlers;
+mod user;
 mod wall_time;

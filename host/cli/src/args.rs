@@ -15,6 +15,7 @@ use socketserver::{Endpoint, ServerClass};
 use crate::access;
 use crate::attributes::{ClassAttributes, SocketFiles};
 use crate::budget::Budget;
+use crate::owner::{self, Identity};
 use crate::units;
 
 /// Python's socketserver as a host for sandboxed request handlers.
@@ -102,9 +103,16 @@ pub struct ServeOptions {
 
     /// Whether the processes of --concurrency forking and of --workers give up all
     /// that serving does not need: files, other sockets, programs, signals, new
-    /// code. With `require`, not without each part of that.
-    #[arg(long, value_name = "WHETHER", default_value = "off")]
-    pub jail: JailMode,
+    /// code. For these, `try` is the default.
+    #[arg(long, value_name = "WHETHER")]
+    pub jail: Option<JailMode>,
+
+    /// The user, and the group, to become once the sockets are bound: names or
+    /// numbers. With --concurrency forking and --workers, those processes become
+    /// it that serve; otherwise this one does. Without a group, it is the user's.
+    /// Only root can do that.
+    #[arg(long, value_name = "USER[:GROUP]", value_parser = owner::identity)]
+    pub user: Option<Identity>,
 
     /// Do not serve the clients of this network, such as 10.0.0.0/8, or of one
     /// address: they see the end of the connection at once. May be given more
@@ -213,9 +221,9 @@ pub enum Concurrency {
 /// Whether forked processes are jailed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum JailMode {
-    /// With all that the jail is made of, or not at all.
+    /// With all that the jail is made of, or they do not serve.
     Require,
-    /// With what this kernel has of it.
+    /// With what this machine has of it.
     Try,
     /// No.
     Off,

@@ -131,6 +131,12 @@ impl Counters {
         }
     }
 
+    /// Whether this process is a worker. It may not look at other processes, and
+    /// leaves it to their parent to print.
+    pub fn of_worker(&self) -> bool {
+        self.worker() != 0
+    }
+
     fn worker(&self) -> usize {
         self.worker.load(Ordering::Relaxed)
     }
@@ -138,6 +144,9 @@ impl Counters {
     /// Takes note of workers that are gone, and of the requests that ended with
     /// them.
     pub fn sweep(&self) {
+        if self.of_worker() {
+            return;
+        }
         for worker in 1..=WORKERS {
             let pid = self.shared.get(WORKER + worker);
             if pid == 0 || is_alive(pid) {

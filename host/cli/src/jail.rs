@@ -1,22 +1,44 @@
-//! The jail of forked processes.
+//! What a process gives up before it serves: the jail, and the user that it is.
 
-use anyhow::Result;
-use socketserver::{Endpoint, SocketType};
-use socketserver_jail::{Jail, Kind, Mode as Walls, Prepared, Serves};
+use std::os::fd::{AsFd, RawFd};
+use std::sync::Arc;
 
-use crate::args::JailMode;
+use anyhow::{Context, Result};
+use socketserver::{Blame, Endpoint, HandlerError, Request, SocketType};
+use socketserver_jail::{
+    Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Serves, become_user, check_user,
+};
+
+use crate::args::{JailMode, ServeOptions};
 use crate::mode::Mode;
+use crate::owner::Identity;
 
-/// What each forked process enters, if it should. Says which parts of it there
-/// are.
+/// What the processes that serve give up; clones are of the same.
+#[derive(Clone)]
+pub struct GivenUp {
+    jail: Option<Arc<Prepared>>,
+    user: Option<Identity>,
+    forks: bool,
+}
+
+/// Makes ready what can be, once. Says which walls there are.
 ///
-/// Errors: it must have all of them, and this machine has not.
-pub fn prepare(jail: JailMode, mode: Mode, endpoints: &[Endpoint]) -> Result<Option<Prepared>> {
-    let walls = match jail {
-        JailMode::Require => Walls::Require,
-        JailMode::Try => Walls::Try,
-        JailMode::Off => return Ok(None),
+/// Errors: the jail must have all of its walls, and this machine has not; this
+/// process may not become the user.
+pub fn prepare(options: &ServeOptions, mode: Mode, endpoints: &[Endpoint]) -> Result<GivenUp> {
+    let (user, forks) = (options.user, mode.forks());
+    if let Some(Identity { user, group }) = user {
+        check_user(user, group).context("--user")?;
+    }
+    let walls = match options.jail {
+        _ if !forks => Walls::Off,
+        Some(JailMode::Require) => Walls::Require,
+        Some(JailMode::Try) | None => Walls::Try,
+        Some(JailMode::Off) => Walls::Off,
     };
+    if walls == Walls::Off {
+        return Ok(GivenUp { jail: None, user, forks });
+    }
     let serves = |socket_type| endpoints.iter().any(|end| end.socket_type() == socket_type);
     let serves = match (serves(SocketType::Stream), serves(SocketType::Dgram)) {
         (true, true) => Serves::Both,
@@ -24,7 +46,49 @@ pub fn prepare(jail: JailMode, mode: Mode, endpoints: &[Endpoint]) -> Result<Opt
         _ => Serves::Streams,
     };
     let kind = if mode == Mode::Forking { Kind::Request } else { Kind::Worker };
-    let prepared = Jail { serves, ..Jail::new(walls) }.prepare(kind)?;
-    tracing::info!("{}", Jail::probe());
-    Ok(Some(prepared))
+    let becomes = user.map(|Identity { user, group }| (user, group));
+    let jail = Jail { serves, user: becomes, ..Jail::new(walls) }.prepare(kind)?;
+    let report = Jail::probe();
+    if report.is_whole() {
+        tracing::info!("{report}");
+    } else {
+        tracing::warn!("this machine has not all walls of the jail: {report}");
+    }
+    Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks })
+}
+
+impl GivenUp {
+    /// What this process gives up, whose sockets are bound: all that it can where
+    /// it forks a process for each request, its user where it serves itself.
+    ///
+    /// Errors: it cannot be given up. The process has to end.
+    pub fn by_this_process(&self) -> Result<(), JailError> {
+        match (&self.jail, self.user) {
+            (Some(jail), _) => jail.surround(),
+            (None, Some(Identity { user, group })) if !self.forks => become_user(user, group),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// What a forked process gives up, for a request or as a worker (`None`).
+    /// The latter does not need `unneeded`.
+    ///
+    /// Errors: it cannot be given up. The process has to end.
+    pub fn in_child(
+        &self,
+        request: Option<&Request>,
+        unneeded: &[RawFd],
+    ) -> Result<(), HandlerError> {
+        let failed = |error| HandlerError::new(Blame::Host, "jail", error);
+        let Some(jail) = &self.jail else {
+            return self.user.map_or(Ok(()), |Identity { user, group }| {
+                become_user(user, group).map_err(failed)
+            });
+        };
+        let entered = match request {
+            Some(request) => jail.enter(&Descriptors::Only(&[request.as_fd()])),
+            None => jail.enter(&Descriptors::AllBut(unneeded)),
+        };
+        entered.map(drop).map_err(failed)
+    }
 }

@@ -25,6 +25,11 @@ impl Mode {
     pub fn has_threads(self) -> bool {
         matches!(self, Mode::Threading | Mode::Workers(_))
     }
+
+    /// Whether requests are served by forked processes.
+    pub fn forks(self) -> bool {
+        matches!(self, Mode::Forking | Mode::Workers(_))
+    }
 }
 
 /// How requests are to be run.
@@ -46,7 +51,7 @@ pub fn mode(options: &ServeOptions) -> Result<Mode> {
         (Some(workers), Mode::Threading) => Mode::Workers(workers.into()),
         (Some(_), _) => bail!("--workers have threads: leave out the other way of concurrency"),
     };
-    if matches!(mode, Mode::Sync | Mode::Threading) && options.jail != JailMode::Off {
+    if !mode.forks() && !matches!(options.jail, None | Some(JailMode::Off)) {
         bail!("--jail is for forked processes: add --concurrency forking or --workers");
     }
     if let (Mode::Forking, Some(_)) = (mode, options.max_requests) {

@@ -1,19 +1,19 @@
 //! The log.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use socketserver::{Address, Blame, Endpoint, HandlerError, Hooks, Request};
-use socketserver_jail::{Descriptors, Prepared};
 use tracing::Level;
 use tracing_subscriber::fmt;
 
 use crate::access;
 use crate::args::{LogFormat, LogLevel};
 use crate::counters::Counters;
+use crate::jail::GivenUp;
 use crate::log_rate::{self, LimitedStderr};
 use crate::signals::Signals;
 
@@ -41,8 +41,8 @@ pub struct ServeHooks {
     pub handler: String,
     /// The signals of this process.
     pub signals: Signals,
-    /// What forked processes enter.
-    pub jail: Option<Prepared>,
+    /// What forked processes give up.
+    pub given_up: GivenUp,
     /// Whose clients are refused.
     pub deny: Vec<IpNet>,
     /// What is counted.
@@ -97,7 +97,9 @@ impl Hooks for ServeHooks {
             );
         });
         let (asked, format) = &self.asked;
-        if rustix::io::read(asked, &mut [0; 64]).is_ok_and(|count| count > 0) {
+        if !self.counters.of_worker()
+            && rustix::io::read(asked, &mut [0; 64]).is_ok_and(|count| count > 0)
+        {
             self.counters.print(*format);
         }
     }
@@ -124,14 +126,7 @@ impl Hooks for ServeHooks {
         self.counters.forked(request.is_none());
         let failed = |error| HandlerError::new(Blame::Host, "child", error);
         self.signals.in_child().map_err(failed)?;
-        if let Some(jail) = &self.jail {
-            let failed = |error| HandlerError::new(Blame::Host, "jail", error);
-            let descriptors = request.map(|request| [request.as_fd()]);
-            let descriptors = descriptors.as_ref();
-            let keep = descriptors.map_or(Descriptors::All, |only| Descriptors::Only(only));
-            jail.enter(&keep).map_err(failed)?;
-        }
-        Ok(())
+        self.given_up.in_child(request, self.signals.descriptors())
     }
 
     fn handle_accept_error(&self, endpoint: &Endpoint, error: &io::Error) {

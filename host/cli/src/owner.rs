@@ -23,6 +23,37 @@ pub fn owner(text: &str) -> Result<Owner, String> {
     Ok(Owner { user, group })
 }
 
+/// Whom a process is to be, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub user: u32,
+    /// The group.
+    pub group: u32,
+}
+
+/// Parses `USER` or `USER:GROUP`, each a name or a number. Without a group, it is
+/// that of the user.
+///
+/// Errors: there is none of that name; it is root.
+pub fn identity(text: &str) -> Result<Identity, String> {
+    let Owner { user, group } = owner(text)?;
+    let user = user.ok_or("write USER or USER:GROUP")?;
+    if user == 0 {
+        return Err("that is root: name a user with fewer rights".to_owned());
+    }
+    // To the kernel this number is "as it was".
+    if user == u32::MAX || group == Some(u32::MAX) {
+        return Err(format!("{} is the number of nobody", u32::MAX));
+    }
+    let group_of = || match User::from_uid(user.into()) {
+        Ok(Some(known)) => Ok(known.gid.as_raw()),
+        Ok(None) => Err(format!("nobody knows the group of user {user}: write {user}:GROUP")),
+        Err(error) => Err(format!("cannot look up the group of user {user}: {error}")),
+    };
+    Ok(Identity { user, group: group.map_or_else(group_of, Ok)? })
+}
+
 fn by_name(
     text: &str,
     what: &str,
@@ -62,6 +93,20 @@ mod tests {
         assert_eq!(owner("7:8"), of(Some(7), Some(8)));
         for wrong in ["", ":", "no such user", "root:no such group", "-1", "99999999999"] {
             assert!(owner(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn identities() {
+        let of = |user, group| Ok(Identity { user, group });
+        assert_eq!(identity("7:8"), of(7, 8));
+        let nobody = User::from_name("nobody").unwrap().unwrap();
+        let (user, group) = (nobody.uid.as_raw(), nobody.gid.as_raw());
+        assert_eq!(identity("nobody"), of(user, group));
+        assert_eq!(identity("nobody:9"), of(user, 9));
+        assert_eq!(identity(&user.to_string()), of(user, group));
+        for wrong in ["", ":8", "root", "0:8", "no such user", "4242424242", "4294967295:1"] {
+            assert!(identity(wrong).is_err(), "{wrong}");
         }
     }
 

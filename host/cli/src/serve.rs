@@ -1,7 +1,6 @@
 //! `serve`: from options to a server, and on to its end.
 
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -17,7 +16,7 @@ use crate::jail;
 use crate::mode::{Mode, default_endpoint, endpoints, mode};
 use crate::observe::{self, ServeHooks};
 use crate::owner::Owner;
-use crate::signals::{self, Signals};
+use crate::signals::{self, Signals, Told};
 
 /// The handler that is served when none is named.
 const SAMPLE: (&str, &str) = ("upper", include_str!("../../../guests/upper/upper.wat"));
@@ -31,17 +30,17 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     observe::init(options.log.log_format, options.log.log_level, options.log.log_rate);
     raise_descriptor_limit();
     // Before the ready line: whoever reads it may send a signal.
-    let (signals, signalled) = signals::watch().context("cannot wait for signals")?;
-    let watched = signalled.try_clone().context("cannot wait for signals")?;
+    let (signals, told) = signals::watch().context("cannot wait for signals")?;
+    let watched = (mode == Mode::Sync).then(|| told.end.try_clone()).transpose()?;
     let counters = Arc::new(Counters::new().context("cannot make counters")?);
-    let server = server(options, mode, endpoints, signals, signalled, &counters)?;
+    let server = server(options, mode, endpoints, signals, told, &counters)?;
     let (stats, format) = (options.stats, options.log.log_format);
     let last_words = move || {
         if stats {
             counters.print(format);
         }
     };
-    if mode == Mode::Sync {
+    if let Some(watched) = watched {
         let cut_off = signals::cut_off(&watched, options.grace, last_words.clone());
         cut_off.context("cannot wait for signals")?;
     }
@@ -70,7 +69,7 @@ fn server(
     mode: Mode,
     mut endpoints: Vec<Endpoint>,
     signals: Signals,
-    signalled: OwnedFd,
+    told: Told,
     counters: &Arc<Counters>,
 ) -> Result<Server> {
     let attributes = &options.attributes;
@@ -86,16 +85,14 @@ fn server(
         endpoints.push(default_endpoint(&handler)?);
     }
     let concurrency = concurrency(options, mode, &handler);
-    let jail = jail::prepare(options.jail, mode, &endpoints)?;
-    let asked = signals::user_signal().context("cannot wait for signals")?;
-    let attention = asked.try_clone().context("cannot wait for signals")?;
+    let given_up = jail::prepare(options, mode, &endpoints)?;
     let hooks = ServeHooks {
         handler: handler.name().to_owned(),
         signals,
-        jail,
+        given_up: given_up.clone(),
         deny: options.deny.clone(),
         counters: Arc::clone(counters),
-        asked: (asked, options.log.log_format),
+        asked: (told.print, options.log.log_format),
         last_accept_error: Mutex::new(None),
     };
     let mut builder = Server::builder(handler)
@@ -106,8 +103,8 @@ fn server(
         .allow_reuse_port(attributes.allow_reuse_port)
         .max_packet_size(attributes.max_packet_size as usize)
         .remove_stale_socket(options.files.remove_stale_socket)
-        .shutdown_when_readable(signalled)
-        .service_when_readable(attention);
+        .shutdown_when_readable(told.end)
+        .service_when_readable(told.attention);
     if let Some(mode) = options.files.socket_mode {
         builder = builder.socket_mode(mode);
     }
@@ -118,6 +115,8 @@ fn server(
         builder = builder.timeout(Some(timeout));
     }
     let server = endpoints.into_iter().fold(builder, ServerBuilder::bind).build()?;
+    // Nothing is opened or bound from here on.
+    given_up.by_this_process()?;
     tracing::debug!(
         handler = handler_name,
         concurrency = ?mode,

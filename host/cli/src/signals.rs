@@ -2,7 +2,7 @@
 //! one.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::Arc;
@@ -23,33 +23,44 @@ pub struct Signals {
     /// Set in a process that was forked.
     is_child: Arc<AtomicBool>,
     process: Option<Pid>,
+    /// Those that this process is told by, and that it tells itself by.
+    descriptors: Vec<RawFd>,
 }
 
-/// From now on the descriptor that is returned becomes readable at the first
-/// signal. A second one ends the process at once, with the exit code that a
-/// shell gives to a signal.
-pub fn watch() -> io::Result<(Signals, OwnedFd)> {
-    let (read, write) = UnixStream::pair()?;
+/// The descriptors that tell of signals by becoming readable.
+pub struct Told {
+    /// SIGINT or SIGTERM has come, and stays so.
+    pub end: OwnedFd,
+    /// SIGUSR1 has come since this was last read, which does not block.
+    pub print: OwnedFd,
+    /// The same as `print`, to wait on.
+    pub attention: OwnedFd,
+}
+
+/// From now on signals are told of. A second SIGINT or SIGTERM ends the process at
+/// once, with the exit code that a shell gives to a signal.
+pub fn watch() -> io::Result<(Signals, Told)> {
+    let (end, ends) = UnixStream::pair()?;
+    let (print, prints) = UnixStream::pair()?;
+    print.set_nonblocking(true)?;
+    let attention = print.try_clone()?;
     let is_child = Arc::new(AtomicBool::new(false));
     let seen = Arc::new(AtomicBool::new(false));
+    let mut descriptors: Vec<RawFd> =
+        [&end, &print, &attention, &prints].map(AsRawFd::as_raw_fd).into();
+    pipe::register(SIGUSR1, prints)?;
     for signal in [SIGINT, SIGTERM] {
         // In this order: a child does not tell its parent, and the first signal
         // does not find itself seen.
         register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_child))?;
         register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
         register(signal, Arc::clone(&seen))?;
-        pipe::register(signal, write.try_clone()?)?;
+        let ends = ends.try_clone()?;
+        descriptors.push(ends.as_raw_fd());
+        pipe::register(signal, ends)?;
     }
-    Ok((Signals { is_child, process: Some(getpid()) }, read.into()))
-}
-
-/// From now on the descriptor that is returned becomes readable at each SIGUSR1.
-/// Reading from it does not block.
-pub fn user_signal() -> io::Result<OwnedFd> {
-    let (read, write) = UnixStream::pair()?;
-    read.set_nonblocking(true)?;
-    pipe::register(SIGUSR1, write)?;
-    Ok(read.into())
+    let told = Told { end: end.into(), print: print.into(), attention: attention.into() };
+    Ok((Signals { is_child, process: Some(getpid()), descriptors }, told))
 }
 
 impl Signals {
@@ -69,6 +80,14 @@ impl Signals {
         } else {
             Err(io::Error::other("the parent process is gone"))
         }
+    }
+}
+
+impl Signals {
+    /// The descriptors that only this process needs, and none that it forks: a
+    /// signal ends those before they would be told.
+    pub fn descriptors(&self) -> &[RawFd] {
+        &self.descriptors
     }
 }
 

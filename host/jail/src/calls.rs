@@ -1,6 +1,8 @@
 //! The system calls that serving, or compiling, needs, and those that nothing but an attack
 //! would try.
 
+use std::collections::BTreeMap;
+
 use libc::c_long;
 
 use crate::filter::{Check, Verdict};
@@ -87,6 +89,65 @@ const WORKER: &[c_long] = &[
     libc::SYS_recvfrom,
     libc::SYS_rseq,
     libc::SYS_set_robust_list,
+];
+
+/// What the process does beside that forks one for each request: accepting,
+/// forking, waiting for its children and counting its threads. A child cannot
+/// make use of these, for the other walls leave it no descriptor but that of its
+/// request, and no new descriptor and no process: see `shared`.
+const PARENT: &[(c_long, Verdict)] = &[
+    (libc::SYS_accept4, Verdict::Allow),
+    // The flags are those of `fork` in the C libraries, GNU and musl.
+    (libc::SYS_clone, Verdict::If(Check::OneOf(0, &[0x0120_0011, 0x11]))),
+    (libc::SYS_epoll_ctl, Verdict::Allow),
+    (libc::SYS_epoll_pwait, Verdict::Allow),
+    (libc::SYS_epoll_pwait2, Verdict::Allow),
+    (libc::SYS_fstat, Verdict::Allow),
+    (libc::SYS_pidfd_open, Verdict::Allow),
+    (libc::SYS_read, Verdict::Allow),
+    (libc::SYS_recvfrom, Verdict::Allow),
+    (libc::SYS_rseq, Verdict::Allow),
+    (libc::SYS_set_robust_list, Verdict::Allow),
+    (libc::SYS_sysinfo, Verdict::Allow),
+    (libc::SYS_wait4, Verdict::Allow),
+    (libc::SYS_waitid, Verdict::Allow),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_epoll_wait, Verdict::Allow),
+    #[cfg(all(target_arch = "x86_64", target_env = "musl"))]
+    (libc::SYS_fork, Verdict::Allow),
+];
+
+/// What a child of it does before anything of a handler runs in it, and what does
+/// nothing for it afterwards: giving up more.
+const ENTERING: &[(c_long, Verdict)] = &[
+    (libc::SYS_capset, Verdict::Allow),
+    (libc::SYS_landlock_restrict_self, Verdict::Allow),
+    // With descriptor 0 it would have a number for a new one.
+    (libc::SYS_close, Verdict::If(Check::AtLeast(0, 1))),
+    (libc::SYS_close_range, Verdict::If(Check::AtLeast(0, 1))),
+    // Its own limits.
+    (libc::SYS_prlimit64, Verdict::If(Check::OneOf(0, &[0]))),
+    // It ends with its parent, and cannot take that back.
+    (libc::SYS_prctl, Verdict::If(Check::Pairs(GIVING_UP))),
+    (libc::SYS_setns, Verdict::If(Check::OneOf(1, &[libc::CLONE_NEWPID.cast_unsigned()]))),
+];
+
+const GIVING_UP: &[(u32, Option<u32>)] = &[
+    (libc::PR_SET_NO_NEW_PRIVS.cast_unsigned(), None),
+    (libc::PR_GET_PDEATHSIG.cast_unsigned(), None),
+    (libc::PR_SET_PDEATHSIG.cast_unsigned(), Some(libc::SIGKILL.cast_unsigned())),
+];
+
+/// The same, for one that becomes another user, after which it has no right to
+/// these.
+const BECOMING: &[c_long] = &[
+    libc::SYS_geteuid,
+    libc::SYS_getgroups,
+    libc::SYS_getresgid,
+    libc::SYS_getresuid,
+    libc::SYS_setgroups,
+    libc::SYS_setresgid,
+    libc::SYS_setresuid,
 ];
 
 /// Starting threads, and no processes. What is asked of `clone3` lies in memory,
@@ -222,6 +283,29 @@ pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
     verdicts.sort_by_key(|(call, _)| *call);
     verdicts.dedup();
     verdicts
+}
+
+/// The verdict on each call for a process that forks and for its children alike:
+/// what a process for one request may do, and what else the two of them need. A
+/// filter for each child would cost it more than all other walls.
+///
+/// `own_filter` is whether each child has one of its own nevertheless.
+pub(crate) fn shared(jail: &Jail, own_filter: bool) -> Vec<(c_long, Verdict)> {
+    let mut shared: BTreeMap<c_long, Verdict> = verdicts(jail, Kind::Request).into_iter().collect();
+    // It is of one process, and there are many. So `abort` ends a child by its
+    // last resort, an instruction that is none.
+    shared.remove(&libc::SYS_tgkill);
+    shared.extend(PARENT.iter().chain(ENTERING).copied());
+    if jail.user.is_some() {
+        shared.extend(BECOMING.iter().map(|call| (*call, Verdict::Allow)));
+    }
+    if own_filter {
+        let seccomp = Check::OneOf(0, &[libc::SECCOMP_SET_MODE_FILTER]);
+        shared.insert(libc::SYS_seccomp, Verdict::If(seccomp));
+        // And it is of that one.
+        shared.insert(libc::SYS_tgkill, Verdict::Allow);
+    }
+    shared.into_iter().collect()
 }
 
 #[cfg(test)]

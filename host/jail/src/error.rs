@@ -13,6 +13,8 @@ pub enum Wall {
     NoNewPrivs,
     /// Limits of resources.
     Limits,
+    /// No new processes, for root, whom limits do not concern.
+    Processes,
     /// Landlock: no files, no TCP.
     Landlock,
     /// No descriptors but those that are needed.
@@ -27,6 +29,7 @@ impl fmt::Display for Wall {
             Wall::User => "another user",
             Wall::NoNewPrivs => "no_new_privs",
             Wall::Limits => "rlimits",
+            Wall::Processes => "no new processes",
             Wall::Landlock => "landlock",
             Wall::Descriptors => "closed descriptors",
             Wall::Seccomp => "seccomp",

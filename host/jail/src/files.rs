@@ -2,24 +2,26 @@
 //! outside. See `landlock(7)`.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, RulesetStatus, Scope,
+    RulesetCreatedAttr, Scope,
 };
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 
 use crate::error::{JailError, Wall};
 use crate::jail::Jail;
+use crate::sys;
 
 /// What is refused. A kernel with an older ABI refuses less: TCP from the fourth
 /// on, what is outside from the sixth. seccomp refuses all of it anyway.
 const KNOWN: ABI = ABI::V7;
 
 /// Rules that are ready to be put in force.
-pub(crate) struct Files(RulesetCreated);
+pub(crate) struct Files(OwnedFd);
 
 impl Files {
     /// What a jail asks for.
@@ -40,14 +42,19 @@ impl Files {
         let write = AccessFs::from_all(KNOWN) & !AccessFs::Execute & !AccessFs::IoctlDev;
         let grants = (jail.read_only.iter().map(|path| (path, read)))
             .chain(jail.read_write.iter().map(|path| (path, write)));
-        let mut files = Files(rules);
+        let mut rules = rules;
         for (path, access) in grants {
-            files = files.grant(path, access)?;
+            rules = Self::grant(rules, path, access)?;
         }
-        Ok(files)
+        let rules: Option<OwnedFd> = rules.into();
+        rules.map(Files).ok_or_else(|| failed("the kernel does not enforce it"))
     }
 
-    fn grant(self, path: &Path, access: BitFlags<AccessFs>) -> Result<Self, JailError> {
+    fn grant(
+        rules: RulesetCreated,
+        path: &Path,
+        access: BitFlags<AccessFs>,
+    ) -> Result<RulesetCreated, JailError> {
         let no_path = |why: Errno| JailError::Path { path: path.to_owned(), why: why.into() };
         let granted = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(no_path)?;
         let mode = fstat(&granted).map_err(no_path)?.st_mode;
@@ -56,17 +63,18 @@ impl Files {
             FileType::Directory => access,
             _ => access & AccessFs::from_file(KNOWN),
         };
-        self.0.add_rule(PathBeneath::new(granted, access)).map(Files).map_err(failed)
+        rules.add_rule(PathBeneath::new(granted, access)).map_err(failed)
     }
 
-    /// Puts the rules in force for this thread, and those that it starts.
+    /// Puts the rules in force for this thread, and those that it starts. It must
+    /// have no way to get new privileges.
     pub(crate) fn restrict(&self) -> Result<(), JailError> {
-        let rules = self.0.try_clone().map_err(JailError::failed(Wall::Landlock))?;
-        let status = rules.restrict_self().map_err(failed)?;
-        match status.ruleset {
-            RulesetStatus::NotEnforced => Err(failed("the kernel does not enforce it")),
-            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
-        }
+        sys::landlock_restrict_self(self.0.as_fd()).map_err(JailError::failed(Wall::Landlock))
+    }
+
+    /// The descriptor of the rules.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

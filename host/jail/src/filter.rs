@@ -1,7 +1,8 @@
 //! From verdicts on system calls to a program for seccomp.
 //!
-//! The program looks up the number of the call in bitmaps. Each child puts it in
-//! place anew, and what that costs is its length, because the kernel compiles
+//! There are two kinds of program. One is put in place once, in the process that
+//! forks. The other looks up the number of the call in bitmaps: each child that
+//! needs it puts it in place anew, and what that costs is its length, because the kernel compiles
 //! it; and, if it only compares, running it for every number, because the kernel
 //! then wants to know ahead which calls are always allowed. A chain of
 //! comparisons is the dearest part of a jail by far. See `seccomp(2)`, and
@@ -37,6 +38,11 @@ pub(crate) enum Check {
     OneOf(u32, &'static [u32]),
     /// None of these bits is set.
     Without(u32, u32),
+    /// This number, or a greater one.
+    AtLeast(u32, u32),
+    /// One of these numbers, of the first argument, and where another one stands
+    /// beside it, that of the second.
+    Pairs(&'static [(u32, Option<u32>)]),
     /// A null pointer: the whole of it is looked at.
     Null(u32),
     /// The number of this process, see [`for_process`].
@@ -85,6 +91,59 @@ pub(crate) fn compile(arch: u32, verdicts: &[(libc::c_long, Verdict)]) -> Vec<so
     program
 }
 
+/// Makes a program of verdicts that is put in place once, for this process and
+/// all that it forks: it only compares, so that the kernel finds out ahead which
+/// calls are always allowed, and does not run it for these.
+pub(crate) fn compile_once(arch: u32, verdicts: &[(libc::c_long, Verdict)]) -> Vec<sock_filter> {
+    let mut program =
+        vec![load(ARCH), jump(BPF_JEQ, arch, 1, 0), answer(Verdict::Kill), load(NUMBER)];
+    program.extend(split(&ranges(verdicts)));
+    program
+}
+
+/// Where each range of numbers begins that have the same verdict.
+fn ranges(verdicts: &[(libc::c_long, Verdict)]) -> Vec<(u32, Verdict)> {
+    let mut ranges = vec![(0, OTHERWISE)];
+    for (number, verdict) in verdicts {
+        // No call has a number below nothing.
+        let Ok(number) = u32::try_from(*number) else { continue };
+        // The last range is that of the numbers after the last call.
+        let follows = ranges.last().is_some_and(|(first, _)| *first == number);
+        if follows {
+            ranges.pop();
+        }
+        if ranges.last().is_none_or(|(_, last)| last != verdict) {
+            ranges.push((number, *verdict));
+        }
+        ranges.push((number.saturating_add(1), OTHERWISE));
+    }
+    ranges
+}
+
+/// Finds the range of the number that is in the accumulator.
+fn split(ranges: &[(u32, Verdict)]) -> Vec<sock_filter> {
+    if let [(_, verdict)] = ranges {
+        return judge(*verdict);
+    }
+    let (lower, upper) = ranges.split_at(ranges.len() / 2);
+    branch(upper[0].0, split(lower), split(upper))
+}
+
+/// Goes on with one program or with the other: the accumulator is less than a
+/// number, or it is not.
+fn branch(from: u32, lower: Vec<sock_filter>, upper: Vec<sock_filter>) -> Vec<sock_filter> {
+    let mut steps = if let Ok(length) = u8::try_from(lower.len()) {
+        vec![jump(BPF_JGE, from, length, 0)]
+    } else {
+        // Too far for a jump with a condition.
+        let length = u32::try_from(lower.len()).unwrap_or(u32::MAX);
+        vec![jump(BPF_JGE, from, 0, 1), jump(BPF_JA, length, 0, 0)]
+    };
+    steps.extend(lower);
+    steps.extend(upper);
+    steps
+}
+
 /// The program for the process with this number.
 pub(crate) fn for_process(program: &[sock_filter], process: Pid) -> Vec<sock_filter> {
     let mut program = program.to_vec();
@@ -131,17 +190,7 @@ fn bisect(words: &[Word], first: u32) -> Vec<sock_filter> {
     }
     let (lower, upper) = words.split_at(words.len() / 2);
     let from = first.saturating_add(u32::try_from(lower.len()).unwrap_or(u32::MAX));
-    let (lower, upper) = (bisect(lower, first), bisect(upper, from));
-    let mut steps = if let Ok(length) = u8::try_from(lower.len()) {
-        vec![jump(BPF_JGE, from, length, 0)]
-    } else {
-        // Too far for a jump with a condition.
-        let length = u32::try_from(lower.len()).unwrap_or(u32::MAX);
-        vec![jump(BPF_JGE, from, 0, 1), jump(BPF_JA, length, 0, 0)]
-    };
-    steps.extend(lower);
-    steps.extend(upper);
-    steps
+    branch(from, bisect(lower, first), bisect(upper, from))
 }
 
 fn look_up(word: &Word) -> Vec<sock_filter> {
@@ -181,6 +230,10 @@ fn judge(verdict: Verdict) -> Vec<sock_filter> {
         Check::Without(argument, bits) => {
             vec![load(lower_half(argument)), jump(BPF_JSET, bits, 0, 1)]
         }
+        Check::AtLeast(argument, least) => {
+            vec![load(lower_half(argument)), jump(BPF_JGE, least, 1, 0)]
+        }
+        Check::Pairs(pairs) => return judge_pairs(pairs),
         Check::Null(argument) => vec![
             load(lower_half(argument)),
             jump(BPF_JEQ, 0, 0, 2),
@@ -192,6 +245,21 @@ fn judge(verdict: Verdict) -> Vec<sock_filter> {
         }
     };
     steps.extend([answer(OTHERWISE), answer(Verdict::Allow)]);
+    steps
+}
+
+fn judge_pairs(pairs: &[(u32, Option<u32>)]) -> Vec<sock_filter> {
+    let mut steps = Vec::new();
+    for (first, second) in pairs {
+        steps.push(load(lower_half(0)));
+        let Some(second) = second else {
+            steps.extend([jump(BPF_JEQ, *first, 0, 1), answer(Verdict::Allow)]);
+            continue;
+        };
+        steps.extend([jump(BPF_JEQ, *first, 0, 3), load(lower_half(1))]);
+        steps.extend([jump(BPF_JEQ, *second, 0, 1), answer(Verdict::Allow)]);
+    }
+    steps.push(answer(OTHERWISE));
     steps
 }
 
@@ -282,26 +350,33 @@ mod tests {
             (4, Verdict::Allow),
             (5, Verdict::Allow),
         ];
-        let program = compile(MACHINE, &verdicts);
         let expected =
             [ALLOW, EPERM, EPERM, ENOSYS, ALLOW, ALLOW, EPERM, EPERM, EPERM, KILL, EPERM];
-        for (number, expected) in (0..).zip(expected) {
-            assert_eq!(run(&program, MACHINE, number, [0; 6]), expected, "{number}");
+        let sorted = {
+            let mut sorted = verdicts;
+            sorted.sort_by_key(|(number, _)| *number);
+            sorted
+        };
+        for program in [compile(MACHINE, &verdicts), compile_once(MACHINE, &sorted)] {
+            for (number, expected) in (0..).zip(expected) {
+                assert_eq!(run(&program, MACHINE, number, [0; 6]), expected, "{number}");
+            }
+            // The second ABI of x86-64 has these numbers.
+            assert_eq!(run(&program, MACHINE, 0x4000_0000, [0; 6]), EPERM);
+            assert_eq!(run(&program, MACHINE, u32::MAX, [0; 6]), EPERM);
+            assert_eq!(run(&program, MACHINE + 1, 0, [0; 6]), KILL);
         }
-        // The second ABI of x86-64 has these numbers.
-        assert_eq!(run(&program, MACHINE, 0x4000_0000, [0; 6]), EPERM);
-        assert_eq!(run(&program, MACHINE, u32::MAX, [0; 6]), EPERM);
-        assert_eq!(run(&program, MACHINE + 1, 0, [0; 6]), KILL);
     }
 
     #[test]
     fn jumps_may_be_long() {
         let verdict = Verdict::If(Check::OneOf(0, &[0]));
         let verdicts: Vec<_> = (0..300).map(|number| (number * 2, verdict)).collect();
-        let program = compile(MACHINE, &verdicts);
-        for number in 0..700 {
-            let expected = if number < 600 && number % 2 == 0 { ALLOW } else { EPERM };
-            assert_eq!(run(&program, MACHINE, number, [0; 6]), expected, "{number}");
+        for program in [compile(MACHINE, &verdicts), compile_once(MACHINE, &verdicts)] {
+            for number in 0..700 {
+                let expected = if number < 600 && number % 2 == 0 { ALLOW } else { EPERM };
+                assert_eq!(run(&program, MACHINE, number, [0; 6]), expected, "{number}");
+            }
         }
     }
 
@@ -321,7 +396,17 @@ mod tests {
         };
         assert_eq!(of(&[2, 3, 4, 5], Check::OneOf(2, &[3, 4])), [false, true, true, false]);
         assert_eq!(of(&[0, 1, 4, 7], Check::Without(2, 4)), [true, true, false, false]);
+        assert_eq!(of(&[0, 1, 2, 3], Check::AtLeast(2, 2)), [false, false, true, true]);
         assert_eq!(of(&[0, 1, 1 << 32], Check::Null(2)), [true, false, false]);
         assert_eq!(of(&[76, 77, 0], Check::OwnProcess(2)), [false, true, false]);
+        let pairs = Verdict::If(Check::Pairs(&[(3, Some(9)), (4, None), (5, Some(8))]));
+        let program = compile_once(MACHINE, &[(5, pairs)]);
+        for first in 0..8 {
+            for second in 0..12 {
+                let allowed = matches!((first, second), (3, 9) | (4, _) | (5, 8));
+                let expected = if allowed { ALLOW } else { EPERM };
+                assert_eq!(run(&program, MACHINE, 5, [first, second, 0, 0, 0, 0]), expected);
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 
 use rustix::process::{DumpableBehavior, getpid, set_dumpable_behavior};
-use rustix::thread::{secure_computing_mode, set_no_new_privs};
+use rustix::thread::{CapabilitySet, secure_computing_mode, set_no_new_privs};
 use seccompiler::{apply_filter, sock_filter};
 
 use crate::calls;
@@ -12,6 +12,7 @@ use crate::error::{JailError, Wall};
 use crate::files::Files;
 use crate::filter;
 use crate::limits::Limits;
+use crate::parent::Parent;
 use crate::report::Report;
 use crate::sys;
 use crate::user;
@@ -68,6 +69,8 @@ impl Serves {
 pub enum Descriptors<'a> {
     /// Those that it has.
     All,
+    /// Those that it has but these, which are closed as below.
+    AllBut(&'a [RawFd]),
     /// Standard input, output and error, and these. The others are closed
     /// without their owners being told: they must not be used or dropped any
     /// more, as in a child that serves one request and ends with `_exit`.
@@ -133,7 +136,7 @@ impl Jail {
             return Ok(Prepared { walls: None });
         }
         if let Some((user, group)) = self.user {
-            user::check(user, group)?;
+            user::check_user(user, group)?;
         }
         let abi = sys::landlock_abi().map(Some).or_else(missing(Wall::Landlock))?;
         let files = abi.map(|abi| Ok((abi, Files::new(self)?))).transpose()?;
@@ -144,7 +147,9 @@ impl Jail {
             .or_else(missing(Wall::Seccomp))?;
         let filter = arch.map(|arch| filter::compile(arch, &calls::verdicts(self, kind)));
         let limits = Limits::new(self, kind);
-        Ok(Prepared { walls: Some(Walls { user: self.user, limits, files, filter }) })
+        let parent = (kind == Kind::Request).then(|| Parent::new(self, arch));
+        let user = self.user;
+        Ok(Prepared { walls: Some(Walls { user, limits, files, filter, parent }) })
     }
 }
 
@@ -158,9 +163,39 @@ struct Walls {
     limits: Limits,
     files: Option<(u32, Files)>,
     filter: Option<Vec<sock_filter>>,
+    /// What may stand around the process that forks.
+    parent: Option<Parent>,
 }
 
 impl Prepared {
+    /// Puts up, around this process and for good, the walls that are the same for
+    /// all its children, so that entering costs each of them less: to be called
+    /// once, when it serves soon and forks for each request. It must have one
+    /// thread.
+    ///
+    /// From then on it can take requests on the sockets that it has, read, write
+    /// and wait on the descriptors that it has, fork, and wait for its children;
+    /// and do nothing else that a child may not do. It can open nothing. Of other
+    /// kinds than [`Kind::Request`] and with [`Mode::Off`], nothing happens.
+    ///
+    /// Errors: a wall could not be put up. Some may stand: the process has to
+    /// end.
+    pub fn surround(&self) -> Result<(), JailError> {
+        self.surround_with(true)
+    }
+
+    /// All but the last wall, which hides the others: for tests.
+    #[doc(hidden)]
+    pub fn surround_without_seccomp(&self) -> Result<(), JailError> {
+        self.surround_with(false)
+    }
+
+    fn surround_with(&self, seccomp: bool) -> Result<(), JailError> {
+        let Some(walls) = &self.walls else { return Ok(()) };
+        let Some(parent) = &walls.parent else { return Ok(()) };
+        parent.put_up(&walls.limits, seccomp)
+    }
+
     /// Puts up the walls around this process, for good. It must have one thread:
     /// those that it starts later are in the jail, those that run are not.
     ///
@@ -168,11 +203,12 @@ impl Prepared {
     /// end.
     pub fn enter(&self, descriptors: &Descriptors<'_>) -> Result<Report, JailError> {
         let mut report = self.enter_without_seccomp(descriptors)?;
-        let filter = self.walls.as_ref().and_then(|walls| walls.filter.as_ref());
-        if let Some(filter) = filter {
-            let error = |error| std::io::Error::other(format!("{error}"));
-            apply_filter(&filter::for_process(filter, getpid()))
-                .map_err(|why| JailError::failed(Wall::Seccomp)(error(why)))?;
+        let Some(walls) = &self.walls else { return Ok(report) };
+        if let Some(filter) = &walls.filter {
+            let around = walls.parent.as_ref().and_then(Parent::around);
+            if around.is_none_or(|around| around.own_filter) {
+                put_in_place(&filter::for_process(filter, getpid()))?;
+            }
             report.seccomp = true;
         }
         Ok(report)
@@ -185,23 +221,60 @@ impl Prepared {
         descriptors: &Descriptors<'_>,
     ) -> Result<Report, JailError> {
         let Some(walls) = &self.walls else { return Ok(Report::default()) };
+        let around = walls.parent.as_ref().and_then(Parent::around);
+        if let Some(namespace) = around.and_then(|around| around.namespace.as_ref()) {
+            sys::enter_namespace(namespace).map_err(JailError::failed(Wall::Processes))?;
+        }
         if let Some((user, group)) = walls.user {
             user::become_user(user, group)?;
         }
-        user::drop_capabilities().map_err(JailError::failed(Wall::User))?;
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .and_then(|()| set_no_new_privs(true))
-            .map_err(JailError::failed(Wall::NoNewPrivs))?;
-        // Before the limits: it takes a descriptor, for a moment.
+        match around {
+            None => give_up_rights(CapabilitySet::empty()).map(drop)?,
+            Some(around) if around.has_capabilities => {
+                user::drop_capabilities().map_err(JailError::failed(Wall::User))?;
+            }
+            Some(_) => {}
+        }
         if let Some((_, files)) = &walls.files {
             files.restrict()?;
         }
-        if let Descriptors::Only(keep) = descriptors {
-            close_all_but(keep).map_err(JailError::failed(Wall::Descriptors))?;
+        let rules = walls.files.as_ref().map(|(_, files)| files.as_fd().as_raw_fd());
+        close(descriptors, rules).map_err(JailError::failed(Wall::Descriptors))?;
+        let limited = JailError::failed(Wall::Limits);
+        if around.is_none() {
+            walls.limits.set_shared().map_err(&limited)?;
         }
-        walls.limits.set().map_err(JailError::failed(Wall::Limits))?;
+        walls.limits.set_own().map_err(&limited)?;
         let landlock = walls.files.as_ref().map(|(abi, _)| *abi);
         Ok(Report { user: walls.user, no_new_privs: true, limits: true, landlock, seccomp: false })
+    }
+}
+
+/// No capabilities but these, of which it returns those that there are; no
+/// privileges from programs, no debugging.
+pub(crate) fn give_up_rights(keep: CapabilitySet) -> Result<CapabilitySet, JailError> {
+    let kept = user::keep_capabilities(keep).map_err(JailError::failed(Wall::User))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .and_then(|()| set_no_new_privs(true))
+        .map_err(JailError::failed(Wall::NoNewPrivs))?;
+    Ok(kept)
+}
+
+/// Puts a program for seccomp in place.
+pub(crate) fn put_in_place(program: &[sock_filter]) -> Result<(), JailError> {
+    let error = |error| std::io::Error::other(format!("{error}"));
+    apply_filter(program).map_err(|why| JailError::failed(Wall::Seccomp)(error(why)))
+}
+
+/// Closes what is not to be kept; `rules` are those of Landlock, which nobody needs
+/// any more.
+fn close(descriptors: &Descriptors<'_>, rules: Option<RawFd>) -> std::io::Result<()> {
+    match descriptors {
+        Descriptors::All => Ok(()),
+        Descriptors::Only(keep) => close_all_but(keep),
+        Descriptors::AllBut(close) => {
+            close.iter().copied().chain(rules).try_for_each(|fd| sys::close_inherited(fd, fd))
+        }
     }
 }
 

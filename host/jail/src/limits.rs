@@ -8,12 +8,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::jail::{Jail, Kind};
 
 /// What a process may have.
-pub(crate) struct Limits(Vec<(Resource, Rlimit)>);
+pub(crate) struct Limits {
+    /// What the process that forks can do without, too.
+    shared: Vec<(Resource, Rlimit)>,
+    own: Vec<(Resource, Rlimit)>,
+}
 
 impl Limits {
     /// For processes of this kind.
     pub(crate) fn new(jail: &Jail, kind: Kind) -> Self {
-        let mut limits: Vec<(Resource, Rlimit)> = [
+        let mut shared: Vec<(Resource, Rlimit)> = [
             Resource::Core,
             Resource::Memlock,
             Resource::Msgqueue,
@@ -27,36 +31,46 @@ impl Limits {
         // the kernel counts threads for a user, not for a process.
         let as_now = |resource| (resource, at_most(getrlimit(resource).current));
         let opens = !jail.read_only.is_empty() || !jail.read_write.is_empty();
-        limits.push(match kind {
+        let mut own = Vec::new();
+        own.push(match kind {
             // `poll(2)` takes no more descriptors than this at once. That no new
             // one has a number above it does not matter to those that there are.
             Kind::Request | Kind::Compile if !opens => (Resource::Nofile, at_most(Some(1))),
             Kind::Request | Kind::Worker | Kind::Compile => as_now(Resource::Nofile),
         });
-        limits.push(match kind {
+        own.push(match kind {
             Kind::Request | Kind::Compile => (Resource::Nproc, at_most(Some(0))),
             Kind::Worker => as_now(Resource::Nproc),
         });
         // Writing a line of the log would end the process if that is a file.
         if jail.read_write.is_empty() && !logs_to_a_file() {
-            limits.push((Resource::Fsize, at_most(Some(0))));
+            shared.push((Resource::Fsize, at_most(Some(0))));
         }
-        limits.extend(jail.address_space.map(|bytes| (Resource::As, at_most(Some(bytes)))));
-        limits.extend(jail.cpu_seconds.map(|seconds| {
+        own.extend(jail.address_space.map(|bytes| (Resource::As, at_most(Some(bytes)))));
+        own.extend(jail.cpu_seconds.map(|seconds| {
             // At the second of the two nothing says any more why it ended.
             let maximum = Some(seconds.saturating_add(1));
             (Resource::Cpu, Rlimit { current: Some(seconds), maximum })
         }));
-        Limits(limits)
+        Limits { shared, own }
     }
 
-    /// Sets them.
-    pub(crate) fn set(&self) -> io::Result<()> {
-        for (resource, limit) in &self.0 {
-            setrlimit(*resource, *limit)?;
-        }
-        Ok(())
+    /// Sets those that are the same for the process that forks.
+    pub(crate) fn set_shared(&self) -> io::Result<()> {
+        set(&self.shared)
     }
+
+    /// Sets the others.
+    pub(crate) fn set_own(&self) -> io::Result<()> {
+        set(&self.own)
+    }
+}
+
+fn set(limits: &[(Resource, Rlimit)]) -> io::Result<()> {
+    for (resource, limit) in limits {
+        setrlimit(*resource, *limit)?;
+    }
+    Ok(())
 }
 
 fn at_most(limit: Option<u64>) -> Rlimit {

@@ -5,13 +5,15 @@ use std::io;
 use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid};
 use rustix::process::{getppid, parent_process_death_signal, set_parent_process_death_signal};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
 };
 
 use crate::error::{JailError, Wall};
 
 /// Whether this process can become that user and group, or is them.
-pub(crate) fn check(user: u32, group: u32) -> Result<(), JailError> {
+///
+/// Errors: it is not root; or that user is.
+pub fn check_user(user: u32, group: u32) -> Result<(), JailError> {
     if user == 0 {
         return Err(JailError::Root);
     }
@@ -22,12 +24,16 @@ pub(crate) fn check(user: u32, group: u32) -> Result<(), JailError> {
     }
 }
 
-/// Becomes that user, with that group and no other.
+/// Becomes that user, with that group and no other, for good, also where there is
+/// no jail.
 ///
 /// A change of user makes the kernel forget the signal that this process gets
 /// when its parent ends (`PR_SET_PDEATHSIG(2const)`): it is set again.
-pub(crate) fn become_user(user: u32, group: u32) -> Result<(), JailError> {
-    check(user, group)?;
+///
+/// Errors: it is not root, or that user is; the kernel refuses. Something may
+/// have been given up then: the process has to end.
+pub fn become_user(user: u32, group: u32) -> Result<(), JailError> {
+    check_user(user, group)?;
     if Uid::effective().is_root() {
         change(user, group).map_err(JailError::failed(Wall::User))?;
     }
@@ -63,10 +69,25 @@ fn is(user: u32, group: u32) -> bool {
     users && groups
 }
 
-/// Gives up all capabilities: what makes root more than another user.
-pub(crate) fn drop_capabilities() -> io::Result<()> {
+/// Gives up all capabilities but these: what makes root more than another user.
+/// Returns those that it has of them.
+pub(crate) fn keep_capabilities(keep: CapabilitySet) -> io::Result<CapabilitySet> {
+    let kept = capabilities(None)?.permitted & keep;
     clear_ambient_capability_set()?;
+    let inheritable = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?;
+    Ok(kept)
+}
+
+/// Gives up all capabilities.
+pub(crate) fn drop_capabilities() -> io::Result<()> {
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     Ok(())
+}
+
+/// Whether `RLIMIT_NPROC` does not hold for this process, whatever it gives up:
+/// `getrlimit(2)`.
+pub(crate) fn is_root() -> bool {
+    Uid::current().is_root() || Uid::effective().is_root()
 }

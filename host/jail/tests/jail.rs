@@ -63,6 +63,8 @@ fn check(case: &Case, root: bool) -> Result<(), Failed> {
     let expected = match case.expected {
         Expected::Works => Outcome::Worked,
         Expected::Fails(errno) => Outcome::Errno(errno),
+        Expected::NoProcess if root => Outcome::Errno(libc::ENOMEM),
+        Expected::NoProcess => Outcome::Errno(libc::EAGAIN),
         Expected::Killed(signal) => Outcome::Signal(signal),
     };
     if outcome != expected {
@@ -93,6 +95,7 @@ fn outcome(case: &Case, place: Place) -> (Outcome, String) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let outcome = match (output.status.code(), output.status.signal()) {
         (Some(0), _) => Outcome::Worked,
+        (Some(code), _) if code > inside::BY_SIGNAL => Outcome::Signal(code - inside::BY_SIGNAL),
         (Some(errno), _) => Outcome::Errno(errno),
         (None, signal) => Outcome::Signal(signal.unwrap()),
     };

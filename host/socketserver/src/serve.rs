@@ -15,7 +15,7 @@ use crate::control::Control;
 use crate::error::{Blame, HandlerError, ServeError, SystemExit};
 use crate::server::Server;
 use crate::socket::Listener;
-use crate::sys::{close_inherited, threads};
+use crate::sys::close_inherited;
 use crate::wait::poll_until;
 
 /// How long the loop leaves its sockets alone when the process is out of
@@ -90,9 +90,9 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
 /// A server that forks does so for each request, so it had better say at once
 /// that it cannot.
 fn check_threads(server: &Server) -> Result<(), ServeError> {
-    match if server.dispatcher.forks() { threads()? } else { 1 } {
-        1 => Ok(()),
-        threads => Err(ServeError::Threads(threads)),
+    match server.dispatcher.threads_if_forking().transpose()? {
+        None | Some(1) => Ok(()),
+        Some(threads) => Err(ServeError::Threads(threads)),
     }
 }
 

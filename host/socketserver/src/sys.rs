@@ -4,13 +4,13 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::AtomicU64;
 
-use rustix::fs::stat;
-use rustix::process::Pid;
+use rustix::fs::{Mode, OFlags, fstat, open, stat};
+use rustix::process::{Pid, getpid};
 
 /// Which of the two processes this is, after a fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,20 +22,48 @@ pub(crate) enum Forked {
     Child,
 }
 
-/// How many threads this process has.
-///
-/// Errors: there is no `/proc`.
-pub(crate) fn threads() -> io::Result<u64> {
-    // A directory has two links, and one for each directory in it.
-    Ok(stat("/proc/self/task")?.st_nlink.saturating_sub(2))
+/// The directory of the threads of one process. Asking it is cheaper than
+/// asking by path, and can be done where no path can be opened any more.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    process: Pid,
+    directory: OwnedFd,
 }
+
+impl Tasks {
+    /// Those of this process.
+    ///
+    /// Errors: there is no `/proc`.
+    pub(crate) fn new() -> io::Result<Self> {
+        let directory = open(TASKS, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Tasks { process: getpid(), directory })
+    }
+
+    /// How many threads this process has, be it the one that made this or one
+    /// that was forked from it.
+    ///
+    /// Errors: there is no `/proc`.
+    pub(crate) fn threads(&self) -> io::Result<u64> {
+        let tasks = if getpid() == self.process { fstat(&self.directory) } else { stat(TASKS) };
+        // A directory has two links, and one for each directory in it.
+        Ok(tasks?.st_nlink.saturating_sub(2))
+    }
+
+    /// Closes it in a forked child, which must not hold it: see
+    /// [`close_inherited`].
+    pub(crate) fn close_inherited(&self) {
+        close_inherited(self.directory.as_fd());
+    }
+}
+
+const TASKS: &str = "/proc/self/task";
 
 /// Forks. The functions that libraries have registered with `pthread_atfork`
 /// are called: the WebAssembly engine needs that.
 ///
 /// Errors: this process has other threads, or `fork(2)` failed.
-pub(crate) fn fork() -> io::Result<Forked> {
-    let threads = threads()?;
+pub(crate) fn fork(tasks: &Tasks) -> io::Result<Forked> {
+    let threads = tasks.threads()?;
     if threads != 1 {
         return Err(io::Error::other(TooManyThreads(threads)));
     }

@@ -102,6 +102,12 @@ pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     let mut forking = Group::new("TCP, a process for each request", "CPython ForkingTCPServer");
     forking.add("native Rust", Command::new(&native).args([TCP, "ForkingTCPServer"]))?;
     forking.add_sandbox("upper (Rust)", beside, upper_tcp, &["--server", "ForkingTCPServer"])?;
+    let free = &["--server", "ForkingTCPServer", "--jail", "off"];
+    forking.add_sandbox("upper (Rust), no jail", None, upper_tcp, free)?;
+    if rustix::process::geteuid().is_root() {
+        let user = &["--server", "ForkingTCPServer", "--user", "65534:65534"];
+        forking.add_sandbox("upper (Rust), --user", None, upper_tcp, user)?;
+    }
     forking.add_cpython("CPython ForkingTCPServer", &["ForkingTCPServer"]);
 
     let mut udp = Group::new("UDP, threads", "CPython ThreadingUDPServer");

@@ -115,6 +115,28 @@ pub fn accept(place: Place) -> Done {
     call!(SYS_accept4, listener.as_raw_fd(), none, none, 0).map(drop)
 }
 
+/// A listening socket that this process had until it entered.
+pub fn accept_on_an_inherited_number(place: Place) -> Done {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    place.enter_keeping(&[]);
+    let none = ptr::null::<u8>();
+    let accepted = call!(SYS_accept4, listener.as_raw_fd(), none, none, 0).map(drop);
+    mem::forget(listener);
+    accepted
+}
+
+/// To have its number for another one.
+pub fn close_standard_input(place: Place) -> Done {
+    place.enter();
+    call!(SYS_close, 0).map(drop)
+}
+
+pub fn close_the_standard_ones(place: Place) -> Done {
+    place.enter();
+    call!(SYS_close_range, 0, 2, 0).map(drop)
+}
+
 /// A message with this descriptor.
 fn with_message(act: impl FnOnce(*mut libc::msghdr) -> Done) -> Done {
     let mut byte = [1_u8];
@@ -293,6 +315,95 @@ pub fn pidfd_send_signal(place: Place) -> Done {
 /// Does not stop it, and ends with this process.
 fn seize(process: i32) -> Done {
     call!(SYS_ptrace, libc::PTRACE_SEIZE, process, 0, 0).map(drop)
+}
+
+pub fn signal_a_sibling(place: Place) -> Done {
+    let sibling = sibling();
+    place.enter();
+    signal(i32::try_from(sibling.id()).unwrap())
+}
+
+pub fn signal_the_parent_s_thread(place: Place) -> Done {
+    place.enter();
+    call!(SYS_tkill, parent(), 0).map(drop)
+}
+
+pub fn queue_a_signal_to_the_parent(place: Place) -> Done {
+    place.enter();
+    // siginfo_t: signal, errno, code. SI_QUEUE is -1.
+    let mut info = [0_i32; 32];
+    info[2] = -1;
+    call!(SYS_rt_sigqueueinfo, parent(), 0, info.as_ptr()).map(drop)
+}
+
+pub fn pidfd_getfd(place: Place) -> Done {
+    let this = i32::try_from(std::process::id()).unwrap();
+    let parent = call!(SYS_pidfd_open, this, 0).unwrap();
+    place.enter();
+    call!(SYS_pidfd_getfd, parent, 0, 0).map(drop)
+}
+
+pub fn open_the_memory_of_the_parent(place: Place) -> Done {
+    place.enter();
+    open(&format!("/proc/{}/mem", parent()), libc::O_RDWR)
+}
+
+pub fn process_vm_writev(place: Place) -> Done {
+    let mut written = 0_u64;
+    place.enter();
+    let from = libc::iovec { iov_base: (&raw mut written).cast(), iov_len: 8 };
+    // Nothing is there.
+    let to = libc::iovec { iov_base: ptr::null_mut(), iov_len: 8 };
+    match call!(SYS_process_vm_writev, parent(), &raw const from, 1, &raw const to, 1, 0_u64) {
+        // The kernel was willing.
+        Err(libc::EFAULT) | Ok(_) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+pub fn limit_the_parent(place: Place) -> Done {
+    place.enter();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let none = ptr::null::<u8>();
+    call!(SYS_prlimit64, parent(), libc::RLIMIT_CORE, none, &raw mut limit).map(drop)
+}
+
+pub fn outlive_the_parent(place: Place) -> Done {
+    place.enter();
+    call!(SYS_prctl, libc::PR_SET_PDEATHSIG, 0, 0, 0, 0).map(drop)
+}
+
+fn set_namespace(place: Place, which: &str, kind: c_int) -> Done {
+    let namespace = std::fs::File::open(format!("/proc/self/ns/{which}")).unwrap();
+    place.enter();
+    call!(SYS_setns, namespace.as_raw_fd(), kind).map(drop)
+}
+
+pub fn setns(place: Place) -> Done {
+    set_namespace(place, "uts", libc::CLONE_NEWUTS)
+}
+
+pub fn setns_of_processes(place: Place) -> Done {
+    set_namespace(place, "pid", libc::CLONE_NEWPID)
+}
+
+pub fn take_capabilities_back(place: Place) -> Done {
+    place.enter();
+    let header = [0x2008_0522_u32, 0];
+    // CAP_SYS_ADMIN: effective and permitted.
+    let sets = [1_u32 << 21, 1 << 21, 0, 0, 0, 0];
+    call!(SYS_capset, header.as_ptr(), sets.as_ptr()).map(drop)
+}
+
+pub fn personality(place: Place) -> Done {
+    place.enter();
+    call!(SYS_personality, 0xffff_ffff_u32).map(drop)
+}
+
+/// To type into the terminal of the log.
+pub fn tiocsti(place: Place) -> Done {
+    place.enter();
+    call!(SYS_ioctl, 2, libc::TIOCSTI, c"x".as_ptr()).map(drop)
 }
 
 pub fn ptrace_the_parent(place: Place) -> Done {

@@ -7,7 +7,10 @@ mod walls;
 
 use std::os::fd::BorrowedFd;
 
-use libc::{EACCES, EAGAIN, EMFILE, ENOSYS, EPERM, SIGABRT, SIGSYS, SIGXCPU, SIGXFSZ};
+use libc::{
+    EACCES, EAGAIN, EBADF, EMFILE, ENOSYS, EPERM, SIGABRT, SIGSEGV, SIGSYS, SIGXCPU, SIGXFSZ,
+};
+use rustix::process::Signal;
 use socketserver_jail::{Descriptors, Jail, Kind, Mode, Report, Serves};
 
 /// One thing that native code tries.
@@ -26,6 +29,8 @@ pub struct Case {
 pub enum Expected {
     Works,
     Fails(i32),
+    /// There is no process to be had.
+    NoProcess,
     Killed(i32),
 }
 
@@ -105,7 +110,12 @@ pub const CASES: &[Case] = &[
     refused("connect", REQUEST, calls::connect),
     refused("bind", REQUEST, calls::bind),
     refused("listen", REQUEST, calls::listen),
-    refused("accept", REQUEST, calls::accept),
+    case("accept", REQUEST, Expected::Fails(EMFILE), calls::accept),
+    case("accept_on_an_inherited_number", REQUEST, Expected::Fails(EBADF), calls::accept_on_an_inherited_number),
+    refused("close_standard_input", REQUEST, calls::close_standard_input),
+    refused("close_the_standard_ones", REQUEST, calls::close_the_standard_ones),
+    refused("open_the_memory_of_the_parent", REQUEST, calls::open_the_memory_of_the_parent),
+    denied("open_the_memory_of_the_parent", calls::open_the_memory_of_the_parent),
     refused("socket", WORKER, calls::socket),
     refused("connect", WORKER, calls::connect),
     refused("bind", WORKER, calls::bind),
@@ -123,7 +133,12 @@ pub const CASES: &[Case] = &[
     killed("execve", REQUEST, calls::execve),
     killed("execve", WORKER, calls::execve),
     killed("fexecve_of_a_memfd", REQUEST, calls::fexecve),
-    refused("fork", REQUEST, calls::fork),
+    case("fork", REQUEST, Expected::NoProcess, calls::fork),
+    case("fork", OTHER_WALLS, Expected::NoProcess, calls::fork),
+    case("fork", USER_SECCOMP, Expected::Fails(EAGAIN), calls::fork),
+    refused("fork", DATAGRAM, calls::fork),
+    case("clone_a_process", REQUEST, Expected::NoProcess, calls::clone_a_process),
+    refused("clone_a_process_in_a_namespace", REQUEST, calls::clone_in_a_namespace),
     refused("fork", WORKER, calls::fork),
     refused("vfork", WORKER, calls::vfork),
     refused("clone_a_process", WORKER, calls::clone_a_process),
@@ -135,13 +150,25 @@ pub const CASES: &[Case] = &[
     refused("signal_everybody", REQUEST, calls::signal_everybody),
     refused("signal_a_thread_of_the_parent", REQUEST, calls::signal_a_thread_of_the_parent),
     refused("signal_the_parent", OTHER_WALLS, calls::signal_the_parent),
-    killed("pidfd_open", REQUEST, calls::pidfd_open),
+    refused("signal_a_sibling", REQUEST, calls::signal_a_sibling),
+    refused("signal_a_sibling", WORKER, calls::signal_a_sibling),
+    refused("signal_a_sibling", OTHER_WALLS, calls::signal_a_sibling),
+    refused("signal_the_parent_s_thread", REQUEST, calls::signal_the_parent_s_thread),
+    refused("queue_a_signal_to_the_parent", REQUEST, calls::queue_a_signal_to_the_parent),
+    refused("limit_the_parent", REQUEST, calls::limit_the_parent),
+    refused("outlive_the_parent", REQUEST, calls::outlive_the_parent),
+    case("pidfd_open", REQUEST, Expected::Fails(EMFILE), calls::pidfd_open),
+    killed("pidfd_open", WORKER, calls::pidfd_open),
+    killed("pidfd_getfd", REQUEST, calls::pidfd_getfd),
     killed("pidfd_send_signal", REQUEST, calls::pidfd_send_signal),
     killed("ptrace_the_parent", REQUEST, calls::ptrace_the_parent),
     killed("ptrace_a_sibling", WORKER, calls::ptrace_a_sibling),
     refused("ptrace_the_parent", OTHER_WALLS, calls::ptrace_the_parent),
     killed("process_vm_readv", REQUEST, calls::process_vm_readv),
     refused("process_vm_readv", OTHER_WALLS, calls::process_vm_readv),
+    killed("process_vm_writev", REQUEST, calls::process_vm_writev),
+    killed("process_vm_writev", WORKER, calls::process_vm_writev),
+    refused("process_vm_writev", OTHER_WALLS, calls::process_vm_writev),
     // Code.
     refused("mprotect_to_execute", REQUEST, calls::mprotect_to_execute),
     refused("mmap_to_execute", REQUEST, calls::mmap_to_execute),
@@ -154,6 +181,15 @@ pub const CASES: &[Case] = &[
     killed("keyctl", REQUEST, calls::keyctl),
     killed("bpf", REQUEST, calls::bpf),
     killed("unshare", REQUEST, calls::unshare),
+    refused("setns", REQUEST, calls::setns),
+    refused("setns_of_processes", REQUEST, calls::setns_of_processes),
+    killed("setns", WORKER, calls::setns),
+    refused("take_capabilities_back", REQUEST, calls::take_capabilities_back),
+    killed("setuid", REQUEST, calls::setuid_to_nobody),
+    killed("personality", REQUEST, calls::personality),
+    refused("type_into_the_terminal", REQUEST, calls::tiocsti),
+    refused("type_into_the_terminal", WORKER, calls::tiocsti),
+    killed("userfaultfd", REQUEST, calls::userfaultfd),
     killed("mount", REQUEST, calls::mount),
     killed("chroot", REQUEST, calls::chroot),
     killed("perf_event_open", REQUEST, calls::perf_event_open),
@@ -179,6 +215,8 @@ pub const CASES: &[Case] = &[
     works("descriptors_are_closed", REQUEST, walls::descriptors_are_closed),
     works("paths_can_be_granted", OTHER_WALLS, walls::paths_can_be_granted),
     works("paths_can_be_granted", REQUEST, walls::paths_can_be_granted),
+    works("the_parent_gives_up_too", REQUEST, walls::the_parent_gives_up_too),
+    works("a_filter_for_each_where_there_is_no_other_way", REQUEST, walls::own_filter),
     works("require_names_what_is_missing", REQUEST, walls::require_names_what_is_missing),
     works("try_does_without", REQUEST, walls::try_does_without),
     works("off_is_off", REQUEST, walls::off_is_off),
@@ -225,7 +263,8 @@ pub const CASES: &[Case] = &[
     killed("execve", COMPILE, calls::execve),
     killed("ptrace_the_parent", COMPILE, calls::ptrace_the_parent),
     killed("io_uring_setup", COMPILE, calls::io_uring_setup),
-    Case { differs: false, ..case("abort", REQUEST, Expected::Killed(SIGABRT), serving::abort) },
+    Case { differs: false, ..case("abort", WORKER, Expected::Killed(SIGABRT), serving::abort) },
+    Case { differs: false, ..case("abort", REQUEST, Expected::Killed(SIGSEGV), serving::abort) },
 ];
 
 impl Place {
@@ -255,6 +294,14 @@ impl Place {
 
     pub fn enter_as(self, jail: &Jail, descriptors: &Descriptors<'_>) -> Report {
         let prepared = jail.prepare(self.kind).unwrap();
+        if self.kind == Kind::Request && self.jailed {
+            if self.seccomp {
+                prepared.surround().unwrap();
+            } else {
+                prepared.surround_without_seccomp().unwrap();
+            }
+            fork_for_a_request();
+        }
         let entered = if self.seccomp {
             prepared.enter(descriptors)
         } else {
@@ -264,6 +311,30 @@ impl Place {
         std::mem::forget(prepared);
         entered.unwrap()
     }
+}
+
+/// What is added to the signal that ended a process, in an exit status.
+pub const BY_SIGNAL: i32 = 128;
+
+/// Goes on in a child, as a server does that forks for each request. The parent
+/// ends as the child does.
+fn fork_for_a_request() {
+    // SAFETY: there is one thread.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+        return;
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is a good one.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    let code = if libc::WIFSIGNALED(status) {
+        BY_SIGNAL + libc::WTERMSIG(status)
+    } else {
+        libc::WEXITSTATUS(status)
+    };
+    // SAFETY: it takes any number.
+    unsafe { libc::_exit(code) }
 }
 
 /// Runs a case, and ends with its errno.

@@ -2,13 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
-    DumpableBehavior, Resource, Signal, dumpable_behavior, getgroups, getrlimit,
-    parent_process_death_signal, set_parent_process_death_signal,
+    DumpableBehavior, PidfdFlags, Resource, Signal, WaitOptions, dumpable_behavior, getgroups,
+    getrlimit, parent_process_death_signal, set_parent_process_death_signal, waitpid,
 };
 use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
 use socketserver_jail::{Descriptors, Jail, JailError, Kind, Mode, Report, Serves};
@@ -117,20 +119,75 @@ pub fn paths_can_be_granted(place: Place) -> Result<(), i32> {
     Ok(())
 }
 
-/// A kernel without Landlock.
-fn without_landlock() {
-    let call = (libc::SYS_landlock_create_ruleset, vec![]);
+/// What a server does that forks works, and nothing else.
+pub fn the_parent_gives_up_too(_: Place) -> Result<(), i32> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let _client = TcpStream::connect(address).unwrap();
+    let tasks = File::open("/proc/self/task").unwrap();
+    let jail = Jail::new(Mode::Require).prepare(Kind::Request).unwrap();
+    jail.surround().unwrap();
+    jail.surround().unwrap();
+    listener.accept().unwrap();
+    rustix::fs::fstat(&tasks).unwrap();
+    let refused = [
+        File::open("/dev/null").map(drop),
+        fs::metadata("/etc/passwd").map(drop),
+        TcpListener::bind("127.0.0.1:0").map(drop),
+        TcpStream::connect(address).map(drop),
+        rustix::process::test_kill_process(rustix::process::getpid()).map_err(Into::into),
+    ];
+    for refused in refused {
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EPERM));
+    }
+    for _ in 0..2 {
+        // SAFETY: there is one thread.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            jail.enter(&Descriptors::Only(&[])).unwrap();
+            // SAFETY: it takes any number.
+            unsafe { libc::_exit(7) }
+        }
+        let child = rustix::process::Pid::from_raw(child).unwrap();
+        let watched = rustix::process::pidfd_open(child, PidfdFlags::empty()).unwrap();
+        let mut fds = [PollFd::new(&watched, PollFlags::IN)];
+        assert_eq!(poll(&mut fds, None).unwrap(), 1);
+        let (_, status) = waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap();
+        assert_eq!(status.exit_status(), Some(7));
+    }
+    Ok(())
+}
+
+/// Refuses this system call from now on, as an older kernel, or another jail, would.
+fn without(call: libc::c_long, errno: i32) {
     let filter = SeccompFilter::new(
-        [call].into(),
+        [(call, vec![])].into(),
         SeccompAction::Allow,
-        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+        SeccompAction::Errno(errno.cast_unsigned()),
         std::env::consts::ARCH.try_into().unwrap(),
     );
     apply_filter(&seccompiler::BpfProgram::try_from(filter.unwrap()).unwrap()).unwrap();
 }
 
+/// Root, where there can be no namespace that has no processes.
+pub fn own_filter(place: Place) -> Result<(), i32> {
+    without(libc::SYS_unshare, libc::EPERM);
+    let expected = if rustix::process::getuid().is_root() { libc::EPERM } else { libc::EAGAIN };
+    place.enter();
+    // SAFETY: the process has one thread.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: it takes any number.
+        unsafe { libc::_exit(0) }
+    }
+    let error = std::io::Error::last_os_error().raw_os_error();
+    assert_eq!(child, -1);
+    assert_eq!(error, Some(expected));
+    Ok(())
+}
+
 pub fn require_names_what_is_missing(_: Place) -> Result<(), i32> {
-    without_landlock();
+    without(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
     let error = Jail::new(Mode::Require).prepare(Kind::Worker).err().unwrap();
     assert!(matches!(error, JailError::Missing { .. }), "{error:?}");
     let error = error.to_string();
@@ -139,7 +196,7 @@ pub fn require_names_what_is_missing(_: Place) -> Result<(), i32> {
 }
 
 pub fn try_does_without(_: Place) -> Result<(), i32> {
-    without_landlock();
+    without(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
     assert!(Jail::probe().landlock.is_none() && Jail::probe().seccomp);
     let jail = Jail::new(Mode::Try).prepare(Kind::Request).unwrap();
     let report = jail.enter(&Descriptors::All).unwrap();

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 
 use crate::address::Address;
+use crate::sys;
 use crate::wait::poll_until;
 
 /// How often to look at children that cannot be watched, for want of
@@ -92,6 +93,15 @@ impl Children {
     /// From now on those that are running are expected to end.
     pub(crate) fn let_go(&self) {
         self.running().values_mut().for_each(|child| child.leaving = true);
+    }
+
+    /// Closes the descriptors of all of them in a forked child, which must not
+    /// hold those of its siblings: see [`close_inherited`](sys::close_inherited).
+    pub(crate) fn close_inherited(&self) {
+        self.running().values().flat_map(|child| &child.watched).for_each(|watched| {
+            sys::close_inherited(watched.as_fd());
+        });
+        sys::close_inherited(self.ended());
     }
 
     /// Readable when [`collect`](Self::collect) has something to do.

@@ -9,7 +9,7 @@ use super::{Core, Finished, Job, guarded};
 use crate::capacity::{Capacity, Needs};
 use crate::error::{Blame, BuildError, HandlerError};
 use crate::socket::Listener;
-use crate::sys::{self, Forked};
+use crate::sys::{self, Forked, Tasks};
 
 /// The exit status that Rust gives to a panic.
 const PANICKED: i32 = 101;
@@ -49,6 +49,7 @@ impl Default for Forking {
 pub(crate) struct Forks {
     max_children: usize,
     block_on_close: bool,
+    tasks: Tasks,
     children: Children,
 }
 
@@ -59,8 +60,8 @@ impl Forks {
             let capacity = capacity.clone();
             return Err(BuildError::TooManyRequests { asked: max_children, capacity });
         }
-        let children = Children::new()?;
-        Ok(Forks { max_children: max_children.max(1), block_on_close, children })
+        let (tasks, children) = (Tasks::new()?, Children::new()?);
+        Ok(Forks { max_children: max_children.max(1), block_on_close, tasks, children })
     }
 
     pub(crate) fn max_children(&self) -> usize {
@@ -88,18 +89,23 @@ impl Forks {
     /// it and, unlike a thread, does not shut it down: that would end the
     /// child's connection.
     pub(crate) fn process_request(&self, job: Job, listeners: &[Listener]) -> io::Result<()> {
-        match sys::fork() {
+        match sys::fork(&self.tasks) {
             Ok(Forked::Parent(pid)) => {
                 self.children.add(pid, Some(job.client_address));
                 Ok(())
             }
-            Ok(Forked::Child) => run(&job, listeners),
+            Ok(Forked::Child) => self.run(&job, listeners),
             Err(error) => {
                 let reason = format!("cannot fork a process for the request: {error}");
                 job.fail(&HandlerError::new(Blame::Host, "no-process", reason));
                 Err(error)
             }
         }
+    }
+
+    /// How many threads this process has.
+    pub(crate) fn threads(&self) -> io::Result<u64> {
+        self.tasks.threads()
     }
 
     /// Python's `collect_children`, without waiting.
@@ -114,6 +120,34 @@ impl Forks {
         }
         self.children.count()
     }
+
+    /// The child: finishes the request and ends, with Python's exit status.
+    fn run(&self, job: &Job, listeners: &[Listener]) -> ! {
+        // The only thing of the server's that a child needs is the socket that it
+        // replies on.
+        for listener in listeners.iter().filter(|listener| !listener.is_of(&job.request)) {
+            sys::close_inherited(listener.as_fd());
+        }
+        self.tasks.close_inherited();
+        let prepared = guarded(|| job.core.hooks.after_fork_in_child(Some(&job.request)));
+        let finished = guarded(|| match prepared {
+            Some(Ok(())) => Some(job.run()),
+            Some(Err(error)) => {
+                job.fail(&error);
+                Some(Finished::Failed)
+            }
+            None => {
+                job.request.shutdown_request();
+                None
+            }
+        });
+        sys::exit_now(match finished.flatten() {
+            Some(Finished::Done) => 0,
+            Some(Finished::Failed | Finished::Exit(_)) => 1,
+            // Nobody has reported it, so the parent does.
+            None => PANICKED,
+        })
+    }
 }
 
 fn report(ended: &Ended, core: &Core) {
@@ -121,31 +155,4 @@ fn report(ended: &Ended, core: &Core) {
         let error = HandlerError::new(Blame::Host, "child", failure);
         guarded(|| core.hooks.handle_child_error(ended.client_address.as_ref(), &error));
     }
-}
-
-/// The child: finishes the request and ends, with Python's exit status.
-fn run(job: &Job, listeners: &[Listener]) -> ! {
-    // The only thing of the server's that a child needs is the socket that it
-    // replies on.
-    for listener in listeners.iter().filter(|listener| !listener.is_of(&job.request)) {
-        sys::close_inherited(listener.as_fd());
-    }
-    let prepared = guarded(|| job.core.hooks.after_fork_in_child(Some(&job.request)));
-    let finished = guarded(|| match prepared {
-        Some(Ok(())) => Some(job.run()),
-        Some(Err(error)) => {
-            job.fail(&error);
-            Some(Finished::Failed)
-        }
-        None => {
-            job.request.shutdown_request();
-            None
-        }
-    });
-    sys::exit_now(match finished.flatten() {
-        Some(Finished::Done) => 0,
-        Some(Finished::Failed | Finished::Exit(_)) => 1,
-        // Nobody has reported it, so the parent does.
-        None => PANICKED,
-    })
 }

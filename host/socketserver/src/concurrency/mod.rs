@@ -162,9 +162,14 @@ impl Dispatcher {
         })
     }
 
-    /// Whether this forks, for which the process may have one thread only.
-    pub(crate) fn forks(&self) -> bool {
-        matches!(self, Dispatcher::Forking(_) | Dispatcher::Workers(_))
+    /// If this forks, for which the process may have one thread only: how many
+    /// it has.
+    pub(crate) fn threads_if_forking(&self) -> Option<std::io::Result<u64>> {
+        match self {
+            Dispatcher::Forking(forks) => Some(forks.threads()),
+            Dispatcher::Workers(workers) => Some(workers.threads()),
+            Dispatcher::Sync | Dispatcher::Threading(_) => None,
+        }
     }
 
     /// Whether the requests are taken by other processes.

@@ -10,7 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::children::Children;
 use super::{Core, Threading, guarded};
 use crate::error::{Blame, BuildError, HandlerError};
-use crate::sys::{self, Forked};
+use crate::sys::{self, Forked, Tasks};
 
 /// How long the place of a worker that died stays empty, at first and at most.
 /// It doubles with each death that follows the last one soon.
@@ -43,6 +43,7 @@ pub(crate) struct WorkerProcesses {
     count: usize,
     threading: Threading,
     max_requests: usize,
+    tasks: Tasks,
     children: Children,
     state: Mutex<State>,
 }
@@ -71,6 +72,7 @@ impl WorkerProcesses {
             count,
             threading,
             max_requests: each.saturating_mul(count),
+            tasks: Tasks::new()?,
             children: Children::new()?,
             state: Mutex::default(),
         })
@@ -95,6 +97,11 @@ impl WorkerProcesses {
     /// When to look for missing workers again, if that is not at once.
     pub(crate) fn due(&self) -> Option<Instant> {
         [self.state().not_before, self.children.due()].into_iter().flatten().min()
+    }
+
+    /// How many threads this process has.
+    pub(crate) fn threads(&self) -> io::Result<u64> {
+        self.tasks.threads()
     }
 
     /// Takes note of workers that have ended, and reports them.
@@ -141,7 +148,7 @@ impl WorkerProcesses {
         };
         let Some(lifeline) = lifeline else { return Ok(()) };
         while self.children.staying() < self.count {
-            match sys::fork() {
+            match sys::fork(&self.tasks) {
                 Ok(Forked::Parent(pid)) => self.children.add(pid, None),
                 Ok(Forked::Child) => self.run(core, &lifeline, work),
                 Err(error) => {
@@ -160,6 +167,8 @@ impl WorkerProcesses {
         if let Some((_, write)) = &self.state().lifeline {
             sys::close_inherited(write.as_fd());
         }
+        self.children.close_inherited();
+        self.tasks.close_inherited();
         let status = guarded(|| match core.hooks.after_fork_in_child(None) {
             Ok(()) => work(&self.threading, Arc::clone(lifeline)),
             Err(error) => {

@@ -1,0 +1,84 @@
+//! The walls around the process that forks one for each request.
+//!
+//! Whatever is put up here holds for its children too, and costs none of them
+//! anything. What only a child must do without is taken from it when it enters.
+
+use std::fs::File;
+use std::sync::OnceLock;
+
+use rustix::thread::CapabilitySet;
+use seccompiler::sock_filter;
+
+use crate::calls;
+use crate::error::{JailError, Wall};
+use crate::filter;
+use crate::jail::{Jail, give_up_rights, put_in_place};
+use crate::limits::Limits;
+use crate::sys;
+use crate::user;
+
+/// What is to stand around it, and what stands.
+pub(crate) struct Parent {
+    becomes_user: bool,
+    /// Whether its children share the sockets that it receives from.
+    receives: bool,
+    /// The filter, without and with what a child does to have its own.
+    filters: Option<[Vec<sock_filter>; 2]>,
+    around: OnceLock<Around>,
+}
+
+/// What stands, as far as a child has to know.
+pub(crate) struct Around {
+    /// Where no process can be made, for root.
+    pub namespace: Option<File>,
+    /// Whether a child has capabilities to give up.
+    pub has_capabilities: bool,
+    /// Whether a child needs a filter of its own, as the shared one cannot keep
+    /// from it all that it must.
+    pub own_filter: bool,
+}
+
+impl Parent {
+    /// Makes ready what can be. Without an architecture there are no filters.
+    pub(crate) fn new(jail: &Jail, arch: Option<u32>) -> Self {
+        let filters = arch.map(|arch| {
+            [false, true].map(|own| filter::compile_once(arch, &calls::shared(jail, own)))
+        });
+        let (becomes_user, receives) = (jail.user.is_some(), jail.serves.datagrams());
+        Parent { becomes_user, receives, filters, around: OnceLock::new() }
+    }
+
+    /// What stands; `None` if that is nothing.
+    pub(crate) fn around(&self) -> Option<&Around> {
+        self.around.get()
+    }
+
+    /// Puts the walls up.
+    pub(crate) fn put_up(&self, limits: &Limits, seccomp: bool) -> Result<(), JailError> {
+        if self.around().is_some() {
+            return Ok(());
+        }
+        // That it may have no processes does not hold for root.
+        let root = !self.becomes_user && user::is_root();
+        let namespace = if root { sys::dead_namespace() } else { Ok(None) };
+        let namespace = namespace.map_err(JailError::failed(Wall::Processes))?;
+        let mut keep = CapabilitySet::empty();
+        if self.becomes_user {
+            // The last is for the signal that the children get at its end.
+            keep |= CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
+        }
+        if namespace.is_some() {
+            keep |= CapabilitySet::SYS_ADMIN;
+        }
+        let kept = give_up_rights(keep)?;
+        limits.set_shared().map_err(JailError::failed(Wall::Limits))?;
+        let own_filter = self.receives || root && namespace.is_none();
+        if let Some([filter, with_own]) = self.filters.as_ref().filter(|_| seccomp) {
+            put_in_place(if own_filter { with_own } else { filter })?;
+        }
+        let around = Around { namespace, has_capabilities: !kept.is_empty(), own_filter };
+        // Nobody else has put any up: there is one thread.
+        let _ = self.around.set(around);
+        Ok(())
+    }
+}
