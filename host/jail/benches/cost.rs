@@ -1,9 +1,10 @@
 //! What entering the jail costs a forked child: the median of a thousand, and
-//! that of the whole child with the jail and without.
+//! that of the whole child with the jail and without. The last line is of a
+//! process that has most of it around itself.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
-use std::io::{PipeReader, Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::time::{Duration, Instant};
 
 use socketserver_jail::{Descriptors, Jail, JailError, Kind, Mode, Report};
@@ -12,23 +13,35 @@ const CHILDREN: usize = 1000;
 
 fn main() {
     println!("{}", Jail::probe());
-    for kind in [Kind::Request, Kind::Worker] {
-        let jails = [Mode::Off, Mode::Require].map(|mode| Jail::new(mode).prepare(kind).unwrap());
-        let [free, jailed] = jails.each_ref().map(|jail| measure(|| jail.enter(&Descriptors::All)));
-        let open = measure(|| jails[1].enter_without_seccomp(&Descriptors::All));
-        println!(
-            "{kind:?}: entering {:?}, without seccomp {:?}; a child with it {:?}, without {:?}",
-            jailed.0, open.0, jailed.1, free.1
-        );
-    }
+    // In there none can be made.
+    let mut pipe = std::io::pipe().unwrap();
+    let [request, worker] =
+        [Kind::Request, Kind::Worker].map(|kind| Jail::new(Mode::Require).prepare(kind).unwrap());
+    let free = Jail::new(Mode::Off).prepare(Kind::Request).unwrap();
+    let all = Descriptors::All;
+    let mut print = |what: &str, enter: &dyn Fn() -> Result<Report, JailError>| {
+        let (entering, whole) = measure(&mut pipe, enter);
+        println!("{what:<40} entering {entering:>10.1?}, the child in all {whole:>10.1?}");
+    };
+    print("no jail", &|| free.enter(&all));
+    print("a worker", &|| worker.enter(&all));
+    print("a worker, without seccomp", &|| worker.enter_without_seccomp(&all));
+    print("a request, all walls its own", &|| request.enter(&all));
+    print("the same, without seccomp", &|| request.enter_without_seccomp(&all));
+    print("no jail", &|| free.enter(&all));
+    request.surround().unwrap();
+    print("a request, with walls around its parent", &|| request.enter(&all));
+    print("no child enters", &|| free.enter(&all));
 }
 
 /// The medians of entering, and of a child from its fork to its end.
-fn measure(enter: impl Fn() -> Result<Report, JailError>) -> (Duration, Duration) {
+fn measure(
+    (read, write): &mut (PipeReader, PipeWriter),
+    enter: &dyn Fn() -> Result<Report, JailError>,
+) -> (Duration, Duration) {
     let (mut entering, mut whole) = (Vec::new(), Vec::new());
     for _ in 0..CHILDREN {
         let begun = Instant::now();
-        let (mut read, mut write) = std::io::pipe().unwrap();
         // SAFETY: there is one thread.
         match unsafe { libc::fork() } {
             0 => {
@@ -40,8 +53,7 @@ fn measure(enter: impl Fn() -> Result<Report, JailError>) -> (Duration, Duration
                 unsafe { libc::_exit(i32::from(entered.is_err())) }
             }
             child => {
-                drop(write);
-                entering.push(told(&mut read));
+                entering.push(told(read));
                 let mut status = 1;
                 // SAFETY: it is a child of this process.
                 unsafe { libc::waitpid(child, &raw mut status, 0) };

@@ -12,6 +12,8 @@
 //! # fn main() -> Result<(), socketserver_jail::JailError> {
 //! // Once, in the process that forks.
 //! let jail = Jail::new(Mode::Require).prepare(Kind::Request)?;
+//! // There too, when its sockets are bound: it does without what no child needs.
+//! jail.surround()?;
 //! // In each child, before anything of a handler runs.
 //! let report = jail.enter(&Descriptors::All)?;
 //! assert_eq!(report.to_string(), "jail: no_new_privs, rlimits, landlock 7, seccomp");
@@ -25,9 +27,13 @@
 //! |---|---|---|
 //! | user | the rights of root: another user and group if wished, and no capabilities | `setresuid(2)`, `capabilities(7)` |
 //! | `no_new_privs` | getting rights from programs; being debugged or dumped | `PR_SET_NO_NEW_PRIVS(2const)`, `PR_SET_DUMPABLE(2const)` |
-//! | rlimits | descriptors, processes, locked memory, core files, files | `getrlimit(2)` |
+//! | rlimits | descriptors, processes, locked memory, core files, files | `getrlimit(2)`; for root, `pid_namespaces(7)` |
 //! | Landlock | files, TCP, abstract Unix sockets and signals of others | `landlock(7)` |
 //! | seccomp | all system calls but those that serving needs | `seccomp(2)` |
+//!
+//! Whatever of it is the same for all children may be put up once, around the
+//! process that forks ([`Prepared::surround`]). A filter for each child costs it
+//! four times as much as all other walls.
 //!
 //! A system call that serving does not need fails with `EPERM`. One that nothing
 //! but an attack would try, such as `ptrace` or `execve`, ends the process with
@@ -48,6 +54,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `jail` | what a jail is to be, preparing it, entering it |
+//! | `parent` | the walls around the process that forks |
 //! | `report`, `error` | which walls stand, and what can go wrong |
 //! | `user` | becoming another user, for good |
 //! | `limits` | rlimits |
