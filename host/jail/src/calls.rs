@@ -120,8 +120,8 @@ const PARENT: &[(c_long, Verdict)] = &[
 /// What a child of it does before anything of a handler runs in it, and what does
 /// nothing for it afterwards: giving up more.
 const ENTERING: &[(c_long, Verdict)] = &[
+    (libc::SYS_capget, Verdict::Allow),
     (libc::SYS_capset, Verdict::Allow),
-    (libc::SYS_landlock_restrict_self, Verdict::Allow),
     // With descriptor 0 it would have a number for a new one.
     (libc::SYS_close, Verdict::If(Check::AtLeast(0, 1))),
     (libc::SYS_close_range, Verdict::If(Check::AtLeast(0, 1))),

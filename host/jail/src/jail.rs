@@ -193,7 +193,8 @@ impl Prepared {
     fn surround_with(&self, seccomp: bool) -> Result<(), JailError> {
         let Some(walls) = &self.walls else { return Ok(()) };
         let Some(parent) = &walls.parent else { return Ok(()) };
-        parent.put_up(&walls.limits, seccomp)
+        let files = walls.files.as_ref().map(|(_, files)| files);
+        parent.put_up(&walls.limits, files, seccomp)
     }
 
     /// Puts up the walls around this process, for good. It must have one thread:
@@ -235,7 +236,9 @@ impl Prepared {
             }
             Some(_) => {}
         }
-        if let Some((_, files)) = &walls.files {
+        if let Some((_, files)) = &walls.files
+            && !around.is_some_and(|around| around.landlock)
+        {
             files.restrict()?;
         }
         let rules = walls.files.as_ref().map(|(_, files)| files.as_fd().as_raw_fd());

@@ -11,6 +11,7 @@ use seccompiler::sock_filter;
 
 use crate::calls;
 use crate::error::{JailError, Wall};
+use crate::files::Files;
 use crate::filter;
 use crate::jail::{Jail, give_up_rights, put_in_place};
 use crate::limits::Limits;
@@ -33,6 +34,10 @@ pub(crate) struct Around {
     pub namespace: Option<File>,
     /// Whether a child has capabilities to give up.
     pub has_capabilities: bool,
+    /// Whether the rules of Landlock stand. Without seccomp they are left to each
+    /// child, for they keep it from its parent and siblings only if these are not
+    /// within the same rules.
+    pub landlock: bool,
     /// Whether a child needs a filter of its own, as the shared one cannot keep
     /// from it all that it must.
     pub own_filter: bool,
@@ -54,7 +59,12 @@ impl Parent {
     }
 
     /// Puts the walls up.
-    pub(crate) fn put_up(&self, limits: &Limits, seccomp: bool) -> Result<(), JailError> {
+    pub(crate) fn put_up(
+        &self,
+        limits: &Limits,
+        files: Option<&Files>,
+        seccomp: bool,
+    ) -> Result<(), JailError> {
         if self.around().is_some() {
             return Ok(());
         }
@@ -73,10 +83,14 @@ impl Parent {
         let kept = give_up_rights(keep)?;
         limits.set_shared().map_err(JailError::failed(Wall::Limits))?;
         let own_filter = self.receives || root && namespace.is_none();
-        if let Some([filter, with_own]) = self.filters.as_ref().filter(|_| seccomp) {
+        let filters = self.filters.as_ref().filter(|_| seccomp);
+        let files = files.filter(|_| filters.is_some());
+        files.map_or(Ok(()), Files::restrict)?;
+        if let Some([filter, with_own]) = filters {
             put_in_place(if own_filter { with_own } else { filter })?;
         }
-        let around = Around { namespace, has_capabilities: !kept.is_empty(), own_filter };
+        let (has_capabilities, landlock) = (!kept.is_empty(), files.is_some());
+        let around = Around { namespace, has_capabilities, landlock, own_filter };
         // Nobody else has put any up: there is one thread.
         let _ = self.around.set(around);
         Ok(())

@@ -79,9 +79,13 @@ pub(crate) fn keep_capabilities(keep: CapabilitySet) -> io::Result<CapabilitySet
     Ok(kept)
 }
 
-/// Gives up all capabilities.
+/// Gives up all capabilities, if there are some: becoming another user mostly has
+/// done that already, and asking is cheaper.
 pub(crate) fn drop_capabilities() -> io::Result<()> {
     let none = CapabilitySet::empty();
+    if capabilities(None)?.permitted == none {
+        return Ok(());
+    }
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     Ok(())
 }
