@@ -17,7 +17,7 @@ use crate::address::{Address, SocketType, UnixAddress};
 use crate::patience::Patience;
 use crate::sockopt;
 use crate::traffic::{ReceiveLimit, SendLimit, Traffic};
-use crate::wait::{Interest, wait};
+use crate::wait::{Interest, sleep, wait};
 
 /// What one request is about: Python's `self.request`.
 ///
@@ -307,6 +307,19 @@ impl Request {
     /// When the wall time is over, if there is a limit.
     pub fn ends_at(&self) -> Option<Instant> {
         self.0.patience.end()
+    }
+
+    /// Waits until `end`, or for as long as the request may if that is `None`:
+    /// what a handler calls in the place of `time.sleep`. It counts as waiting
+    /// without a byte moving.
+    ///
+    /// Errors: the idle timeout ([`IdleTimeout`](crate::IdleTimeout)) or the wall
+    /// time ([`WallTimeout`](crate::WallTimeout)) was over first.
+    pub fn sleep_until(&self, end: Option<Instant>) -> io::Result<()> {
+        self.0.patience.check()?;
+        let begun = self.0.patience.begin(end);
+        let waited = sleep(end, begun.deadline)?;
+        self.0.patience.ended(&begun, waited)
     }
 
     /// The descriptor, while the handler has not closed the socket. Python's

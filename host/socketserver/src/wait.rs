@@ -1,4 +1,4 @@
-//! The one place where a request waits for its socket.
+//! The one place where a request waits, for its socket or for time to pass.
 //!
 //! Every blocking call of a [`Request`](crate::Request) comes here and nowhere
 //! else, so that another way of waiting can take the place of `poll(2)`.
@@ -58,6 +58,13 @@ fn pause(attempt: u32, deadline: Option<Instant>) -> Waited {
     let left = deadline.map_or(pause, |at| at.saturating_duration_since(Instant::now()));
     thread::sleep(pause.min(left));
     if left > pause || deadline.is_none() { Waited::Ready } else { Waited::DeadlinePassed }
+}
+
+/// Blocks until `end`, and no longer than to `deadline`, which is not after it.
+pub(crate) fn sleep(end: Option<Instant>, deadline: Option<Instant>) -> io::Result<Waited> {
+    poll_until(&mut [], deadline)?;
+    let over = end.is_some_and(|end| Instant::now() >= end);
+    Ok(if over { Waited::Ready } else { Waited::DeadlinePassed })
 }
 
 /// `poll(2)` with a deadline, begun again after a signal (PEP 475).

@@ -222,3 +222,34 @@ fn the_wall_time_ends_a_wait_and_counts_from_the_beginning() {
     client.write_all(b"late").unwrap();
     assert_eq!(request.recv(4).unwrap(), b"late");
 }
+
+#[test]
+fn a_handler_that_sleeps_waits_without_a_byte_moving() {
+    let (request, mut client) = pair();
+    let begun = Instant::now();
+    request.sleep_until(Some(begun + SHORT)).unwrap();
+    assert!(begun.elapsed() >= SHORT);
+    // What is over is no wait, whatever the handler's own timeout is.
+    request.settimeout(Some(Duration::ZERO));
+    request.sleep_until(Some(begun)).unwrap();
+    // Each sleep is shorter than the limit.
+    request.set_idle_timeout(Some(4 * SHORT));
+    let nap = || request.sleep_until(Some(Instant::now() + SHORT));
+    let ended = (0..).find_map(|_| nap().err()).unwrap();
+    assert_eq!(idle_limit::<()>(&Err(ended)), Some(4 * SHORT));
+    // A byte that moves begins it anew.
+    client.write_all(b"1").unwrap();
+    request.settimeout(None);
+    assert_eq!(request.recv(1).unwrap(), b"1");
+    nap().unwrap();
+    assert_eq!(idle_limit(&request.sleep_until(None)), Some(4 * SHORT));
+    request.set_wall_time(Some(SHORT));
+    assert_eq!(wall_limit(&request.sleep_until(Some(begun))), Some(SHORT));
+}
+
+#[test]
+fn a_handler_that_sleeps_is_ended_when_its_wall_time_is_over() {
+    let (request, _client) = pair();
+    request.set_wall_time(Some(SHORT));
+    assert_eq!(wall_limit(&request.sleep_until(None)), Some(SHORT));
+}
