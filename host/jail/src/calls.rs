@@ -162,23 +162,34 @@ const THREADS: &[(c_long, Verdict)] = &[
 /// cleaned: `PAGEMAP_SCAN(2const)`. The C library does not name it.
 const PAGEMAP_SCAN: u32 = 0xc060_6610;
 
-/// Using files, where some are granted; Landlock knows which.
+/// Reading files, where some are granted; Landlock knows which.
 const FILES: &[c_long] = &[
     libc::SYS_fdatasync,
     libc::SYS_fstat,
     libc::SYS_fsync,
-    libc::SYS_ftruncate,
     libc::SYS_getdents64,
     libc::SYS_lseek,
-    libc::SYS_mkdirat,
     libc::SYS_newfstatat,
     libc::SYS_openat,
+    libc::SYS_openat2,
     libc::SYS_pread64,
-    libc::SYS_pwrite64,
     libc::SYS_read,
-    libc::SYS_renameat2,
+    libc::SYS_readlinkat,
     libc::SYS_statx,
+];
+
+/// Changing them, where that is granted too.
+const CHANGES: &[c_long] = &[
+    libc::SYS_ftruncate,
+    libc::SYS_linkat,
+    libc::SYS_mkdirat,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev2,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_symlinkat,
     libc::SYS_unlinkat,
+    libc::SYS_utimensat,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_mkdir,
     #[cfg(target_arch = "x86_64")]
@@ -279,6 +290,9 @@ pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
     if opens {
         verdicts.extend(all(FILES, Verdict::Allow));
     }
+    if !jail.read_write.is_empty() {
+        verdicts.extend(all(CHANGES, Verdict::Allow));
+    }
     verdicts.extend(all(DEADLY, Verdict::Kill));
     verdicts.sort_by_key(|(call, _)| *call);
     verdicts.dedup();
@@ -317,8 +331,9 @@ mod tests {
     fn no_call_has_two_verdicts() {
         for kind in [Kind::Request, Kind::Worker, Kind::Compile] {
             for serves in [Serves::Streams, Serves::Datagrams, Serves::Both] {
-                for read_only in [vec![], vec!["/".into()]] {
-                    let jail = Jail { serves, read_only, ..Jail::new(Mode::Require) };
+                for paths in [vec![], vec!["/".into()]] {
+                    let (read_only, read_write) = (paths.clone(), paths);
+                    let jail = Jail { serves, read_only, read_write, ..Jail::new(Mode::Require) };
                     let verdicts = verdicts(&jail, kind);
                     for pair in verdicts.windows(2) {
                         assert!(pair[0].0 < pair[1].0, "{pair:?}");
