@@ -26,3 +26,4 @@ mod shutdown;
 mod stream_handlers;
 mod user;
 mod wall_time;
+mod wasi;

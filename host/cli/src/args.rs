@@ -15,6 +15,7 @@ use socketserver::{Endpoint, ServerClass};
 use crate::access;
 use crate::attributes::{ClassAttributes, SocketFiles};
 use crate::budget::Budget;
+use crate::grants::Grants;
 use crate::owner::{self, Identity};
 use crate::units;
 
@@ -160,6 +161,10 @@ pub struct ServeOptions {
     #[command(flatten)]
     pub budget: Budget,
 
+    /// What of the host the handler may see.
+    #[command(flatten)]
+    pub grants: Grants,
+
     /// Python's class attributes.
     #[command(flatten)]
     pub attributes: ClassAttributes,
@@ -205,6 +210,10 @@ pub struct InspectOptions {
     /// Compile the handler anew, and do not keep the result.
     #[arg(long)]
     pub no_cache: bool,
+
+    /// What of the host the handler may see.
+    #[command(flatten)]
+    pub grants: Grants,
 }
 
 /// How requests are run.

@@ -32,6 +32,7 @@ const REASONS: &[&str] = &[
     "panic",
     "received",
     "sent",
+    "sleep",
     "timed-out",
     "trap",
     "wall-time",

@@ -9,6 +9,7 @@ use serde::Serialize;
 use socketserver_sandbox::{Component, ComponentHandler, Engine, InstanceTimes, LoadError, Policy};
 
 use crate::args::{InspectOptions, LogFormat, LogLevel};
+use crate::grants;
 use crate::observe;
 use crate::serve::cache;
 
@@ -39,6 +40,10 @@ struct Report {
 struct Import {
     name: String,
     granted: bool,
+    /// The option that grants more of it, if there is one.
+    option: Option<&'static str>,
+    /// What there is to say about it.
+    note: Option<String>,
 }
 
 /// Prints what there is to say about a handler.
@@ -55,7 +60,9 @@ pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
 fn report(options: &InspectOptions) -> Result<Report> {
     let engine = Engine::new(INSTANCES as usize)?;
     let component = Component::load(&engine, &options.handler, &cache(options.no_cache))?;
-    let times = ComponentHandler::new(&engine, &component, Policy::default())
+    let (env, dirs) = (options.grants.env(), options.grants.dir.clone());
+    let policy = Policy { env, dirs, ..Policy::default() };
+    let times = ComponentHandler::new(&engine, &component, policy)
         .and_then(|handler| handler.time_instances(INSTANCES));
     let description = component.description();
     let micros = |time: fn(&InstanceTimes) -> std::time::Duration| {
@@ -69,10 +76,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
         imports: description
             .imports
             .iter()
-            .map(|name| Import {
-                name: name.clone(),
-                granted: !description.not_granted.contains(name),
-            })
+            .map(|name| Import::new(name, !description.not_granted.contains(name), options))
             .collect(),
         memories: description.memories,
         initial_memory: description.initial_memory,
@@ -81,6 +85,18 @@ fn report(options: &InspectOptions) -> Result<Report> {
         servable: times.is_ok(),
         why_not: times.as_ref().err().map(LoadError::to_string),
     })
+}
+
+impl Import {
+    fn new(name: &str, granted: bool, options: &InspectOptions) -> Self {
+        let option = grants::option(name);
+        let note = match (option, options.grants.len(name)) {
+            (Some(option), 0) => Some(format!("empty: {option} grants more")),
+            (Some(_), granted) => Some(format!("{granted} granted")),
+            (None, _) => (!granted).then(|| "no option grants it".to_owned()),
+        };
+        Import { name: name.to_owned(), granted, option, note }
+    }
 }
 
 impl Report {
@@ -106,7 +122,9 @@ impl Report {
             self.imports
                 .iter()
                 .map(|import| {
-                    format!("{}{}", import.name, if import.granted { "" } else { "  NOT GRANTED" })
+                    let denied = if import.granted { "" } else { "  NOT GRANTED" };
+                    let note = import.note.as_ref().map(|note| format!("  ({note})"));
+                    format!("{}{denied}{}", import.name, note.unwrap_or_default())
                 })
                 .collect(),
         );

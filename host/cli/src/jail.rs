@@ -9,6 +9,8 @@ use socketserver_jail::{
     Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Serves, become_user, check_user,
 };
 
+use socketserver_sandbox::Directories;
+
 use crate::args::{JailMode, ServeOptions};
 use crate::mode::Mode;
 use crate::owner::Identity;
@@ -19,13 +21,21 @@ pub struct GivenUp {
     jail: Option<Arc<Prepared>>,
     user: Option<Identity>,
     forks: bool,
+    /// What a jailed process must not close.
+    directories: Directories,
 }
 
-/// Makes ready what can be, once. Says which walls there are.
+/// Makes ready what can be, once; with these directories in the jail. Says which
+/// walls there are.
 ///
 /// Errors: the jail must have all of its walls, and this machine has not; this
 /// process may not become the user.
-pub fn prepare(options: &ServeOptions, mode: Mode, endpoints: &[Endpoint]) -> Result<GivenUp> {
+pub fn prepare(
+    options: &ServeOptions,
+    mode: Mode,
+    endpoints: &[Endpoint],
+    directories: Directories,
+) -> Result<GivenUp> {
     let (user, forks) = (options.user, mode.forks());
     if let Some(Identity { user, group }) = user {
         check_user(user, group).context("--user")?;
@@ -37,7 +47,7 @@ pub fn prepare(options: &ServeOptions, mode: Mode, endpoints: &[Endpoint]) -> Re
         Some(JailMode::Off) => Walls::Off,
     };
     if walls == Walls::Off {
-        return Ok(GivenUp { jail: None, user, forks });
+        return Ok(GivenUp { jail: None, user, forks, directories });
     }
     let serves = |socket_type| endpoints.iter().any(|end| end.socket_type() == socket_type);
     let serves = match (serves(SocketType::Stream), serves(SocketType::Dgram)) {
@@ -47,14 +57,20 @@ pub fn prepare(options: &ServeOptions, mode: Mode, endpoints: &[Endpoint]) -> Re
     };
     let kind = if mode == Mode::Forking { Kind::Request } else { Kind::Worker };
     let becomes = user.map(|Identity { user, group }| (user, group));
-    let jail = Jail { serves, user: becomes, ..Jail::new(walls) }.prepare(kind)?;
+    let granted = |writable| {
+        let dirs = options.grants.dir.iter().filter(move |dir| dir.writable == writable);
+        dirs.map(|dir| dir.host.clone()).collect()
+    };
+    let (read_only, read_write) = (granted(false), granted(true));
+    let jail = Jail { serves, user: becomes, read_only, read_write, ..Jail::new(walls) };
+    let jail = jail.prepare(kind)?;
     let report = Jail::probe();
     if report.is_whole() {
         tracing::info!("{report}");
     } else {
         tracing::warn!("this machine has not all walls of the jail: {report}");
     }
-    Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks })
+    Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, directories })
 }
 
 impl GivenUp {
@@ -86,7 +102,10 @@ impl GivenUp {
             });
         };
         let entered = match request {
-            Some(request) => jail.enter(&Descriptors::Only(&[request.as_fd()])),
+            Some(request) => {
+                let only = std::iter::once(request.as_fd()).chain(self.directories.descriptors());
+                jail.enter(&Descriptors::Only(&only.collect::<Vec<_>>()))
+            }
             None => jail.enter(&Descriptors::AllBut(unneeded)),
         };
         entered.map(drop).map_err(failed)

@@ -6,6 +6,7 @@
 //! | `args`, `attributes` | the command line, which is also its documentation |
 //! | `budget` | the options that are limits of one request |
 //! | `units`, `owner` | sizes, durations and users on the command line |
+//! | `grants`, `env`, `dir` | what of the host a handler may see |
 //! | `access`, `jail` | who may be served, and what a process that serves may do |
 //! | `mode` | what the options say together: where to listen, how to run requests |
 //! | `serve` | `serve`: options to a server, and its end |
@@ -22,6 +23,9 @@ mod args;
 mod attributes;
 mod budget;
 mod counters;
+mod dir;
+mod env;
+mod grants;
 mod inspect;
 mod jail;
 mod log_rate;

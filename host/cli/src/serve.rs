@@ -85,7 +85,7 @@ fn server(
         endpoints.push(default_endpoint(&handler)?);
     }
     let concurrency = concurrency(options, mode, &handler);
-    let given_up = jail::prepare(options, mode, &endpoints)?;
+    let given_up = jail::prepare(options, mode, &endpoints, handler.directories())?;
     let hooks = ServeHooks {
         handler: handler.name().to_owned(),
         signals,
@@ -182,6 +182,8 @@ fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<Compon
         cpu_time: options.cpu_time,
         idle_timeout: options.idle_timeout,
         wall_time: options.wall_time,
+        env: options.grants.env(),
+        dirs: options.grants.dir.clone(),
         ..options.budget.policy()
     };
     Ok(ComponentHandler::new(engine, &component, policy)?)

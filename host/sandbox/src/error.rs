@@ -77,7 +77,7 @@ pub enum LoadError {
     },
     /// It imports something that no handler is given.
     #[error(
-        "it imports `{}`, which is not granted to it{}",
+        "it imports `{}`, which is not granted to it{}: no option grants it",
         imports[0],
         others(imports)
     )]
@@ -97,6 +97,22 @@ pub enum LoadError {
         needed: u64,
         /// What the policy allows.
         limit: usize,
+    },
+    /// It is granted more directories than it could hold.
+    #[error("it is granted {count} directories, and {limit} are the most")]
+    Dirs {
+        /// How many.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A directory that is granted to it cannot be opened.
+    #[error("the directory `{}`, which is granted to it, cannot be opened: {error}", path.display())]
+    Dir {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
     },
     /// The trial instance failed.
     #[error("it cannot be instantiated: {0}")]

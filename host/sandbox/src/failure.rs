@@ -19,6 +19,8 @@ pub(crate) enum Kill {
     CpuTime { limit: Duration },
     #[error("the client was silent for {limit:?}, the idle timeout")]
     Idle { limit: Duration },
+    #[error("it slept until no byte had moved for {limit:?}, the idle timeout")]
+    Sleep { limit: Duration },
     #[error("the request took longer than {limit:?}, its wall time")]
     WallTime { limit: Duration },
     #[error("the client sent more than the {limit} bytes that a request may receive")]
@@ -80,6 +82,7 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, Stri
         return match kill {
             Kill::CpuTime { .. } => (Blame::Guest, "cpu-time", kill.to_string()),
             Kill::Idle { .. } => (Blame::Client, "idle-timeout", kill.to_string()),
+            Kill::Sleep { .. } => (Blame::Guest, "sleep", kill.to_string()),
             Kill::WallTime { .. } => (Blame::Policy, "wall-time", kill.to_string()),
             Kill::Received { .. } => (Blame::Client, "received", kill.to_string()),
             Kill::Sent { .. } => (Blame::Guest, "sent", kill.to_string()),

@@ -17,12 +17,14 @@ use crate::engine::{ADDRESSES_PER_MEMORY, Engine, MAPPINGS_PER_MEMORY};
 use crate::error::LoadError;
 use crate::exports::{Exports, Functions, Outcome};
 use crate::failure::{Exit, Step, ended, returned};
-use crate::imports;
+use crate::grants::{Directories, Grants};
+use crate::imports::{self, same_contract};
 use crate::limits::{Limits, SharedMemory};
 use crate::policy::{Killed, Policy};
 use crate::state::{Peer, State};
 use crate::text::printable;
 use crate::ticker::Ticker;
+use crate::wasi;
 use crate::world::World;
 
 /// Answers each request in a new instance of one component.
@@ -31,6 +33,9 @@ pub struct ComponentHandler {
     pre: InstancePre<State>,
     exports: Exports,
     policy: Policy,
+    grants: Arc<Grants>,
+    /// Whether it imports what it needs to wait for time to pass.
+    sleeps: bool,
     shared_memory: Arc<SharedMemory>,
     name: Arc<str>,
     memories: usize,
@@ -87,11 +92,14 @@ impl ComponentHandler {
         let incompatible =
             |error: wasmtime::Error| LoadError::Incompatible(printable(&format!("{error:#}"), 500));
         let mut linker = Linker::new(engine.wasmtime());
-        imports::add_to_linker(&mut linker).map_err(incompatible)?;
+        let (grants, imports) = (Grants::new(&policy)?, &description.imports);
+        imports::add_to_linker(&mut linker, imports, &grants).map_err(incompatible)?;
         let handler = ComponentHandler {
             engine: engine.clone(),
             pre: linker.instantiate_pre(component.wasmtime()).map_err(incompatible)?,
             exports: Exports::of(component)?,
+            grants,
+            sleeps: imports.iter().any(|name| same_contract(wasi::POLL, name)),
             shared_memory: SharedMemory::new(policy.memory_total),
             policy,
             name: Arc::clone(component.name()),
@@ -120,6 +128,11 @@ impl ComponentHandler {
     /// The name of the component, for the log.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The directories that it was granted.
+    pub fn directories(&self) -> Directories {
+        Directories(Arc::clone(&self.grants))
     }
 
     /// How many requests this machine, and the engine's pool, can hold at once
@@ -164,7 +177,7 @@ impl ComponentHandler {
         let (mut create, mut drop_) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..count {
             let begun = Instant::now();
-            let made = self.instantiate();
+            let made = self.instantiate(None);
             create += begun.elapsed();
             let made = made.map_err(|error| LoadError::Instantiate(error.to_string()))?;
             let begun = Instant::now();
@@ -180,7 +193,7 @@ impl ComponentHandler {
     fn check_types(&self) -> Result<Made, LoadError> {
         let _ticker = self.tick_for_now()?;
         let (mut store, instance) =
-            self.instantiate().map_err(|error| LoadError::Instantiate(error.to_string()))?;
+            self.instantiate(None).map_err(|error| LoadError::Instantiate(error.to_string()))?;
         self.exports
             .check(&mut store, &instance)
             .map_err(|error| LoadError::Incompatible(printable(&format!("{error:#}"), 500)))?;
@@ -195,10 +208,14 @@ impl ComponentHandler {
         self.engine.tick_for_now().map_err(|error| LoadError::Instantiate(error.to_string()))
     }
 
-    fn instantiate(&self) -> Result<Made, HandlerError> {
+    /// Makes an instance: for a request, whose time it takes, or ahead of one.
+    fn instantiate(&self, request: Option<&Request>) -> Result<Made, HandlerError> {
         self.shared_memory.wait_for(self.initial_memory, self.policy.idle_timeout);
         let limits = Limits::new(self.policy.memory, &self.shared_memory);
-        let state = State::new(limits, &self.policy, &self.name, self.counts.as_ref());
+        let mut state = State::new(limits, &self.policy, &self.name, self.counts.as_ref());
+        if let Some(request) = request {
+            self.attach(&mut state, request);
+        }
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.policy.memory);
@@ -208,6 +225,11 @@ impl ComponentHandler {
             Ok(instance) => Ok((store, instance)),
             Err(error) => Err(ended(Step::Instantiate, &error, store.data())),
         }
+    }
+
+    fn attach(&self, state: &mut State, request: &Request) {
+        state.wall_time = request.ends_at().map(|end| (end, self.policy.wall_time));
+        state.request = self.sleeps.then(|| request.clone());
     }
 
     /// Answers one request in a new instance.
@@ -224,16 +246,16 @@ impl ComponentHandler {
             Some((mut store, instance)) => {
                 // Its time began to run when it was made.
                 limit_cpu_time(&mut store, self.policy.cpu_time);
+                self.attach(store.data_mut(), request);
                 (store, instance)
             }
-            None => self.instantiate().map_err(Ended::Killed)?,
+            None => self.instantiate(Some(request)).map_err(Ended::Killed)?,
         };
         if let Some(counts) = &self.counts {
             counts.instance();
         }
         let store = &mut store;
         store.data_mut().peer = Some(peer);
-        store.data_mut().wall_time = request.ends_at().map(|end| (end, self.policy.wall_time));
         let setup = functions.setup(store, &instance, request, client_address);
         settle(Step::Setup, setup, store)??;
         let handle = settle(Step::Handle, functions.handle(store, &instance), store)?;

@@ -40,6 +40,9 @@
 //! | `handler` | one request: Store, instance, setup, handle, finish |
 //! | `state` | what the imports see of their request |
 //! | `imports` | the host's side of the contract, one file per WIT interface |
+//! | `wasi` | the part of WASI that handlers are given, likewise |
+//! | `grants` | what of the host an operator lets a handler see |
+//! | `guest_log`, `sleep` | what guests write to the log; letting them wait for time to pass |
 //! | `failure` | why a request failed, and whose fault it was |
 //! | `text` | text from guests, made safe to print |
 //! | `sys` | the unsafe code |
@@ -56,14 +59,18 @@ mod engine;
 mod error;
 mod exports;
 mod failure;
+mod grants;
+mod guest_log;
 mod handler;
 mod imports;
 mod limits;
 mod policy;
+mod sleep;
 mod state;
 mod sys;
 mod text;
 mod ticker;
+mod wasi;
 mod world;
 
 pub use cache::Cache;
@@ -71,6 +78,7 @@ pub use component::{Component, Description};
 pub use counts::Counts;
 pub use engine::Engine;
 pub use error::{CacheError, EngineError, LoadError};
+pub use grants::{Dir, Directories};
 pub use handler::{ComponentHandler, InstanceTimes};
 pub use policy::{Killed, Policy};
 pub use world::World;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use socketserver::memory_of_this_machine;
 
+use crate::grants::Dir;
+
 /// The limits of one request, and of all together. The guest's own wishes can
 /// only lower them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,10 @@ pub struct Policy {
     /// What the client of a request sees that was ended, because it trapped or
     /// reached a limit. Its end by default.
     pub killed: Killed,
+    /// The environment that the guest sees, names and values. Empty by default.
+    pub env: Vec<(String, String)>,
+    /// The directories that the guest may use. None by default.
+    pub dirs: Vec<Dir>,
 }
 
 /// How a connection is closed whose handler was ended. That a handler was ended,
@@ -77,9 +83,14 @@ impl Default for Policy {
             handles: 256,
             log_bytes: 64 << 10,
             killed: Killed::Close,
+            env: Vec::new(),
+            dirs: Vec::new(),
         }
     }
 }
+
+/// How many directories a guest may be granted: each takes a handle.
+pub(crate) const MAX_DIRS: usize = 16;
 
 /// The longest line of a guest that is logged, in bytes; longer ones are cut.
 pub(crate) const MAX_LOG_LINE: usize = 1024;

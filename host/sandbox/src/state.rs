@@ -9,12 +9,13 @@ use wasmtime::component::ResourceTable;
 use wasmtime::error::format_err;
 
 use crate::counts::Counts;
+use crate::guest_log::{self, Unfinished};
 use crate::limits::Limits;
 use crate::policy::Policy;
 
 /// The data of one Store.
 pub(crate) struct State {
-    /// The sockets that the guest holds.
+    /// What the guest holds: sockets, and what WASI has.
     pub table: ResourceTable,
     /// What it may allocate.
     pub limits: Limits,
@@ -34,6 +35,15 @@ pub(crate) struct State {
     pub log_bytes_left: Option<usize>,
     /// Where it is counted what is not an error of the request.
     pub counts: Option<Counts>,
+    /// The lines that it has begun on its standard output and error; `None` if it
+    /// never wrote to them.
+    pub unfinished: Option<Box<Unfinished>>,
+    /// Its request, if it may have to wait for time to pass.
+    pub request: Option<Request>,
+    /// How long it may still sleep before it has a request, and could at first.
+    pub sleep_left: Duration,
+    /// See `sleep_left`.
+    pub sleep_limit: Duration,
     /// The client went away, or cannot be answered, while the guest was at it:
     /// why, as the reason of an error. What the guest returns later is then the
     /// client's fault.
@@ -67,6 +77,10 @@ impl State {
             log_bytes: policy.log_bytes,
             log_bytes_left: Some(policy.log_bytes),
             counts: counts.cloned(),
+            unfinished: None,
+            request: None,
+            sleep_left: policy.idle_timeout,
+            sleep_limit: policy.idle_timeout,
             lost: None,
             denial_logged: false,
         }
@@ -85,5 +99,12 @@ impl State {
         request: Request,
     ) -> wasmtime::Result<wasmtime::component::Resource<Request>> {
         Ok(self.table.push(request)?)
+    }
+}
+
+/// What a guest wrote last is logged, although it did not end the line.
+impl Drop for State {
+    fn drop(&mut self) {
+        guest_log::finish_all(self);
     }
 }

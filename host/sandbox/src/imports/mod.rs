@@ -2,23 +2,37 @@
 
 mod address;
 mod errno;
-mod exit;
 mod log;
 mod server;
 mod sockets;
 
+use std::sync::Arc;
+
 use wasmtime::component::Linker;
 
+use crate::grants::Grants;
 use crate::state::State;
+use crate::wasi;
 
-/// The interfaces that every handler is given. `types` holds no function.
-const GRANTED: [&str; 5] = [TYPES, sockets::NAME, server::NAME, log::NAME, exit::NAME];
+/// Defines one interface.
+type Add = fn(&mut Linker<State>) -> wasmtime::Result<()>;
+
+/// The interfaces of the contract, each with what defines it. `types` holds no
+/// function.
+const CONTRACT: [(&str, Add); 4] = [
+    (TYPES, |linker| linker.instance(TYPES).map(drop)),
+    (sockets::NAME, sockets::add_to_linker),
+    (server::NAME, server::add_to_linker),
+    (log::NAME, log::add_to_linker),
+];
 
 const TYPES: &str = "socketserver:handler/types@0.1.0";
 
 /// Whether the host gives the import `name` to a handler.
 pub(crate) fn granted(name: &str) -> bool {
-    GRANTED.iter().any(|granted| same_contract(granted, name))
+    let contract = CONTRACT.iter().map(|(granted, _)| *granted);
+    let mut granted = contract.chain(wasi::INTERFACES.iter().map(|(granted, _)| *granted));
+    granted.any(|granted| same_contract(granted, name))
 }
 
 /// Whether two interface names, version and all, stand for the same contract.
@@ -50,13 +64,20 @@ fn contract(name: &str) -> Option<(&str, [u64; 3])> {
     Some((interface, counts))
 }
 
-/// Defines all of them.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.instance(TYPES)?;
-    sockets::add_to_linker(linker)?;
-    server::add_to_linker(linker)?;
-    log::add_to_linker(linker)?;
-    exit::add_to_linker(linker)
+/// Defines those of them that a component imports.
+pub(crate) fn add_to_linker(
+    linker: &mut Linker<State>,
+    imports: &[String],
+    grants: &Arc<Grants>,
+) -> wasmtime::Result<()> {
+    let imported = |ours: &str| imports.iter().any(|theirs| same_contract(ours, theirs));
+    for (_, add) in CONTRACT.iter().filter(|(name, _)| imported(name)) {
+        add(linker)?;
+    }
+    for (_, add) in wasi::INTERFACES.iter().filter(|(name, _)| imported(name)) {
+        add(linker, grants)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -85,7 +106,9 @@ mod tests {
             "wasi:cli/exit@0.3.0",
             "wasi:cli/exit@0.2.0-rc-2023-11-10",
             "wasi:cli/exit@2.0.0",
-            "wasi:cli/environment@0.2.0",
+            "wasi:cli/run@0.2.0",
+            "wasi:sockets/tcp@0.2.0",
+            "wasi:http/types@0.2.0",
             "",
         ] {
             assert!(!granted(name), "{name}");

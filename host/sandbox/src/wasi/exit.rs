@@ -1,17 +1,19 @@
 //! `wasi:cli/exit`: the end of a request from anywhere in its handler, as
-//! Python's `sys.exit`. It is all of WASI that a handler is given.
+//! Python's `sys.exit`.
+
+use std::sync::Arc;
 
 use wasmtime::component::Linker;
 use wasmtime::{Result, StoreContextMut};
 
 use crate::failure::Exit;
+use crate::grants::Grants;
 use crate::state::State;
 
-/// The versions 0.2.x are one contract. Of their functions the one that is
-/// stable is there; `exit-with-code` is not.
 pub(super) const NAME: &str = "wasi:cli/exit@0.2.0";
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+/// `exit-with-code` is unstable, and not there.
+pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<()> {
     linker.instance(NAME)?.func_wrap("exit", exit)
 }
 

@@ -1,0 +1,86 @@
+//! What of the host an operator lets a handler see: variables and directories.
+
+use std::hash::RandomState;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cap_std::ambient_authority;
+
+use crate::error::LoadError;
+use crate::policy::{MAX_DIRS, Policy};
+
+/// A directory of the host, as a handler is given it: it and what is in it, and
+/// nothing beside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dir {
+    /// Where it is. It is opened when the handler is loaded, and stays open.
+    pub host: PathBuf,
+    /// What the handler calls it, such as `/data`.
+    pub guest: String,
+    /// Whether the handler may change it. Nothing limits how much it writes:
+    /// that is for a quota of the file system.
+    pub writable: bool,
+}
+
+/// What all instances of a handler share.
+pub(crate) struct Grants {
+    /// The environment, names and values.
+    pub env: Vec<(String, String)>,
+    /// The directories, with their names.
+    pub directories: Vec<(Directory, String)>,
+    /// When the monotonic clock of the guests began to run.
+    pub begun: Instant,
+    /// Tells files apart without saying which they are.
+    pub hasher: RandomState,
+}
+
+/// A directory that is open.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory {
+    pub dir: Arc<cap_std::fs::Dir>,
+    pub writable: bool,
+}
+
+impl Grants {
+    /// Opens what a policy grants.
+    ///
+    /// Errors: there are too many directories; one is not there, or cannot be
+    /// opened.
+    pub(crate) fn new(policy: &Policy) -> Result<Arc<Self>, LoadError> {
+        let (count, limit) = (policy.dirs.len(), MAX_DIRS);
+        if count > limit {
+            return Err(LoadError::Dirs { count, limit });
+        }
+        let open = |granted: &Dir| {
+            let failed = |error| LoadError::Dir { path: granted.host.clone(), error };
+            // Looked at first: opening a FIFO would wait.
+            if !std::fs::metadata(&granted.host).map_err(failed)?.is_dir() {
+                return Err(failed(io::ErrorKind::NotADirectory.into()));
+            }
+            let dir = cap_std::fs::Dir::open_ambient_dir(&granted.host, ambient_authority());
+            let dir = Arc::new(dir.map_err(failed)?);
+            Ok((Directory { dir, writable: granted.writable }, granted.guest.clone()))
+        };
+        Ok(Arc::new(Grants {
+            env: policy.env.clone(),
+            directories: policy.dirs.iter().map(open).collect::<Result<_, _>>()?,
+            begun: Instant::now(),
+            hasher: RandomState::new(),
+        }))
+    }
+}
+
+/// The directories that a handler was granted. They are open for as long as this
+/// or the handler lives.
+#[derive(Clone)]
+pub struct Directories(pub(crate) Arc<Grants>);
+
+impl Directories {
+    /// Their descriptors: what a process that closes all others must keep.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.0.directories.iter().map(|(directory, _)| directory.dir.as_fd())
+    }
+}

@@ -1,0 +1,305 @@
+//! WASI: what each interface gives to a handler, with nothing granted, and with
+//! the options that grant something.
+
+mod files;
+mod guests;
+
+use std::io::Write;
+
+use socketserver_tests::process::Server;
+
+use crate::client::{ask, read_to_end};
+use crate::fixture::{FIXTURE, File, Served, host};
+
+/// A handler that imports all of it; its client says what it does.
+pub const WASI: &str = include_str!("../fixtures/wasi.wat");
+
+/// Serves it with these options.
+fn serve(options: &[&str]) -> Served {
+    serve_with("", options)
+}
+
+/// The same, with more fields in its module.
+fn serve_with(fields: &str, options: &[&str]) -> Served {
+    let text = WASI.replace("{{fields}}", fields);
+    Served::start(&text, &["tcp://127.0.0.1:0"], options)
+}
+
+/// Asks for `what`, of which there are `number`.
+fn ask_for(server: &Server, what: u8, number: u64) -> Vec<u8> {
+    ask(server, &[&[what][..], &number.to_le_bytes()].concat())
+}
+
+/// Asks, and returns the line that the log has about the end of the request.
+fn ended(served: &mut Served, data: &[u8]) -> String {
+    let mut stream = served.server.connect().unwrap();
+    stream.write_all(data).unwrap();
+    let line = served.server.wait_for_log("Exception occurred").unwrap();
+    assert_eq!(read_to_end(&mut stream), b"");
+    line
+}
+
+/// Prints what `inspect` says of a handler.
+fn inspect(text: &str, options: &[&str]) -> String {
+    let handler = File::new("handler.wat", text.as_bytes());
+    let said = host().arg("inspect").arg(&handler.path).args(options).output().unwrap();
+    String::from_utf8(said.stdout).unwrap() + &String::from_utf8_lossy(&said.stderr)
+}
+
+#[test]
+fn nothing_of_the_host_is_there_unless_it_is_granted() {
+    let served = serve(&[]);
+    // No variables, no arguments, no directories, no input, no terminal.
+    assert_eq!(ask(&served.server, b"e"), b"k");
+    assert_eq!(ask(&served.server, b"p"), b"k");
+    assert_eq!(ask(&served.server, b"i"), b"E\x01");
+    assert_eq!(ask(&served.server, b"T"), b"k");
+}
+
+#[test]
+fn the_environment_is_what_is_granted_and_nothing_else() {
+    let handler = File::new("wasi.wat", WASI.replace("{{fields}}", "").as_bytes());
+    let mut command = host();
+    command.env("HERE", "taken").env("SECRET", "kept").arg("serve").arg(&handler.path);
+    command.args(["--bind", "tcp://127.0.0.1:0"]);
+    command.args(["--env", "B=2", "--env", "A=", "--env", "HERE", "--env", "B=last=counts"]);
+    let server = Server::start(&mut command, 1).unwrap();
+    assert_eq!(ask(&server, b"e"), b"A=\nB=last=counts\nHERE=taken\nk");
+}
+
+#[test]
+fn a_variable_that_is_not_set_here_is_a_mistake() {
+    for (option, value, why) in [
+        ("--env", "NOT_SET", "it is not set here: write NOT_SET=VALUE"),
+        ("--env", "=b", "write NAME=VALUE"),
+        ("--dir", "/tmp", "write HOST::GUEST"),
+        ("--dir", "/tmp::/tmp:rw", "there is `:ro`"),
+    ] {
+        let said = host().args(["serve", option, value]).output().unwrap();
+        assert_eq!(said.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&said.stderr);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn what_it_prints_is_logged_line_by_line_escaped_and_tagged() {
+    let mut served = serve(&[]);
+    let mut stream = served.server.connect().unwrap();
+    let peer = stream.local_addr().unwrap();
+    stream.write_all(b"ofirst\n\x1b[2Jsecond\nunfinished").unwrap();
+    let first = served.server.wait_for_log("first").unwrap();
+    let end = format!("INFO first handler=\"fixture\" peer=\"{peer}\"");
+    assert!(first.ends_with(&end), "{first}");
+    let second = served.server.wait_for_log("second").unwrap();
+    assert!(second.contains("INFO \\u{1b}[2Jsecond handler"), "{second}");
+    // At the end of the request.
+    served.server.wait_for_log("INFO unfinished handler").unwrap();
+    assert_eq!(read_to_end(&mut stream), b"k");
+    assert_eq!(ask(&served.server, b"Oan error"), b"k");
+    let line = served.server.wait_for_log("an error").unwrap();
+    assert!(line.contains("WARN an error handler=\"fixture\" peer=\"127.0.0.1"), "{line}");
+}
+
+#[test]
+fn what_it_began_to_print_is_logged_before_how_it_ended() {
+    // Of a byte that it does not know, it traps.
+    let fields = "(func $print (call $blocking_write (call $get_stderr) (i32.const 112) (i32.const 7) (i32.const 1024)))
+        (start $print)";
+    let mut served = serve_with(fields, &[]);
+    served.server.wait_for_log("WARN written handler=\"fixture\"").unwrap();
+    ended(&mut served, b"?");
+    let log = served.server.log();
+    let place = |text| log.iter().rposition(|line| line.contains(text)).unwrap();
+    assert!(place("WARN written") < place("Exception occurred"), "{log:#?}");
+}
+
+#[test]
+fn a_flood_of_lines_and_a_line_without_end_are_bounded() {
+    let mut served = serve(&["--log-rate", "100000"]);
+    assert_eq!(ask(&served.server, &[b"o".to_vec(), vec![b'\n'; 4096]].concat()), b"k");
+    let line = served.server.wait_for_log("had more than 65536 bytes to log").unwrap();
+    assert!(line.contains("reason=\"log-bytes\""), "{line}");
+    let mut long = vec![b'o'];
+    long.extend([b'x'; 4096]);
+    assert_eq!(ask(&served.server, &long), b"k");
+    let line = served.server.wait_for_log("xxx").unwrap();
+    let expected = "x".repeat(1024) + "... (3072 bytes more)";
+    assert!(line.contains(&format!(" {expected} ")), "{line}");
+    // Each request has its own budget, and the flood has logged no more.
+    served.server.stop().unwrap();
+    let empty = served.server.log().iter().filter(|line| line.contains("INFO  handler")).count();
+    // An empty one counts as 64 bytes.
+    assert_eq!(empty, 1024);
+}
+
+#[test]
+fn a_stream_takes_no_more_than_it_says() {
+    let mut served = serve(&[]);
+    assert_eq!(ask_for(&served.server, b'b', 64 << 10), b"k");
+    assert_eq!(ask_for(&served.server, b'B', 4096), b"k");
+    for (what, most) in [(b'b', 64 << 10), (b'B', 4096)] {
+        let too_many: u64 = most + 1;
+        let data = [&[what][..], &too_many.to_le_bytes()].concat();
+        let line = ended(&mut served, &data);
+        let why = format!("it wrote {too_many} bytes at once to a stream that takes {most}");
+        assert!(line.contains(&why) && line.contains("reason=\"call\""), "{line}");
+    }
+}
+
+#[test]
+fn random_numbers_are_random_and_no_more_than_may_be() {
+    let mut served = serve(&[]);
+    let (one, other) = (ask_for(&served.server, b'R', 32), ask_for(&served.server, b'R', 32));
+    assert_eq!((one.len(), other.len()), (32, 32));
+    assert_ne!(one, other);
+    assert_eq!(ask_for(&served.server, b'R', 256 << 10).len(), 256 << 10);
+    for too_many in [(256 << 10) + 1, u64::MAX] {
+        let line = ended(&mut served, &[&b"R"[..], &too_many.to_le_bytes()].concat());
+        let why = format!("asked for {too_many} random bytes, and 262144 is the most");
+        assert!(line.contains(&why) && line.contains("blame=\"guest\""), "{line}");
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn a_handler_that_sleeps_wakes_up() {
+    for mode in ["sync", "threading", "forking"] {
+        let served = serve(&["--concurrency", mode, "--cpu-time", "1s"]);
+        let begun = std::time::Instant::now();
+        assert_eq!(ask_for(&served.server, b'z', SECOND / 20), b"k", "{mode}");
+        // The second of two, the first of which never comes.
+        assert_eq!(ask_for(&served.server, b'y', SECOND / 20), [1, 0, 0, 0], "{mode}");
+        assert!(begun.elapsed().as_millis() >= 100);
+        assert_eq!(ask_for(&served.server, b'z', 0), b"k");
+    }
+}
+
+#[test]
+fn a_handler_that_sleeps_for_too_long_is_ended_and_to_blame() {
+    for mode in ["threading", "forking"] {
+        for (what, nanoseconds) in
+            [(b'z', u64::MAX), (b'z', 3600 * SECOND), (b'Z', SECOND / 100), (b'y', u64::MAX)]
+        {
+            let limits = ["--idle-timeout", "200ms", "--concurrency", mode];
+            let mut served = serve(&limits);
+            let line = ended(&mut served, &[&[what][..], &nanoseconds.to_le_bytes()].concat());
+            let why = "it slept until no byte had moved for 200ms, the idle timeout";
+            assert!(line.contains(why), "{mode}: {line}");
+            assert!(line.contains("blame=\"guest\" reason=\"sleep\""), "{mode}: {line}");
+            assert_eq!(ask(&served.server, b"p"), b"k");
+        }
+    }
+}
+
+#[test]
+fn a_handler_that_sleeps_is_ended_when_its_wall_time_is_over() {
+    for mode in ["threading", "forking"] {
+        let mut served = serve(&["--wall-time", "200ms", "--concurrency", mode]);
+        let line = ended(&mut served, &[&b"z"[..], &u64::MAX.to_le_bytes()].concat());
+        assert!(line.contains("blame=\"policy\" reason=\"wall-time\""), "{mode}: {line}");
+    }
+}
+
+#[test]
+fn one_that_sleeps_before_there_is_a_request_is_not_served() {
+    let fields =
+        "(func $sleep (call $block (call $subscribe_duration (i64.const -1)))) (start $sleep)";
+    let text = WASI.replace("{{fields}}", fields);
+    let said = inspect(&text, &[]);
+    assert!(said.contains("serve     no: it cannot be instantiated"), "{said}");
+    assert!(said.contains("it slept until no byte had moved for 60s"), "{said}");
+    // A short nap is no reason.
+    let said = inspect(&text.replace("(i64.const -1)", "(i64.const 1000)"), &[]);
+    assert!(said.contains("serve     yes"), "{said}");
+}
+
+/// What an instance does while it is made is on the time of its request too.
+#[test]
+fn one_that_sleeps_while_it_is_made_for_a_request_is_ended() {
+    // Only the trial instance comes first.
+    let fields = "(func $sleep (call $block (call $subscribe_duration (i64.const 300000000)))) (start $sleep)";
+    let mut served = serve_with(fields, &["--idle-timeout", "1h", "--wall-time", "100ms"]);
+    let line = ended(&mut served, b"p");
+    assert!(line.contains("the making of the instance was ended"), "{line}");
+    assert!(line.contains("reason=\"wall-time\""), "{line}");
+}
+
+#[test]
+fn what_is_polled_at_once_is_bounded() {
+    let mut served = serve(&[]);
+    assert_eq!(ask_for(&served.server, b'n', 1), [1, 0, 0, 0]);
+    assert_eq!(ask_for(&served.server, b'n', 256), [0, 1, 0, 0]);
+    for (count, why) in [
+        (0, "it polled an empty list"),
+        (257, "it polled 257 things at once, and 256 are the most"),
+        (700_000, "it polled 700000 things at once"),
+        (u64::from(u32::MAX), "list pointer/length out of bounds"),
+    ] {
+        let line = ended(&mut served, &[&b"n"[..], &count.to_le_bytes()].concat());
+        assert!(line.contains(why) && line.contains("reason=\"call\""), "{line}");
+    }
+}
+
+#[test]
+fn handles_without_end_are_refused() {
+    let mut served = serve(&[]);
+    for what in [b"G", b"P"] {
+        let line = ended(&mut served, what);
+        assert!(line.contains("blame=\"guest\" reason=\"handles\""), "{line}");
+    }
+}
+
+#[test]
+fn a_stream_that_was_dropped_is_gone() {
+    let mut served = serve(&[]);
+    let line = ended(&mut served, b"g");
+    assert!(line.contains("unknown handle index") && line.contains("\"guest\""), "{line}");
+    assert_eq!(ask(&served.server, b"p"), b"k");
+}
+
+#[test]
+fn other_parts_of_wasi_are_refused_by_name() {
+    for name in [
+        "wasi:sockets/tcp@0.2.6",
+        "wasi:http/types@0.2.0",
+        "wasi:cli/run@0.2.0",
+        "wasi:nn/graph@0.2.0",
+    ] {
+        let import = format!("(component $handler-component (import \"{name}\" (instance))");
+        let text = FIXTURE.text().replace("(component $handler-component", &import);
+        let handler = File::new("handler.wat", text.as_bytes());
+        let said = host().arg("serve").arg(&handler.path).output().unwrap();
+        assert_eq!(said.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&said.stderr);
+        let why = format!("imports `{name}`, which is not granted to it: no option grants it");
+        assert!(said.contains(&why), "{said}");
+        let said = inspect(&text, &[]);
+        assert!(said.contains(&format!("{name}  NOT GRANTED  (no option grants it)")), "{said}");
+    }
+}
+
+#[test]
+fn inspect_says_what_would_fill_what_is_empty() {
+    let text = WASI.replace("{{fields}}", "");
+    let said = inspect(&text, &[]);
+    for line in [
+        "wasi:cli/environment@0.2.6  (empty: --env NAME=VALUE grants more)",
+        "wasi:filesystem/preopens@0.2.6  (empty: --dir HOST::GUEST[:ro] grants more)",
+        "wasi:random/random@0.2.6\n",
+        "serve     yes",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    let said = inspect(&text, &["--env", "A=b", "--env", "C=d", "--dir", "/tmp::/tmp:ro"]);
+    assert!(said.contains("wasi:cli/environment@0.2.6  (2 granted)"), "{said}");
+    assert!(said.contains("wasi:filesystem/preopens@0.2.6  (1 granted)"), "{said}");
+    let said: serde_json::Value = serde_json::from_str(&inspect(&text, &["--json"])).unwrap();
+    let imports = said["imports"].as_array().unwrap();
+    let preopens = imports
+        .iter()
+        .find(|import| import["name"].as_str().unwrap().starts_with("wasi:filesystem/preopens"));
+    assert_eq!(preopens.unwrap()["granted"], true);
+    assert_eq!(preopens.unwrap()["option"], "--dir HOST::GUEST[:ro]");
+}
