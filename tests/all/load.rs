@@ -111,7 +111,7 @@ fn a_missing_export() {
 
 #[test]
 fn an_import_that_is_not_granted() {
-    let import = "(component $handler-component (import \"wasi:sockets/network@0.2.0\" (instance)) (import \"wasi:cli/stdout@0.2.0\" (instance))";
+    let import = "(component $handler-component (import \"wasi:sockets/network@0.2.0\" (instance)) (import \"wasi:http/types@0.2.0\" (instance))";
     let text = FIXTURE.text().replace("(component $handler-component", import);
     let said = refused("handler.wat", text.as_bytes(), &[]);
     assert!(said.contains("imports `wasi:sockets/network@0.2.0`, which is not granted"), "{said}");
@@ -172,7 +172,7 @@ fn inspect_says_what_serve_would() {
     assert!(text.contains("world     socketserver:handler/stream-handler@0.1.0"), "{text}");
     assert!(text.ends_with("serve     yes\n"), "{text}");
 
-    let import = "(component $handler-component (import \"wasi:cli/stdout@0.2.0\" (instance))";
+    let import = "(component $handler-component (import \"wasi:http/types@0.2.0\" (instance))";
     let file = File::new(
         "h.wat",
         FIXTURE.text().replace("(component $handler-component", import).as_bytes(),
@@ -183,11 +183,11 @@ fn inspect_says_what_serve_would() {
     assert_eq!(report["servable"], false);
     assert_eq!(report["worlds"][0], "socketserver:handler/stream-handler@0.1.0");
     assert_eq!(report["exports"][0], "socketserver:handler/stream-request@0.1.0");
-    assert_eq!(report["imports"][0]["name"], "wasi:cli/stdout@0.2.0");
+    assert_eq!(report["imports"][0]["name"], "wasi:http/types@0.2.0");
     assert_eq!(report["imports"][0]["granted"], false);
     assert_eq!(report["imports"][1]["granted"], true);
     assert_eq!(report["initial_memory"], 65536);
-    assert!(report["why_not"].as_str().unwrap().contains("wasi:cli/stdout"), "{report}");
+    assert!(report["why_not"].as_str().unwrap().contains("wasi:http/types"), "{report}");
 }
 
 #[test]
