@@ -5,18 +5,18 @@
 //! ```
 
 use std::error::Error;
-use std::net::IpAddr;
 use std::time::Duration;
 
+use socketserver::access::{Access, Who, network};
 use socketserver::{Address, Hooks, Request, Server};
 
-/// Refuses the clients of one host: they see the end of the connection, and no
+/// Refuses the clients of one network: they see the end of the connection, and no
 /// handler is made.
-struct Deny(IpAddr);
+struct Door(Access);
 
-impl Hooks for Deny {
-    fn verify_request(&self, _request: &Request, client_address: &Address) -> bool {
-        client_address.to_socket_addr().map(|client| client.ip()) != Some(self.0)
+impl Hooks for Door {
+    fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
+        self.0.verify_request(request, client_address).is_ok()
     }
 }
 
@@ -24,10 +24,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let endpoint = arguments.next().unwrap_or_else(|| "tcp://127.0.0.1:9999".to_owned());
     let denied = arguments.next().unwrap_or_else(|| "127.0.0.2".to_owned());
+    let access = Access::new().deny(Who::Network(network(&denied)?));
     let server =
         Server::builder(|request: &Request, _: &Address, _: &_| request.sendall(b"welcome\n"))
             .bind(endpoint.parse()?)
-            .hooks(Deny(denied.parse()?))
+            .hooks(Door(access))
             .build()?;
     println!("listening {}", server.endpoints()[0]);
     server.serve_forever(Duration::from_millis(500))?;

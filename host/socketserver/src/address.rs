@@ -7,7 +7,7 @@ use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::net::{SocketAddrAny, SocketAddrUnix};
+use rustix::net::SocketAddrAny;
 use socket2::SockAddr;
 
 /// The address of one end of a socket: what Python's `socket` module gives as
@@ -97,20 +97,10 @@ impl Address {
         Ok(Address::Unix(unix))
     }
 
-    /// Takes the address that a datagram came from.
+    /// Takes the address that a datagram of IP came from.
     pub(crate) fn of_sender(address: Option<SocketAddrAny>) -> io::Result<Address> {
-        let Some(address) = address else { return Ok(Address::Unix(UnixAddress::Unnamed)) };
-        if let Ok(address) = SocketAddr::try_from(address.clone()) {
-            return Ok(address.into());
-        }
-        let address = SocketAddrUnix::try_from(address)?;
-        Ok(Address::Unix(if let Some(path) = address.path_bytes() {
-            UnixAddress::Pathname(OsStr::from_bytes(path).into())
-        } else if let Some(name) = address.abstract_name() {
-            UnixAddress::Abstract(name.to_owned())
-        } else {
-            UnixAddress::Unnamed
-        }))
+        let address = address.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(SocketAddr::try_from(address)?.into())
     }
 
     /// The address as the kernel takes it.

@@ -1,6 +1,7 @@
 //! What Python's subclasses override.
 
 use std::io;
+use std::time::Instant;
 
 use crate::address::Address;
 use crate::endpoint::Endpoint;
@@ -15,9 +16,17 @@ use crate::request::Request;
 /// `serve_forever`, as an exception does in Python.
 pub trait Hooks: Send + Sync + 'static {
     /// Whether to serve this request. If not, the client sees the end of the
-    /// connection at once, and no handler is made.
+    /// connection at once, and no handler is made. [`Access`](crate::access::Access)
+    /// judges as super-servers do.
     fn verify_request(&self, _request: &Request, _client_address: &Address) -> bool {
         true
+    }
+
+    /// Until when to leave the listening sockets alone: clients wait in the
+    /// backlog until then. `None`, the default, for not at all. Asked in each
+    /// round of the loop, before it waits; a shutdown is noticed meanwhile.
+    fn pause_until(&self) -> Option<Instant> {
+        None
     }
 
     /// Called when a request has failed, in the thread that ran it, before the

@@ -59,7 +59,7 @@
 //! | `max_packet_size` | [`ServerBuilder::max_packet_size`] |
 //! | `address_family`, `socket_type` | part of the [`Endpoint`]; read in [`ServerInfo`] |
 //! | **to be overridden** | |
-//! | `verify_request()` | [`Hooks::verify_request`] |
+//! | `verify_request()` | [`Hooks::verify_request`], with the rules in [`access`] |
 //! | `handle_error()` | [`Hooks::handle_error`] |
 //! | `handle_timeout()` | [`Hooks::handle_timeout`] |
 //! | `service_actions()` | [`Hooks::service_actions`] |
@@ -74,8 +74,8 @@
 //! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
 //!
 //! What Python does not have: [`Concurrency::Workers`], several sockets for one
-//! server, [`Hooks::after_fork_in_child`] and [`Hooks::request_finished`], and the
-//! limits of a [`Request`].
+//! server, [`Hooks::after_fork_in_child`], [`Hooks::request_finished`],
+//! [`Hooks::pause_until`], [`Request::keep`], and the limits of a [`Request`].
 //!
 //! # Where things are
 //!
@@ -83,7 +83,8 @@
 //! |---|---|
 //! | `address`, `endpoint` | addresses, and where a server listens |
 //! | `socket`, `unix_path` | the socket that takes requests, and the file of a Unix one |
-//! | `request`, `sockopt` | the request, and the options of its socket |
+//! | `request`, `sockopt`, `credentials` | the request, the options of its socket, who is at the other end |
+//! | `access` | who is served: the rules of super-servers, for `verify_request` |
 //! | `wait`, `patience` | the one place where a request waits for its socket, and for how long |
 //! | `traffic` | how many bytes it moves, and may move |
 //! | `handler`, `hooks` | what a program brings: a handler, and what it overrides |
@@ -93,17 +94,19 @@
 //! | `capacity` | how many requests the machine can hold |
 //! | `error` | what can go wrong, and whose fault it was |
 //! | `shared` | counters that forked processes share |
-//! | `sys` | forking, shared memory, and the only unsafe code |
+//! | `sys` | forking, shared memory, credentials, and the only unsafe code |
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod access;
 mod address;
 mod builder;
 mod capacity;
 mod class;
 mod concurrency;
 mod control;
+mod credentials;
 mod endpoint;
 mod error;
 mod handler;
@@ -126,6 +129,7 @@ pub use capacity::{Capacity, Needs, memory_of_this_machine};
 pub use class::{ClassError, ServerClass};
 pub use concurrency::{Concurrency, Forking, Threading, Workers};
 pub use control::ShutdownHandle;
+pub use credentials::PeerCredentials;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Blame, BuildError, HandlerError, ServeError, ShutdownError, SystemExit};
 pub use handler::{

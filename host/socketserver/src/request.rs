@@ -1,11 +1,12 @@
 //! The request: the connection that a handler talks to, or a datagram and the
 //! socket to reply on.
 
+use std::any::Any;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -14,6 +15,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use socket2::Socket;
 
 use crate::address::{Address, SocketType, UnixAddress};
+use crate::credentials::PeerCredentials;
 use crate::patience::Patience;
 use crate::sockopt;
 use crate::traffic::{ReceiveLimit, SendLimit, Traffic};
@@ -47,12 +49,16 @@ struct Inner {
     resets: AtomicBool,
     patience: Patience,
     traffic: Traffic,
+    kept: Mutex<Kept>,
 }
+
+/// What is dropped when a request ends.
+pub(crate) type Kept = Vec<Box<dyn Any + Send + Sync>>;
 
 #[derive(Debug)]
 enum About {
     Connection(Socket),
-    Datagram { data: Vec<u8>, socket: Arc<Socket> },
+    Datagram { data: Vec<u8>, socket: Arc<Socket>, sender: Option<PeerCredentials> },
 }
 
 impl Request {
@@ -61,9 +67,14 @@ impl Request {
         Request::about(About::Connection(socket.into()))
     }
 
-    /// A datagram that was received, and the socket that it came to.
-    pub(crate) fn datagram(data: Vec<u8>, socket: Arc<Socket>) -> Self {
-        Request::about(About::Datagram { data, socket })
+    /// A datagram that was received, the socket that it came to, and who sent it
+    /// if that is a Unix one.
+    pub(crate) fn datagram(
+        data: Vec<u8>,
+        socket: Arc<Socket>,
+        sender: Option<PeerCredentials>,
+    ) -> Self {
+        Request::about(About::Datagram { data, socket, sender })
     }
 
     fn about(about: About) -> Self {
@@ -77,6 +88,7 @@ impl Request {
             resets: AtomicBool::new(false),
             patience: Patience::new(),
             traffic: Traffic::new(received),
+            kept: Mutex::default(),
         }))
     }
 
@@ -235,6 +247,35 @@ impl Request {
         Address::from_kernel(&self.socket().local_addr()?)
     }
 
+    /// Who is at the other end of a Unix socket: for a connection who made it,
+    /// for a datagram who sent it. The kernel says so; a client cannot. `None`
+    /// for other sockets, and if the kernel does not know. Python's
+    /// `getsockopt(SOL_SOCKET, SO_PEERCRED)`.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        match &self.0.about {
+            About::Connection(socket) => PeerCredentials::of_connection(socket.as_fd()),
+            About::Datagram { sender, .. } => *sender,
+        }
+    }
+
+    /// Keeps something until the request ends: until the handler is done, just
+    /// before the client is told so, and in [`Concurrency::Forking`] until the
+    /// child has ended, in the process that forked it. What is kept by a request
+    /// that no server has ends with its last clone.
+    ///
+    /// It is for what [`Hooks::verify_request`] counts.
+    ///
+    /// [`Concurrency::Forking`]: crate::Concurrency::Forking
+    /// [`Hooks::verify_request`]: crate::Hooks::verify_request
+    pub fn keep(&self, kept: impl Any + Send + Sync) {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(kept));
+    }
+
+    /// What is kept, which is somebody else's from now on.
+    pub(crate) fn take_kept(&self) -> Kept {
+        std::mem::take(&mut *self.0.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// How long one call may wait: `None` for without end, zero for not at
     /// all. Python's `settimeout`.
     pub fn settimeout(&self, timeout: Option<Duration>) {
@@ -354,7 +395,11 @@ impl Request {
     /// more will be sent, so that unread input does not turn the end of the
     /// reply into a reset. Python's `shutdown_request`, whose `close` happens
     /// when the last clone is dropped. A datagram needs neither.
+    ///
+    /// What is kept is dropped first: a client that sees the end, and comes
+    /// again at once, must find its place free.
     pub(crate) fn shutdown_request(&self) {
+        drop(self.take_kept());
         if let About::Connection(socket) = &self.0.about
             && !self.0.resets.load(Ordering::Relaxed)
         {

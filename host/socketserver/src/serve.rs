@@ -57,14 +57,17 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
     while !server.control.shutdown_requested() {
         let now = Instant::now();
         paused_until = paused_until.filter(|until| *until > now);
+        let pause = paused_until.max(asked_to_pause(server, now));
         server.dispatcher.start_workers(&server.core, &work)?;
         let look_up = now.checked_add(poll_interval);
-        let deadline = [look_up, paused_until, server.dispatcher.due()];
-        poller.wait(paused_until.is_none(), deadline.into_iter().flatten().min())?;
+        let deadline = [look_up, pause, server.dispatcher.due()];
+        poller.wait(pause.is_none(), deadline.into_iter().flatten().min())?;
         // Python's order (bpo-35017): what is ready now stays in the backlog.
         if server.control.shutdown_requested() {
             break;
         }
+        // First, so that who came after a child had ended finds its place free.
+        server.dispatcher.collect(&server.core);
         match poller.next_ready().map(|place| poller.take(place)) {
             None | Some(Taken::Done | Taken::Nothing) => {}
             Some(Taken::Exhausted) => paused_until = Instant::now().checked_add(PAUSE),
@@ -73,7 +76,6 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
                 break;
             }
         }
-        server.dispatcher.collect(&server.core);
         if now.duration_since(tidied) > TIDY {
             tidied = now;
             server.dispatcher.tidy();
@@ -85,6 +87,11 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
     drop(listeners);
     drop(running);
     result
+}
+
+/// Until when the hooks want no requests, if that is not over.
+fn asked_to_pause(server: &Server, now: Instant) -> Option<Instant> {
+    server.core.hooks.pause_until().filter(|until| *until > now)
 }
 
 /// A server that forks does so for each request, so it had better say at once
@@ -134,8 +141,9 @@ pub(crate) fn handle_request(server: &Server) -> Result<(), ServeError> {
         // The server may have been closed while this waited.
         let listeners = server.listeners()?;
         let mut poller = Poller::new(server, &listeners);
-        let until = [deadline, server.dispatcher.due()].into_iter().flatten().min();
-        poller.wait(true, until)?;
+        let pause = asked_to_pause(server, Instant::now());
+        let until = [deadline, pause, server.dispatcher.due()].into_iter().flatten().min();
+        poller.wait(pause.is_none(), until)?;
         if poller.stopped() {
             return Ok(());
         }

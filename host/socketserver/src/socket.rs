@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::net::RecvFlags;
+use rustix::net::sockopt::set_socket_passcred;
 use socket2::{Domain, Socket, Type};
 
-use crate::address::{Address, AddressFamily, SocketType};
+use crate::address::{Address, AddressFamily, SocketType, UnixAddress};
+use crate::credentials::PeerCredentials;
 use crate::endpoint::Endpoint;
 use crate::handler::ServerInfo;
 use crate::request::Request;
+use crate::sys;
 use crate::unix_path::{SocketFile, UnixPath};
 
 /// What Python's class attributes say about the socket of a server.
@@ -64,6 +67,10 @@ impl Listener {
         if options.allow_reuse_port && domain != Domain::UNIX {
             socket.set_reuse_port(true)?;
         }
+        if (domain, kind) == (Domain::UNIX, Type::DGRAM) {
+            // Before it has a name: nobody sends it anything without saying who.
+            set_socket_passcred(&socket, true)?;
+        }
         match UnixPath::of(address) {
             Some(path) => path.bind(&socket, &address.to_kernel()?, &options.file)?,
             None => socket.bind(&address.to_kernel()?)?,
@@ -100,13 +107,22 @@ impl Listener {
         };
         // A buffer of no bytes is none.
         let mut data = Vec::with_capacity(max_packet_size.max(1));
-        let buffer = spare_capacity(&mut data);
-        let (_, _, address) = rustix::net::recvfrom(&self.socket, buffer, RecvFlags::empty())?;
+        let (address, sender) = if self.info.address_family == AddressFamily::Unix {
+            let (address, sender) = sys::receive_with_sender(self.as_fd(), &mut data)?;
+            let address = match address.len() {
+                0 => Address::Unix(UnixAddress::Unnamed),
+                _ => Address::from_kernel(&address)?,
+            };
+            (address, sender.and_then(PeerCredentials::known))
+        } else {
+            let buffer = spare_capacity(&mut data);
+            let (_, _, address) = rustix::net::recvfrom(&self.socket, buffer, RecvFlags::empty())?;
+            (Address::of_sender(address)?, None)
+        };
         data.truncate(max_packet_size);
         // What waits for its turn takes no more than it must.
         data.shrink_to_fit();
-        let address = Address::of_sender(address)?;
-        Ok((Request::datagram(data, Arc::clone(&self.socket)), address))
+        Ok((Request::datagram(data, Arc::clone(&self.socket), sender), address))
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {

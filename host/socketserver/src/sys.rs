@@ -1,9 +1,10 @@
-//! Processes and the memory they share: what only the C library can do, and the
-//! only unsafe code here.
+//! Processes, the memory they share, and credentials: what only the C library can
+//! do, and the only unsafe code here.
 
 #![allow(unsafe_code)]
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -11,6 +12,7 @@ use std::sync::atomic::AtomicU64;
 
 use rustix::fs::{Mode, OFlags, fstat, open, stat};
 use rustix::process::{Pid, getpid};
+use socket2::SockAddr;
 
 /// Which of the two processes this is, after a fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,4 +145,84 @@ impl Drop for SharedMemory {
         // SAFETY: it was mapped with that size, and nobody borrows from it.
         unsafe { libc::munmap(self.numbers.as_ptr().cast(), size) };
     }
+}
+
+/// Who made a connection. The user is `u32::MAX` if that is not a Unix one.
+///
+/// rustix, which has this too, takes a process of another pid namespace, whose
+/// number is 0, for an error.
+pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = SIZE_OF_CREDENTIALS;
+    // SAFETY: the two are valid for writes, `length` says of how many bytes, and
+    // any bytes are valid credentials.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    if done == 0 { Ok(credentials) } else { Err(io::Error::last_os_error()) }
+}
+
+/// 12, on all of Linux.
+#[allow(clippy::cast_possible_truncation)]
+const SIZE_OF_CREDENTIALS: libc::socklen_t = size_of::<libc::ucred>() as libc::socklen_t;
+
+/// Receives a datagram into the spare room of `data`, with the address that it
+/// came from, of length 0 for none, and who sent it.
+///
+/// The socket must have `SO_PASSCRED`. Then the kernel puts the credentials
+/// first, and there is room for nothing after them: descriptors that a client
+/// sends along are never opened here.
+///
+/// rustix has the flaw that [`peer_credentials`] avoids, and nix takes what an
+/// unnamed client left in its memory for an address.
+pub(crate) fn receive_with_sender(
+    socket: BorrowedFd<'_>,
+    data: &mut Vec<u8>,
+) -> io::Result<(SockAddr, Option<libc::ucred>)> {
+    // More than is needed, and aligned.
+    let mut control = [0_u64; 8];
+    let spare = data.spare_capacity_mut();
+    let mut buffer = libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: spare.len() };
+    // SAFETY: of numbers and pointers only, all of which may be zero.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut buffer;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: it only computes.
+    let room = unsafe { libc::CMSG_SPACE(SIZE_OF_CREDENTIALS) };
+    // A `usize` or a `u32`, as the C library has it.
+    message.msg_controllen = room as _;
+    // SAFETY: `storage` is valid for writes of `length` bytes, and so are `buffer`
+    // and `control` for theirs; the kernel says how long the address is.
+    let ((), address) = unsafe {
+        SockAddr::try_init(|storage, length| {
+            message.msg_name = storage.cast();
+            message.msg_namelen = *length;
+            let received =
+                libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
+            let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+            *length = message.msg_namelen;
+            // SAFETY: the kernel has written that many bytes, which is not more
+            // than there was room for.
+            data.set_len(data.len() + received);
+            Ok(())
+        })
+    }?;
+    // SAFETY: the kernel has filled `control`, and says how far.
+    let sender = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        header.as_ref().and_then(|about| {
+            let is_credentials = about.cmsg_level == libc::SOL_SOCKET
+                && about.cmsg_type == libc::SCM_CREDENTIALS
+                && about.cmsg_len >= libc::CMSG_LEN(SIZE_OF_CREDENTIALS) as _;
+            is_credentials.then(|| libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned())
+        })
+    };
+    Ok((address, sender))
 }

@@ -215,13 +215,10 @@ pub const CASES: &[Case] = &[
     works("descriptors_are_closed", REQUEST, walls::descriptors_are_closed),
     works("paths_can_be_granted", OTHER_WALLS, walls::paths_can_be_granted),
     works("paths_can_be_granted", REQUEST, walls::paths_can_be_granted),
-<<<<<<< ours
     works("the_parent_gives_up_too", REQUEST, walls::the_parent_gives_up_too),
     works("a_filter_for_each_where_there_is_no_other_way", REQUEST, walls::own_filter),
-=======
     works("paths_to_read_are_not_changed", REQUEST, walls::paths_to_read_are_not_changed),
     works("paths_to_read_are_not_changed", WORKER, walls::paths_to_read_are_not_changed),
->>>>>>> theirs
     works("require_names_what_is_missing", REQUEST, walls::require_names_what_is_missing),
     works("try_does_without", REQUEST, walls::try_does_without),
     works("off_is_off", REQUEST, walls::off_is_off),

@@ -119,7 +119,6 @@ pub fn paths_can_be_granted(place: Place) -> Result<(), i32> {
     Ok(())
 }
 
-<<<<<<< ours
 /// What a server does that forks works, and nothing else.
 pub fn the_parent_gives_up_too(_: Place) -> Result<(), i32> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -155,7 +154,10 @@ pub fn the_parent_gives_up_too(_: Place) -> Result<(), i32> {
         assert_eq!(poll(&mut fds, None).unwrap(), 1);
         let (_, status) = waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap();
         assert_eq!(status.exit_status(), Some(7));
-=======
+    }
+    Ok(())
+}
+
 /// Of times Landlock knows nothing.
 pub fn paths_to_read_are_not_changed(place: Place) -> Result<(), i32> {
     let directory = Directory::new();
@@ -171,19 +173,12 @@ pub fn paths_to_read_are_not_changed(place: Place) -> Result<(), i32> {
         fs::rename(path.join("file"), path.join("renamed")),
     ] {
         assert_eq!(denied.unwrap_err().raw_os_error(), Some(libc::EPERM));
->>>>>>> theirs
     }
     Ok(())
 }
 
-<<<<<<< ours
 /// Refuses this system call from now on, as an older kernel, or another jail, would.
 fn without(call: libc::c_long, errno: i32) {
-=======
-/// A kernel without Landlock.
-fn without_landlock() {
-    let call = (libc::SYS_landlock_create_ruleset, vec![]);
->>>>>>> theirs
     let filter = SeccompFilter::new(
         [(call, vec![])].into(),
         SeccompAction::Allow,

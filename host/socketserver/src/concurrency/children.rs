@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 
 use crate::address::Address;
+use crate::request::Kept;
 use crate::sys;
 use crate::wait::poll_until;
 
@@ -38,6 +39,8 @@ struct Child {
     client_address: Option<Address>,
     since: Instant,
     leaving: bool,
+    /// What its request keeps for as long as it lives.
+    kept: Kept,
 }
 
 /// A child that has ended.
@@ -51,6 +54,8 @@ pub(crate) struct Ended {
     pub lived: Duration,
     /// Whether it was to end.
     pub leaving: bool,
+    /// Dropped by whoever takes note of the end, who holds no lock.
+    _kept: Kept,
 }
 
 impl Ended {
@@ -116,8 +121,9 @@ impl Children {
         unwatched.then(|| Instant::now() + LOOK)
     }
 
-    /// Keeps an eye on a child that was forked just now.
-    pub(crate) fn add(&self, pid: Pid, client_address: Option<Address>) {
+    /// Keeps an eye on a child that was forked just now, and what its request
+    /// keeps.
+    pub(crate) fn add(&self, pid: Pid, client_address: Option<Address>, kept: Kept) {
         let key = pid.as_raw_nonzero().get();
         let watch = || -> rustix::io::Result<OwnedFd> {
             let watched = pidfd_open(pid, PidfdFlags::empty())?;
@@ -127,7 +133,7 @@ impl Children {
         };
         let watched = watch().ok();
         let since = Instant::now();
-        let child = Child { pid, watched, client_address, since, leaving: false };
+        let child = Child { pid, watched, client_address, since, leaving: false, kept };
         self.running().insert(key, child);
     }
 
@@ -164,6 +170,7 @@ impl Children {
             status,
             lived: child.since.elapsed(),
             leaving: child.leaving,
+            _kept: child.kept,
         })
     }
 

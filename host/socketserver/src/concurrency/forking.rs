@@ -91,7 +91,7 @@ impl Forks {
     pub(crate) fn process_request(&self, job: Job, listeners: &[Listener]) -> io::Result<()> {
         match sys::fork(&self.tasks) {
             Ok(Forked::Parent(pid)) => {
-                self.children.add(pid, Some(job.client_address));
+                self.children.add(pid, Some(job.client_address), job.request.take_kept());
                 Ok(())
             }
             Ok(Forked::Child) => self.run(&job, listeners),
@@ -123,6 +123,8 @@ impl Forks {
 
     /// The child: finishes the request and ends, with Python's exit status.
     fn run(&self, job: &Job, listeners: &[Listener]) -> ! {
+        // That is for the parent to drop.
+        std::mem::forget(job.request.take_kept());
         // The only thing of the server's that a child needs is the socket that it
         // replies on.
         for listener in listeners.iter().filter(|listener| !listener.is_of(&job.request)) {

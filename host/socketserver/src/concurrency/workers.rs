@@ -149,7 +149,7 @@ impl WorkerProcesses {
         let Some(lifeline) = lifeline else { return Ok(()) };
         while self.children.staying() < self.count {
             match sys::fork(&self.tasks) {
-                Ok(Forked::Parent(pid)) => self.children.add(pid, None),
+                Ok(Forked::Parent(pid)) => self.children.add(pid, None, Vec::new()),
                 Ok(Forked::Child) => self.run(core, &lifeline, work),
                 Err(error) => {
                     self.state().not_before = Some(Instant::now() + PAUSES.1);

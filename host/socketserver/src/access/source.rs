@@ -1,0 +1,65 @@
+//! What limits for each source count by.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::who::ip;
+use crate::address::Address;
+use crate::credentials::PeerCredentials;
+
+/// Whom a request counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    V4(Ipv4Addr),
+    /// The first half of the address: whoever has one mostly has the 2^64 that
+    /// begin like it.
+    V6(u64),
+    /// The user of a Unix client.
+    User(u32),
+}
+
+impl Source {
+    /// That of a client; `None` for a Unix client whose user is not known.
+    pub(super) fn of(client: &Address, peer: Option<PeerCredentials>) -> Option<Source> {
+        Some(match ip(client) {
+            Some(IpAddr::V4(ip)) => Source::V4(ip),
+            Some(IpAddr::V6(ip)) => Source::V6((ip.to_bits() >> 64) as u64),
+            None => Source::User(peer?.uid),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::address::UnixAddress;
+
+    fn of(client: &str) -> Source {
+        Source::of(&client.parse::<SocketAddr>().unwrap().into(), None).unwrap()
+    }
+
+    #[test]
+    fn an_ipv4_address_is_a_source_also_within_ipv6() {
+        assert_eq!(of("192.0.2.1:1"), of("192.0.2.1:2"));
+        assert_eq!(of("192.0.2.1:1"), of("[::ffff:192.0.2.1]:3"));
+        assert_ne!(of("192.0.2.1:1"), of("192.0.2.2:1"));
+        assert_ne!(of("[::ffff:192.0.2.1]:1"), of("[::ffff:192.0.2.2]:1"));
+    }
+
+    #[test]
+    fn half_an_ipv6_address_is_a_source() {
+        assert_eq!(of("[2001:db8:1:2::1]:1"), of("[2001:db8:1:2:ffff::2]:1"));
+        assert_ne!(of("[2001:db8:1:2::1]:1"), of("[2001:db8:1:3::1]:1"));
+    }
+
+    #[test]
+    fn a_user_is_a_source_whatever_its_socket_is_called() {
+        let named = Address::Unix(UnixAddress::Abstract(b"a".to_vec()));
+        let unnamed = Address::Unix(UnixAddress::Unnamed);
+        let peer = |uid, gid| Some(PeerCredentials { uid, gid });
+        assert_eq!(Source::of(&named, peer(1, 2)), Source::of(&unnamed, peer(1, 3)));
+        assert_ne!(Source::of(&named, peer(1, 2)), Source::of(&named, peer(2, 2)));
+        assert_eq!(Source::of(&named, None), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! Clients by their network, user or group.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::address::Address;
+use crate::credentials::PeerCredentials;
+
+/// Some of the clients that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Those with an IP address in this network. The IPv4 clients of an IPv6
+    /// socket are IPv4 clients, and `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+    Network(IpNet),
+    /// The processes of the user with this number, over Unix sockets.
+    User(u32),
+    /// The processes whose own group has this number, over Unix sockets. Their
+    /// supplementary groups are not looked at.
+    Group(u32),
+}
+
+impl Who {
+    /// Whether this depends on [`PeerCredentials`].
+    pub(super) fn needs_credentials(self) -> bool {
+        !matches!(self, Who::Network(_))
+    }
+
+    /// Whether that client is one of them. `peer` is `None` for those of IP.
+    pub(super) fn includes(self, client: &Address, peer: Option<PeerCredentials>) -> bool {
+        match self {
+            Who::Network(network) => ip(client).is_some_and(|ip| canonical(network).contains(&ip)),
+            Who::User(uid) => peer.is_some_and(|peer| peer.uid == uid),
+            Who::Group(gid) => peer.is_some_and(|peer| peer.gid == gid),
+        }
+    }
+}
+
+/// The IP address of a client; that of IPv4 for one of IPv4, whatever socket it
+/// came to.
+pub(super) fn ip(client: &Address) -> Option<IpAddr> {
+    client.to_socket_addr().map(|client| client.ip().to_canonical())
+}
+
+/// Parses a network such as `10.0.0.0/8` or `2001:db8::/32`, or one address.
+///
+/// Errors: a sentence that says what to write.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network = network.map_err(|_| "write a network such as 10.0.0.0/8, or an address")?;
+    Ok(canonical(network))
+}
+
+/// An IPv4 network that is written as one of IPv6 is that of IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED: u8 = 96;
+    if let IpNet::V6(v6) = network
+        && v6.prefix_len() >= MAPPED
+        && let Some(v4) = v6.addr().to_ipv4_mapped()
+        && let Ok(v4) = Ipv4Net::new(v4, v6.prefix_len() - MAPPED)
+    {
+        return IpNet::V4(v4);
+    }
+    network
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::address::UnixAddress;
+
+    fn has(network_: &str, client: &str) -> bool {
+        let client: SocketAddr = client.parse().unwrap();
+        Who::Network(network(network_).unwrap()).includes(&client.into(), None)
+    }
+
+    #[test]
+    fn a_network_is_what_it_says_and_nothing_next_to_it() {
+        assert!(has("127.0.0.2", "127.0.0.2:1"));
+        assert!(!has("127.0.0.2", "127.0.0.1:1"));
+        assert!(!has("127.0.0.2", "127.0.0.3:1"));
+        assert!(has("10.0.0.0/8", "10.255.255.255:1"));
+        assert!(!has("10.0.0.0/8", "11.0.0.0:1"));
+        assert!(has("2001:db8::/32", "[2001:db8::1]:1"));
+        assert!(!has("2001:db8::/32", "[2001:db9::1]:1"));
+        assert!(has("0.0.0.0/0", "8.8.8.8:1"));
+        assert!(!has("0.0.0.0/0", "[2001:db8::1]:1"));
+    }
+
+    #[test]
+    fn ipv4_in_ipv6_is_ipv4() {
+        assert!(has("127.0.0.2", "[::ffff:127.0.0.2]:1"));
+        assert!(has("::ffff:127.0.0.2", "127.0.0.2:1"));
+        assert!(has("::ffff:10.0.0.0/104", "10.1.2.3:1"));
+        assert!(!has("::ffff:10.0.0.0/104", "11.1.2.3:1"));
+        let written = Who::Network("::ffff:127.0.0.2/128".parse().unwrap());
+        let client: SocketAddr = "127.0.0.2:1".parse().unwrap();
+        assert!(written.includes(&client.into(), None), "also if nobody parsed it here");
+    }
+
+    #[test]
+    fn users_and_groups_are_their_own() {
+        let unix = Address::Unix(UnixAddress::Unnamed);
+        let peer = Some(PeerCredentials { uid: 7, gid: 8 });
+        assert!(Who::User(7).includes(&unix, peer));
+        assert!(Who::Group(8).includes(&unix, peer));
+        for other in [Who::User(8), Who::User(0), Who::Group(7), Who::Group(0)] {
+            assert!(!other.includes(&unix, peer), "{other:?}");
+            assert!(!other.includes(&unix, None), "{other:?}");
+        }
+        assert!(!Who::Network("0.0.0.0/0".parse().unwrap()).includes(&unix, peer));
+    }
+
+    #[test]
+    fn mistakes() {
+        for wrong in ["", "localhost", "10.0.0.0/33", "10.0.0", "::/129", "10.0.0.0/-1"] {
+            assert!(network(wrong).is_err(), "{wrong}");
+        }
+    }
+}
