@@ -144,7 +144,7 @@ fn the_address_of_a_server_that_has_just_ended_is_free() {
 
 #[test]
 fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
-    let cases: [(&[&str], &str); 34] = [
+    let cases: [(&[&str], &str); 41] = [
         (&["serv"], "unrecognized subcommand"),
         (&["serve", "--bund"], "--bind"),
         (
@@ -171,6 +171,13 @@ fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
         (&["serve", "--concurrency", "forking", "--max-requests", "2"], "--max-children"),
         (&["serve", "--jail", "try"], "add --concurrency forking or --workers"),
         (&["serve", "--deny", "localhost"], "a network such as 10.0.0.0/8"),
+        (&["serve", "--allow", "user:no such user"], "there is no user `no such user`"),
+        (&["serve", "--access-times", "8-18"], "two times such as 08:00-18:30"),
+        (&["serve", "--max-load", "0"], "a number from 0.01 to 10000"),
+        (&["serve", "--source-rate", "1:0"], "a number from 1 to 1000000"),
+        (&["serve", "--max-per-source", "0"], "0 is not in 1.."),
+        (&["serve", "--cps", "25 30"], "a number from 1 to 1000000"),
+        (&["serve", "--banner-refused", r"\q"], r"after a \ write n, r, t, \ or xHH"),
         (&["serve", "--socket-mode", "rw"], "permissions such as 660"),
         (&["serve", "--socket-owner", "no such user"], "there is no user `no such user`"),
         (&["serve", "--user", "no such user"], "there is no user `no such user`"),
@@ -229,7 +236,14 @@ fn help_and_version() {
         "--concurrency",
         "--workers",
         "--once",
+        "--allow",
         "--deny",
+        "--access-times",
+        "--max-load",
+        "--source-rate",
+        "--max-per-source",
+        "--cps",
+        "--banner-refused",
         "--jail",
         "--user",
         "--max-packet-size",

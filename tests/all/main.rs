@@ -6,6 +6,7 @@
 mod client;
 mod fixture;
 
+mod access;
 mod budget;
 mod command_line;
 mod conformance;

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
 use socketserver::{Endpoint, ServerClass};
 
-use crate::access;
+use crate::access::AccessOptions;
 use crate::attributes::{ClassAttributes, SocketFiles};
 use crate::budget::Budget;
 use crate::grants::Grants;
@@ -115,12 +114,6 @@ pub struct ServeOptions {
     #[arg(long, value_name = "USER[:GROUP]", value_parser = owner::identity)]
     pub user: Option<Identity>,
 
-    /// Do not serve the clients of this network, such as 10.0.0.0/8, or of one
-    /// address: they see the end of the connection at once. May be given more
-    /// than once.
-    #[arg(long, value_name = "NETWORK", value_parser = access::network)]
-    pub deny: Vec<IpNet>,
-
     /// How much memory one request may use.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::memory)]
     pub memory: usize,
@@ -164,6 +157,10 @@ pub struct ServeOptions {
     /// What of the host the handler may see.
     #[command(flatten)]
     pub grants: Grants,
+
+    /// Who is served.
+    #[command(flatten)]
+    pub access: AccessOptions,
 
     /// Python's class attributes.
     #[command(flatten)]

@@ -41,8 +41,9 @@ const REASONS: &[&str] = &[
     OTHER,
 ];
 
-/// Why a client can be refused.
-const RULES: &[&str] = &["deny", OTHER];
+/// Why a client can be refused: the words of `Refusal`.
+const RULES: &[&str] =
+    &["deny", "peer", "allow", "hours", "load", "source-rate", "per-source", "rate", OTHER];
 
 /// In the place of a word that is not in one of these lists.
 const OTHER: &str = "other";
@@ -277,6 +278,13 @@ mod tests {
         assert_eq!(shown["requests"]["failed"], json!({ "worker": 3 }));
         assert_eq!(shown["requests"]["in_flight"], 0);
         assert_eq!(shown["children"]["workers"], 0);
+    }
+
+    #[test]
+    fn every_rule_has_a_counter() {
+        for rule in socketserver::access::Refusal::ALL {
+            assert!(RULES.contains(&rule.as_str()), "{}", rule.as_str());
+        }
     }
 
     #[test]

@@ -4,11 +4,10 @@ use std::os::fd::{AsFd, RawFd};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use socketserver::{Blame, Endpoint, HandlerError, Request, SocketType};
+use socketserver::{AddressFamily, Blame, Endpoint, HandlerError, Request, SocketType};
 use socketserver_jail::{
     Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Serves, become_user, check_user,
 };
-
 use socketserver_sandbox::Directories;
 
 use crate::args::{JailMode, ServeOptions};
@@ -62,7 +61,11 @@ pub fn prepare(
         dirs.map(|dir| dir.host.clone()).collect()
     };
     let (read_only, read_write) = (granted(false), granted(true));
-    let jail = Jail { serves, user: becomes, read_only, read_write, ..Jail::new(walls) };
+    let unixgram = |end: &Endpoint| {
+        end.socket_type() == SocketType::Dgram && end.address().family() == AddressFamily::Unix
+    };
+    let senders = endpoints.iter().any(unixgram);
+    let jail = Jail { serves, senders, user: becomes, read_only, read_write, ..Jail::new(walls) };
     let jail = jail.prepare(kind)?;
     let report = Jail::probe();
     if report.is_whole() {

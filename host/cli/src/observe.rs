@@ -5,12 +5,11 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
+use socketserver::access::{Access, Refusal};
 use socketserver::{Address, Blame, Endpoint, HandlerError, Hooks, Request};
 use tracing::Level;
 use tracing_subscriber::fmt;
 
-use crate::access;
 use crate::args::{LogFormat, LogLevel};
 use crate::counters::Counters;
 use crate::jail::GivenUp;
@@ -43,8 +42,8 @@ pub struct ServeHooks {
     pub signals: Signals,
     /// What forked processes give up.
     pub given_up: GivenUp,
-    /// Whose clients are refused.
-    pub deny: Vec<IpNet>,
+    /// Who is served.
+    pub access: Access,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// Readable when somebody wants to see the counters, and how to print them.
@@ -53,18 +52,42 @@ pub struct ServeHooks {
     pub last_accept_error: Mutex<Option<Instant>>,
 }
 
-impl Hooks for ServeHooks {
-    fn verify_request(&self, _request: &Request, client_address: &Address) -> bool {
-        if access::is_in(&self.deny, client_address) {
-            self.counters.refused("deny");
-            return false;
+impl ServeHooks {
+    /// Every refusal comes here. They come in floods, and are no failures: what is
+    /// logged of each is for those who look for mistakes.
+    fn refused(&self, client_address: &Address, rule: Refusal) {
+        self.counters.refused(rule.as_str());
+        tracing::debug!(peer = %client_address, rule = rule.as_str(), "refused");
+        // It is refused once for each pause.
+        if rule == Refusal::Rate {
+            let pause = self.access.pause_until().map(|until| until - Instant::now());
+            tracing::warn!(
+                rule = rule.as_str(),
+                "too many clients in a second: no more are taken for {:.1?}, see --cps",
+                pause.unwrap_or_default()
+            );
         }
-        self.counters.accepted();
+    }
+}
+
+impl Hooks for ServeHooks {
+    fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
+        match self.access.verify_request(request, client_address) {
+            Ok(()) => self.counters.accepted(),
+            Err(rule) => {
+                self.refused(client_address, rule);
+                return false;
+            }
+        }
         true
     }
 
     fn request_finished(&self, request: &Request, _: &Address, error: Option<&HandlerError>) {
         self.counters.finished(request, error);
+    }
+
+    fn pause_until(&self) -> Option<Instant> {
+        self.access.pause_until()
     }
 
     fn handle_error(&self, _request: &Request, client_address: &Address, error: &HandlerError) {

@@ -17,10 +17,21 @@ pub fn owner(text: &str) -> Result<Owner, String> {
     if user.is_empty() && group.is_empty() {
         return Err("write USER, USER:GROUP or :GROUP".to_owned());
     }
-    let user = by_name(user, "user", |name| Ok(User::from_name(name)?.map(|u| u.uid.as_raw())))?;
-    let group =
-        by_name(group, "group", |name| Ok(Group::from_name(name)?.map(|g| g.gid.as_raw())))?;
-    Ok(Owner { user, group })
+    let if_given = |text: &str, parse: fn(&str) -> Result<u32, String>| match text {
+        "" => Ok(None),
+        text => parse(text).map(Some),
+    };
+    Ok(Owner { user: if_given(user, self::user)?, group: if_given(group, self::group)? })
+}
+
+/// Parses a user, a name or a number.
+pub fn user(text: &str) -> Result<u32, String> {
+    by_name(text, "user", |name| Ok(User::from_name(name)?.map(|user| user.uid.as_raw())))
+}
+
+/// Parses a group, a name or a number.
+pub fn group(text: &str) -> Result<u32, String> {
+    by_name(text, "group", |name| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw())))
 }
 
 /// Whom a process is to be, by number.
@@ -58,15 +69,16 @@ fn by_name(
     text: &str,
     what: &str,
     find: impl Fn(&str) -> nix::Result<Option<u32>>,
-) -> Result<Option<u32>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if let Ok(number) = text.parse() {
-        return Ok(Some(number));
+) -> Result<u32, String> {
+    // All ones is nobody: calls that take a user take it for "leave it".
+    let number = |text: &str| text.parse().ok().filter(|number| *number != u32::MAX);
+    if text.bytes().all(|byte| byte.is_ascii_digit())
+        && let Some(number) = number(text)
+    {
+        return Ok(number);
     }
     match find(text) {
-        Ok(Some(number)) => Ok(Some(number)),
+        Ok(Some(number)) => Ok(number),
         Ok(None) => Err(format!("there is no {what} `{text}`")),
         Err(error) => Err(format!("cannot look up the {what} `{text}`: {error}")),
     }

@@ -85,12 +85,13 @@ fn server(
         endpoints.push(default_endpoint(&handler)?);
     }
     let concurrency = concurrency(options, mode, &handler);
+    let access = options.access.rules().context("cannot tell the time for --access-times")?;
     let given_up = jail::prepare(options, mode, &endpoints, handler.directories())?;
     let hooks = ServeHooks {
         handler: handler.name().to_owned(),
         signals,
         given_up: given_up.clone(),
-        deny: options.deny.clone(),
+        access,
         counters: Arc::clone(counters),
         asked: (told.print, options.log.log_format),
         last_accept_error: Mutex::new(None),

@@ -89,6 +89,8 @@ const WORKER: &[c_long] = &[
     libc::SYS_recvfrom,
     libc::SYS_rseq,
     libc::SYS_set_robust_list,
+    // How busy the machine is.
+    libc::SYS_sysinfo,
 ];
 
 /// What the process does beside that forks one for each request: accepting,
@@ -282,6 +284,9 @@ pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
     if worker || serves && jail.serves.streams() {
         verdicts.extend(all(CONNECTION, Verdict::Allow));
     }
+    if worker && jail.senders {
+        verdicts.push((libc::SYS_recvmsg, Verdict::Allow));
+    }
     if worker {
         verdicts.extend(all(WORKER, Verdict::Allow));
         verdicts.extend(THREADS);
@@ -310,6 +315,9 @@ pub(crate) fn shared(jail: &Jail, own_filter: bool) -> Vec<(c_long, Verdict)> {
     // last resort, an instruction that is none.
     shared.remove(&libc::SYS_tgkill);
     shared.extend(PARENT.iter().chain(ENTERING).copied());
+    if jail.senders {
+        shared.insert(libc::SYS_recvmsg, Verdict::Allow);
+    }
     if jail.user.is_some() {
         shared.extend(BECOMING.iter().map(|call| (*call, Verdict::Allow)));
     }

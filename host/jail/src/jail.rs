@@ -87,6 +87,9 @@ pub struct Jail {
     pub user: Option<(u32, u32)>,
     /// What is served.
     pub serves: Serves,
+    /// Whether a worker takes Unix datagrams, and who sent them. Whoever breaks out
+    /// could then receive descriptors from an accomplice.
+    pub senders: bool,
     /// Files and directories that may be read.
     pub read_only: Vec<PathBuf>,
     /// Files and directories that may be read and changed.

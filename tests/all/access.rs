@@ -1,0 +1,365 @@
+//! Who is served: each option of `serve` that refuses clients, that it lets in
+//! whom it says, and that whom is next to it is refused.
+
+use std::io::{IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{getegid, geteuid};
+use socket2::{Domain, Socket, Type};
+use socketserver_tests::build;
+use socketserver_tests::process::{PATIENCE, Server};
+use tempfile::TempDir;
+
+use crate::client::{ask, echo, expect, in_flight, read_to_end};
+use crate::fixture::{host, serve};
+
+/// The sample, with these options.
+fn upper(options: &[&str]) -> Server {
+    Server::start(serve().args(options), 1).unwrap()
+}
+
+/// A connection from one of the addresses of this machine.
+fn connect_from(client: &str, server: SocketAddr) -> TcpStream {
+    let client = SocketAddr::new(client.parse().unwrap(), 0);
+    let socket = Socket::new(Domain::for_address(client), Type::STREAM, None).unwrap();
+    socket.bind(&client.into()).unwrap();
+    socket.connect(&server.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Asks the server from there.
+fn ask_from(client: &str, server: SocketAddr) -> Vec<u8> {
+    let mut stream = connect_from(client, server);
+    // A refused client may be gone already.
+    let _ = stream.write_all(b"hello");
+    read_to_end(&mut stream)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "not so: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn allow_and_deny_name_networks() {
+    let options = ["--allow", "127.0.0.0/24", "--allow", "127.0.1.77", "--deny", "127.0.0.2"];
+    let server = upper(&options);
+    for (client, answer) in [
+        ("127.0.0.1", &b"HELLO"[..]),
+        ("127.0.0.2", b""),
+        ("127.0.0.3", b"HELLO"),
+        ("127.0.1.77", b"HELLO"),
+        ("127.0.1.78", b""),
+        ("127.0.2.1", b""),
+    ] {
+        assert_eq!(ask_from(client, server.address()), answer, "{client}");
+    }
+}
+
+#[test]
+fn ipv4_in_ipv6_is_ipv4() {
+    let mut command = host();
+    command.args(["serve", "--bind", "tcp://[::]:0", "--deny", "127.0.0.2"]);
+    let server = Server::start(&mut command, 1).unwrap();
+    let v4 = SocketAddr::from(([127, 0, 0, 1], server.address().port()));
+    assert_eq!(ask_from("127.0.0.1", v4), b"HELLO");
+    assert_eq!(ask_from("127.0.0.2", v4), b"");
+}
+
+/// A server of streams and one of datagrams, with these options.
+struct OnUnix {
+    stream: Server,
+    datagram: Server,
+    directory: TempDir,
+}
+
+impl OnUnix {
+    fn new(options: &[&str]) -> OnUnix {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let start = |sample: &str, bind: String| {
+            let mut command = host();
+            command.arg("serve").arg(build::guest("rust", sample).unwrap());
+            command.args(["--bind", &bind, "--log-level", "debug"]).args(options);
+            Server::start(&mut command, 1).unwrap()
+        };
+        let stream = start("upper", format!("unix://{}", path("stream")));
+        let datagram = start("dupper", format!("unixgram://{}", path("datagram")));
+        OnUnix { stream, datagram, directory }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn ask_stream(&self) -> Vec<u8> {
+        ask_unix(&self.path("stream"))
+    }
+
+    /// A client of datagrams with a name.
+    fn client(&self, name: &str) -> UnixDatagram {
+        let client = UnixDatagram::bind(self.path(name)).unwrap();
+        client.connect(self.path("datagram")).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    fn ask_datagram(&self, name: &str) -> Vec<u8> {
+        let client = self.client(name);
+        client.send(b"hello").unwrap();
+        let mut answer = [0; 100];
+        let count = client.recv(&mut answer).unwrap();
+        answer[..count].to_vec()
+    }
+}
+
+fn ask_unix(path: &Path) -> Vec<u8> {
+    let mut stream = UnixStream::connect(path).unwrap();
+    // A refused client may be gone already.
+    let _ = stream.write_all(b"hello");
+    let mut answer = Vec::new();
+    // Unread data makes a reset of the end.
+    let _ = stream.read_to_end(&mut answer);
+    answer
+}
+
+#[test]
+fn allow_and_deny_name_users_and_groups_of_unix_sockets() {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let user = |uid| format!("user:{uid}");
+    let group = |gid| format!("group:{gid}");
+    for (option, who, rule) in [
+        ("--allow", user(uid), None),
+        ("--allow", user(uid + 1), Some("allow")),
+        ("--deny", user(uid), Some("deny")),
+        ("--deny", user(uid + 1), None),
+        ("--allow", group(gid), None),
+        ("--allow", group(gid + 1), Some("allow")),
+        ("--deny", group(gid), Some("deny")),
+        ("--deny", group(gid + 1), None),
+    ] {
+        let mut servers = OnUnix::new(&[option, &who]);
+        let Some(rule) = rule else {
+            assert_eq!(servers.ask_stream(), b"HELLO", "{option} {who}");
+            assert_eq!(servers.ask_datagram("client"), b"HELLO", "{option} {who}");
+            continue;
+        };
+        assert_eq!(servers.ask_stream(), b"", "{option} {who}");
+        servers.client("client").send(b"hello").unwrap();
+        let rule = format!("rule=\"{rule}\"");
+        servers.stream.wait_for_log(&rule).unwrap();
+        servers.datagram.wait_for_log(&rule).unwrap();
+    }
+}
+
+/// What a process holds open.
+fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Sends data with ten descriptors.
+fn send_descriptors(socket: impl AsFd) {
+    let file = fs::File::open("/dev/null").unwrap();
+    let descriptors = [file.as_fd(); 10];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(10))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let sent = sendmsg(socket, &[IoSlice::new(b"hello")], &mut control, SendFlags::empty());
+    assert_eq!(sent, Ok(5));
+}
+
+#[test]
+fn descriptors_that_a_client_sends_are_not_opened() {
+    let servers = OnUnix::new(&["--concurrency", "sync"]);
+    // What is opened once is open.
+    assert_eq!(servers.ask_stream(), b"HELLO");
+    assert_eq!(servers.ask_datagram("first"), b"HELLO");
+    let [stream, datagram] = [servers.stream.pid(), servers.datagram.pid()];
+    let before = [stream, datagram].map(open_files);
+    let client = servers.client("second");
+    for _ in 0..20 {
+        let mut stream = UnixStream::connect(servers.path("stream")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        send_descriptors(&stream);
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HELLO");
+        send_descriptors(&client);
+        assert_eq!(client.recv(&mut answer).unwrap(), 5, "it is served all the same");
+        assert_eq!(open_files(datagram), before[1]);
+    }
+    // Another request is answered when the one before is over and closed.
+    assert_eq!(servers.ask_stream(), b"HELLO");
+    wait_until("all is closed", || open_files(stream) == before[0]);
+}
+
+#[test]
+fn a_source_has_so_many_requests_in_flight_in_every_mode() {
+    for mode in
+        [&["--concurrency", "threading"][..], &["--concurrency", "forking"], &["--workers", "1"]]
+    {
+        let options = [mode, &["--max-per-source", "2", "--log-level", "debug"]].concat();
+        let mut server = echo(&options);
+        let first = in_flight(&server);
+        let mut second = in_flight(&server);
+        assert_eq!(ask_from("127.0.0.1", server.address()), b"", "{mode:?}");
+        server.wait_for_log("rule=\"per-source\"").unwrap();
+        // Others have places of their own.
+        let mut other = connect_from("127.0.0.2", server.address());
+        other.write_all(b"3").unwrap();
+        expect(&mut other, b"3");
+        drop(first);
+        wait_until("there is a place", || ask(&server, b"4") == b"4");
+        second.write_all(b"5").unwrap();
+        expect(&mut second, b"5");
+    }
+}
+
+#[test]
+fn the_place_of_a_child_that_is_killed_is_free() {
+    let mut server = echo(&["--concurrency", "forking", "--max-per-source", "1"]);
+    for _ in 0..3 {
+        let mut stream = in_flight(&server);
+        let child = children(server.pid())[0];
+        assert_eq!(ask(&server, b"x"), b"");
+        let kill = ["-KILL", &child.to_string()];
+        assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+        assert_eq!(read_to_end(&mut stream), b"");
+        server.wait_for_log("was ended by signal 9").unwrap();
+        assert_eq!(ask(&server, b"next"), b"next");
+        wait_until("the child is gone", || children(server.pid()).is_empty());
+    }
+}
+
+#[test]
+fn a_source_may_come_so_often_in_every_mode() {
+    for mode in [&["--concurrency", "sync"][..], &["--concurrency", "forking"], &["--workers", "1"]]
+    {
+        let options = [mode, &["--source-rate", "0.001:3", "--log-level", "debug"]].concat();
+        let mut server = upper(&options);
+        for client in ["127.0.0.1", "127.0.0.2"] {
+            for answer in [&b"HELLO"[..], b"HELLO", b"HELLO", b"", b""] {
+                assert_eq!(ask_from(client, server.address()), answer, "{mode:?}");
+            }
+        }
+        server.wait_for_log("rule=\"source-rate\"").unwrap();
+    }
+}
+
+#[test]
+fn a_client_too_many_in_a_second_begins_a_pause() {
+    let mut server = upper(&["--cps", "1:1h"]);
+    // Two in the same second, sooner or later.
+    while ask(&server, b"x") == b"X" {}
+    let line = server.wait_for_log("too many clients in a second").unwrap();
+    assert!(line.contains("WARN") && line.contains("rule=\"rate\""), "{line}");
+    let mut waits = server.connect().unwrap();
+    waits.write_all(b"x").unwrap();
+    // A signal is noticed all the same, and no other line was logged.
+    assert!(server.stop().unwrap().success());
+    assert_eq!(read_to_end(&mut waits), b"");
+    let lines = server.log().iter().filter(|line| line.contains("too many")).count();
+    assert_eq!(lines, 1);
+}
+
+#[test]
+fn after_a_pause_those_who_waited_are_served() {
+    for mode in ["sync", "threading", "forking"] {
+        let server = upper(&["--cps", "1:100ms", "--concurrency", mode]);
+        while ask(&server, b"x") == b"X" {}
+        assert_eq!(ask(&server, b"x"), b"X", "{mode}");
+    }
+}
+
+#[test]
+fn a_busy_machine_serves_nobody() {
+    // A machine that runs tests is busier than the first and less than the second.
+    for (load, answer) in [("0.01", &b""[..]), ("10000", b"X")] {
+        assert_eq!(ask(&upper(&["--max-load", load]), b"x"), answer, "{load}");
+    }
+}
+
+#[test]
+fn clients_are_served_at_some_times_of_the_day_by_the_local_clock() {
+    // Time zones in which it is noon or midnight, or was a moment ago.
+    let minutes = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 60 % (24 * 60);
+    let minutes = i32::try_from(minutes).unwrap();
+    let west = |minutes: i32| {
+        let sign = if minutes < 0 { '-' } else { '+' };
+        format!("HERE{sign}{}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+    };
+    let [noon, midnight] = [west(minutes - 12 * 60), west(minutes)];
+    for (times, zone, answer) in [
+        (&["11:30-12:30"][..], &noon, &b"X"[..]),
+        (&["12:30-11:30"], &noon, b""),
+        (&["13:00-14:00", "11:30-12:30"], &noon, b"X"),
+        (&["11:30-12:30"], &midnight, b""),
+        (&["23:30-00:30"], &midnight, b"X"),
+    ] {
+        let mut command = serve();
+        command.env("TZ", zone).args(times.iter().flat_map(|time| ["--access-times", time]));
+        let server = Server::start(&mut command, 1).unwrap();
+        assert_eq!(ask(&server, b"x"), answer, "{times:?} {zone}");
+    }
+    let mut command = serve();
+    let unknown = command.env("TZ", "No/Where").args(["--access-times", "08:00-18:00"]);
+    let error = Server::start(unknown, 1).err().unwrap().to_string();
+    assert!(error.contains("cannot tell the time for --access-times"), "{error}");
+}
+
+#[test]
+fn a_refused_client_hears_the_banner_and_others_do_not() {
+    let options = ["--deny", "127.0.0.2", "--source-rate", "0.001:1"];
+    let options = [&options[..], &["--banner-refused", r"not now\r\n"]].concat();
+    let server = upper(&options);
+    assert_eq!(ask_from("127.0.0.2", server.address()), b"not now\r\n");
+    assert_eq!(ask_from("127.0.0.1", server.address()), b"HELLO");
+    assert_eq!(ask_from("127.0.0.1", server.address()), b"not now\r\n");
+}
+
+#[test]
+fn a_jailed_worker_judges_too() {
+    let options = ["--workers", "1", "--jail", "try", "--max-load", "10000", "--source-rate", "99"];
+    let more = ["--access-times", "00:00-24:00", "--max-per-source", "9", "--cps", "99"];
+    let banner = ["--deny", "127.0.0.2", "--banner-refused", "no"];
+    let server = upper(&[&options[..], &more, &banner].concat());
+    assert_eq!(ask(&server, b"x"), b"X");
+    assert_eq!(ask_from("127.0.0.2", server.address()), b"no");
+    let own = format!("user:{}", geteuid().as_raw());
+    let servers = OnUnix::new(&[&options[..], &more, &["--allow", &own]].concat());
+    assert_eq!(servers.ask_stream(), b"HELLO");
+    assert_eq!(servers.ask_datagram("client"), b"HELLO");
+}
+
+#[test]
+fn a_flood_of_refused_clients_costs_no_line_and_starves_nobody() {
+    let mut server = upper(&["--deny", "127.0.0.2"]);
+    let address = server.address();
+    let flood =
+        thread::spawn(move || (0..2000).for_each(|_| drop(connect_from("127.0.0.2", address))));
+    let mut answered = 0;
+    while answered < 20 || !flood.is_finished() {
+        assert_eq!(ask_from("127.0.0.1", address), b"HELLO");
+        answered += 1;
+    }
+    flood.join().unwrap();
+    assert!(server.stop().unwrap().success());
+    assert!(!server.log().iter().any(|line| line.contains("127.0.0.2")), "{:#?}", server.log());
+}
