@@ -21,7 +21,7 @@ use rustix::thread::set_thread_res_uid;
 use socket2::{Domain, Socket, Type};
 use socketserver::access::{Access, MAX_BANNER, Refusal, Who, network};
 use socketserver::{
-    Address, Concurrency, Hooks, Request, Server, ServerInfo, Threading, UnixAddress,
+    Address, Concurrency, Endpoint, Hooks, Request, Server, ServerInfo, Threading, UnixAddress,
 };
 
 /// Asks the rules, and tells the test what they said.
@@ -550,15 +550,24 @@ fn a_refused_client_hears_the_banner_whatever_the_rule_was() {
 #[test]
 fn a_client_that_has_spoken_first_hears_the_banner_and_no_reset() {
     let banner = vec![b'x'; MAX_BANNER];
-    let access = Access::new().deny(net("127.0.0.1")).banner([&*banner, b"and more"].concat());
+    // Nobody is let in.
+    let access = Access::new().max_load(0.0).banner([&*banner, b"and more"].concat());
     let (sender, _judged) = mpsc::channel();
-    let server = common::builder(echo).hooks(Door(access, sender)).build().unwrap();
-    for said in [0, 1, 4096, 10_000] {
-        let mut client = connect_from("127.0.0.1", address(&server));
-        client.write_all(&vec![b'y'; said]).unwrap();
-        // All of it is there before the server looks.
-        server.handle_request().unwrap();
-        assert_eq!(read_all(&mut client), banner, "{said}");
+    let unix: Endpoint = format!("unix://@{}", unique_name()).parse().unwrap();
+    let server = common::builder(echo).bind(unix).hooks(Door(access, sender)).build().unwrap();
+    for endpoint in server.endpoints() {
+        for said in [0, 1, 4096, 10_000] {
+            let to = common::to_kernel(endpoint.address());
+            let client = Socket::new(to.domain(), Type::STREAM, None).unwrap();
+            client.connect(&to).unwrap();
+            client.set_read_timeout(Some(WAIT)).unwrap();
+            (&client).write_all(&vec![b'y'; said]).unwrap();
+            // All of it is there before the server looks.
+            server.handle_request().unwrap();
+            let mut heard = Vec::new();
+            (&client).read_to_end(&mut heard).unwrap();
+            assert_eq!(heard, banner, "{endpoint} {said}");
+        }
     }
 }
 
