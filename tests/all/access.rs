@@ -11,28 +11,16 @@ use std::{fs, thread};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{getegid, geteuid};
-use socket2::{Domain, Socket, Type};
 use socketserver_tests::build;
 use socketserver_tests::process::{PATIENCE, Server};
 use tempfile::TempDir;
 
-use crate::client::{ask, echo, expect, in_flight, read_to_end};
+use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end};
 use crate::fixture::{host, serve};
 
 /// The sample, with these options.
 fn upper(options: &[&str]) -> Server {
     Server::start(serve().args(options), 1).unwrap()
-}
-
-/// A connection from one of the addresses of this machine.
-fn connect_from(client: &str, server: SocketAddr) -> TcpStream {
-    let client = SocketAddr::new(client.parse().unwrap(), 0);
-    let socket = Socket::new(Domain::for_address(client), Type::STREAM, None).unwrap();
-    socket.bind(&client.into()).unwrap();
-    socket.connect(&server.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 /// Asks the server from there.
