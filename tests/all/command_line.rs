@@ -144,7 +144,7 @@ fn the_address_of_a_server_that_has_just_ended_is_free() {
 
 #[test]
 fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
-    let cases: [(&[&str], &str); 41] = [
+    let cases: [(&[&str], &str); 45] = [
         (&["serv"], "unrecognized subcommand"),
         (&["serve", "--bund"], "--bind"),
         (
@@ -191,6 +191,10 @@ fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
         (&["serve", "--idle-timeout", "soon"], "a duration such as 500ms"),
         (&["serve", "--poll-interval=-1"], "zero or more"),
         (&["serve", "--request-queue-size", "65536"], "65536 is not in"),
+        (&["serve", "--stack", "2MiB"], "at least 64KiB and at most 1MiB of stack"),
+        (&["serve", "--compile-memory", "255MiB"], "at least 256MiB"),
+        (&["serve", "--compile-time", "1500ms"], "whole seconds"),
+        (&["serve", "--profile", "kind"], "standard, hostile"),
         (&["inspect"], "<HANDLER>"),
     ];
     for (arguments, way_out) in cases {
@@ -269,6 +273,11 @@ fn help_and_version() {
         "--log-level",
         "--log-rate",
         "--no-cache",
+        "--profile",
+        "--stack",
+        "--component-size",
+        "--compile-memory",
+        "--compile-time",
     ] {
         assert!(help.contains(option), "{option} is not in:\n{help}");
     }

@@ -81,7 +81,7 @@ fn an_endless_recursion() {
         fields: "(func $deeper (call $deeper) (call $deeper))",
         ..FIXTURE
     };
-    guest_ends(fixture, "trap");
+    guest_ends(fixture, "stack");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod door;
 mod hostile;
 mod jail;
 mod load;
+mod loading;
 mod log;
 mod matrix;
 mod options;

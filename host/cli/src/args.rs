@@ -14,7 +14,9 @@ use socketserver::{Endpoint, ServerClass};
 use crate::access::AccessOptions;
 use crate::attributes::{ClassAttributes, SocketFiles};
 use crate::budget::Budget;
+use crate::compile::CompileOptions;
 use crate::grants::Grants;
+use crate::loading::Loading;
 use crate::owner::{self, Identity};
 use crate::units;
 
@@ -49,6 +51,9 @@ pub enum Command {
     ///
     /// Exit codes: 0 if it can be served, 1 if not.
     Inspect(InspectOptions),
+    /// Compile a handler from standard input to standard output.
+    #[command(hide = true)]
+    Compile(CompileOptions),
 }
 
 /// What is done when no command is given: `serve`, with its defaults.
@@ -103,7 +108,7 @@ pub struct ServeOptions {
 
     /// Whether the processes of --concurrency forking and of --workers give up all
     /// that serving does not need: files, other sockets, programs, signals, new
-    /// code. For these, `try` is the default.
+    /// code. For these, `try` is the default, and `require` with --profile hostile.
     #[arg(long, value_name = "WHETHER")]
     pub jail: Option<JailMode>,
 
@@ -114,41 +119,44 @@ pub struct ServeOptions {
     #[arg(long, value_name = "USER[:GROUP]", value_parser = owner::identity)]
     pub user: Option<Identity>,
 
-    /// How much memory one request may use.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::memory)]
-    pub memory: usize,
+    /// How much memory one request may use. 64MiB by default, 16MiB with --profile
+    /// hostile.
+    #[arg(long, value_name = "SIZE", value_parser = units::memory)]
+    pub memory: Option<usize>,
 
     /// How much memory all requests together may use. By default three quarters
     /// of what the machine has.
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub memory_total: Option<usize>,
 
-    /// How much CPU time one request may use. Waiting is not counted.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
-    pub cpu_time: Duration,
+    /// How much CPU time one request may use. Waiting is not counted. 10s by
+    /// default, 1s with --profile hostile.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub cpu_time: Option<Duration>,
 
-    /// How long one request may wait without a byte moving in either direction.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::duration)]
-    pub idle_timeout: Duration,
+    /// How long one request may wait without a byte moving in either direction. 60s
+    /// by default, 10s with --profile hostile.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub idle_timeout: Option<Duration>,
 
-    /// How long one request may take in all, however busy it and its client are.
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = units::duration)]
-    pub wall_time: Duration,
+    /// How long one request may take in all, however busy it and its client are. 1h
+    /// by default, 1m with --profile hostile.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub wall_time: Option<Duration>,
 
     /// How long the requests in flight may take to finish after a signal.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration_or_zero)]
     pub grace: Duration,
-
-    /// Compile the handler anew, and do not keep the result in the user's cache
-    /// directory.
-    #[arg(long)]
-    pub no_cache: bool,
 
     /// Print the counters at the end: requests by outcome, clients refused, bytes,
     /// processes. SIGUSR1 prints them at any time. They go to standard error, as
     /// JSON if the log does.
     #[arg(long)]
     pub stats: bool,
+
+    /// Loading the handler.
+    #[command(flatten)]
+    pub loading: Loading,
 
     /// Other limits.
     #[command(flatten)]
@@ -204,9 +212,9 @@ pub struct InspectOptions {
     #[arg(long)]
     pub json: bool,
 
-    /// Compile the handler anew, and do not keep the result.
-    #[arg(long)]
-    pub no_cache: bool,
+    /// Loading it.
+    #[command(flatten)]
+    pub loading: Loading,
 
     /// What of the host the handler may see.
     #[command(flatten)]

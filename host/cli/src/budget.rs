@@ -5,6 +5,7 @@
 use clap::{Args, ValueEnum, value_parser};
 use socketserver_sandbox::Policy;
 
+use crate::profile::Defaults;
 use crate::units;
 
 /// What one request may move, hold and log, and how its client sees that it was
@@ -12,13 +13,15 @@ use crate::units;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "What one request may use besides")]
 pub struct Budget {
-    /// How many bytes one request may receive.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::bytes)]
-    pub max_received: u64,
+    /// How many bytes one request may receive. 1GiB by default, 64MiB with --profile
+    /// hostile.
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    pub max_received: Option<u64>,
 
-    /// How many bytes one request may send.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::bytes)]
-    pub max_sent: u64,
+    /// How many bytes one request may send. 1GiB by default, 64MiB with --profile
+    /// hostile.
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    pub max_sent: Option<u64>,
 
     /// How much the host allocates for one call of a handler: a recv returns no
     /// more at once, whatever it asks for.
@@ -26,13 +29,14 @@ pub struct Budget {
     pub call_memory: usize,
 
     /// How many handles a handler may hold at once: sockets, files, streams, and
-    /// as many again of its own making.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(8..=65_536))]
-    pub handles: u32,
+    /// as many again of its own making. 256 by default, 64 with --profile hostile.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(8..=65_536))]
+    pub handles: Option<u32>,
 
-    /// How many bytes one request may log; the rest is dropped.
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::bytes)]
-    pub log_bytes: u64,
+    /// How many bytes one request may log; the rest is dropped. 64KiB by default,
+    /// 8KiB with --profile hostile.
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    pub log_bytes: Option<u64>,
 
     /// How the connection of a request is closed that was ended, because its
     /// handler trapped or a limit was reached. The client is never told why; a
@@ -51,14 +55,15 @@ pub enum Killed {
 }
 
 impl Budget {
-    /// A policy with these limits.
-    pub fn policy(&self) -> Policy {
+    /// A policy with these limits, or those of a profile.
+    pub fn policy(&self, defaults: &Defaults) -> Policy {
+        let log_bytes = self.log_bytes.unwrap_or(defaults.log_bytes);
         Policy {
-            max_received: self.max_received,
-            max_sent: self.max_sent,
+            max_received: self.max_received.unwrap_or(defaults.max_moved),
+            max_sent: self.max_sent.unwrap_or(defaults.max_moved),
             call_memory: self.call_memory,
-            handles: self.handles as usize,
-            log_bytes: usize::try_from(self.log_bytes).unwrap_or(usize::MAX),
+            handles: self.handles.unwrap_or(defaults.handles) as usize,
+            log_bytes: usize::try_from(log_bytes).unwrap_or(usize::MAX),
             killed: match self.killed {
                 Killed::Close => socketserver_sandbox::Killed::Close,
                 Killed::Reset => socketserver_sandbox::Killed::Reset,

@@ -33,6 +33,7 @@ const REASONS: &[&str] = &[
     "received",
     "sent",
     "sleep",
+    "stack",
     "timed-out",
     "trap",
     "wall-time",

@@ -8,10 +8,9 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use socketserver_sandbox::{Component, ComponentHandler, Engine, InstanceTimes, LoadError, Policy};
 
-use crate::args::{InspectOptions, LogFormat, LogLevel};
+use crate::args::{InspectOptions, JailMode, LogFormat, LogLevel};
 use crate::grants;
 use crate::observe;
-use crate::serve::cache;
 
 /// How many instances are made to see how long one takes.
 const INSTANCES: u32 = 100;
@@ -58,10 +57,12 @@ pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
 }
 
 fn report(options: &InspectOptions) -> Result<Report> {
-    let engine = Engine::new(INSTANCES as usize)?;
-    let component = Component::load(&engine, &options.handler, &cache(options.no_cache))?;
+    let loading = &options.loading;
+    let engine = Engine::new(INSTANCES as usize, &loading.settings())?;
+    let component = Component::load(&engine, &options.handler, &loading.loader(JailMode::Try))?;
+    let memory = loading.profile.defaults().memory;
     let (env, dirs) = (options.grants.env(), options.grants.dir.clone());
-    let policy = Policy { env, dirs, ..Policy::default() };
+    let policy = Policy { memory, env, dirs, ..Policy::default() };
     let times = ComponentHandler::new(&engine, &component, policy)
         .and_then(|handler| handler.time_instances(INSTANCES));
     let description = component.description();

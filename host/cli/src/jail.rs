@@ -39,11 +39,10 @@ pub fn prepare(
     if let Some(Identity { user, group }) = user {
         check_user(user, group).context("--user")?;
     }
-    let walls = match options.jail {
-        _ if !forks => Walls::Off,
-        Some(JailMode::Require) => Walls::Require,
-        Some(JailMode::Try) | None => Walls::Try,
-        Some(JailMode::Off) => Walls::Off,
+    let walls = match options.loading.profile.jail(options.jail, mode) {
+        JailMode::Require => Walls::Require,
+        JailMode::Try => Walls::Try,
+        JailMode::Off => Walls::Off,
     };
     if walls == Walls::Off {
         return Ok(GivenUp { jail: None, user, forks, directories });

@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `args`, `attributes` | the command line, which is also its documentation |
 //! | `budget` | the options that are limits of one request |
+//! | `profile` | the defaults of some of it |
+//! | `loading`, `compile` | what loading a handler may cost, and the process that compiles it |
 //! | `units`, `owner` | sizes, durations and users on the command line |
 //! | `grants`, `env`, `dir` | what of the host a handler may see |
 //! | `access`, `jail` | who may be served, and what a process that serves may do |
@@ -22,16 +24,19 @@ mod access;
 mod args;
 mod attributes;
 mod budget;
+mod compile;
 mod counters;
 mod dir;
 mod env;
 mod grants;
 mod inspect;
 mod jail;
+mod loading;
 mod log_rate;
 mod mode;
 mod observe;
 mod owner;
+mod profile;
 mod serve;
 mod signals;
 mod units;
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command.or_else(args::without_command) {
         Some(Command::Serve(options)) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
         Some(Command::Inspect(options)) => inspect::inspect(&options),
+        Some(Command::Compile(options)) => compile::compile(&options),
         None => return ExitCode::from(2),
     };
     done.unwrap_or_else(|error| {

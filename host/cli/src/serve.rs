@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socketserver::{
     Concurrency, Endpoint, Forking, Needs, Server, ServerBuilder, SocketType, Threading, Workers,
 };
-use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
+use socketserver_sandbox::{Component, ComponentHandler, Engine, Policy, Settings};
 
 use crate::args::{self, ServeOptions};
 use crate::counters::Counters;
@@ -78,7 +78,8 @@ fn server(
         .as_deref()
         .map_or_else(|| "the embedded sample".to_owned(), |path| format!("`{}`", path.display()));
     let cannot_serve = || format!("cannot serve {handler_name}");
-    let engine = engine(mode)?;
+    let settings = options.loading.settings();
+    let engine = engine(mode, &settings)?;
     let handler = handler(options, mode, &engine).with_context(cannot_serve)?;
     let handler = handler.counting(counters.of_handler());
     if endpoints.is_empty() {
@@ -127,12 +128,12 @@ fn server(
     Ok(server)
 }
 
-fn engine(mode: Mode) -> Result<Engine> {
+fn engine(mode: Mode, settings: &Settings) -> Result<Engine> {
     if mode == Mode::Forking {
         // The many mappings of a pool would be copied at each fork.
-        return Ok(Engine::on_demand()?);
+        return Ok(Engine::on_demand(settings)?);
     }
-    let engine = Engine::new(Engine::capacity().requests)?;
+    let engine = Engine::new(Engine::capacity().requests, settings)?;
     if let Some(why) = engine.fallback() {
         tracing::warn!("instances are made on demand, which is slower than from a pool: {why}");
     }
@@ -165,10 +166,11 @@ fn concurrency(options: &ServeOptions, mode: Mode, handler: &ComponentHandler) -
 }
 
 fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<ComponentHandler> {
-    let cache = cache(options.no_cache);
+    let defaults = options.loading.profile.defaults();
+    let loader = options.loading.loader(options.loading.profile.jail(options.jail, mode));
     let component = match &options.handler {
-        Some(path) => Component::load(engine, path, &cache)?,
-        None => Component::new(engine, SAMPLE.0, SAMPLE.1.into(), &cache)?,
+        Some(path) => Component::load(engine, path, &loader)?,
+        None => Component::new(engine, SAMPLE.0, SAMPLE.1.into(), &loader)?,
     };
     let total = options.memory_total.unwrap_or(Policy::default().memory_total);
     // Processes do not see what the others use, so each has its share.
@@ -178,27 +180,16 @@ fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<Compon
         Mode::Workers(count) => count,
     };
     let policy = Policy {
-        memory: options.memory,
+        memory: options.memory.unwrap_or(defaults.memory),
         memory_total: total / processes,
-        cpu_time: options.cpu_time,
-        idle_timeout: options.idle_timeout,
-        wall_time: options.wall_time,
+        cpu_time: options.cpu_time.unwrap_or(defaults.cpu_time),
+        idle_timeout: options.idle_timeout.unwrap_or(defaults.idle_timeout),
+        wall_time: options.wall_time.unwrap_or(defaults.wall_time),
         env: options.grants.env(),
         dirs: options.grants.dir.clone(),
-        ..options.budget.policy()
+        ..options.budget.policy(defaults)
     };
     Ok(ComponentHandler::new(engine, &component, policy)?)
-}
-
-/// The cache of the user, or none, with a warning, if that is not to be had.
-pub fn cache(no_cache: bool) -> Cache {
-    if no_cache {
-        return Cache::none();
-    }
-    Cache::of_user().unwrap_or_else(|error| {
-        tracing::warn!("handlers are compiled at each start: {error}");
-        Cache::none()
-    })
 }
 
 /// Prints the ready lines. Whoever started this may have closed the other end

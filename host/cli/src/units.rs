@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use socketserver_sandbox::Settings;
 
 /// Longer than this is a slip of the hand.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -72,6 +73,27 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         return Err("at most a year".to_owned());
     }
     Ok(duration)
+}
+
+/// As [`memory`], for the stack of a guest.
+pub fn stack(text: &str) -> Result<usize, String> {
+    let size = size(text)?;
+    if !Settings::STACKS.contains(&size) {
+        return Err("a guest has at least 64KiB and at most 1MiB of stack".to_owned());
+    }
+    Ok(size)
+}
+
+/// As [`size`], for a process that compiles: it takes some itself.
+pub fn compile_memory(text: &str) -> Result<u64, String> {
+    let size = size(text)? as u64;
+    if size < 256 << 20 { Err("at least 256MiB".to_owned()) } else { Ok(size) }
+}
+
+/// As [`duration`], in seconds, as the kernel limits CPU time.
+pub fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.subsec_nanos() > 0 { Err("whole seconds".to_owned()) } else { Ok(duration) }
 }
 
 #[cfg(test)]

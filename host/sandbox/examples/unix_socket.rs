@@ -10,15 +10,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use socketserver::{Endpoint, ServerClass, UnixAddress};
-use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
+use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Loader, Policy, Settings};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(handler), Some(path)) = (arguments.next(), arguments.next()) else {
         return Err("usage: unix_socket HANDLER PATH".into());
     };
-    let engine = Engine::new(100)?;
-    let component = Component::load(&engine, Path::new(&handler), &Cache::none())?;
+    let engine = Engine::new(100, &Settings::default())?;
+    let component =
+        Component::load(&engine, Path::new(&handler), &Loader::in_process(Cache::none()))?;
     let handler = ComponentHandler::new(&engine, &component, Policy::default())?;
     let endpoint = Endpoint::unix(UnixAddress::Pathname(path.into()));
     let server = ServerClass::UnixStreamServer

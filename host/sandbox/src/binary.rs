@@ -1,11 +1,13 @@
 //! From a file to the bytes of a component.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use crate::error::LoadError;
-use crate::policy::MAX_COMPONENT;
 use crate::text::printable;
 
 /// The first four bytes of every WebAssembly binary.
@@ -16,18 +18,24 @@ const COMPONENT: &[u8] = &[13, 0, 1, 0];
 /// The first four bytes of a precompiled artifact, which is an ELF file.
 const ELF: &[u8] = b"\x7fELF";
 
-/// Reads a file, if it is no larger than a handler may be.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let too_large = |size| LoadError::TooLarge { size, limit: MAX_COMPONENT };
-    if size > MAX_COMPONENT {
-        return Err(too_large(size));
+/// Reads a file, if it is no larger than `limit` bytes.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
+    // Opening a pipe would wait until somebody writes to it.
+    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    let metadata = file.metadata()?;
+    // Reading a directory has an error of its own.
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(LoadError::NotAFile);
     }
-    // It may grow while it is read, or be a device without a size.
+    let too_large = |size| LoadError::TooLarge { size, limit };
+    if metadata.len() > limit {
+        return Err(too_large(metadata.len()));
+    }
+    // It may grow while it is read.
     let mut bytes = Vec::new();
-    file.take(MAX_COMPONENT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_COMPONENT {
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
         return Err(too_large(bytes.len() as u64));
     }
     Ok(bytes)

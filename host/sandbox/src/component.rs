@@ -7,11 +7,11 @@ use std::sync::Arc;
 use wasmtime::component::types::ComponentItem;
 
 use crate::binary;
-use crate::cache::{Cache, Key};
+use crate::cache::Key;
 use crate::engine::Engine;
 use crate::error::{CacheError, LoadError};
 use crate::imports::{granted, same_contract};
-use crate::sys::Artifact;
+use crate::loader::Loader;
 use crate::text::printable;
 use crate::world::World;
 
@@ -39,7 +39,7 @@ pub struct Description {
     pub imports: Vec<String>,
     /// Those of its imports that no handler is given.
     pub not_granted: Vec<String>,
-    /// Its size as a binary, in bytes.
+    /// Its size as it was given, in bytes.
     pub size: usize,
     /// How many linear memories an instance has.
     pub memories: u32,
@@ -49,15 +49,15 @@ pub struct Description {
 
 impl Component {
     /// Reads and compiles a component, given as a binary or as text, or takes
-    /// it from `cache`. It is named after the file.
+    /// it from the cache. It is named after the file.
     ///
     /// That it compiles does not mean that it can be served: making a
     /// [`ComponentHandler`](crate::ComponentHandler) tells.
     ///
     /// Errors: one for each way in which a file is not a component.
-    pub fn load(engine: &Engine, path: &Path, cache: &Cache) -> Result<Self, LoadError> {
+    pub fn load(engine: &Engine, path: &Path, loader: &Loader) -> Result<Self, LoadError> {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
-        Component::new(engine, &name, binary::read(path)?, cache)
+        Component::new(engine, &name, binary::read(path, loader.component_size)?, loader)
     }
 
     /// Compiles a component from bytes, as [`load`](Self::load) does from a
@@ -66,12 +66,12 @@ impl Component {
         engine: &Engine,
         name: &str,
         bytes: Vec<u8>,
-        cache: &Cache,
+        loader: &Loader,
     ) -> Result<Self, LoadError> {
-        let binary = binary::component(bytes)?;
-        let component = compile(engine.wasmtime(), &binary, cache)?;
+        let size = bytes.len();
+        let component = compile(engine, bytes, loader)?;
         Ok(Component {
-            description: describe(engine.wasmtime(), &component, binary.len())?,
+            description: describe(engine.wasmtime(), &component, size)?,
             compiled: component,
             name: printable(name, 100).into(),
         })
@@ -92,37 +92,36 @@ impl Component {
 }
 
 fn compile(
-    engine: &wasmtime::Engine,
-    binary: &[u8],
-    cache: &Cache,
+    engine: &Engine,
+    source: Vec<u8>,
+    loader: &Loader,
 ) -> Result<wasmtime::component::Component, LoadError> {
-    let key = Key::new(engine, binary);
+    let key = Key::new(engine.wasmtime(), &source);
     // A cache that cannot be used costs time; it is no reason not to serve.
     let warn = |error: CacheError| tracing::warn!("compiling without the cache: {error}");
-    let (kept, keep) = match cache.get(&key) {
+    let (kept, keep) = match loader.cache.get(&key) {
         Ok(kept) => (kept, true),
         Err(error) => {
             warn(error);
             (None, false)
         }
     };
-    match kept.map(|artifact| artifact.load(engine)) {
+    match kept.map(|artifact| artifact.load(engine.wasmtime())) {
         Some(Ok(component)) => return Ok(component),
         Some(Err(error)) => tracing::warn!("an entry of the cache does not load: {error:#}"),
         None => {}
     }
-    if binary.len() > LARGE {
-        tracing::info!(bytes = binary.len(), "compiling a handler, which takes a while");
+    if source.len() > LARGE {
+        tracing::info!(bytes = source.len(), "compiling a handler, which takes a while");
     } else {
-        tracing::debug!(bytes = binary.len(), "compiling a handler");
+        tracing::debug!(bytes = source.len(), "compiling a handler");
     }
-    let artifact = Artifact::compile(engine, binary)
-        .map_err(|error| LoadError::Invalid(printable(&format!("{error:#}"), 500)))?;
+    let artifact = loader.compiler.compile(engine, source)?;
     let component = artifact
-        .load(engine)
+        .load(engine.wasmtime())
         .map_err(|error| LoadError::Compile(printable(&format!("{error:#}"), 500)))?;
     if keep {
-        cache.put(&key, &artifact).unwrap_or_else(warn);
+        loader.cache.put(&key, &artifact).unwrap_or_else(warn);
     }
     Ok(component)
 }

@@ -10,6 +10,7 @@ use wasmtime::{
 
 use crate::error::EngineError;
 use crate::policy::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use crate::settings::Settings;
 use crate::sys::EpochsByTimer;
 use crate::ticker::Ticker;
 
@@ -36,6 +37,7 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     engine: wasmtime::Engine,
+    settings: Settings,
     slots: Option<usize>,
     fallback: Option<String>,
     /// Begun by the first request, so that it runs in the process that serves.
@@ -60,11 +62,12 @@ impl Engine {
     /// [`fallback`](Self::fallback) tells why.
     ///
     /// Errors: this machine cannot run the engine at all.
-    pub fn new(slots: usize) -> Result<Self, EngineError> {
-        with(pool(slots)).map(|engine| Engine::of(engine, Some(slots), None, None)).or_else(
+    pub fn new(slots: usize, settings: &Settings) -> Result<Self, EngineError> {
+        let pooled = with(settings, pool(slots, settings));
+        pooled.map(|engine| Engine::of(engine, settings, Some(slots), None, None)).or_else(
             |EngineError::Engine(why)| {
-                let engine = with(InstanceAllocationStrategy::OnDemand)?;
-                Ok(Engine::of(engine, None, Some(why), None))
+                let engine = with(settings, InstanceAllocationStrategy::OnDemand)?;
+                Ok(Engine::of(engine, settings, None, Some(why), None))
             },
         )
     }
@@ -88,19 +91,31 @@ impl Engine {
     /// that serves one request does not pay for a thread.
     ///
     /// Errors: this machine cannot run the engine at all.
-    pub fn on_demand() -> Result<Self, EngineError> {
-        let engine = with(InstanceAllocationStrategy::OnDemand)?;
+    pub fn on_demand(settings: &Settings) -> Result<Self, EngineError> {
+        let engine = with(settings, InstanceAllocationStrategy::OnDemand)?;
         let by_timer = EpochsByTimer::new(&engine, TICK).map_err(|error| no_timer(&error))?;
-        Ok(Engine::of(engine, None, None, Some(by_timer)))
+        Ok(Engine::of(engine, settings, None, None, Some(by_timer)))
+    }
+
+    /// An engine whose only use is [`compile_for_parent`](crate::compile_for_parent).
+    /// It makes the code that others with these settings load, and reserves
+    /// nothing.
+    ///
+    /// Errors: this machine cannot run the engine at all.
+    pub fn for_compiling(settings: &Settings) -> Result<Self, EngineError> {
+        let engine = with(settings, InstanceAllocationStrategy::OnDemand)?;
+        Ok(Engine::of(engine, settings, None, None, None))
     }
 
     fn of(
         engine: wasmtime::Engine,
+        settings: &Settings,
         slots: Option<usize>,
         fallback: Option<String>,
         by_timer: Option<EpochsByTimer>,
     ) -> Self {
-        Engine(Arc::new(Inner { engine, slots, fallback, ticking: OnceLock::new(), by_timer }))
+        let (settings, ticking) = (*settings, OnceLock::new());
+        Engine(Arc::new(Inner { engine, settings, slots, fallback, ticking, by_timer }))
     }
 
     /// How many requests this machine can hold at once if each takes one
@@ -123,6 +138,11 @@ impl Engine {
     /// How many memories the pool has room for; `None` if there is no pool.
     pub(crate) fn slots(&self) -> Option<usize> {
         self.0.slots
+    }
+
+    /// How large a memory can become, in bytes.
+    pub(crate) fn max_memory(&self) -> usize {
+        usize::try_from(self.0.settings.max_memory()).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -159,12 +179,15 @@ fn no_timer(error: &std::io::Error) -> EngineError {
     EngineError::Engine(format!("cannot set its timer: {error}"))
 }
 
-fn with(strategy: InstanceAllocationStrategy) -> Result<wasmtime::Engine, EngineError> {
-    wasmtime::Engine::new(config().allocation_strategy(strategy))
+fn with(
+    settings: &Settings,
+    strategy: InstanceAllocationStrategy,
+) -> Result<wasmtime::Engine, EngineError> {
+    wasmtime::Engine::new(config(settings).allocation_strategy(strategy))
         .map_err(|error| EngineError::Engine(format!("{error:#}")))
 }
 
-fn config() -> Config {
+fn config(settings: &Settings) -> Config {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
@@ -182,10 +205,11 @@ fn config() -> Config {
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
         .wasm_stack_switching(false);
+    settings.apply(&mut config);
     config
 }
 
-fn pool(slots: usize) -> InstanceAllocationStrategy {
+fn pool(slots: usize, settings: &Settings) -> InstanceAllocationStrategy {
     let count = |each: u32| u32::try_from(slots).unwrap_or(u32::MAX).saturating_mul(each);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(count(1))
@@ -198,9 +222,9 @@ fn pool(slots: usize) -> InstanceAllocationStrategy {
         .total_memories(count(1))
         .total_tables(count(TABLES_PER_SLOT))
         .table_elements(MAX_TABLE_ELEMENTS)
-        // Each slot reserves all that 32 bits can address anyway, so that
-        // accesses need no checks; the limiter holds a guest to its policy.
-        .max_memory_size(1 << 32)
+        // Each slot reserves that much anyway; the limiter holds a guest to its
+        // policy.
+        .max_memory_size(usize::try_from(settings.max_memory()).unwrap_or(usize::MAX))
         .total_gc_heaps(0)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
@@ -213,3 +237,33 @@ fn pool(slots: usize) -> InstanceAllocationStrategy {
 
 /// Tables for each memory of the pool. Toolchains make one or two.
 pub(crate) const TABLES_PER_SLOT: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+
+    use super::*;
+    use crate::settings::BoundsChecks;
+
+    fn hash(engine: &Engine) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        engine.wasmtime().precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn engines_with_the_same_settings_run_the_same_code_and_others_do_not() {
+        let guarded = Settings::default();
+        let explicit = Settings { bounds_checks: BoundsChecks::Explicit, ..guarded };
+        let mut codes = Vec::new();
+        for settings in [guarded, explicit] {
+            let pooled = Engine::new(1, &settings).unwrap();
+            assert_eq!(pooled.fallback(), None);
+            let code = hash(&pooled);
+            assert_eq!(hash(&Engine::on_demand(&settings).unwrap()), code);
+            assert_eq!(hash(&Engine::for_compiling(&settings).unwrap()), code);
+            codes.push(code);
+        }
+        assert_ne!(codes[0], codes[1]);
+    }
+}

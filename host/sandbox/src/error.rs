@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -22,13 +23,18 @@ pub enum LoadError {
     #[error("cannot read it: {0}")]
     Read(#[from] io::Error),
     /// The file is larger than any handler may be.
-    #[error("it has {size} bytes; a handler has {limit} at the most")]
+    #[error(
+        "it has {size} bytes; a handler has {limit} at the most: `--component-size` allows more"
+    )]
     TooLarge {
         /// The size of the file.
         size: u64,
         /// The limit.
         limit: u64,
     },
+    /// A pipe, a device or a socket: what it is could change, or never end.
+    #[error("it is not a regular file: copy it into one")]
+    NotAFile,
     /// Neither a WebAssembly binary nor its text.
     #[error("it is not WebAssembly: it begins with neither `\\0asm` nor a text in parentheses")]
     NotWasm,
@@ -117,6 +123,36 @@ pub enum LoadError {
     /// The trial instance failed.
     #[error("it cannot be instantiated: {0}")]
     Instantiate(String),
+    /// Compiling took more memory than it may.
+    #[error(
+        "compiling it takes more than {} MiB of memory: `--compile-memory` allows more",
+        limit >> 20
+    )]
+    CompileMemory {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// Compiling took more CPU time than it may.
+    #[error("compiling it takes more than {limit:?} of CPU time: `--compile-time` allows more")]
+    CompileTime {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The process that compiles was not done in time, although it did not use up
+    /// its CPU time.
+    #[error(
+        "compiling it takes longer than {limit:?}, ten times its CPU time: `--compile-time` allows more"
+    )]
+    CompileWallTime {
+        /// The limit.
+        limit: Duration,
+    },
+    /// Compiling took more stack than there is.
+    #[error("it is nested too deeply to be compiled: build it with less nesting")]
+    CompileStack,
+    /// The process that compiles failed for another reason.
+    #[error("the process that compiles it {0}")]
+    Compiler(String),
     /// Compiling failed.
     #[error("it cannot be compiled: {0}")]
     Compile(String),

@@ -118,7 +118,11 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, Stri
     if let Some(place) = error.downcast_ref::<WasmBacktrace>().and_then(backtrace) {
         why = format!("{why} (in {place})");
     }
-    let reason = if error.is::<Trap>() { "trap" } else { "call" };
+    let reason = match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => "stack",
+        Some(_) => "trap",
+        None => "call",
+    };
     (Blame::Guest, reason, why)
 }
 

@@ -77,6 +77,7 @@ impl ComponentHandler {
     /// to start.
     pub fn new(engine: &Engine, component: &Component, policy: Policy) -> Result<Self, LoadError> {
         let description = component.description();
+        let policy = Policy { memory: policy.memory.min(engine.max_memory()), ..policy };
         if description.worlds.is_empty() {
             return Err(LoadError::WrongWorld { exports: description.exports.clone() });
         }

@@ -9,12 +9,12 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use socketserver::{Concurrency, Server, Threading};
-//! use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
+//! use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy, Loader, Settings};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let policy = Policy::default();
-//! let engine = Engine::new(100)?;
-//! let component = Component::load(&engine, "upper.wasm".as_ref(), &Cache::of_user()?)?;
+//! let engine = Engine::new(100, &Settings::default())?;
+//! let component = Component::load(&engine, "upper.wasm".as_ref(), &Loader::in_process(Cache::of_user()?))?;
 //! let handler = ComponentHandler::new(&engine, &component, policy)?;
 //! let threading = Threading { max_requests: Some(100), ..Threading::new() };
 //! let server = Server::builder(handler)
@@ -31,7 +31,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `engine`, `ticker` | one Engine for the process, its pool of instances, what makes its epochs pass |
-//! | `binary`, `component` | bytes to a checked component |
+//! | `settings` | what an engine is like: stack, bounds checks |
+//! | `loader`, `binary`, `component` | bytes to a checked component |
+//! | `compiler`, `answer` | compiling, in a process of its own if it is not trusted |
 //! | `world`, `exports` | what a component can be a handler of, and where its functions are |
 //! | `cache` | compiled components, kept on disk |
 //! | `policy` | what a guest may use |
@@ -49,10 +51,12 @@
 
 #![deny(missing_docs)]
 
+mod answer;
 mod binary;
 mod bindings;
 mod budget;
 mod cache;
+mod compiler;
 mod component;
 mod counts;
 mod engine;
@@ -64,7 +68,9 @@ mod guest_log;
 mod handler;
 mod imports;
 mod limits;
+mod loader;
 mod policy;
+mod settings;
 mod sleep;
 mod state;
 mod sys;
@@ -74,11 +80,14 @@ mod wasi;
 mod world;
 
 pub use cache::Cache;
+pub use compiler::{Compiler, CompilerProcess, compile_for_parent};
 pub use component::{Component, Description};
 pub use counts::Counts;
 pub use engine::Engine;
 pub use error::{CacheError, EngineError, LoadError};
 pub use grants::{Dir, Directories};
 pub use handler::{ComponentHandler, InstanceTimes};
+pub use loader::Loader;
 pub use policy::{Killed, Policy};
+pub use settings::{BoundsChecks, Settings};
 pub use world::World;

@@ -53,8 +53,9 @@ impl Drop for EpochsByTimer {
 
 /// A compiled component: machine code, which runs as it is.
 ///
-/// One is made by compiling, or by [`of_private_cache`](Self::of_private_cache),
-/// and by nothing else.
+/// One is made by compiling, here or in a process of our own
+/// ([`of_compiler`](Self::of_compiler)), or by
+/// [`of_private_cache`](Self::of_private_cache), and by nothing else.
 pub(crate) struct Artifact(Vec<u8>);
 
 impl Artifact {
@@ -71,6 +72,12 @@ impl Artifact {
         Artifact(bytes)
     }
 
+    /// Takes what `Artifact::compile` has made in another process, which runs a
+    /// program that is trusted as this one is. The answer was whole.
+    pub(crate) fn of_compiler(bytes: Vec<u8>) -> Self {
+        Artifact(bytes)
+    }
+
     /// What the cache keeps.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
@@ -82,7 +89,7 @@ impl Artifact {
     /// engine's pool has.
     pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
         // SAFETY: the bytes are what `precompile_component` returned: that is
-        // what the two ways to make an `Artifact` are for. That the engine is a
+        // what the three ways to make an `Artifact` are for. That the engine is a
         // fitting one is checked.
         unsafe { Component::deserialize(engine, &self.0) }
     }

@@ -6,7 +6,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use socketserver::{Needs, RequestHandler, Server};
-use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, LoadError, Policy, World};
+use socketserver_sandbox::{
+    Cache, Component, ComponentHandler, Engine, LoadError, Loader, Policy, Settings, World,
+};
 
 const STREAM: &str = include_str!("../../../tests/fixtures/handler.wat");
 const DATAGRAM: &str = include_str!("../../../tests/fixtures/datagram.wat");
@@ -20,31 +22,34 @@ fn fixture(template: &str, pages: u32) -> String {
 }
 
 fn load(engine: &Engine, text: &str) -> Result<ComponentHandler, LoadError> {
-    let component = Component::new(engine, "fixture", text.into(), &Cache::none())?;
+    let component =
+        Component::new(engine, "fixture", text.into(), &Loader::in_process(Cache::none()))?;
     ComponentHandler::new(engine, &component, Policy::default())
 }
 
 fn refused(text: &str) -> LoadError {
-    let engine = Engine::on_demand().unwrap();
+    let engine = Engine::on_demand(&Settings::default()).unwrap();
     load(&engine, text).map(|handler| handler.name().to_owned()).unwrap_err()
 }
 
 #[test]
 fn a_component_says_which_worlds_it_targets() {
-    let engine = Engine::on_demand().unwrap();
+    let engine = Engine::on_demand(&Settings::default()).unwrap();
     for (text, worlds) in [
         (fixture(STREAM, 4), vec![World::Stream]),
         (fixture(DATAGRAM, 4), vec![World::Datagram]),
         ("(component)".to_owned(), vec![]),
     ] {
-        let component = Component::new(&engine, "fixture", text.into(), &Cache::none()).unwrap();
+        let component =
+            Component::new(&engine, "fixture", text.into(), &Loader::in_process(Cache::none()))
+                .unwrap();
         assert_eq!(component.description().worlds, worlds);
     }
 }
 
 #[test]
 fn a_handler_is_for_the_endpoints_of_its_world() {
-    let engine = Engine::on_demand().unwrap();
+    let engine = Engine::on_demand(&Settings::default()).unwrap();
     let (streams, datagrams) =
         (["tcp://127.0.0.1:0", "unix://s"], ["udp://[::1]:0", "unixgram://@s"]);
     for (text, takes, refuses) in
@@ -119,7 +124,7 @@ fn a_request_of_the_wrong_kind_is_refused_where_nobody_has_asked_before() {
         }
     }
 
-    let engine = Engine::on_demand().unwrap();
+    let engine = Engine::on_demand(&Settings::default()).unwrap();
     let handler = load(&engine, &fixture(DATAGRAM, 4)).unwrap();
     let bind = "tcp://127.0.0.1:0".parse().unwrap();
     let server = Server::builder(Unchecked(handler)).bind(bind).build().unwrap();
@@ -133,7 +138,10 @@ fn a_request_of_the_wrong_kind_is_refused_where_nobody_has_asked_before() {
 
 #[test]
 fn how_many_there_can_be_depends_on_what_each_runs_in() {
-    let (pooled, on_demand) = (Engine::new(3).unwrap(), Engine::on_demand().unwrap());
+    let (pooled, on_demand) = (
+        Engine::new(3, &Settings::default()).unwrap(),
+        Engine::on_demand(&Settings::default()).unwrap(),
+    );
     let text = fixture(STREAM, 4);
     let few = load(&pooled, &text).unwrap();
     let many = load(&on_demand, &text).unwrap();

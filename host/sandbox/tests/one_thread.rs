@@ -9,20 +9,20 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use socketserver::Server;
-use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
+use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Loader, Policy, Settings};
 
 fn main() {
     assert_eq!(threads(), 1);
-    check(|| Engine::on_demand().unwrap(), 1);
+    check(|| Engine::on_demand(&Settings::default()).unwrap(), 1);
     // Its ticker begins with the first request.
-    check(|| Engine::new(10).unwrap(), 2);
+    check(|| Engine::new(10, &Settings::default()).unwrap(), 2);
 }
 
 fn check(engine: impl Fn() -> Engine, serving: usize) {
     let engine = engine();
     assert_eq!(threads(), 1, "the engine has a thread");
     let directory = tempfile::tempdir().unwrap();
-    let cache = Cache::at(&directory.path().join("cache")).unwrap();
+    let cache = Loader::in_process(Cache::at(&directory.path().join("cache")).unwrap());
     let text = include_bytes!("../../../guests/upper/upper.wat").to_vec();
     // Compiled, then taken from the cache.
     Component::new(&engine, "upper", text.clone(), &cache).unwrap();

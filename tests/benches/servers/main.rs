@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
+use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Loader, Policy, Settings};
 use socketserver_tests::build;
 
 use crate::contestants::{Contestant, Group, groups};
@@ -106,7 +106,7 @@ impl Ratios {
 }
 
 fn print_instances() -> Result<()> {
-    let engine = Engine::new(100)?;
+    let engine = Engine::new(100, &Settings::default())?;
     println!("{:<44} {:>10} {:>9}", "sample", "make", "drop");
     let mut paths = vec![build::root().join("guests/upper/upper.wat")];
     for (language, name) in [
@@ -122,7 +122,7 @@ fn print_instances() -> Result<()> {
         }
     }
     for path in paths {
-        let component = Component::load(&engine, &path, &Cache::of_user()?)?;
+        let component = Component::load(&engine, &path, &Loader::in_process(Cache::of_user()?))?;
         let times =
             ComponentHandler::new(&engine, &component, Policy::default())?.time_instances(1000)?;
         let short = path.strip_prefix(build::root()).unwrap_or(&path);

@@ -1,0 +1,110 @@
+//! The options of loading a handler: what it may cost before it is served.
+
+#![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+use socketserver_sandbox::{
+    BoundsChecks, Cache, Compiler, CompilerProcess, Engine, Loader, Settings,
+};
+
+use crate::args::JailMode;
+use crate::compile::Checks;
+use crate::profile::Profile;
+use crate::units;
+
+/// What loading a handler may cost, and what the engine is like.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Loading")]
+pub struct Loading {
+    /// What the options are that are not given. With `hostile`, --memory is 16MiB,
+    /// --cpu-time 1s, --idle-timeout 10s, --wall-time 1m, --max-received and
+    /// --max-sent 64MiB, --handles 64, --log-bytes 8KiB, and --jail is `require` where
+    /// processes are forked. It also compiles handlers with explicit bounds
+    /// checks (against Spectre), and not without a jail.
+    #[arg(long, value_name = "PROFILE", default_value = "standard")]
+    pub profile: Profile,
+
+    /// How much stack a handler may use: from 64KiB to 1MiB.
+    #[arg(long, value_name = "SIZE", default_value = "512KiB", value_parser = units::stack)]
+    pub stack: usize,
+
+    /// How large the file of a handler may be.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = units::bytes)]
+    pub component_size: u64,
+
+    /// How much memory compiling a handler may take: its address space, at least
+    /// 256MiB.
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = units::compile_memory)]
+    pub compile_memory: u64,
+
+    /// How much CPU time compiling a handler may take, in whole seconds; it is
+    /// stopped after ten times that in any case.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::whole_seconds)]
+    pub compile_time: Duration,
+
+    /// Compile the handler anew, and do not keep the result in the user's cache
+    /// directory.
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+impl Loading {
+    /// What the engine is like.
+    pub fn settings(&self) -> Settings {
+        Settings { stack: self.stack, bounds_checks: self.profile.defaults().bounds_checks }
+    }
+
+    /// How the handler is loaded: compiled by this program, in another process.
+    /// `jail` is that of the processes that serve.
+    pub fn loader(&self, jail: JailMode) -> Loader {
+        let jail = match (jail, self.profile.defaults().compiling) {
+            (JailMode::Require, _) | (_, JailMode::Require) => "require",
+            _ => "try",
+        };
+        let checks = match self.profile.defaults().bounds_checks {
+            BoundsChecks::Guarded => Checks::Guarded,
+            BoundsChecks::Explicit => Checks::Explicit,
+        };
+        let arguments = [
+            "compile".to_owned(),
+            format!("--memory={}", self.compile_memory),
+            format!("--seconds={}", self.compile_time.as_secs()),
+            format!("--bounds-checks={}", checks.name()),
+            format!("--jail={jail}"),
+        ];
+        Loader {
+            cache: cache(self.no_cache),
+            compiler: Compiler::Process(CompilerProcess {
+                // Also where the file has been replaced meanwhile.
+                program: "/proc/self/exe".into(),
+                arguments: arguments.map(OsString::from).into(),
+                memory: self.compile_memory,
+                time: self.compile_time,
+            }),
+            component_size: self.component_size,
+        }
+    }
+
+    /// An engine that only compiles, with what the command line of `compile` says.
+    pub fn engine_for(checks: Checks) -> anyhow::Result<Engine> {
+        let bounds_checks = match checks {
+            Checks::Guarded => BoundsChecks::Guarded,
+            Checks::Explicit => BoundsChecks::Explicit,
+        };
+        Ok(Engine::for_compiling(&Settings { bounds_checks, ..Settings::default() })?)
+    }
+}
+
+/// The cache of the user, or none, with a warning, if that is not to be had.
+fn cache(no_cache: bool) -> Cache {
+    if no_cache {
+        return Cache::none();
+    }
+    Cache::of_user().unwrap_or_else(|error| {
+        tracing::warn!("handlers are compiled at each start: {error}");
+        Cache::none()
+    })
+}
