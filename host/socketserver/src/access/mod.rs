@@ -60,7 +60,7 @@
 //!
 //! [`Hooks::verify_request`]: crate::Hooks::verify_request
 //! [`Hooks::pause_until`]: crate::Hooks::pause_until
-//! [`Threading::max_requests`]: crate::Threading::max_requests
+//! [`Threading::max_requests`]: crate::Threading#structfield.max_requests
 //! [`Forking::max_children`]: crate::Forking::max_children
 //! [`Concurrency::Workers`]: crate::Concurrency::Workers
 
