@@ -13,6 +13,9 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 const PAGE: u64 = 64 << 10;
 const ALL: u64 = 4 << 30;
 
+/// No machine can address this.
+const TOO_MUCH: &str = "less than 16EiB";
+
 /// Parses `64MiB`, `64MB` or a number of bytes, for one guest.
 pub fn memory(text: &str) -> Result<usize, String> {
     let size = size(text)?;
@@ -24,17 +27,15 @@ pub fn memory(text: &str) -> Result<usize, String> {
 
 /// As [`memory`], of any size that is not nothing.
 pub fn size(text: &str) -> Result<usize, String> {
-    let size = text.parse::<ByteSize>().map_err(|_| "write a size such as 64MiB".to_owned())?;
-    let size =
-        usize::try_from(size.as_u64()).map_err(|_| "more than can be addressed".to_owned())?;
+    let size = usize::try_from(bytes(text)?).map_err(|_| TOO_MUCH.to_owned())?;
     if size == 0 { Err("at least 1B".to_owned()) } else { Ok(size) }
 }
 
 /// As [`memory`], of any size.
 pub fn bytes(text: &str) -> Result<u64, String> {
-    text.parse::<ByteSize>()
-        .map(|size| size.as_u64())
-        .map_err(|_| "write a size such as 64MiB".to_owned())
+    let size = text.parse::<ByteSize>().map_err(|_| "write a size such as 64MiB".to_owned())?;
+    // What would be more is made this.
+    if size == ByteSize(u64::MAX) { Err(TOO_MUCH.to_owned()) } else { Ok(size.as_u64()) }
 }
 
 /// As [`memory`], of what the host allocates for one call.
@@ -117,7 +118,10 @@ mod tests {
     fn sizes_of_other_things() {
         assert_eq!(bytes("0").unwrap(), 0);
         assert_eq!(bytes("2GiB").unwrap(), 2 << 30);
-        assert!(bytes("-1").is_err() && bytes("much").is_err());
+        assert_eq!(bytes("15EiB").unwrap(), 15 << 60);
+        for wrong in ["-1", "much", "16EiB", "99999999999999999999", "20000000000GiB"] {
+            assert!(bytes(wrong).is_err() && size(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(call_memory("4KiB").unwrap(), 4 << 10);
         assert_eq!(call_memory("64MiB").unwrap(), 64 << 20);
         assert!(call_memory("4095").is_err() && call_memory("65MiB").is_err());

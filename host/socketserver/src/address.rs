@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use rustix::net::SocketAddrAny;
 use socket2::SockAddr;
 
+use crate::text::printable;
+
 /// The address of one end of a socket: what Python's `socket` module gives as
 /// a tuple, or as a `str` or `bytes`.
 ///
@@ -152,15 +154,7 @@ impl fmt::Display for UnixAddress {
             UnixAddress::Pathname(path) => ("", path.as_os_str().as_bytes()),
             UnixAddress::Abstract(name) => ("@", name.as_slice()),
         };
-        f.write_str(mark)?;
-        for character in String::from_utf8_lossy(name).chars() {
-            // Clients choose these names: nothing in them may move a cursor.
-            if character.is_control() {
-                character.escape_default().fmt(f)?;
-            } else {
-                character.fmt(f)?;
-            }
-        }
-        Ok(())
+        // Clients choose these names: nothing in them may move a cursor.
+        write!(f, "{mark}{}", printable(&String::from_utf8_lossy(name), usize::MAX))
     }
 }

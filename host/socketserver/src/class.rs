@@ -11,6 +11,10 @@ use crate::concurrency::{Concurrency, Forking, Threading};
 use crate::endpoint::Endpoint;
 use crate::handler::RequestHandler;
 use crate::server::Server;
+use crate::text::printable;
+
+/// How much of a wrong name an error quotes, in bytes.
+const LONGEST_NAME: usize = 100;
 
 /// One of Python's server classes: a transport and a way of concurrency.
 ///
@@ -48,7 +52,11 @@ pub enum ServerClass {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClassError {
     /// There is no class of that name.
-    #[error("`{0}` is none of Python's server classes: they are {all}", all = names())]
+    #[error(
+        "`{name}` is none of Python's server classes: they are {all}",
+        name = printable(.0, LONGEST_NAME),
+        all = names()
+    )]
     Unknown(String),
     /// The endpoint is of another transport.
     #[error("{class} cannot listen on {endpoint}: give it {scheme}://", scheme = class.scheme())]
@@ -198,6 +206,8 @@ mod tests {
     fn errors_name_what_would_do() {
         let unknown = "HTTPServer".parse::<ServerClass>().unwrap_err().to_string();
         assert!(unknown.contains("`HTTPServer`") && unknown.contains("ForkingUDPServer"));
+        let long = "\n".repeat(1000).parse::<ServerClass>().unwrap_err().to_string();
+        assert!(long.len() < 600 && !long.contains('\n'), "{long:?}");
         let endpoint = "tcp://127.0.0.1:0".parse().unwrap();
         let error = ServerClass::UDPServer.check(&endpoint).unwrap_err().to_string();
         assert_eq!(error, "UDPServer cannot listen on tcp://127.0.0.1:0: give it udp://");

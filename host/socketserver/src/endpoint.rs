@@ -7,6 +7,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::address::{Address, SocketType, UnixAddress};
+use crate::text::printable;
 
 /// The longest text that is parsed: a host name has 253 characters at most.
 const LONGEST: usize = 300;
@@ -39,19 +40,19 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// It does not begin with a scheme.
-    #[error("`{0}` has no scheme: write {FORMS}")]
+    #[error("`{}` has no scheme: write {FORMS}", printable(.0, LONGEST))]
     NoScheme(String),
     /// The scheme is not served.
-    #[error("`{0}://` is not served: write {FORMS}")]
+    #[error("`{}://` is not served: write {FORMS}", printable(.0, LONGEST))]
     Scheme(String),
     /// There is no port, or it is not a number from 0 to 65535.
-    #[error("`{0}` does not end in a port from 0 to 65535: write HOST:PORT")]
+    #[error("`{}` does not end in a port from 0 to 65535: write HOST:PORT", printable(.0, LONGEST))]
     Port(String),
     /// An IPv6 address without its brackets, or with something else in them.
-    #[error("`{0}` is not an IPv6 address in brackets: write [::1]:PORT")]
+    #[error("`{}` is not an IPv6 address in brackets: write [::1]:PORT", printable(.0, LONGEST))]
     Ipv6(String),
     /// The name has no address.
-    #[error("the host `{host}` has no address: {reason}")]
+    #[error("the host `{}` has no address: {reason}", printable(host, LONGEST))]
     Resolve {
         /// The name.
         host: String,
@@ -59,7 +60,10 @@ pub enum EndpointError {
         reason: String,
     },
     /// A path or name of a Unix socket that the kernel does not take.
-    #[error("the path of a Unix socket has 1 to {LONGEST_PATH} bytes, none of them zero: `{0}`")]
+    #[error(
+        "the path of a Unix socket has 1 to {LONGEST_PATH} bytes, none of them zero: `{}`",
+        printable(.0, LONGEST)
+    )]
     UnixPath(String),
     /// The text is longer than any address is.
     #[error("an address of {0} characters: the longest has {LONGEST}")]
@@ -239,5 +243,15 @@ mod tests {
         }
         assert!(matches!(parse("tcp://no.such.host.invalid:80"), E::Resolve { .. }));
         assert!(matches!(parse(&format!("tcp://{}:80", "h".repeat(400))), E::TooLong(_)));
+    }
+
+    #[test]
+    fn errors_quote_nothing_that_a_terminal_obeys() {
+        for text in ["\n", "\x1b://", "tcp://\r", "tcp://[\x07]:1", "unix://\0", "tcp://\x08:1"] {
+            let message = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(message.contains('\\') && !message.contains(char::is_control), "{message:?}");
+        }
+        let address = UnixAddress::Abstract("a\n\u{202e}b".into());
+        assert_eq!(address.to_string(), r"@a\n\u{202e}b");
     }
 }

@@ -94,6 +94,7 @@
 //! | `capacity` | how many requests the machine can hold |
 //! | `error` | what can go wrong, and whose fault it was |
 //! | `shared` | counters that forked processes share |
+//! | `text` | text that somebody else wrote, made safe to print |
 //! | `sys` | forking, shared memory, credentials, and the only unsafe code |
 
 #![deny(missing_docs)]
@@ -119,6 +120,7 @@ mod shared;
 mod socket;
 mod sockopt;
 mod sys;
+mod text;
 mod traffic;
 mod unix_path;
 mod wait;
@@ -140,4 +142,5 @@ pub use patience::{IdleTimeout, WallTimeout};
 pub use request::Request;
 pub use server::Server;
 pub use shared::SharedCounters;
+pub use text::printable;
 pub use traffic::{ReceiveLimit, SendLimit};
