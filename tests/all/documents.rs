@@ -42,6 +42,27 @@ fn rows_of(test: &str) -> Vec<usize> {
 }
 
 #[test]
+fn what_is_fuzzed_is_what_is_shipped() {
+    let lock = |path: &str| fs::read_to_string(build::root().join(path)).unwrap();
+    let versions = |text: &str| -> BTreeSet<(String, String)> {
+        let packages = text.split("[[package]]").filter_map(|package| {
+            let value = |key: &str| {
+                package.lines().find_map(|line| Some(line.strip_prefix(key)?.trim().to_owned()))
+            };
+            Some((value("name =")?, value("version =")?))
+        });
+        packages.collect()
+    };
+    let (shipped, fuzzed) =
+        (versions(&lock("Cargo.lock")), versions(&lock("tests/fuzz/Cargo.lock")));
+    let other = fuzzed.iter().filter(|package| {
+        !shipped.contains(*package) && shipped.iter().any(|(name, _)| *name == package.0)
+    });
+    assert_eq!(other.collect::<Vec<_>>(), Vec::<&(String, String)>::new());
+    assert!(fuzzed.intersection(&shipped).any(|(name, _)| name == "\"wasmtime\""));
+}
+
+#[test]
 fn every_test_of_cpython_is_there_with_its_counterpart() {
     let text = fs::read_to_string(build::root().join("docs/behaviours.md")).unwrap();
     let tests = functions(&["host/socketserver", "tests/all", "guest-sdk/rust/src"]);

@@ -1,0 +1,73 @@
+//! Entries of the cache that somebody has tampered with are never loaded: the
+//! component is compiled anew, and takes their place.
+#![no_main]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use socketserver_sandbox::{Cache, Component, Description, Engine};
+use tempfile::TempDir;
+
+/// What is in the place of the entry.
+#[derive(Arbitrary, Debug)]
+enum Forged<'a> {
+    /// Any bytes.
+    Bytes(&'a [u8]),
+    /// The entry, with some bytes changed, from here on cut off, and more added.
+    Entry { changed: Vec<(u16, u8)>, cut: Option<u16>, more: &'a [u8] },
+}
+
+/// A cache with one entry.
+struct Kept {
+    _directory: TempDir,
+    engine: Engine,
+    cache: Cache,
+    path: PathBuf,
+    entry: Vec<u8>,
+    description: Description,
+}
+
+const COMPONENT: &[u8] = b"(component (core module (func)))";
+
+static KEPT: LazyLock<Kept> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().expect("a directory");
+    let cache = Cache::at(&directory.path().join("cache")).expect("a cache");
+    let engine = Engine::new(1).expect("an engine");
+    let component =
+        Component::new(&engine, "fuzz", COMPONENT.to_vec(), &cache).expect("a component");
+    let description = component.description().clone();
+    let mut entries = fs::read_dir(directory.path().join("cache")).expect("a directory");
+    let path = entries.next().expect("an entry").expect("an entry").path();
+    let entry = fs::read(&path).expect("an entry");
+    Kept { _directory: directory, engine, cache, path, entry, description }
+});
+
+fuzz_target!(|forged: Forged<'_>| {
+    let Kept { engine, cache, path, entry, description, .. } = &*KEPT;
+    fs::write(path, forged.bytes(entry)).expect("writing it");
+    let component = Component::new(engine, "fuzz", COMPONENT.to_vec(), cache);
+    assert_eq!(component.expect("compiled anew").description(), description);
+    // Had it been loaded, it would still be there.
+    assert!(fs::read(path).is_ok_and(|found| found == *entry), "it was taken for whole");
+});
+
+impl Forged<'_> {
+    fn bytes(&self, entry: &[u8]) -> Vec<u8> {
+        match self {
+            Forged::Bytes(bytes) => bytes.to_vec(),
+            Forged::Entry { changed, cut, more } => {
+                let mut forged = entry.to_vec();
+                for (at, with) in changed {
+                    let at = usize::from(*at) % forged.len();
+                    forged[at] ^= with;
+                }
+                cut.inspect(|cut| forged.truncate(usize::from(*cut)));
+                forged.extend_from_slice(more);
+                forged
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The component check: whatever the bytes are, they become a handler, or a
+//! sentence that says why not.
+#![no_main]
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use socketserver_fuzz::{check_message, is_printable};
+use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy};
+
+/// A component can be slow to start. What it may use is not what is looked for.
+static POLICY: LazyLock<Policy> =
+    LazyLock::new(|| Policy { cpu_time: Duration::from_millis(100), ..Policy::default() });
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(4).expect("an engine"));
+
+fuzz_target!(|bytes: &[u8]| {
+    let component = match Component::new(&ENGINE, "fuzz", bytes.to_vec(), &Cache::none()) {
+        Ok(component) => component,
+        Err(error) => return check_message(error),
+    };
+    let description = component.description();
+    for name in description.exports.iter().chain(&description.imports) {
+        assert!(name.chars().all(is_printable), "not printable: {name:?}");
+    }
+    assert!(description.not_granted.iter().all(|name| description.imports.contains(name)));
+    match ComponentHandler::new(&ENGINE, &component, POLICY.clone()) {
+        Ok(_) => {
+            assert!(!description.worlds.is_empty() && description.not_granted.is_empty());
+            assert!(description.initial_memory <= POLICY.memory as u64);
+        }
+        Err(error) => check_message(error),
+    }
+});
+
+// Now and then text becomes the binary that it stands for, so that the seeds can
+// be text, and what is found in one form is tried in the other.
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let binary = if seed.is_multiple_of(16) { wat::parse_bytes(&data[..size]).ok() } else { None };
+    match binary {
+        Some(binary) if binary.len() <= max_size && *binary != data[..size] => {
+            let binary = binary.into_owned();
+            data[..binary.len()].copy_from_slice(&binary);
+            binary.len()
+        }
+        _ => fuzzer_mutate(data, size, max_size),
+    }
+});

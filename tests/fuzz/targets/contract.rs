@@ -1,0 +1,57 @@
+//! Names of interfaces: which of them are the contract, and which are granted, is
+//! what the `semver` crate says of their versions.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use semver::{BuildMetadata, Version, VersionReq};
+use socketserver_fuzz::check_message;
+use socketserver_sandbox::{Cache, Component, Engine, World};
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(1).expect("an engine"));
+
+fuzz_target!(|name: &str| -> Corpus {
+    // The longest whose length is one byte.
+    let Ok(length @ ..=120) = u8::try_from(name.len()) else { return Corpus::Reject };
+    match Component::new(&ENGINE, "fuzz", component(name, length), &Cache::none()) {
+        Ok(component) => {
+            let description = component.description();
+            let is = |interface| compatible(name, interface);
+            let worlds = &description.worlds;
+            assert_eq!(worlds.contains(&World::Stream), is("stream-request"), "{name}");
+            assert_eq!(worlds.contains(&World::Datagram), is("datagram-request"), "{name}");
+            let granted = description.not_granted.is_empty();
+            let contract = ["types", "sockets", "server", "log"].into_iter().any(is);
+            assert_eq!(granted, contract || name.starts_with("wasi:") && granted, "{name}");
+        }
+        Err(error) => check_message(error),
+    }
+    Corpus::Keep
+});
+
+/// A component that imports an instance by that name, and exports it by the same.
+fn component(name: &str, length: u8) -> Vec<u8> {
+    const INSTANCE: u8 = 5;
+    let mut binary = b"\0asm\x0d\0\x01\0".to_vec();
+    let named = [&[0, length], name.as_bytes()].concat();
+    let section = |kind: u8, body: &[u8]| {
+        let length = u8::try_from(body.len()).expect("names are short");
+        [&[kind, length], body].concat()
+    };
+    // A type of instances with nothing in them; the import; its export.
+    binary.extend(section(7, &[1, 0x42, 0]));
+    binary.extend(section(10, &[&[1], named.as_slice(), &[INSTANCE, 0]].concat()));
+    binary.extend(section(11, &[&[1], named.as_slice(), &[INSTANCE, 0, 0]].concat()));
+    binary
+}
+
+/// Whether the name is that interface of ours, in a version that fits 0.1.0.
+fn compatible(name: &str, interface: &str) -> bool {
+    let prefix = format!("socketserver:handler/{interface}@");
+    let version = name.strip_prefix(&prefix).and_then(|version| Version::parse(version).ok());
+    version.is_some_and(|version| {
+        version.build == BuildMetadata::EMPTY
+            && VersionReq::parse("^0.1.0").expect("a requirement").matches(&version)
+    })
+}

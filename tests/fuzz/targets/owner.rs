@@ -1,0 +1,31 @@
+//! `--socket-owner`, `--socket-mode`: numbers stay what they are, and none of
+//! them is the one that the kernel takes for "leave it".
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use socketserver_fuzz::check_message;
+
+#[path = "../../../host/cli/src/owner.rs"]
+mod owner;
+
+fuzz_target!(|text: &str| {
+    match owner::owner(text) {
+        Ok(parsed) => {
+            assert!(parsed.user.is_some() || parsed.group.is_some());
+            let number = |id: Option<u32>| {
+                assert_ne!(id, Some(u32::MAX), "{text}");
+                id.map(|id| id.to_string()).unwrap_or_default()
+            };
+            let (user, group) = (number(parsed.user), number(parsed.group));
+            assert_eq!(owner::owner(&format!("{user}:{group}")), Ok(parsed));
+        }
+        Err(error) => check_message(error),
+    }
+    match owner::mode(text) {
+        Ok(mode) => {
+            assert!(mode <= 0o777, "{text}: {mode:o}");
+            assert_eq!(owner::mode(&format!("{mode:o}")), Ok(mode));
+        }
+        Err(error) => check_message(error),
+    }
+});
