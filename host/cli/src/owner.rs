@@ -1,6 +1,10 @@
 //! Users, groups and permissions on the command line.
 
 use nix::unistd::{Group, User};
+use socketserver::printable;
+
+/// How much of a name an error quotes, in bytes.
+const LONGEST_SHOWN: usize = 100;
 
 /// A user, a group, or both, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,10 +81,11 @@ fn by_name(
     {
         return Ok(number);
     }
+    let shown = || printable(text, LONGEST_SHOWN);
     match find(text) {
         Ok(Some(number)) => Ok(number),
-        Ok(None) => Err(format!("there is no {what} `{text}`")),
-        Err(error) => Err(format!("cannot look up the {what} `{text}`: {error}")),
+        Ok(None) => Err(format!("there is no {what} `{}`", shown())),
+        Err(error) => Err(format!("cannot look up the {what} `{}`: {error}", shown())),
     }
 }
 
@@ -120,6 +125,12 @@ mod tests {
         for wrong in ["", ":8", "root", "0:8", "no such user", "4242424242", "4294967295:1"] {
             assert!(identity(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn errors_quote_names_cut_and_escaped() {
+        let error = owner(&"\n".repeat(1000)).unwrap_err();
+        assert!(error.starts_with(r"there is no user `\n\n") && error.len() < 300, "{error:?}");
     }
 
     #[test]
