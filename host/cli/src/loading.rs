@@ -28,7 +28,7 @@ pub struct Loading {
     pub profile: Profile,
 
     /// How much stack a handler may use: from 64KiB to 1MiB.
-    #[arg(long, value_name = "SIZE", default_value = "512KiB", value_parser = units::stack)]
+    #[arg(long, value_name = "SIZE", default_value = "512KiB", value_parser = stack)]
     pub stack: usize,
 
     /// How large the file of a handler may be.
@@ -96,6 +96,15 @@ impl Loading {
         };
         Ok(Engine::for_compiling(&Settings { bounds_checks, ..Settings::default() })?)
     }
+}
+
+/// Parses a size, as [`units::size`] does, for the stack of a guest.
+fn stack(text: &str) -> Result<usize, String> {
+    let size = units::size(text)?;
+    if !Settings::STACKS.contains(&size) {
+        return Err("a guest has at least 64KiB and at most 1MiB of stack".to_owned());
+    }
+    Ok(size)
 }
 
 /// The cache of the user, or none, with a warning, if that is not to be had.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use socketserver_sandbox::Settings;
 
 /// Longer than this is a slip of the hand.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -74,15 +73,6 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         return Err("at most a year".to_owned());
     }
     Ok(duration)
-}
-
-/// As [`memory`], for the stack of a guest.
-pub fn stack(text: &str) -> Result<usize, String> {
-    let size = size(text)?;
-    if !Settings::STACKS.contains(&size) {
-        return Err("a guest has at least 64KiB and at most 1MiB of stack".to_owned());
-    }
-    Ok(size)
 }
 
 /// As [`size`], for a process that compiles: it takes some itself.

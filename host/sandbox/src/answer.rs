@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use sha2::{Digest, Sha256};
 
 use crate::error::LoadError;
+use crate::text::printable;
 
 const HEADER: &[u8; 16] = b"wasm-socketcode\n";
 const DIGEST: usize = 32;
@@ -22,6 +23,8 @@ const INVALID: u8 = 6;
 
 /// The longest text of an error, in bytes.
 const MAX_ERROR: u64 = 4096;
+/// How much of it is shown, in bytes.
+const MAX_TEXT: usize = 600;
 
 /// Writes one.
 pub(crate) fn write(mut to: impl Write, answer: &Result<&[u8], &LoadError>) -> io::Result<()> {
@@ -78,7 +81,8 @@ pub(crate) fn read(mut from: impl Read, limit: u64) -> io::Result<Result<Vec<u8>
     if content.len() as u64 > length || Sha256::digest(&content).as_slice() != digest {
         return Err(none("it is damaged"));
     }
-    let text = || String::from_utf8_lossy(&content).into_owned();
+    // Whoever has taken over the process that compiles writes what it likes.
+    let text = || printable(&String::from_utf8_lossy(&content), MAX_TEXT);
     Ok(match what {
         CODE => Ok(content),
         PRECOMPILED => Err(LoadError::Precompiled),
@@ -119,6 +123,15 @@ mod tests {
             let said = error.to_string();
             let back = read(&written(&Err(&error))[..], 0).unwrap().unwrap_err();
             assert_eq!(back.to_string(), said);
+        }
+    }
+
+    #[test]
+    fn errors_say_nothing_that_a_terminal_obeys() {
+        for error in [LoadError::Text("a\x1b[2J\n".repeat(9)), LoadError::Invalid("\r".to_owned())]
+        {
+            let back = read(&written(&Err(&error))[..], 0).unwrap().unwrap_err().to_string();
+            assert!(back.contains('\\') && !back.contains(char::is_control), "{back:?}");
         }
     }
 
