@@ -1,9 +1,12 @@
 //! Directories of handlers, as they stand on the command line.
 
+use socketserver::printable;
 use socketserver_sandbox::Dir;
 
 /// The longest path, in bytes: `PATH_MAX` of Linux.
 const LONGEST: usize = 4096;
+/// How much of a wrong word an error quotes, in bytes.
+const LONGEST_SHOWN: usize = 100;
 
 /// Parses `HOST::GUEST`, or `HOST::GUEST:ro` for a directory that is only read.
 /// What is before the first `::` is the host's name of it.
@@ -21,6 +24,7 @@ pub fn parse(text: &str) -> Result<Dir, String> {
         None => (guest, true),
         Some((guest, "ro")) => (guest, false),
         Some((_, other)) => {
+            let other = printable(other, LONGEST_SHOWN);
             return Err(format!("`:{other}` is nothing that can be asked for: there is `:ro`"));
         }
     };
@@ -59,6 +63,7 @@ mod tests {
             ("/srv:::ro", "may be empty"),
             ("/srv::/data:rw", "there is `:ro`"),
             ("/srv::/data:ro:ro", "there is `:ro`"),
+            ("/srv::/data:\x1b", r"`:\u{1b}` is nothing"),
             ("/a::b::/c", "there is `:ro`"),
             ("/srv\0::/data", "zero byte"),
             (&("/".repeat(LONGEST + 1) + "::/data"), "at most 4096"),

@@ -1,7 +1,11 @@
 //! Environment variables of handlers, as they stand on the command line.
 
+use socketserver::printable;
+
 /// The longest name and the longest value, in bytes.
 const LONGEST: usize = 64 << 10;
+/// How much of a name an error quotes, in bytes.
+const LONGEST_SHOWN: usize = 100;
 
 /// Parses `NAME=VALUE`, or `NAME` for the value that it has in the environment of
 /// this process.
@@ -32,7 +36,9 @@ fn parse_with(
     let value = match value {
         Some(value) => value,
         None => here(name)
-            .ok_or_else(|| format!("it is not set here: write {name}=VALUE"))?
+            .ok_or_else(|| {
+                format!("it is not set here: write {}=VALUE", printable(name, LONGEST_SHOWN))
+            })?
             .into_string()
             .map_err(|_| "the value that it has here is not UTF-8".to_owned())?,
     };
@@ -75,6 +81,8 @@ mod tests {
             ("=b", "write NAME=VALUE"),
             ("A\0=b", "zero byte"),
             ("MISSING", "not set here: write MISSING=VALUE"),
+            ("A\nB", r"write A\nB=VALUE"),
+            (&"A".repeat(1000), "(900 bytes more)=VALUE"),
             ("BINARY", "not UTF-8"),
             ("LONG", "at most 65536"),
             (&("A".repeat(LONGEST + 1) + "=b"), "at most 65536"),
