@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use socketserver_sandbox::{Cache, Component, Description, Engine};
+use socketserver_sandbox::{Cache, Component, Description, Engine, Loader, Settings};
 use tempfile::TempDir;
 
 /// What is in the place of the entry.
@@ -24,7 +24,7 @@ enum Forged<'a> {
 struct Kept {
     _directory: TempDir,
     engine: Engine,
-    cache: Cache,
+    loader: Loader,
     path: PathBuf,
     entry: Vec<u8>,
     description: Description,
@@ -35,20 +35,21 @@ const COMPONENT: &[u8] = b"(component (core module (func)))";
 static KEPT: LazyLock<Kept> = LazyLock::new(|| {
     let directory = tempfile::tempdir().expect("a directory");
     let cache = Cache::at(&directory.path().join("cache")).expect("a cache");
-    let engine = Engine::new(1).expect("an engine");
+    let loader = Loader::in_process(cache);
+    let engine = Engine::new(1, &Settings::default()).expect("an engine");
     let component =
-        Component::new(&engine, "fuzz", COMPONENT.to_vec(), &cache).expect("a component");
+        Component::new(&engine, "fuzz", COMPONENT.to_vec(), &loader).expect("a component");
     let description = component.description().clone();
     let mut entries = fs::read_dir(directory.path().join("cache")).expect("a directory");
     let path = entries.next().expect("an entry").expect("an entry").path();
     let entry = fs::read(&path).expect("an entry");
-    Kept { _directory: directory, engine, cache, path, entry, description }
+    Kept { _directory: directory, engine, loader, path, entry, description }
 });
 
 fuzz_target!(|forged: Forged<'_>| {
-    let Kept { engine, cache, path, entry, description, .. } = &*KEPT;
+    let Kept { engine, loader, path, entry, description, .. } = &*KEPT;
     fs::write(path, forged.bytes(entry)).expect("writing it");
-    let component = Component::new(engine, "fuzz", COMPONENT.to_vec(), cache);
+    let component = Component::new(engine, "fuzz", COMPONENT.to_vec(), loader);
     assert_eq!(component.expect("compiled anew").description(), description);
     // Had it been loaded, it would still be there.
     assert!(fs::read(path).is_ok_and(|found| found == *entry), "it was taken for whole");

@@ -7,14 +7,16 @@ use std::sync::LazyLock;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use semver::{BuildMetadata, Version, VersionReq};
 use socketserver_fuzz::check_message;
-use socketserver_sandbox::{Cache, Component, Engine, World};
+use socketserver_sandbox::{Cache, Component, Engine, Loader, Settings, World};
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(1).expect("an engine"));
+static ENGINE: LazyLock<Engine> =
+    LazyLock::new(|| Engine::new(1, &Settings::default()).expect("an engine"));
+static LOADER: LazyLock<Loader> = LazyLock::new(|| Loader::in_process(Cache::none()));
 
 fuzz_target!(|name: &str| -> Corpus {
     // The longest whose length is one byte.
     let Ok(length @ ..=120) = u8::try_from(name.len()) else { return Corpus::Reject };
-    match Component::new(&ENGINE, "fuzz", component(name, length), &Cache::none()) {
+    match Component::new(&ENGINE, "fuzz", component(name, length), &LOADER) {
         Ok(component) => {
             let description = component.description();
             let is = |interface| compatible(name, interface);

@@ -20,10 +20,15 @@ fuzz_target!(|text: &str| {
     };
     size(text, usizes(units::memory), 64 << 10..=4 << 30);
     size(text, usizes(units::call_memory), 4 << 10..=64 << 20);
+    size(text, units::compile_memory, 256 << 20..=u64::MAX);
     size(text, usizes(units::size), 1..=u64::MAX);
     size(text, units::bytes, 0..=u64::MAX);
     duration(text, units::duration, Duration::from_millis(1));
     duration(text, units::duration_or_zero, Duration::ZERO);
+    match units::whole_seconds(text) {
+        Ok(parsed) => assert!(parsed.as_secs() > 0 && parsed.subsec_nanos() == 0, "{parsed:?}"),
+        Err(error) => check_message(error),
+    }
     match units::seconds(text) {
         Ok(parsed) => {
             assert!(parsed <= YEAR, "{parsed:?}");

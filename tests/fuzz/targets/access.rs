@@ -1,0 +1,69 @@
+//! The options that say who is served: numbers are within their bounds, and what
+//! is written in full comes back.
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use socketserver::access::{AccessTime, MAX_BANNER, Who, banner};
+use socketserver_fuzz::check_message;
+
+#[path = "../../../host/cli/src/access.rs"]
+#[allow(dead_code, reason = "only what parses is fuzzed")]
+mod access;
+#[path = "../../../host/cli/src/owner.rs"]
+#[allow(dead_code, reason = "`access` takes users and groups from it")]
+mod owner;
+#[path = "../../../host/cli/src/units.rs"]
+#[allow(dead_code, reason = "`access` takes durations from it")]
+mod units;
+
+const MOST: u32 = 1_000_000;
+
+fuzz_target!(|text: &str| {
+    parsed(access::who(text), |who| {
+        let written = match who {
+            Who::Network(network) => network.to_string(),
+            Who::User(user) => format!("user:{user}"),
+            Who::Group(group) => format!("group:{group}"),
+        };
+        assert!(!matches!(who, Who::User(u32::MAX) | Who::Group(u32::MAX)), "{text}");
+        assert_eq!(access::who(&written), Ok(who));
+    });
+    parsed(access::load(text), |load| {
+        assert!((0.01..=10_000.0).contains(&load), "{text}: {load}");
+        assert_eq!(access::load(&load.to_string()), Ok(load));
+    });
+    parsed(access::source_rate(text), |(rate, burst)| {
+        assert!((0.001..=f64::from(MOST)).contains(&rate), "{text}: {rate}");
+        assert!((1..=MOST).contains(&burst), "{text}: {burst}");
+        assert_eq!(access::source_rate(&format!("{rate}:{burst}")), Ok((rate, burst)));
+    });
+    parsed(access::cps(text), |(most, pause)| {
+        assert!((1..=MOST).contains(&most), "{text}: {most}");
+        assert!(pause >= Duration::from_millis(1) && pause.as_secs() <= 366 * 24 * 3600);
+        let pause_text = humantime::format_duration(pause);
+        assert_eq!(access::cps(&format!("{most}:{pause_text}")), Ok((most, pause)));
+    });
+    parsed(text.parse::<AccessTime>(), |time| {
+        // Nothing but digits, in places that a clock has.
+        let numbers: Vec<u32> = text.split([':', '-']).flat_map(str::parse).collect();
+        let [from_hour, from_minute, hour, minute] = numbers[..] else { panic!("{text}") };
+        assert!(from_hour < 24 && from_minute < 60 && minute < 60, "{text}");
+        assert!(hour * 60 + minute <= 24 * 60, "{text}");
+        let written = format!("{from_hour:02}:{from_minute:02}-{hour:02}:{minute:02}");
+        assert_eq!(written.parse(), Ok(time));
+    });
+    parsed(banner(text), |bytes| {
+        assert!((1..=MAX_BANNER).contains(&bytes.len()));
+        let escaped: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        assert_eq!(banner(&escaped), Ok(bytes));
+    });
+});
+
+fn parsed<T>(result: Result<T, String>, check: impl FnOnce(T)) {
+    match result {
+        Ok(value) => check(value),
+        Err(error) => check_message(error),
+    }
+}
