@@ -151,7 +151,7 @@ fn handlers_of_each_language_and_transport_are_served_in_it() {
         return;
     }
     for mode in MODES {
-        for language in ["rust", "c", "python", "javascript"] {
+        for language in ["rust", "c", "cpp", "go", "python", "javascript"] {
             let mut command = serve();
             let server = start(command.arg(build::guest(language, "upper").unwrap()), mode);
             for _ in 0..3 {

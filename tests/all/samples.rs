@@ -1,8 +1,10 @@
 //! The sample handlers, in each language, and the clients of the notes.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 
 use socketserver_tests::build;
 use socketserver_tests::process::Server;
@@ -11,7 +13,7 @@ use crate::client::{ask, expect, read_to_end};
 use crate::fixture::serve;
 
 /// The languages in which there is an `upper`.
-const LANGUAGES: [&str; 4] = ["rust", "c", "python", "javascript"];
+const LANGUAGES: [&str; 6] = ["rust", "c", "cpp", "go", "python", "javascript"];
 
 /// Handlers that the probes of `conformance` run.
 const PROBED: [&str; 21] = [
@@ -147,7 +149,7 @@ fn unread_input_does_not_turn_the_answer_into_a_reset() {
         stream.write_all(&[b'u'; 3000]).unwrap();
         let mut answer = Vec::new();
         // A reset would be an error here.
-        std::io::Read::read_to_end(&mut stream, &mut answer).unwrap();
+        Read::read_to_end(&mut stream, &mut answer).unwrap();
         assert_eq!(answer, b"OK\n");
     }
 }
@@ -207,6 +209,32 @@ fn every_handler_has_a_test() {
         assert!(!is_sample || name == "_common" || tested.contains(&&*name), "{name}");
     }
     for language in &LANGUAGES[1..] {
-        assert_eq!(names(guests.join(language)), ["upper"], "{language}");
+        let beside: &[&str] = if ["cpp", "go"].contains(language) { &["echo"] } else { &[] };
+        let expected: Vec<&str> = beside.iter().copied().chain(["upper"]).collect();
+        assert_eq!(names(guests.join(language)), expected, "{language}");
+    }
+}
+
+/// Go collects garbage, which must not begin while the host hands over what came.
+#[test]
+fn go_and_cpp_echo_more_than_their_memory() {
+    const PART: usize = 1 << 20;
+    for language in ["go", "cpp"] {
+        let server = served(language, "echo");
+        let mut stream = server.connect().unwrap();
+        let mut sending = stream.try_clone().unwrap();
+        let sender = thread::spawn(move || {
+            for number in 0..100 {
+                sending.write_all(&vec![number; PART]).unwrap();
+            }
+            sending.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut part = vec![0; PART];
+        for number in 0..100 {
+            stream.read_exact(&mut part).unwrap();
+            assert!(part.iter().all(|byte| *byte == number), "{language}: part {number}");
+        }
+        assert_eq!(read_to_end(&mut stream), b"", "{language}");
+        sender.join().unwrap();
     }
 }
