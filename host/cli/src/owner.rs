@@ -57,10 +57,6 @@ pub fn identity(text: &str) -> Result<Identity, String> {
     if user == 0 {
         return Err("that is root: name a user with fewer rights".to_owned());
     }
-    // To the kernel this number is "as it was".
-    if user == u32::MAX || group == Some(u32::MAX) {
-        return Err(format!("{} is the number of nobody", u32::MAX));
-    }
     let group_of = || match User::from_uid(user.into()) {
         Ok(Some(known)) => Ok(known.gid.as_raw()),
         Ok(None) => Err(format!("nobody knows the group of user {user}: write {user}:GROUP")),

@@ -56,7 +56,8 @@ fuzz_target!(|text: &str| {
     });
     parsed(banner(text), |bytes| {
         assert!((1..=MAX_BANNER).contains(&bytes.len()));
-        let escaped: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        let escaped: Vec<String> = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        let escaped = escaped.concat();
         assert_eq!(banner(&escaped), Ok(bytes));
     });
 });

@@ -1,4 +1,4 @@
-//! `--socket-owner`, `--socket-mode`: numbers stay what they are, and none of
+//! `--socket-owner`, `--socket-mode`, `--user`: numbers stay what they are, and none of
 //! them is the one that the kernel takes for "leave it".
 #![no_main]
 
@@ -18,6 +18,14 @@ fuzz_target!(|text: &str| {
             };
             let (user, group) = (number(parsed.user), number(parsed.group));
             assert_eq!(owner::owner(&format!("{user}:{group}")), Ok(parsed));
+        }
+        Err(error) => check_message(error),
+    }
+    match owner::identity(text) {
+        Ok(parsed) => {
+            assert!(parsed.user != 0 && ![parsed.user, parsed.group].contains(&u32::MAX));
+            let (user, group) = (parsed.user, parsed.group);
+            assert_eq!(owner::identity(&format!("{user}:{group}")), Ok(parsed));
         }
         Err(error) => check_message(error),
     }
