@@ -239,6 +239,12 @@ fn take_request(server: &Server, listeners: &[Listener], place: usize) -> Taken 
         Ok(taken) => taken,
         Err(error) => return accept_failed(server, listener, &error),
     };
+    // Its answer would be its next question, and so on for ever: whoever can give a
+    // socket of theirs the server's name could have it talk to itself.
+    let is_datagram = request.socket_type() == SocketType::Dgram;
+    if is_datagram && client_address == listener.info().server_address {
+        return Taken::Done;
+    }
     if !server.core.hooks.verify_request(&request, &client_address) {
         request.shutdown_request();
         return Taken::Done;

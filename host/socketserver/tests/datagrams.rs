@@ -207,3 +207,19 @@ fn one_server_takes_streams_and_datagrams() {
         assert_eq!(common::read_all(&mut client), b"a connection");
     }
 }
+
+/// Its answer would be the next question, for ever.
+#[test]
+fn what_comes_from_the_server_itself_is_no_request() {
+    let (_directory, endpoints) = datagram_endpoints();
+    for endpoint in &endpoints {
+        let (builder, told) = telling(endpoint);
+        let server = serve(builder.build().unwrap(), NEVER);
+        let client = Gram::unbound(server.server_address());
+        let socket = server.socket().unwrap();
+        let own = socket2::SockRef::from(&socket);
+        own.send_to(b"own", &common::to_kernel(server.server_address())).unwrap();
+        client.send(b"next");
+        assert_eq!(next(&told).0, b"next", "{endpoint}");
+    }
+}
