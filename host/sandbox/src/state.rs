@@ -48,6 +48,9 @@ pub(crate) struct State {
     /// why, as the reason of an error. What the guest returns later is then the
     /// client's fault.
     pub lost: Option<&'static str>,
+    /// The guest has shut down its side of the connection: that it cannot send is
+    /// its own doing.
+    pub finished_sending: bool,
     /// The log has said that this guest was denied something.
     pub denial_logged: bool,
 }
@@ -82,6 +85,7 @@ impl State {
             sleep_left: policy.idle_timeout,
             sleep_limit: policy.idle_timeout,
             lost: None,
+            finished_sending: false,
             denial_logged: false,
         }
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socketserver::{
     Address, IdleTimeout, ReceiveLimit, Request, SendLimit, SocketType, WallTimeout,
 };
@@ -100,16 +101,26 @@ fn sendto(mut cx: Cx<'_>, (socket, data, to): (Socket, WasmList<u8>, Named)) -> 
 }
 
 /// The reason, if sending to `client` failed because of that client: its Unix
-/// socket has gone, or has no name, or is one that nobody else may write to.
+/// socket has gone, or has no name, or its name leads to something else by now,
+/// or to one that nobody else may write to; or it claims to have the port 0, to
+/// which nothing can be sent.
 fn unanswerable(client: &Address, error: &io::Error) -> Option<&'static str> {
-    let Address::Unix(_) = client else { return None };
-    match error_code(error) {
-        ErrorCode::ConnectionRefused
-        | ErrorCode::NoSuchFile
-        | ErrorCode::WrongProtocolType
-        | ErrorCode::Denied => Some("connection-lost"),
-        ErrorCode::DestinationAddressRequired => Some("no-address"),
-        _ => None,
+    let errno = Errno::from_io_error(error)?;
+    match client {
+        Address::Inet(client) if client.port() != 0 => None,
+        Address::Inet6(client) if client.port() != 0 => None,
+        Address::Inet(_) | Address::Inet6(_) => (errno == Errno::INVAL).then_some("no-address"),
+        Address::Unix(_) => match errno {
+            Errno::CONNREFUSED
+            | Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::LOOP
+            | Errno::PROTOTYPE
+            | Errno::ACCESS
+            | Errno::PERM => Some("connection-lost"),
+            Errno::DESTADDRREQ => Some("no-address"),
+            _ => None,
+        },
     }
 }
 
@@ -120,6 +131,9 @@ fn shutdown(mut cx: Cx<'_>, (socket, how): (Socket, ShutdownHow)) -> Answer<()> 
         ShutdownHow::ShutRdwr => Shutdown::Both,
     };
     let shut = cx.data().table.get(&socket)?.shutdown(how);
+    if shut.is_ok() && how != Shutdown::Read {
+        cx.data_mut().finished_sending = true;
+    }
     answer(&mut cx, shut)
 }
 
@@ -204,10 +218,12 @@ fn answer<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> Answer<T> {
         return Err(kill.into());
     }
     let code = error_code(&error);
-    if matches!(
-        code,
-        ErrorCode::ConnectionReset | ErrorCode::ConnectionAborted | ErrorCode::BrokenPipe
-    ) {
+    let lost = match code {
+        ErrorCode::ConnectionReset | ErrorCode::ConnectionAborted => true,
+        ErrorCode::BrokenPipe => !cx.data().finished_sending,
+        _ => false,
+    };
+    if lost {
         cx.data_mut().lost = Some("connection-lost");
     }
     if code == ErrorCode::Denied {
@@ -235,11 +251,12 @@ fn limit_of(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<K
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+
     use super::*;
 
     #[test]
     fn only_a_unix_client_can_be_one_that_cannot_be_answered() {
-        use rustix::io::Errno;
         use socketserver::UnixAddress;
         let unix = Address::Unix(UnixAddress::Pathname("/client".into()));
         let udp = Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
@@ -248,6 +265,8 @@ mod tests {
             (Errno::NOENT, Some("connection-lost")),
             (Errno::ACCESS, Some("connection-lost")),
             (Errno::PROTOTYPE, Some("connection-lost")),
+            (Errno::LOOP, Some("connection-lost")),
+            (Errno::NOTDIR, Some("connection-lost")),
             (Errno::DESTADDRREQ, Some("no-address")),
             (Errno::MSGSIZE, None),
             (Errno::NOBUFS, None),
@@ -255,6 +274,17 @@ mod tests {
         ] {
             assert_eq!(unanswerable(&unix, &errno.into()), reason, "{errno}");
             assert_eq!(unanswerable(&udp, &errno.into()), None, "{errno}");
+        }
+    }
+
+    #[test]
+    fn nothing_can_be_sent_to_port_0() {
+        for host in [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()] {
+            let client = |port| Address::from(std::net::SocketAddr::from((host, port)));
+            let (invalid, large) = (io::Error::from(Errno::INVAL), Errno::MSGSIZE.into());
+            assert_eq!(unanswerable(&client(0), &invalid), Some("no-address"));
+            assert_eq!(unanswerable(&client(0), &large), None);
+            assert_eq!(unanswerable(&client(1), &invalid), None);
         }
     }
 }
