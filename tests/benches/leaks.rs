@@ -6,7 +6,6 @@
 //!
 //! Ends with exit code 1 if something was left.
 
-use std::fs;
 use std::io::IsTerminal;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +17,7 @@ use socketserver::ServerClass;
 use socketserver_tests::build;
 use socketserver_tests::load::{Client, Target};
 use socketserver_tests::process::Server;
+use socketserver_tests::usage::Usage;
 
 const CLIENTS: u64 = 8;
 
@@ -61,12 +61,12 @@ fn run(class: ServerClass, requests: u64) -> Result<bool> {
     let mut server = Server::start(command.args(["--server", class.name()]), 1)?;
     let target = Target::parse(&server.endpoints()[0])?;
     ask(class.name(), &target, WARM_UP)?;
-    let before = Use::settled(server.pid())?;
+    let before = settled(server.pid())?;
     let begun = Instant::now();
     ask(class.name(), &target, requests)?;
     #[allow(clippy::cast_precision_loss, reason = "it is shown without decimals")]
     let per_second = requests as f64 / begun.elapsed().as_secs_f64();
-    let after = Use::settled(server.pid())?;
+    let after = settled(server.pid())?;
     println!(
         "{:<28} {:>12} {:>10} {:>10} {:>20} {per_second:>12.0}",
         class.name(),
@@ -111,44 +111,19 @@ fn ask(name: &str, target: &Target, requests: u64) -> Result<()> {
     results.into_iter().collect()
 }
 
-/// What a process holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Use {
-    descriptors: usize,
-    threads: usize,
-    children: usize,
-    memory: u64,
-}
-
-impl Use {
-    /// What it holds when nothing changes any more. Threads that have nothing
-    /// to do are kept for ten seconds.
-    fn settled(pid: u32) -> Result<Use> {
-        let begun = Instant::now();
-        let mut last = Use::of(pid)?;
-        loop {
-            thread::sleep(Duration::from_secs(2));
-            let now = Use::of(pid)?;
-            let waited = begun.elapsed() > Duration::from_secs(14);
-            if (now == last && waited) || begun.elapsed() > Duration::from_mins(1) {
-                return Ok(now);
-            }
-            last = now;
+/// What a process holds when nothing changes any more. Threads that have nothing
+/// to do are kept for ten seconds.
+fn settled(pid: u32) -> Result<Usage> {
+    let begun = Instant::now();
+    let mut last = Usage::of(pid)?;
+    loop {
+        thread::sleep(Duration::from_secs(2));
+        let now = Usage::of(pid)?;
+        let waited = begun.elapsed() > Duration::from_secs(14);
+        if (now == last && waited) || begun.elapsed() > Duration::from_mins(1) {
+            return Ok(now);
         }
-    }
-
-    fn of(pid: u32) -> Result<Use> {
-        let count = |path: &str| fs::read_dir(format!("/proc/{pid}/{path}")).map(Iterator::count);
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = resident.and_then(|text| text.trim().strip_suffix("kB"));
-        Ok(Use {
-            descriptors: count("fd")?,
-            threads: count("task")?,
-            children: children.split_whitespace().count(),
-            memory: kilobytes.context("there is no VmRSS")?.trim().parse::<u64>()? << 10,
-        })
+        last = now;
     }
 }
 

@@ -4,5 +4,7 @@
 #![deny(missing_docs)]
 
 pub mod build;
+pub mod bystander;
 pub mod load;
 pub mod process;
+pub mod usage;

@@ -13,7 +13,7 @@ const QUESTION: [u8; 64] = [b'q'; 64];
 const ANSWER: [u8; 64] = [b'Q'; 64];
 
 /// How long a client waits for a datagram before it takes it for lost.
-const LOST: Duration = Duration::from_millis(500);
+pub(crate) const LOST: Duration = Duration::from_millis(500);
 
 /// How often a datagram may be lost before the server is taken for broken.
 const TRIES: u32 = 20;
@@ -90,9 +90,11 @@ impl Client {
         match self {
             Client::Tcp(address) => whole(TcpStream::connect(*address)?),
             Client::Unix(path) => whole(UnixStream::connect(path)?),
-            Client::Udp(socket) => datagram(|| socket.send(&QUESTION), |data| socket.recv(data)),
+            Client::Udp(socket) => {
+                datagram(&QUESTION, &ANSWER, |data| socket.send(data), |data| socket.recv(data))
+            }
             Client::Unixgram(socket) => {
-                datagram(|| socket.send(&QUESTION), |data| socket.recv(data))
+                datagram(&QUESTION, &ANSWER, |data| socket.send(data), |data| socket.recv(data))
             }
         }
     }
@@ -106,16 +108,20 @@ fn whole(mut stream: impl Read + Write) -> Result<()> {
     Ok(())
 }
 
-fn datagram(
-    send: impl Fn() -> std::io::Result<usize>,
+/// Sends `question` until `answer` comes.
+pub(crate) fn datagram(
+    question: &[u8],
+    answer: &[u8],
+    send: impl Fn(&[u8]) -> std::io::Result<usize>,
     recv: impl Fn(&mut [u8]) -> std::io::Result<usize>,
 ) -> Result<()> {
-    let mut answer = [0; 2 * ANSWER.len()];
+    let mut received = vec![0; 2 * answer.len()];
     for _ in 0..TRIES {
-        send()?;
-        match recv(&mut answer) {
+        send(question)?;
+        match recv(&mut received) {
             Ok(count) => {
-                ensure!(answer[..count] == ANSWER, "a wrong answer: {:?}", &answer[..count]);
+                let received = &received[..count];
+                ensure!(received == answer, "a wrong answer: {}", received.escape_ascii());
                 return Ok(());
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
