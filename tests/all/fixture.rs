@@ -20,8 +20,15 @@ pub struct Fixture<'a> {
     pub handle: &'a str,
     pub finish: &'a str,
     pub realloc: &'a str,
+    /// What is run after `handle` has returned, in a handler of connections.
+    pub post_return: &'a str,
     /// More fields of the module.
     pub fields: &'a str,
+    /// More functions for the module of a handler of connections: what they are,
+    /// in the component; how they are imported, in the module; and their names.
+    pub component: &'a str,
+    pub imports: &'a str,
+    pub provides: &'a str,
     /// The size of the memory, in pages.
     pub memory: &'a str,
 }
@@ -33,7 +40,11 @@ pub const FIXTURE: Fixture<'static> = Fixture {
     handle: "",
     finish: "",
     realloc: "",
+    post_return: "",
     fields: "",
+    component: "",
+    imports: "",
+    provides: "",
     memory: "1",
 };
 
@@ -49,7 +60,11 @@ impl Fixture<'_> {
             ("{{handle}}", self.handle),
             ("{{finish}}", self.finish),
             ("{{realloc}}", self.realloc),
+            ("{{post_return}}", self.post_return),
             ("{{fields}}", self.fields),
+            ("{{component}}", self.component),
+            ("{{imports}}", self.imports),
+            ("{{provides}}", self.provides),
             ("{{memory}}", self.memory),
         ]
         .iter()

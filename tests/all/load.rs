@@ -10,7 +10,7 @@ use socketserver_tests::build;
 use crate::fixture::{FIXTURE, File, Fixture, host};
 
 /// What `serve` says of a file that it does not serve.
-fn refused(name: &str, content: &[u8], options: &[&str]) -> String {
+pub fn refused(name: &str, content: &[u8], options: &[&str]) -> String {
     let file = File::new(name, content);
     let mut command = host();
     command.arg("serve").arg(&file.path).args(["--bind", "tcp://127.0.0.1:0"]).args(options);

@@ -8,6 +8,7 @@ mod fixture;
 
 mod access;
 mod budget;
+mod attacks;
 mod command_line;
 mod conformance;
 mod counters;

@@ -16,9 +16,19 @@ const DATAGRAM: &str = include_str!("../../../tests/fixtures/datagram.wat");
 /// A fixture with nothing in its places but a memory of that many pages.
 fn fixture(template: &str, pages: u32) -> String {
     let text = template.replace("{{memory}}", &pages.to_string());
-    ["{{setup}}", "{{handle}}", "{{finish}}", "{{realloc}}", "{{fields}}"]
-        .iter()
-        .fold(text, |text, place| text.replace(place, ""))
+    [
+        "{{setup}}",
+        "{{handle}}",
+        "{{post_return}}",
+        "{{finish}}",
+        "{{realloc}}",
+        "{{fields}}",
+        "{{component}}",
+        "{{imports}}",
+        "{{provides}}",
+    ]
+    .iter()
+    .fold(text, |text, place| text.replace(place, ""))
 }
 
 fn load(engine: &Engine, text: &str) -> Result<ComponentHandler, LoadError> {

@@ -57,6 +57,7 @@ fn both() -> String {
     let given = ["types", "sockets", "server", "log"]
         .map(|name| format!("(with \"socketserver:handler/{name}@0.1.0\" (instance ${name}))"))
         .join(" ");
+    let given = format!("{given} (with \"wasi:cli/exit@0.2.6\" (instance $exit))");
     let export = |name: &str| {
         format!(
             "(alias export ${name} \"socketserver:handler/{name}-request@0.1.0\" (instance ${name}-request))
@@ -68,8 +69,7 @@ fn both() -> String {
          {stream}
          (component $of-datagrams {}
          (instance $stream (instantiate $handler-component {given}))
-         (instance $datagram (instantiate $of-datagrams {given}
-           (with \"wasi:cli/exit@0.2.6\" (instance $exit))))
+         (instance $datagram (instantiate $of-datagrams {given}))
          {} {})",
         datagram
             .replace("$datagram-component", "$of-datagrams")

@@ -1,0 +1,156 @@
+//! Hostile senders of UDP datagrams.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use socketserver_tests::load::Target;
+use socketserver_tests::process::{PATIENCE, Server};
+
+use super::{Scene, assert_reported, attack, fixture, logged};
+use crate::fixture::{DATAGRAM, Fixture};
+
+/// `dupper`, over UDP.
+fn upper() -> Scene {
+    let few = ["--max-requests", "4"];
+    Scene::sample("dupper", "udp", &few, b"bystander", b"BYSTANDER")
+}
+
+fn address(server: &Server) -> SocketAddr {
+    match Target::parse(&server.endpoints()[0]).unwrap() {
+        Target::Udp(address) => address,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn client(server: &Server) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(address(server)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+#[test]
+fn the_largest_there_are() {
+    let mut scene = upper();
+    scene.attacked(|server, _| {
+        let client = client(server);
+        for _ in 0..20 {
+            client.send(&vec![b'x'; 65507]).unwrap();
+            let mut answer = vec![0; 65536];
+            // Python's max_packet_size.
+            assert_eq!(client.recv(&mut answer).unwrap(), 8192);
+            assert!(answer[..8192].iter().all(|byte| *byte == b'X'));
+        }
+    });
+    scene.logged_nothing();
+}
+
+#[test]
+fn empty_ones() {
+    let mut scene = upper();
+    scene.attacked(|server, _| {
+        let client = client(server);
+        for _ in 0..100 {
+            client.send(b"").unwrap();
+            assert_eq!(client.recv(&mut [0; 1]).unwrap(), 0);
+        }
+    });
+    scene.logged_nothing();
+}
+
+#[test]
+fn a_flood_of_them() {
+    let mut scene = upper();
+    scene.attacked(|server, _| {
+        let client = client(server);
+        for _ in 0..2000 {
+            client.send(b"flood").unwrap();
+        }
+    });
+    scene.logged_nothing();
+}
+
+/// Nothing is received, and the port is closed when the answer comes: the kernel
+/// tells the server's socket, which is everybody's.
+#[test]
+fn from_ports_that_are_closed_again() {
+    let mut scene = upper();
+    scene.attacked(|server, _| {
+        for _ in 0..200 {
+            client(server).send(b"question").unwrap();
+        }
+    });
+    scene.logged_nothing();
+}
+
+/// A datagram whose sender claims to be `source`. `None` if this user may not
+/// send such.
+fn spoofed(source: SocketAddr, server: SocketAddr, data: &[u8]) -> Option<()> {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).ok()?;
+    socket.bind(&SocketAddr::new(source.ip(), 0).into()).unwrap();
+    let length = u16::try_from(8 + data.len()).unwrap();
+    let header = [source.port(), server.port(), length, 0].map(u16::to_be_bytes).concat();
+    socket.send_to(&[&header, data].concat(), &SocketAddr::new(server.ip(), 0).into()).unwrap();
+    Some(())
+}
+
+/// Sends the reply, and fails if it cannot be sent.
+const REPLIES: Fixture<'static> = Fixture {
+    handle: "(call $reply (i32.const 100) (i32.const 2))
+        (if (i32.load8_u (i32.const 32)) (then (return (call $failed))))",
+    ..DATAGRAM
+};
+
+#[test]
+fn from_port_0() {
+    let (mut served, bystander, _directory) = fixture(REPLIES, "udp", &[]);
+    let mut number = 0;
+    attack(&mut served.server, &bystander, |server, _| {
+        number += 1;
+        let source = SocketAddr::from(([127, 0, 0, 3], 0));
+        if spoofed(source, address(server), b"x").is_none() {
+            println!("skipped: only root may send such");
+            return;
+        }
+        let reports = |server: &mut Server| {
+            server.log().iter().filter(|line| line.contains("from 127.0.0.3:0: ")).count()
+        };
+        while reports(server) < number {
+            server.wait_for_log("from 127.0.0.3:0: ").unwrap();
+        }
+        assert_reported(&logged(server, "from 127.0.0.3:0: "), "no-address", "client");
+    });
+}
+
+/// Its answer would be a question, and so on for ever.
+#[test]
+fn from_the_server_itself() {
+    let mut scene = upper();
+    scene.attacked(|server, _| {
+        let server_address = address(server);
+        if spoofed(server_address, server_address, b"again").is_none() {
+            println!("skipped: only root may send such");
+        }
+    });
+    // Nobody asks it any more: its time stands still.
+    let pid = scene.server.pid();
+    is_idle(pid);
+    scene.logged_nothing();
+}
+
+/// The process uses no more CPU time, sooner or later.
+pub(super) fn is_idle(pid: u32) {
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let after_name = stat.rsplit_once(") ").unwrap().1.to_owned();
+        let fields: Vec<&str> = after_name.split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        ticks
+    };
+    let mut last = u64::MAX;
+    super::wait_until("the server rests", || {
+        let before = std::mem::replace(&mut last, used());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        last == before
+    });
+}

@@ -1,0 +1,265 @@
+//! Clients that are slow, silent, or use TCP in ways that nobody does.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+use socketserver_tests::bystander::Bystander;
+use socketserver_tests::process::PATIENCE;
+
+use super::{Scene, assert_reported, report};
+use crate::attacks::attack;
+use crate::client::{expect, read_to_end};
+use crate::fixture::FIXTURE;
+
+/// As long as this says, a client may be slow.
+const WALL: &[&str] = &["--wall-time", "700ms"];
+const IDLE: &[&str] = &["--idle-timeout", "600ms"];
+
+/// A pause between two bytes of a client that wants to be slow.
+const SLOWLY: Duration = Duration::from_millis(20);
+
+#[test]
+fn a_byte_now_and_then() {
+    let mut scene = Scene::sample("line", "tcp", WALL, b"line\n", b"line\n");
+    scene.attacked(|server, _| {
+        let mut clients = [server.connect().unwrap(), server.connect().unwrap()];
+        for client in &mut clients {
+            let from = format!("from {}: ", client.local_addr().unwrap());
+            while !server.log().iter().any(|line| line.contains(&from)) {
+                // It may be over already.
+                let _ = client.write_all(b".");
+                thread::sleep(SLOWLY);
+            }
+            assert_reported(&report(server, client), "wall-time", "policy");
+        }
+    });
+}
+
+#[test]
+fn reading_a_byte_now_and_then() {
+    let mut scene = Scene::source(WALL);
+    scene.attacked(|server, _| {
+        let mut client = server.connect().unwrap();
+        client.write_all(b"500000000\n").unwrap();
+        let from = format!("from {}: ", client.local_addr().unwrap());
+        while !server.log().iter().any(|line| line.contains(&from)) {
+            let _ = client.read(&mut [0; 1024]);
+            thread::sleep(SLOWLY);
+        }
+        assert_reported(&report(server, &client), "wall-time", "policy");
+    });
+}
+
+#[test]
+fn never_writing() {
+    let mut scene = Scene::upper(IDLE);
+    scene.attacked(|server, _| {
+        let clients: Vec<_> = (0..20).map(|_| server.connect().unwrap()).collect();
+        for mut client in clients {
+            assert_reported(&report(server, &client), "idle-timeout", "client");
+            assert_eq!(read_to_end(&mut client), b"");
+        }
+    });
+}
+
+#[test]
+fn never_reading() {
+    let mut scene = Scene::source(IDLE);
+    scene.attacked(|server, _| {
+        let mut clients = [server.connect().unwrap(), server.connect().unwrap()];
+        for client in &mut clients {
+            client.write_all(b"100000000\n").unwrap();
+        }
+        for client in &clients {
+            assert_reported(&report(server, client), "idle-timeout", "client");
+        }
+    });
+}
+
+#[test]
+fn half_a_question_and_then_silence() {
+    let mut scene = Scene::sample("line", "tcp", IDLE, b"line\n", b"line\n");
+    scene.attacked(|server, _| {
+        let mut client = server.connect().unwrap();
+        client.write_all(b"half a li").unwrap();
+        assert_reported(&report(server, &client), "idle-timeout", "client");
+    });
+}
+
+#[test]
+fn a_line_without_an_end() {
+    let mut scene = Scene::sample("line", "tcp", &["--memory", "4MiB"], b"line\n", b"line\n");
+    scene.attacked(|server, _| {
+        let mut client = server.connect().unwrap();
+        // Until the server has had enough.
+        while client.write_all(&[b'x'; 16384]).is_ok() {}
+        assert_reported(&report(server, &client), "memory", "guest");
+    });
+}
+
+#[test]
+fn one_byte_at_a_time() {
+    let mut scene = Scene::sample("line", "tcp", &[], b"line\n", b"line\n");
+    scene.attacked(|server, _| {
+        let mut client = server.connect().unwrap();
+        client.set_nodelay(true).unwrap();
+        let question = [&[b'q'; 500][..], b"\n"].concat();
+        for byte in &question {
+            client.write_all(&[*byte]).unwrap();
+        }
+        assert_eq!(read_to_end(&mut client), question);
+    });
+    scene.logged_nothing();
+}
+
+#[test]
+fn the_smallest_window() {
+    let mut scene = Scene::source(&[]);
+    scene.attacked(|server, _| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        socket.connect(&server.address().into()).unwrap();
+        let mut client = TcpStream::from(socket);
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"100000\n").unwrap();
+        let mut answer = Vec::new();
+        let mut few = [0; 700];
+        loop {
+            match client.read(&mut few).unwrap() {
+                0 => break,
+                count => answer.extend_from_slice(&few[..count]),
+            }
+        }
+        assert!(answer.iter().copied().eq((0..251).cycle().take(100_000)));
+    });
+    scene.logged_nothing();
+}
+
+#[test]
+fn urgent_data() {
+    let mut scene = Scene::echo(&[]);
+    scene.attacked(|server, _| {
+        let mut client = server.connect().unwrap();
+        // What is urgent is not among what is received.
+        for _ in 0..50 {
+            client.write_all(b"ab").unwrap();
+            expect(&mut client, b"ab");
+            SockRef::from(&client).send_out_of_band(b"!").unwrap();
+        }
+        client.write_all(b"cd").unwrap();
+        expect(&mut client, b"cd");
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(&mut client), b"");
+    });
+    scene.logged_nothing();
+}
+
+#[test]
+fn half_closed_for_ever() {
+    let mut scene = Scene::echo(&[]);
+    let mut never_closed = Vec::new();
+    scene.attacked(|server, _| {
+        for _ in 0..20 {
+            let mut client = server.connect().unwrap();
+            client.write_all(b"all").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            expect(&mut client, b"all");
+            never_closed.push(client);
+        }
+    });
+    drop(never_closed);
+    scene.logged_nothing();
+}
+
+#[test]
+fn staying_after_the_answer() {
+    let mut scene = Scene::upper(&[]);
+    let mut stays = Vec::new();
+    scene.attacked(|server, _| {
+        for _ in 0..20 {
+            let mut client = server.connect().unwrap();
+            client.write_all(b"all").unwrap();
+            expect(&mut client, b"ALL");
+            stays.push(client);
+        }
+    });
+    drop(stays);
+    scene.logged_nothing();
+}
+
+#[test]
+fn more_than_the_handler_reads() {
+    let mut scene = Scene::sample("unread", "tcp", &[], b"?", b"OK\n");
+    scene.attacked(|server, _| {
+        let mut client = server.connect().unwrap();
+        // It answers after the first byte, and is gone.
+        while client.write_all(&[b'x'; 16384]).is_ok() {}
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer);
+        assert!(b"OK\n".starts_with(&answer), "{answer:?}");
+    });
+    scene.logged_nothing();
+}
+
+#[test]
+fn input_without_end_to_a_handler_that_reads_nothing() {
+    let mut scene = Scene::sample("silent", "tcp", &[], b"", b"");
+    scene.attacked(|server, _| {
+        for _ in 0..5 {
+            let mut client = server.connect().unwrap();
+            while client.write_all(&[b'x'; 16384]).is_ok() {}
+        }
+    });
+    scene.logged_nothing();
+}
+
+#[test]
+fn a_privileged_port() {
+    let mut scene = Scene::upper(&[]);
+    scene.attacked(|server, _| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        // One of another address is not in anybody's way.
+        let ports = 601..1000;
+        let bound = ports.into_iter().find(|port| {
+            let address: SocketAddr = ([127, 0, 0, 3], *port).into();
+            socket.bind(&address.into()).is_ok()
+        });
+        if bound.is_none() {
+            println!("skipped: only root may have such a port");
+            return;
+        }
+        socket.connect(&server.address().into()).unwrap();
+        let mut client = TcpStream::from(socket);
+        client.write_all(b"root").unwrap();
+        expect(&mut client, b"ROOT");
+        // The next round wants another one: this one rests for a while.
+    });
+    scene.logged_nothing();
+}
+
+#[test]
+fn silent_clients_that_take_every_place() {
+    let mut scene = Scene::upper(&["--max-requests", "4", "--idle-timeout", "600ms"]);
+    scene.attacked(|server, _| {
+        let clients: Vec<_> = (0..8).map(|_| server.connect().unwrap()).collect();
+        for client in &clients {
+            assert_reported(&report(server, client), "idle-timeout", "client");
+        }
+    });
+}
+
+#[test]
+fn ipv6_beside_ipv4() {
+    let mut served = FIXTURE.serve_at(&["tcp://127.0.0.1:0", "tcp://[::1]:0"], IDLE);
+    let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
+    let address = served.server.addresses()[1];
+    attack(&mut served.server, &bystander, |server, _| {
+        let client = TcpStream::connect(address).unwrap();
+        let line = report(server, &client);
+        assert_reported(&line, "idle-timeout", "client");
+        assert!(line.contains("peer=\"[::1]:"), "{line}");
+    });
+}

@@ -1,0 +1,124 @@
+//! Handlers that take all the memory that they can get.
+
+use std::io::Write;
+
+use socketserver_tests::bystander::Bystander;
+
+use super::{assert_reported, handle, hostile, logged, realloc, when_asked};
+use crate::attacks::attack;
+use crate::client::{expect, read_to_end};
+use crate::fixture::{FIXTURE, Fixture};
+
+/// The smallest limit that leaves room for what a bystander needs.
+const LITTLE: &[&str] = &["--memory", "8MiB"];
+
+/// Grows until it is refused, and does not care.
+const GROW: &str =
+    "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
+
+hostile! {
+    memory_up_to_the_limit: handle(GROW).options(LITTLE).ends("memory").saying("the limit is 8388608");
+    memory_up_to_the_limit_and_every_page_of_it: handle(
+        "(local $to i32)
+        (loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+        (memory.fill (i32.const 1024) (i32.const 7) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1024)))
+        unreachable"
+    ).options(LITTLE).ends("memory");
+    memory_of_4_gib_at_once: handle("(drop (memory.grow (i32.const 65535))) unreachable").ends("memory").saying("wanted 4294967296");
+    memory_while_the_host_brings_data: realloc(when_asked!(
+        "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable"
+    )).options(LITTLE).ends("memory");
+    refused_memory_that_it_can_do_without: handle(
+        "(drop (memory.grow (i32.const 60000))) (call $sendall (i32.const 100) (i32.const 2))"
+    ).answers(b"ok");
+    a_table_up_to_its_limit: handle(
+        "(loop $again (br_if $again (i32.ne (table.grow (ref.null func) (i32.const 1000)) (i32.const -1)))) unreachable"
+    ).fields("(table 1 funcref)").ends("memory");
+    a_table_of_4_billion_entries_at_once: handle(
+        "(drop (table.grow (ref.null func) (i32.const -1))) unreachable"
+    ).fields("(table 1 funcref)").ends("memory");
+    many_memories_have_one_limit: handle(
+        "(loop $again
+            (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))
+            (br_if $again (i32.ne (call $grow_b) (i32.const -1)))
+            (br_if $again (i32.ne (call $grow_c) (i32.const -1))))
+        unreachable"
+    ).with(
+        "(core module $more (memory 1) (func (export \"grow\") (result i32) (memory.grow (i32.const 16))))
+        (core instance $b (instantiate $more)) (alias core export $b \"grow\" (core func $grow-b))
+        (core instance $c (instantiate $more)) (alias core export $c \"grow\" (core func $grow-c))",
+        "(import \"host\" \"grow-b\" (func $grow_b (result i32))) (import \"host\" \"grow-c\" (func $grow_c (result i32)))",
+        "(export \"grow-b\" (func $grow-b)) (export \"grow-c\" (func $grow-c))"
+    ).options(LITTLE).ends("memory").saying("the limit is 8388608");
+    many_tables_have_the_limit_of_the_memory: handle(
+        "(loop $again
+            (br_if $again (i32.ne (table.grow $b (ref.null func) (i32.const 1000)) (i32.const -1)))
+            (br_if $again (i32.ne (table.grow $c (ref.null func) (i32.const 1000)) (i32.const -1))))
+        unreachable"
+    ).fields("(table $b 1 funcref) (table $c 1 funcref)").options(&["--memory", "1MiB"]).ends("memory").saying("the limit is 1048576");
+    receiving_4_gib_takes_as_much_as_there_is: handle(
+        "(call $recv (i32.const -1)) (call $sendall (i32.const 1024) (i32.load (i32.const 24)))"
+    ).asked(b"xyz").answers(b"yz");
+}
+
+#[test]
+fn memory_that_others_have_is_not_there() {
+    // It takes 10 MB and keeps them until its client says more.
+    let fixture = Fixture {
+        handle: "(if (i32.eq (memory.grow (i32.const 150)) (i32.const -1)) (then unreachable))
+            (call $sendall (i32.const 100) (i32.const 2))
+            (call $recv (i32.const 1))",
+        ..FIXTURE
+    };
+    let mut served = fixture.serve(&["--memory-total", "16MiB"]);
+    let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
+    attack(&mut served.server, &bystander, |server, _| {
+        let mut keeps = server.connect().unwrap();
+        keeps.write_all(b"x").unwrap();
+        expect(&mut keeps, b"ok");
+        let mut other = server.connect().unwrap();
+        other.write_all(b"x").unwrap();
+        let line = logged(server, &format!("from {}: ", other.local_addr().unwrap()));
+        assert_reported(&line, "memory-total", "policy");
+        keeps.write_all(b"-").unwrap();
+        assert_eq!(read_to_end(&mut keeps), b"");
+        let mut other = server.connect().unwrap();
+        other.write_all(b"x-").unwrap();
+        assert_eq!(read_to_end(&mut other), b"ok");
+    });
+}
+
+#[test]
+fn asking_for_4_gib_allocates_none() {
+    let fixture = Fixture {
+        handle: "(call $recv (i32.const -1)) (call $sendall (i32.const 1024) (i32.load (i32.const 24)))",
+        ..FIXTURE
+    };
+    let mut served = fixture.serve(&[]);
+    let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
+    attack(&mut served.server, &bystander, |server, _| {
+        let before = address_space(server.pid());
+        let mut clients: Vec<_> = (0..20).map(|_| server.connect().unwrap()).collect();
+        for client in &mut clients {
+            client.write_all(b"x").unwrap();
+        }
+        // Each waits in a call that has its buffer already: a bystander that comes
+        // later is answered.
+        bystander.ask().unwrap();
+        let grown = address_space(server.pid()).saturating_sub(before);
+        for client in &mut clients {
+            client.write_all(b"data").unwrap();
+            expect(client, b"d");
+        }
+        // Twenty stacks, and what the allocator sets aside for as many threads.
+        assert!(grown < 16 << 30, "20 calls took {grown} bytes");
+    });
+}
+
+/// How much a process has mapped, used or not, in bytes: what it has asked for
+/// and not touched is not in its resident memory.
+fn address_space(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    size.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
