@@ -20,12 +20,15 @@ const RECEIVES: Fixture<'static> = Fixture {
 const SENDS: Fixture<'static> =
     Fixture { handle: "(call $sendall (i32.const 0) (i32.const 100))", ..FIXTURE };
 
-/// Makes a hundred handles.
+/// Makes a hundred handles, of a resource of its own.
 const HOLDS: Fixture<'static> = Fixture {
+    component: "(type $own (resource (rep i32))) (core func $new (canon resource.new $own))",
+    imports: "(import \"host\" \"new\" (func $new (param i32) (result i32)))",
+    provides: "(export \"new\" (func $new))",
     handle: "(local $left i32)
         (local.set $left (i32.const 100))
         (loop $again
-            (drop (call $host_new (i32.const 1)))
+            (drop (call $new (i32.const 1)))
             (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
         (call $sendall (i32.const 100) (i32.const 2))",
     ..FIXTURE

@@ -7,15 +7,14 @@ mod client;
 mod fixture;
 
 mod access;
-mod budget;
 mod attacks;
+mod budget;
 mod command_line;
 mod conformance;
 mod counters;
 mod datagrams;
 mod documents;
 mod door;
-mod hostile;
 mod jail;
 mod load;
 mod loading;

@@ -6,20 +6,17 @@
 //!
 //! Ends with exit code 1 if something was left.
 
-use std::io::IsTerminal;
 use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use socketserver::ServerClass;
+use socketserver_tests::bench::{is_test, number, option, send};
 use socketserver_tests::build;
-use socketserver_tests::load::{Client, Target};
+use socketserver_tests::load::Target;
 use socketserver_tests::process::Server;
 use socketserver_tests::usage::Usage;
-
-const CLIENTS: u64 = 8;
 
 /// What comes before the first look: caches fill, threads start.
 const WARM_UP: u64 = 2000;
@@ -28,11 +25,10 @@ const WARM_UP: u64 = 2000;
 const NOISE: u64 = 2 << 20;
 
 fn main() -> Result<ExitCode> {
-    // Cargo adds `--bench`, and runs benches as tests too.
-    if std::env::args().any(|argument| argument == "--test") {
+    if is_test() {
         return Ok(ExitCode::SUCCESS);
     }
-    let requests: u64 = option("--requests").map_or(Ok(100_000), |text| text.parse())?;
+    let requests = number("--requests")?.unwrap_or(100_000);
     let only = option("--only");
     println!(
         "{requests} requests to each; before -> after\n\n{:<28} {:>12} {:>10} {:>10} {:>20} {:>12}",
@@ -60,10 +56,10 @@ fn run(class: ServerClass, requests: u64) -> Result<bool> {
     command.arg("serve").arg(build::guest("rust", sample)?).args(["--bind", &bind]);
     let mut server = Server::start(command.args(["--server", class.name()]), 1)?;
     let target = Target::parse(&server.endpoints()[0])?;
-    ask(class.name(), &target, WARM_UP)?;
+    send(class.name(), &target, WARM_UP)?;
     let before = settled(server.pid())?;
     let begun = Instant::now();
-    ask(class.name(), &target, requests)?;
+    send(class.name(), &target, requests)?;
     #[allow(clippy::cast_precision_loss, reason = "it is shown without decimals")]
     let per_second = requests as f64 / begun.elapsed().as_secs_f64();
     let after = settled(server.pid())?;
@@ -84,33 +80,6 @@ fn run(class: ServerClass, requests: u64) -> Result<bool> {
         && after.memory <= before.memory + NOISE)
 }
 
-/// Several clients send that many requests in all.
-fn ask(name: &str, target: &Target, requests: u64) -> Result<()> {
-    let sent = AtomicU64::new(0);
-    let client = || -> Result<()> {
-        let mut client = Client::new(target)?;
-        loop {
-            let number = sent.fetch_add(1, Ordering::Relaxed);
-            if number >= requests {
-                return Ok(());
-            }
-            if number.is_multiple_of(1000) {
-                progress(&format!("{name}: {number} of {requests}"));
-            }
-            client.ask()?;
-        }
-    };
-    let results: Vec<Result<()>> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
-        let join = |client: thread::ScopedJoinHandle<'_, Result<()>>| {
-            client.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client panicked")))
-        };
-        clients.into_iter().map(join).collect()
-    });
-    progress("");
-    results.into_iter().collect()
-}
-
 /// What a process holds when nothing changes any more. Threads that have nothing
 /// to do are kept for ten seconds.
 fn settled(pid: u32) -> Result<Usage> {
@@ -124,16 +93,5 @@ fn settled(pid: u32) -> Result<Usage> {
             return Ok(now);
         }
         last = now;
-    }
-}
-
-fn option(name: &str) -> Option<String> {
-    std::env::args().skip_while(|argument| argument != name).nth(1)
-}
-
-/// A line that is written over, on a terminal.
-fn progress(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
     }
 }

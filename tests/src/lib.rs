@@ -3,6 +3,7 @@
 
 #![deny(missing_docs)]
 
+pub mod bench;
 pub mod build;
 pub mod bystander;
 pub mod load;

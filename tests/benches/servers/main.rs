@@ -15,20 +15,19 @@
 mod contestants;
 mod measure;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Loader, Policy, Settings};
+use socketserver_tests::bench::{is_test, number, option, progress};
 use socketserver_tests::build;
 
 use crate::contestants::{Contestant, Group, groups};
 use crate::measure::{CLIENTS, Turn, measure};
 
 fn main() -> Result<()> {
-    // Cargo adds `--bench`, and runs benches as tests too.
-    if std::env::args().any(|argument| argument == "--test") {
+    if is_test() {
         return Ok(());
     }
     let rounds = number("--rounds")?.unwrap_or(7).max(1);
@@ -140,20 +139,4 @@ fn print_instances() -> Result<()> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-fn option(name: &str) -> Option<String> {
-    std::env::args().skip_while(|argument| argument != name).nth(1)
-}
-
-fn number(name: &str) -> Result<Option<u64>> {
-    let Some(value) = option(name) else { return Ok(None) };
-    Ok(Some(value.parse().with_context(|| format!("{name} needs a number, not `{value}`"))?))
-}
-
-/// A line that is written over, on a terminal.
-fn progress(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
-    }
 }

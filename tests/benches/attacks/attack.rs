@@ -1,0 +1,138 @@
+//! The attacks: what the handler does, and how its clients ask for it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// One attack on a server.
+pub struct Attack {
+    pub name: &'static str,
+    /// What the handler does when it is asked for it.
+    pub handle: &'static str,
+    /// What its module has besides.
+    pub fields: &'static str,
+    /// The limits that the operator of such a server would set.
+    pub options: &'static [&'static str],
+    pub clients: Clients,
+}
+
+/// How the clients of an attack behave.
+#[derive(Clone, Copy)]
+pub enum Clients {
+    /// So many ask again as soon as they are answered or refused.
+    Ask(usize),
+    /// So many ask and stay, reading nothing, until they are left; then others
+    /// come.
+    Stay(usize),
+    /// So many say nothing, and stay in the same way.
+    Silent(usize),
+    /// So many connect and reset, over and over.
+    Reset(usize),
+}
+
+const fn guest(name: &'static str, handle: &'static str, clients: Clients) -> Attack {
+    Attack { name, handle, fields: "", options: &["--cpu-time", "100ms"], clients }
+}
+
+impl Attack {
+    const fn fields(self, fields: &'static str) -> Self {
+        Attack { fields, ..self }
+    }
+
+    const fn options(self, options: &'static [&'static str]) -> Self {
+        Attack { options, ..self }
+    }
+}
+
+const SHORT: &[&str] = &["--cpu-time", "100ms", "--idle-timeout", "1s"];
+
+/// All of them. Few clients: the machine has few processors, and what is measured
+/// is the host, not the scheduler.
+pub const ATTACKS: [Attack; 12] = [
+    guest("endless loop", "(loop $again (br $again))", Clients::Ask(1)),
+    guest("endless loop of host calls",
+        "(loop $again (call $sendall (i32.const 100) (i32.const 0)) (br $again))", Clients::Ask(1)),
+    guest("all the memory there is",
+        "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+        (memory.fill (i32.const 1024) (i32.const 7) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1024)))
+        unreachable", Clients::Ask(1)),
+    guest("all the table entries there are",
+        "(loop $again (br_if $again (i32.ne (table.grow (ref.null func) (i32.const 1000)) (i32.const -1)))) unreachable",
+        Clients::Ask(1)).fields("(table 1 funcref)"),
+    guest("endless recursion", "(call $deeper)", Clients::Ask(1))
+        .fields("(func $deeper (call $deeper) (call $deeper))"),
+    guest("a trap each time", "unreachable", Clients::Ask(1)),
+    guest("a flood of log lines",
+        "(loop $again (call $host_log (i32.const 1) (i32.const 120) (i32.const 12)) (br $again))", Clients::Ask(1)),
+    guest("parked in recv", "(call $recv (i32.const 1))", Clients::Stay(100)).options(SHORT),
+    guest("parked in sendall",
+        "(loop $again (call $sendall (i32.const 0) (i32.const 65536)) (br_if $again (i32.eqz (i32.load8_u (i32.const 32)))))", Clients::Stay(50)).options(SHORT),
+    guest("silent clients", "", Clients::Silent(200)).options(SHORT),
+    guest("connects and resets", "", Clients::Reset(1)),
+    guest("questions without an end", "(loop $again (call $recv (i32.const 65536)) (br_if $again (i32.load (i32.const 24))))",
+        Clients::Ask(1)),
+];
+
+impl Clients {
+    /// Attacks the server until it is told to stop.
+    pub fn attack(self, server: SocketAddr, stop: &AtomicBool) {
+        match self {
+            Clients::Ask(count) => in_threads(count, stop, || {
+                if let Ok(mut client) = TcpStream::connect(server) {
+                    let _ = client.set_read_timeout(Some(Duration::from_secs(1)));
+                    // Whatever comes of it.
+                    let _ = client.write_all(b"x");
+                    let _ = client.read_to_end(&mut Vec::new());
+                }
+            }),
+            Clients::Reset(count) => in_threads(count, stop, || {
+                if let Ok(client) = TcpStream::connect(server) {
+                    let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+                }
+            }),
+            Clients::Stay(count) => stay(count, b"x", server, stop),
+            Clients::Silent(count) => stay(count, b"", server, stop),
+        }
+    }
+}
+
+fn in_threads(count: usize, stop: &AtomicBool, once: impl Fn() + Sync) {
+    thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    once();
+                }
+            });
+        }
+    });
+}
+
+/// Holds so many connections, and makes a new one for each that has ended.
+fn stay(count: usize, says: &[u8], server: SocketAddr, stop: &AtomicBool) {
+    let mut held: Vec<TcpStream> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        held.retain(is_there);
+        while held.len() < count
+            && let Ok(mut client) = TcpStream::connect(server)
+        {
+            let _ = client.write_all(says);
+            held.push(client);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether the server has not ended that connection; nothing of it is read.
+fn is_there(client: &TcpStream) -> bool {
+    let _ = client.set_nonblocking(true);
+    match client.peek(&mut [0]) {
+        Ok(0) => false,
+        Ok(_) => SockRef::from(client).take_error().is_ok_and(|error| error.is_none()),
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
