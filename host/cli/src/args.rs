@@ -196,8 +196,8 @@ pub struct LogOptions {
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: LogLevel,
 
-    /// How many lines each process logs in a second; others are dropped, and
-    /// counted.
+    /// How many lines each process logs in a second, of which what handlers say
+    /// themselves has half; others are dropped, and counted.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub log_rate: u32,
 }

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Writes so many lines in a second, and drops the others. What guests and
-/// clients do is a line each, and they may do it without end.
+/// clients do is a line each, and they may do it without end. What guests say
+/// themselves has half of the lines, so that it cannot hide what is said of them.
 pub struct LimitedStderr {
     per_second: u32,
     second: Mutex<Second>,
@@ -21,6 +23,8 @@ pub struct LimitedStderr {
 struct Second {
     begun: Instant,
     lines: u32,
+    /// How many of them were a guest's.
+    of_guests: u32,
 }
 
 /// How many lines were dropped that nobody has been told of.
@@ -51,18 +55,30 @@ pub fn tell_dropped(tell: impl FnOnce(u64)) {
 
 impl LimitedStderr {
     pub fn new(per_second: u32) -> Self {
-        let second = Mutex::new(Second { begun: Instant::now(), lines: 0 });
+        let second = Mutex::new(Second { begun: Instant::now(), lines: 0, of_guests: 0 });
         LimitedStderr { per_second, second }
     }
 
-    /// Whether one more line may be written now.
-    fn has_room(&self) -> bool {
+    /// Whether one more line may be written now, which may be a guest's.
+    fn has_room(&self, of_guest: bool) -> bool {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
         if second.begun.elapsed() >= SECOND {
-            *second = Second { begun: Instant::now(), lines: 0 };
+            *second = Second { begun: Instant::now(), lines: 0, of_guests: 0 };
         }
+        if of_guest && second.of_guests >= self.per_second.div_ceil(2) {
+            return false;
+        }
+        second.of_guests += u32::from(of_guest);
         second.lines = second.lines.saturating_add(1);
         second.lines <= self.per_second
+    }
+
+    fn line(&self, of_guest: bool) -> Line {
+        if EXEMPT.get() || self.has_room(of_guest) {
+            return Line::Written(io::stderr());
+        }
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+        Line::Dropped(io::sink())
     }
 }
 
@@ -76,11 +92,11 @@ impl<'a> MakeWriter<'a> for LimitedStderr {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        if EXEMPT.get() || self.has_room() {
-            return Line::Written(io::stderr());
-        }
-        DROPPED.fetch_add(1, Ordering::Relaxed);
-        Line::Dropped(io::sink())
+        self.line(false)
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
+        self.line(metadata.target() == "guest")
     }
 }
 
@@ -104,10 +120,17 @@ mod tests {
     #[test]
     fn so_many_lines_in_a_second_and_then_again() {
         let log = LimitedStderr::new(3);
-        let written = |log: &LimitedStderr| (0..5).filter(|_| log.has_room()).count();
+        let written = |log: &LimitedStderr| (0..5).filter(|_| log.has_room(false)).count();
         assert_eq!(written(&log), 3);
         assert_eq!(written(&log), 0);
         log.second.lock().unwrap().begun -= SECOND;
         assert_eq!(written(&log), 3);
+    }
+
+    #[test]
+    fn guests_have_half_of_the_lines() {
+        let log = LimitedStderr::new(4);
+        assert_eq!((0..5).filter(|_| log.has_room(true)).count(), 2);
+        assert_eq!((0..5).filter(|_| log.has_room(false)).count(), 2);
     }
 }

@@ -114,7 +114,7 @@ refused! {
     a_shared_memory: fields("(memory 1 1 shared)"), "is not a valid component";
     an_atomic_instruction: fields("(func (drop (i32.atomic.load (i32.const 1))))"), "is not a valid component";
     an_exception: fields("(tag)"), "is not a valid component";
-    importing_everything: imports(&EVERYTHING), "imports `wasi:cli/environment@0.2.6`, which is not granted to it (nor are 18 others)";
+    importing_everything: imports(&EVERYTHING), "imports `wasi:http/incoming-handler@0.2.6`, which is not granted to it (nor are 6 others)";
     importing_what_only_looks_granted: imports(&["socketserver:handler/sockets@1.1.0"]), "imports `socketserver:handler/sockets@1.1.0`, which is not granted";
     importing_with_control_characters_in_the_name: with("(export \"log\" (func (param", "(export \"log\u{7f}\" (func (param"), "is not valid";
     exporting_nothing: "(component)", "exports nothing";

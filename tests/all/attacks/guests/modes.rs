@@ -31,7 +31,7 @@ macro_rules! in_other_modes {
 in_other_modes! {
     an_endless_loop: handle("(loop $again (br $again))").ends("cpu-time");
     an_endless_loop_in_realloc: realloc(when_asked!("(loop $again (br $again))")).ends("cpu-time");
-    an_endless_recursion: handle("(call $deeper)").fields("(func $deeper (call $deeper) (call $deeper))").ends("trap");
+    an_endless_recursion: handle("(call $deeper)").fields("(func $deeper (call $deeper) (call $deeper))").ends("stack");
     memory_up_to_the_limit: handle(
         "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable"
     ).options(&["--memory", "8MiB"]).ends("memory");

@@ -4,30 +4,30 @@ use super::{handle, hostile, realloc, setup, when_asked};
 
 hostile! {
     an_endless_recursion_in_setup: setup("(call $deeper)")
-        .fields("(func $deeper (call $deeper) (call $deeper))").ends("trap").saying("call stack exhausted");
+        .fields("(func $deeper (call $deeper) (call $deeper))").ends("stack").saying("call stack exhausted");
     an_endless_recursion_in_handle: handle("(call $deeper)")
-        .fields("(func $deeper (call $deeper) (call $deeper))").ends("trap").saying("call stack exhausted");
+        .fields("(func $deeper (call $deeper) (call $deeper))").ends("stack").saying("call stack exhausted");
     an_endless_recursion_through_a_table: handle("(call $deeper)")
         .fields("(table funcref (elem $deeper)) (func $deeper (call_indirect (i32.const 0)) (call_indirect (i32.const 0)))")
-        .ends("trap").saying("call stack exhausted");
+        .ends("stack").saying("call stack exhausted");
     an_endless_recursion_with_large_frames: handle("(drop (call $deeper (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)))")
         .fields("(func $deeper (param i64 i64 i64 i64) (result i64)
             (i64.add (local.get 3) (i64.add
                 (call $deeper (local.get 1) (local.get 2) (local.get 3) (i64.add (local.get 0) (i64.const 1)))
                 (i64.add (local.get 0) (i64.mul (local.get 1) (local.get 2))))))")
-        .ends("trap").saying("call stack exhausted");
+        .ends("stack").saying("call stack exhausted");
     // The host's own calls come on top of a stack that is all but full.
     host_calls_at_every_depth: handle("(call $deeper)")
         .fields("(func $deeper
             (call $host_settimeout (global.get $request) (i32.const 0) (f64.const 0) (i32.const 32))
             (call $deeper) (call $deeper))")
-        .ends("trap").saying("call stack exhausted");
+        .ends("stack").saying("call stack exhausted");
     // The host calls cabi_realloc there as well.
     receiving_at_every_depth: handle(
         "(call $host_settimeout (global.get $request) (i32.const 1) (f64.const 0) (i32.const 32)) (call $deeper)"
-    ).fields("(func $deeper (call $recv (i32.const 1)) (call $deeper) (call $deeper))").ends("trap").saying("call stack exhausted");
+    ).fields("(func $deeper (call $recv (i32.const 1)) (call $deeper) (call $deeper))").ends("stack").saying("call stack exhausted");
     an_endless_recursion_in_realloc: realloc(when_asked!("(return (call $realloc (i32.const 0) (i32.const 0) (i32.const 0) (call $realloc (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))"))
-        .ends("trap").saying("call stack exhausted");
+        .ends("stack").saying("call stack exhausted");
     // What the canonical ABI does not let happen.
     calling_the_host_from_realloc: realloc(when_asked!("(drop (call $host_fileno (i32.const 1)))")).ends("trap").saying("cannot leave component instance");
     calling_the_host_from_post_return: handle("")
