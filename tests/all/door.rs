@@ -6,8 +6,15 @@ use std::process::Command;
 use serde_json::Value;
 use socketserver_tests::process::Server;
 
-use crate::client::{ask, echo, expect, in_flight, read_to_end};
-use crate::fixture::serve;
+use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end};
+use crate::fixture::{host, serve};
+
+const MODES: [&[&str]; 4] = [
+    &["--concurrency", "sync"],
+    &["--concurrency", "threading"],
+    &["--concurrency", "forking"],
+    &["--workers", "1"],
+];
 
 /// Sets a limit of a process that runs.
 fn limit(server: &Server, what: &str, to: &str) {
@@ -94,4 +101,30 @@ fn a_limit_on_addresses_lowers_what_is_in_flight_and_clients_wait() {
         assert_eq!(read_to_end(client), b"HELLO");
     }
     assert!(!server.log().iter().any(|line| line.contains("Exception")));
+}
+
+/// The real binary, started by another program, which does something first.
+fn started_by(first: &[&str]) -> Command {
+    let host = host();
+    let mut command = Command::new(first[0]);
+    command.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.args(&first[1..]).arg(host.get_program());
+    command
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nobody() {
+    for mode in MODES {
+        // Every write is one to a full disk.
+        let mut command = started_by(&["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"]);
+        command.args(["serve", "--bind", "tcp://127.0.0.1:0", "--log-level", "debug"]);
+        let mut server =
+            Server::start(command.args(["--deny", "127.0.0.2"]).args(mode), 1).unwrap();
+        for _ in 0..3 {
+            let mut refused = connect_from("127.0.0.2", server.address());
+            assert_eq!(read_to_end(&mut refused), b"");
+            assert_eq!(ask(&server, b"one"), b"ONE", "{mode:?}");
+        }
+        assert!(server.stop().unwrap().success(), "{mode:?}");
+    }
 }

@@ -100,11 +100,21 @@ impl<'a> MakeWriter<'a> for LimitedStderr {
     }
 }
 
+/// A log that cannot be written, for want of room on its disk or of anybody who
+/// reads it, is no reason to stop serving: `tracing` would panic.
 impl Write for Line {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        match self {
+        let written = match self {
             Line::Written(stderr) => stderr.write(data),
             Line::Dropped(sink) => sink.write(data),
+        };
+        match written {
+            Ok(count) if count > 0 => Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Ok(_) | Err(_) => {
+                DROPPED.fetch_add(1, Ordering::Relaxed);
+                Ok(data.len())
+            }
         }
     }
 
