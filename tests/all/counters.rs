@@ -5,8 +5,9 @@ use std::io::Write;
 use serde_json::{Value, json};
 use socketserver_tests::process::Server;
 
-use crate::client::{ask, connect_from, expect, read_to_end};
+use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end};
 use crate::fixture::{FIXTURE, Fixture};
+use crate::processes::{children, kill};
 
 const MODES: [&[&str]; 4] = [
     &["--concurrency", "sync"],
@@ -135,4 +136,23 @@ fn the_requests_of_a_worker_that_is_killed_have_failed() {
     assert_eq!(counted["requests"]["failed"], json!({ "worker": 1 }));
     assert_eq!(counted["requests"]["in_flight"], 0);
     assert_eq!(counted["children"], json!({ "forked": 2, "workers": 1 }));
+}
+
+#[test]
+fn a_worker_that_is_asked_for_them_says_nothing_to_anybody() {
+    for jail in ["try", "off"] {
+        let options = ["--workers", "1", "--jail", jail];
+        let server = echo(&options);
+        // Some of them get the numbers of descriptors that the worker gave up.
+        let mut streams: Vec<_> = (0..16).map(|_| in_flight(&server)).collect();
+        for worker in children(server.pid()) {
+            kill(worker, "USR1");
+        }
+        for stream in &mut streams {
+            stream.write_all(b"2").unwrap();
+            expect(stream, b"2");
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(read_to_end(stream), b"", "{jail}");
+        }
+    }
 }

@@ -4,10 +4,12 @@ use std::io::{Read, Write};
 use std::process::Command;
 
 use serde_json::Value;
+use socketserver_tests::build;
 use socketserver_tests::process::Server;
 
 use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end};
 use crate::fixture::{host, serve};
+use crate::processes::{children, kill};
 
 const MODES: [&[&str]; 4] = [
     &["--concurrency", "sync"],
@@ -127,4 +129,40 @@ fn a_log_that_cannot_be_written_ends_nobody() {
         }
         assert!(server.stop().unwrap().success(), "{mode:?}");
     }
+}
+
+#[test]
+fn a_file_that_may_not_grow_ends_nobody() {
+    for mode in ["sync", "threading", "forking"] {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("file"), "").unwrap();
+        let dir = format!("{}::/data", directory.path().display());
+        let served = crate::wasi::serve(&["--dir", &dir, "--concurrency", mode]);
+        limit(&served.server, "fsize", "8");
+        assert_eq!(ask(&served.server, b"afile"), b"k", "{mode}");
+        // An error of its stream, which is the handler's own affair.
+        assert_eq!(ask(&served.server, b"afile"), b"E\x00", "{mode}");
+        assert_eq!(ask(&served.server, b"afile"), b"E\x00", "{mode}");
+    }
+}
+
+#[test]
+fn the_end_of_children_is_seen_by_one_that_was_started_to_ignore_it() {
+    let mut command = started_by(&["env", "--ignore-signal=CHLD"]);
+    command.args([
+        "serve",
+        "--no-cache",
+        "--bind",
+        "tcp://127.0.0.1:0",
+        "--concurrency",
+        "forking",
+    ]);
+    command.arg(build::guest("rust", "echo").unwrap());
+    // It has to wait for the process that compiles, and for the one that serves.
+    let mut server = Server::start(&mut command, 1).unwrap();
+    let mut stream = in_flight(&server);
+    kill(children(server.pid())[0], "KILL");
+    server.wait_for_log("was ended by signal 9").unwrap();
+    assert_eq!(read_to_end(&mut stream), b"");
+    assert_eq!(ask(&server, b"3"), b"3");
 }

@@ -10,7 +10,8 @@ use socketserver_tests::process::PATIENCE;
 use crate::client::{ask, echo, expect, in_flight, read_to_end};
 use crate::fixture::{FIXTURE, Fixture};
 
-fn children(pid: u32) -> Vec<u32> {
+/// The processes that it has forked.
+pub fn children(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.unwrap_or_default();
     children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
@@ -28,7 +29,8 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn kill(pid: u32, signal: &str) {
+/// Sends a signal by name.
+pub fn kill(pid: u32, signal: &str) {
     let args = [format!("-{signal}"), pid.to_string()];
     assert!(std::process::Command::new("kill").args(args).status().unwrap().success());
 }

@@ -15,7 +15,7 @@ use crate::fixture::{FIXTURE, File, Served, host};
 pub const WASI: &str = include_str!("../fixtures/wasi.wat");
 
 /// Serves it with these options.
-fn serve(options: &[&str]) -> Served {
+pub fn serve(options: &[&str]) -> Served {
     serve_with("", options)
 }
 

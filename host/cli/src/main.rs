@@ -50,7 +50,12 @@ use crate::args::{Arguments, Command};
 /// Exit codes: 0 when done, 1 when something could not be done (said in one
 /// line), 2 when the command line was wrong.
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command.or_else(args::without_command) {
+    let arguments = Arguments::parse();
+    if let Err(error) = signals::endure() {
+        eprintln!("wasm-socketserver: cannot handle signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    let done = match arguments.command.or_else(args::without_command) {
         Some(Command::Serve(options)) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
         Some(Command::Inspect(options)) => inspect::inspect(&options),
         Some(Command::Compile(options)) => compile::compile(&options),

@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, getppid, set_parent_process_death_signal};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::low_level::pipe;
 
@@ -35,6 +35,18 @@ pub struct Told {
     pub print: OwnedFd,
     /// The same as `print`, to wait on.
     pub attention: OwnedFd,
+}
+
+/// Has the two signals do nothing whose defaults, or what this program was started
+/// with, would keep it from serving. A file that may not grow (`ulimit -f`) is an
+/// error of whoever writes to it, as in CPython, and not the end of the process:
+/// guests write files and log lines. Who ignores the end of children, as some
+/// parents have their programs do, is not told how they ended.
+pub fn endure() -> io::Result<()> {
+    for signal in [SIGXFSZ, SIGCHLD] {
+        register(signal, Arc::default())?;
+    }
+    Ok(())
 }
 
 /// From now on signals are told of. A second SIGINT or SIGTERM ends the process at
@@ -64,16 +76,18 @@ pub fn watch() -> io::Result<(Signals, Told)> {
 }
 
 impl Signals {
-    /// What a forked process does with signals: SIGTERM ends it, SIGINT, which a
-    /// terminal sends to all of them, is left to the parent, and it does not
-    /// outlive that.
+    /// What a forked process does with signals: SIGTERM ends it, SIGINT and
+    /// SIGUSR1, which a terminal or a supervisor sends to all of them, are left to
+    /// the parent, and it does not outlive that.
     ///
     /// Errors: the parent is gone.
     pub fn in_child(&self) -> io::Result<()> {
         self.is_child.store(true, Ordering::SeqCst);
-        let mut interrupt = SigSet::empty();
-        interrupt.add(Signal::SIGINT);
-        interrupt.thread_block()?;
+        let mut of_parent = SigSet::empty();
+        of_parent.add(Signal::SIGINT);
+        // What tells of it may be closed here, and its number that of a connection.
+        of_parent.add(Signal::SIGUSR1);
+        of_parent.thread_block()?;
         set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         if getppid() == self.process {
             Ok(())
