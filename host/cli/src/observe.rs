@@ -57,7 +57,9 @@ impl ServeHooks {
     /// logged of each is for those who look for mistakes.
     fn refused(&self, client_address: &Address, rule: Refusal) {
         self.counters.refused(rule.as_str());
-        tracing::debug!(peer = %client_address, rule = rule.as_str(), "refused");
+        // As a string, which the log puts in quotes: a Unix client chooses its name.
+        let peer = client_address.to_string();
+        tracing::debug!(peer, rule = rule.as_str(), "refused");
         // It is refused once for each pause.
         if rule == Refusal::Rate {
             let pause = self.access.pause_until().map(|until| until - Instant::now());

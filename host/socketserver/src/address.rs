@@ -158,3 +158,20 @@ impl fmt::Display for UnixAddress {
         write!(f, "{mark}{}", printable(&String::from_utf8_lossy(name), usize::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_clients_are_escaped() {
+        for (name, printed) in [
+            ("a\x1b[2J\n\u{9b}", r"@a\u{1b}[2J\n\u{9b}"),
+            ("a\u{202e}b\u{2028}c\u{200b}\u{feff}", r"@a\u{202e}b\u{2028}c\u{200b}\u{feff}"),
+            ("é 中", "@é 中"),
+        ] {
+            let address = UnixAddress::Abstract(name.into());
+            assert_eq!(address.to_string(), printed);
+        }
+    }
+}
