@@ -95,6 +95,21 @@ fn talk_to_the_end(served: &Served, data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn one_call_hands_over_no_more_than_sixteen_mebibytes() {
+    for (bytes, passes) in [(16 << 20, true), ((16 << 20) + 1, false)] {
+        let handle = format!("(call $sendall (i32.const 0) (i32.const {bytes}))");
+        let mut served = Fixture { handle: &handle, memory: "257", ..FIXTURE }.serve(&[]);
+        let answer = talk(&served, b"x").unwrap();
+        if passes {
+            assert_eq!(answer.len(), bytes);
+        } else {
+            assert_eq!(answer, b"");
+            failed(&mut served, "call", "guest");
+        }
+    }
+}
+
+#[test]
 fn a_handler_may_hold_so_many_handles() {
     // One more is that of its request, and one is lent to the host for the call
     // that answers.
