@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use crate::error::CacheError;
 use crate::sys::Artifact;
 
-/// What every entry begins with; then comes the digest of the rest.
-const HEADER: &[u8; 16] = b"wasm-socketsrv1\n";
+/// What every entry begins with; then comes the digest of its key and the rest.
+const HEADER: &[u8; 16] = b"wasm-socketsrv2\n";
 const DIGEST: usize = 32;
 
 /// How many entries are kept; the oldest go first.
@@ -45,6 +45,12 @@ impl Key {
         let mut digest = hasher.0;
         digest.update(Sha256::digest(component));
         Key(hex(&digest.finalize()))
+    }
+
+    /// The digest of code under this key: an entry in the place of another is
+    /// as good as damaged.
+    fn seal(&self, artifact: &[u8]) -> [u8; DIGEST] {
+        Sha256::new().chain_update(&self.0).chain_update(artifact).finalize().into()
     }
 }
 
@@ -117,7 +123,7 @@ impl Cache {
             return Err(CacheError::NotPrivate { path, why });
         }
         check_private(&path, &metadata, 0o022)?;
-        let artifact = read_entry(&file, metadata.len()).map_err(io_error)?;
+        let artifact = read_entry(&file, metadata.len(), key).map_err(io_error)?;
         if artifact.is_none() {
             tracing::warn!(path = %path.display(), "a damaged entry of the cache is made anew");
             fs::remove_file(&path).map_err(io_error)?;
@@ -135,7 +141,7 @@ impl Cache {
         let io_error = |error| CacheError::Io { path: path.clone(), error };
         // tempfile makes it readable and writable by the owner alone.
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(io_error)?;
-        for part in [HEADER.as_slice(), &Sha256::digest(artifact), artifact] {
+        for part in [HEADER.as_slice(), &key.seal(artifact), artifact] {
             file.write_all(part).map_err(io_error)?;
         }
         file.persist(&path).map_err(|error| io_error(error.error))?;
@@ -158,8 +164,8 @@ fn check_private(path: &Path, metadata: &fs::Metadata, others: u32) -> Result<()
     Err(CacheError::NotPrivate { path: path.to_owned(), why })
 }
 
-/// What is in an entry; `None` if it is damaged.
-fn read_entry(mut file: &File, size: u64) -> io::Result<Option<Vec<u8>>> {
+/// What is in an entry; `None` if it is damaged, or that of another key.
+fn read_entry(mut file: &File, size: u64, key: &Key) -> io::Result<Option<Vec<u8>>> {
     let mut head = [0; HEADER.len() + DIGEST];
     if size > MAX_ENTRY || size < head.len() as u64 {
         return Ok(None);
@@ -168,7 +174,7 @@ fn read_entry(mut file: &File, size: u64) -> io::Result<Option<Vec<u8>>> {
     let mut artifact = Vec::new();
     file.take(MAX_ENTRY).read_to_end(&mut artifact)?;
     let (header, digest) = head.split_at(HEADER.len());
-    let whole = header == HEADER && digest == Sha256::digest(&artifact).as_slice();
+    let whole = header == HEADER && digest == key.seal(&artifact).as_slice();
     Ok(whole.then_some(artifact))
 }
 

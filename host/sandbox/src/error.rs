@@ -45,8 +45,8 @@ pub enum LoadError {
         World::Datagram
     )]
     CoreModule,
-    /// A compiled artifact. Those are loaded from the private cache only:
-    /// nothing in one can be checked.
+    /// A compiled artifact. Those are loaded from the private cache and from our own
+    /// compiler only, because nothing in one can be checked.
     #[error(
         "it is a precompiled artifact, which could do anything: give the component that it was made from"
     )]
