@@ -58,7 +58,7 @@ pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
 
 fn report(options: &InspectOptions) -> Result<Report> {
     let loading = &options.loading;
-    let engine = Engine::new(INSTANCES as usize, &loading.settings())?;
+    let engine = Engine::new(INSTANCES as usize, &loading.settings()?)?;
     let component = Component::load(&engine, &options.handler, &loading.loader(JailMode::Try))?;
     let memory = loading.profile.defaults().memory;
     let (env, dirs) = (options.grants.env(), options.grants.dir.clone());

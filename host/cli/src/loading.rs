@@ -5,7 +5,9 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use clap::Args;
+use rustix::process::{Resource, getrlimit};
 use socketserver_sandbox::{
     BoundsChecks, Cache, Compiler, CompilerProcess, Engine, Loader, Settings,
 };
@@ -14,6 +16,10 @@ use crate::args::JailMode;
 use crate::compile::Checks;
 use crate::profile::Profile;
 use crate::units;
+
+/// How much stack the host needs itself beside that of a guest, in bytes: what the
+/// threads of `socketserver` have beside the largest stack of a guest.
+const HOST_STACK: u64 = 1 << 20;
 
 /// What loading a handler may cost, and what the engine is like.
 #[derive(Debug, Clone, Args)]
@@ -53,8 +59,23 @@ pub struct Loading {
 
 impl Loading {
     /// What the engine is like.
-    pub fn settings(&self) -> Settings {
-        Settings { stack: self.stack, bounds_checks: self.profile.defaults().bounds_checks }
+    ///
+    /// Errors: the main thread of this process has not as much stack. It runs
+    /// guests in sync and in forked processes, and in each mode the instance that
+    /// is made at load. Beyond its stack the process would be ended, and not the
+    /// guest.
+    pub fn settings(&self) -> Result<Settings> {
+        let needed = self.stack as u64 + HOST_STACK;
+        if let Some(has) = getrlimit(Resource::Stack).current.filter(|has| *has < needed) {
+            bail!(
+                "the stack of this process may have {} KiB, and --stack {} KiB needs {} KiB: raise the limit with `ulimit -s`, or ask for less",
+                has >> 10,
+                self.stack >> 10,
+                needed >> 10
+            );
+        }
+        let bounds_checks = self.profile.defaults().bounds_checks;
+        Ok(Settings { stack: self.stack, bounds_checks })
     }
 
     /// How the handler is loaded: compiled by this program, in another process.
@@ -89,7 +110,7 @@ impl Loading {
     }
 
     /// An engine that only compiles, with what the command line of `compile` says.
-    pub fn engine_for(checks: Checks) -> anyhow::Result<Engine> {
+    pub fn engine_for(checks: Checks) -> Result<Engine> {
         let bounds_checks = match checks {
             Checks::Guarded => BoundsChecks::Guarded,
             Checks::Explicit => BoundsChecks::Explicit,

@@ -78,7 +78,7 @@ fn server(
         .as_deref()
         .map_or_else(|| "the embedded sample".to_owned(), |path| format!("`{}`", path.display()));
     let cannot_serve = || format!("cannot serve {handler_name}");
-    let settings = options.loading.settings();
+    let settings = options.loading.settings()?;
     let engine = engine(mode, &settings)?;
     let handler = handler(options, mode, &engine).with_context(cannot_serve)?;
     let handler = handler.counting(counters.of_handler());
@@ -166,12 +166,17 @@ fn concurrency(options: &ServeOptions, mode: Mode, handler: &ComponentHandler) -
 }
 
 fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<ComponentHandler> {
-    let defaults = options.loading.profile.defaults();
     let loader = options.loading.loader(options.loading.profile.jail(options.jail, mode));
     let component = match &options.handler {
         Some(path) => Component::load(engine, path, &loader)?,
         None => Component::new(engine, SAMPLE.0, SAMPLE.1.into(), &loader)?,
     };
+    Ok(ComponentHandler::new(engine, &component, policy(options, mode))?)
+}
+
+/// What a request may do: what was asked for, or what the profile says.
+fn policy(options: &ServeOptions, mode: Mode) -> Policy {
+    let defaults = options.loading.profile.defaults();
     let total = options.memory_total.unwrap_or(Policy::default().memory_total);
     // Processes do not see what the others use, so each has its share.
     let processes = match mode {
@@ -179,7 +184,7 @@ fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<Compon
         Mode::Forking => options.attributes.max_children as usize,
         Mode::Workers(count) => count,
     };
-    let policy = Policy {
+    Policy {
         memory: options.memory.unwrap_or(defaults.memory),
         memory_total: total / processes,
         cpu_time: options.cpu_time.unwrap_or(defaults.cpu_time),
@@ -188,8 +193,7 @@ fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<Compon
         env: options.grants.env(),
         dirs: options.grants.dir.clone(),
         ..options.budget.policy(defaults)
-    };
-    Ok(ComponentHandler::new(engine, &component, policy)?)
+    }
 }
 
 /// Prints the ready lines. Whoever started this may have closed the other end
@@ -221,5 +225,52 @@ fn raise_descriptor_limit() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!("the limit of open files stays as it is: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments, Command, JailMode};
+
+    /// What these options make of each default of a profile.
+    fn limits(options: &[&str]) -> ([usize; 3], [Duration; 3], [u64; 2], JailMode) {
+        let line = [&["wasm-socketserver", "serve"], options].concat();
+        let Some(Command::Serve(options)) = Arguments::parse_from(line).command else { panic!() };
+        let mode = mode(&options).unwrap();
+        let policy = policy(&options, mode);
+        (
+            [policy.memory, policy.handles, policy.log_bytes],
+            [policy.cpu_time, policy.idle_timeout, policy.wall_time],
+            [policy.max_received, policy.max_sent],
+            options.loading.profile.jail(options.jail, mode),
+        )
+    }
+
+    #[test]
+    fn a_profile_is_what_it_says_and_options_win() {
+        let seconds = |all: [u64; 3]| all.map(Duration::from_secs);
+        let forking = ["--concurrency", "forking"];
+        let hostile = [&["--profile", "hostile"], &forking[..]].concat();
+        assert_eq!(
+            limits(&forking),
+            ([64 << 20, 256, 64 << 10], seconds([10, 60, 3600]), [1 << 30; 2], JailMode::Try)
+        );
+        assert_eq!(
+            limits(&hostile),
+            ([16 << 20, 64, 8 << 10], seconds([1, 10, 60]), [64 << 20; 2], JailMode::Require)
+        );
+        assert_eq!(limits(&hostile[..2]).3, JailMode::Off);
+        let given = "--memory 1MiB --handles 9 --log-bytes 2 --cpu-time 3s --idle-timeout 4s \
+            --wall-time 5s --max-received 6 --max-sent 7 --jail try";
+        let given: Vec<_> = given.split_whitespace().collect();
+        assert_eq!(
+            limits(&[hostile, given].concat()),
+            ([1 << 20, 9, 2], seconds([3, 4, 5]), [6, 7], JailMode::Try)
+        );
     }
 }
