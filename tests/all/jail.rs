@@ -16,7 +16,7 @@ use crate::fixture::{FIXTURE, Fixture, host, serve};
 const MODES: [&[&str]; 2] = [&["--concurrency", "forking"], &["--workers", "2"]];
 
 /// Whether this machine has what the jail is made of.
-fn can_be_had() -> bool {
+pub fn can_be_had() -> bool {
     let mut command = serve();
     command.args(["--once", "--timeout", "0", "--concurrency", "forking", "--jail", "require"]);
     let said = command.output().unwrap();
@@ -33,7 +33,7 @@ fn start(command: &mut Command, mode: &[&str]) -> Server {
 }
 
 /// What the kernel says of a process.
-fn status(pid: &str, field: &str) -> String {
+pub fn status(pid: &str, field: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.unwrap_or_default().trim_start_matches(':').trim().to_owned()

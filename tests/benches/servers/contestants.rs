@@ -87,6 +87,8 @@ pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     let mut threading = Group::new("TCP, threads", "CPython ThreadingTCPServer");
     threading.add("native Rust", Command::new(&native).args([TCP, "ThreadingTCPServer"]))?;
     threading.add_sandbox("upper (Rust)", beside, upper_tcp, &[])?;
+    let hostile = &["--profile", "hostile"];
+    threading.add_sandbox("upper (Rust), hostile", beside, upper_tcp, hostile)?;
     threading.add_sandbox("upper (WAT)", beside, text_tcp, &[])?;
     threading.add_sandbox("upper (Rust), 2 workers", beside, upper_tcp, &["--workers", "2"])?;
     // As it is shipped, and once with a backlog like the host's: up to 3.14 it
