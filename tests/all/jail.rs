@@ -40,7 +40,7 @@ pub fn status(pid: &str, field: &str) -> String {
 }
 
 /// Waits until a worker, which may have begun a moment ago, is in the jail.
-fn wait_until_in_it(pid: &str) {
+pub fn wait_until_in_it(pid: &str) {
     let begun = Instant::now();
     while status(pid, "Seccomp") != "2" {
         assert!(begun.elapsed() < PATIENCE, "process {pid} is not in the jail");

@@ -16,6 +16,7 @@ use socketserver_tests::process::{PATIENCE, Server};
 
 use crate::client::ask;
 use crate::fixture::{FIXTURE, File, Fixture, Served, host, serve};
+use crate::jail::{can_be_had, status, wait_until_in_it};
 
 /// What `inspect` says, and how many entries it leaves in its cache; nothing else
 /// of it is left, no process and no file.
@@ -211,6 +212,20 @@ fn a_compiler_does_not_outlive_who_asked_for_it() {
         assert!(begun.elapsed() < PATIENCE);
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+#[test]
+fn a_compiler_is_in_the_jail() {
+    if !can_be_had() {
+        return;
+    }
+    let file = File::new("hostile.wat", work(2000, 500).as_bytes());
+    let mut child = inspecting(&file.path, &["--no-cache"]).spawn().unwrap();
+    let compiler = compiler_of(child.id()).to_string();
+    wait_until_in_it(&compiler);
+    assert_eq!(status(&compiler, "CapEff"), "0000000000000000");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// The process that compiles for another, once it has its limits.
