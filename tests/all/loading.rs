@@ -204,6 +204,8 @@ fn a_compiler_does_not_outlive_who_asked_for_it() {
     let mut child =
         inspecting(&file.path, &["--no-cache", "--compile-time", "1h"]).spawn().unwrap();
     let compiler = compiler_of(child.id());
+    // By itself it does not end now.
+    kill_process(compiler, Signal::STOP).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     // Somebody has to wait for it; where nobody does, it stays a zombie.
