@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
+use rustix::process::{Pid, Signal, getpgrp, kill_process, test_kill_process_group};
 use socketserver_tests::build;
 use socketserver_tests::process::{PATIENCE, Server};
 
@@ -201,8 +201,9 @@ fn a_compiler_that_hangs_is_ended() {
 #[test]
 fn a_compiler_does_not_outlive_who_asked_for_it() {
     let file = File::new("hostile.wat", work(2000, 500).as_bytes());
-    let mut child =
-        inspecting(&file.path, &["--no-cache", "--compile-time", "1h"]).spawn().unwrap();
+    let mut command = inspecting(&file.path, &["--no-cache", "--compile-time", "1h"]);
+    // In a group that loses its last parent, the kernel ends what is stopped.
+    let mut child = command.process_group(getpgrp().as_raw_nonzero().get()).spawn().unwrap();
     let compiler = compiler_of(child.id());
     // By itself it does not end now.
     kill_process(compiler, Signal::STOP).unwrap();
