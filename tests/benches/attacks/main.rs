@@ -28,6 +28,10 @@ use crate::attack::{ATTACKS, Attack};
 /// What the goal is: a bystander waits no more than so many times as long.
 const GOAL: f64 = 3.0;
 
+/// Between two requests of the bystander: without it, it would run out of ports, and
+/// wait for its own kernel.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Both halves of a round.
 struct Round {
     without: Turn,
@@ -124,6 +128,7 @@ fn ask(bystander: &Bystander, time: Duration) -> Result<Turn> {
         let asked = Instant::now();
         bystander.ask()?;
         waits.push(asked.elapsed());
+        thread::sleep(PAUSE);
     }
     let elapsed = begun.elapsed();
     waits.sort_unstable();
