@@ -103,3 +103,18 @@ fn every_row_of_the_behaviours_is_there_with_its_tests() {
         }
     }
 }
+
+/// What SECURITY.md names as the proof of its promises is there.
+#[test]
+fn the_places_that_the_promises_name_exist() {
+    let text = fs::read_to_string(build::root().join("SECURITY.md")).unwrap();
+    let quoted = text.split('`').skip(1).step_by(2);
+    let places: Vec<&str> = quoted
+        .filter(|quoted| quoted.starts_with("tests/") || quoted.starts_with("host/"))
+        .collect();
+    assert!(places.len() > 10, "{places:?}");
+    for place in places {
+        let path = build::root().join(place);
+        assert!(path.exists() || path.with_extension("rs").exists(), "{place}");
+    }
+}

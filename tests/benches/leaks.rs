@@ -2,7 +2,7 @@
 //! them: descriptors, threads, children and memory of the host, before and
 //! after.
 //!
-//! `cargo bench -p socketserver-tests --bench leaks [-- [--requests N] [--only CLASS]]`
+//! `cargo bench --workspace --bench leaks [-- [--requests N] [--only CLASS]]`
 //!
 //! Ends with exit code 1 if something was left.
 
