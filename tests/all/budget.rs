@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 
 use crate::client::ask;
-use crate::fixture::{FIXTURE, Fixture, Served};
+use crate::fixture::{FIXTURE, Fixture, Served, WITH_HANDLES};
 
 /// Receives to the end of the stream, and then goes on to answer nothing.
 const RECEIVES: Fixture<'static> = Fixture {
@@ -22,16 +22,13 @@ const SENDS: Fixture<'static> =
 
 /// Makes a hundred handles, of a resource of its own.
 const HOLDS: Fixture<'static> = Fixture {
-    component: "(type $own (resource (rep i32))) (core func $new (canon resource.new $own))",
-    imports: "(import \"host\" \"new\" (func $new (param i32) (result i32)))",
-    provides: "(export \"new\" (func $new))",
     handle: "(local $left i32)
         (local.set $left (i32.const 100))
         (loop $again
             (drop (call $new (i32.const 1)))
             (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
         (call $sendall (i32.const 100) (i32.const 2))",
-    ..FIXTURE
+    ..WITH_HANDLES
 };
 
 /// Sends all of `data` and reads to the end.

@@ -48,6 +48,14 @@ pub const FIXTURE: Fixture<'static> = Fixture {
     memory: "1",
 };
 
+/// A handler of connections that can make handles of its own: `$new`.
+pub const WITH_HANDLES: Fixture<'static> = Fixture {
+    component: "(type $own (resource (rep i32))) (core func $new (canon resource.new $own))",
+    imports: "(import \"host\" \"new\" (func $new (param i32) (result i32)))",
+    provides: "(export \"new\" (func $new))",
+    ..FIXTURE
+};
+
 /// A handler of datagrams.
 pub const DATAGRAM: Fixture<'static> =
     Fixture { template: include_str!("../fixtures/datagram.wat"), memory: "4", ..FIXTURE };

@@ -9,7 +9,7 @@ use socketserver_tests::build;
 use socketserver_tests::process::Server;
 
 use crate::client::{ask, in_flight};
-use crate::fixture::{FIXTURE, File, Fixture, Served, serve};
+use crate::fixture::{FIXTURE, File, Fixture, Served, WITH_HANDLES, serve};
 use crate::jail::{can_be_had, status};
 
 const HOSTILE: [&str; 2] = ["--profile", "hostile"];
@@ -37,7 +37,7 @@ fn takes(pages: u32) -> String {
 #[test]
 fn memory_is_16_mib() {
     let [fits, exceeds] = [takes(15 * 16 - 1), takes(17 * 16 - 1)];
-    let [fits, exceeds] = [&fits, &exceeds].map(|handle| Fixture { handle, ..FIXTURE });
+    let [fits, exceeds] = [&fits, &exceeds].map(|handle| Fixture { handle, ..WITH_HANDLES });
     assert_eq!(ask(&hostile(&fits, &[]).server, b"x"), b"ok");
     let mut served = hostile(&exceeds, &[]);
     assert_eq!(ask(&served.server, b"x"), b"");
@@ -97,7 +97,7 @@ fn a_request_sends_64_mib() {
         )
     };
     let [fits, exceeds] = [sends(0), sends(1)];
-    let [fits, exceeds] = [&fits, &exceeds].map(|handle| Fixture { handle, ..FIXTURE });
+    let [fits, exceeds] = [&fits, &exceeds].map(|handle| Fixture { handle, ..WITH_HANDLES });
     assert_eq!(ask(&hostile(&fits, &[]).server, b"x").len(), 64 << 20);
     let mut served = hostile(&exceeds, &[]);
     assert_eq!(ask(&served.server, b"x").len(), 64 << 20);
@@ -113,13 +113,13 @@ fn handles_are_64() {
         format!(
             "(local $left i32) (local.set $left (i32.const {handles}))
             (loop $again
-                (drop (call $host_new (i32.const 1)))
+                (drop (call $new (i32.const 1)))
                 (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
             (call $sendall (i32.const 100) (i32.const 2))"
         )
     };
     let [fits, exceeds] = [holds(62), holds(63)];
-    let [fits, exceeds] = [&fits, &exceeds].map(|handle| Fixture { handle, ..FIXTURE });
+    let [fits, exceeds] = [&fits, &exceeds].map(|handle| Fixture { handle, ..WITH_HANDLES });
     assert_eq!(ask(&hostile(&fits, &[]).server, b"x"), b"ok");
     let mut served = hostile(&exceeds, &[]);
     assert_eq!(ask(&served.server, b"x"), b"");
