@@ -89,6 +89,11 @@ pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     threading.add_sandbox("upper (Rust)", beside, upper_tcp, &[])?;
     let hostile = &["--profile", "hostile"];
     threading.add_sandbox("upper (Rust), hostile", beside, upper_tcp, hostile)?;
+    // Rules that let everybody in, all of them looked at.
+    let rules = "--allow 127.0.0.0/8 --deny 192.0.2.0/24 --access-times 00:00-24:00 \
+                 --max-load 10000 --source-rate 1000000 --max-per-source 1000 --cps 1000000";
+    let rules: Vec<&str> = rules.split_whitespace().collect();
+    threading.add_sandbox("upper (Rust), all rules", None, upper_tcp, &rules)?;
     threading.add_sandbox("upper (WAT)", beside, text_tcp, &[])?;
     threading.add_sandbox("upper (Rust), 2 workers", beside, upper_tcp, &["--workers", "2"])?;
     // As it is shipped, and once with a backlog like the host's: up to 3.14 it
