@@ -88,7 +88,7 @@ pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     threading.add("native Rust", Command::new(&native).args([TCP, "ThreadingTCPServer"]))?;
     threading.add_sandbox("upper (Rust)", beside, upper_tcp, &[])?;
     let hostile = &["--profile", "hostile"];
-    threading.add_sandbox("upper (Rust), hostile", beside, upper_tcp, hostile)?;
+    threading.add_sandbox("upper (Rust), hostile", None, upper_tcp, hostile)?;
     // Rules that let everybody in, all of them looked at.
     let rules = "--allow 127.0.0.0/8 --deny 192.0.2.0/24 --access-times 00:00-24:00 \
                  --max-load 10000 --source-rate 1000000 --max-per-source 1000 --cps 1000000";
