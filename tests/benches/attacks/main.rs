@@ -30,7 +30,7 @@ const GOAL: f64 = 3.0;
 
 /// Between two requests of the bystander: without it, it would run out of ports, and
 /// wait for its own kernel.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Both halves of a round.
 struct Round {
