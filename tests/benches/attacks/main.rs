@@ -6,7 +6,9 @@
 //! times; what counts is the ratio within a round, and of that the median. The
 //! attackers run on the same machine.
 //!
-//! `cargo bench --workspace --bench attacks [-- [--rounds N] [--seconds N] [--only NAME] [--json]]`
+//! `cargo bench --workspace --bench attacks [-- [--rounds N] [--seconds N] [--only NAME] [--json] [--options OPTIONS]]`
+//!
+//! OPTIONS are more options of `serve`, such as `--profile hostile`.
 
 mod attack;
 
@@ -83,7 +85,9 @@ fn measure(attack: &Attack, directory: &Path, rounds: u64, time: Duration) -> Re
     std::fs::write(&path, text(attack))?;
     let mut command = Command::new(build::host()?);
     command.arg("serve").arg(&path).args(["--bind", "tcp://127.0.0.1:0"]);
-    let mut server = Server::start(command.args(attack.options), 1)?;
+    let more = option("--options").unwrap_or_default();
+    command.args(attack.options).args(more.split_whitespace());
+    let mut server = Server::start(&mut command, 1)?;
     let bystander = Bystander::new(&server.endpoints()[0], b"-", b"ok")?;
     let address = server.address();
     let quiet = Usage::of(server.pid())?.descriptors;
