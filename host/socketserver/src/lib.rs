@@ -95,7 +95,7 @@
 //! | `error` | what can go wrong, and whose fault it was |
 //! | `shared` | counters that forked processes share |
 //! | `text` | text that somebody else wrote, made safe to print |
-//! | `sys` | forking, shared memory, credentials, and the only unsafe code |
+//! | `sys` | forking, shared memory, credentials, turns, and the only unsafe code |
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
