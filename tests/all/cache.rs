@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use socketserver_tests::process::Server;
 
 use crate::client::ask;
-use crate::fixture::{FIXTURE, File, Fixture, serve};
+use crate::fixture::{FIXTURE, File, Fixture, compiles, serve};
 
 /// The entry of a cache that has one, with the handler that it was made from.
 fn entry_of(cache: &Path, handler: &Path) -> PathBuf {
@@ -17,19 +17,8 @@ fn entry_of(cache: &Path, handler: &Path) -> PathBuf {
         entries.map(|entry| entry.unwrap().path()).collect()
     };
     let before = names();
-    compiles(cache, handler);
+    compiles(cache, handler, &[]);
     names().into_iter().find(|name| !before.contains(name)).unwrap()
-}
-
-/// Whether a handler is compiled, or taken from the cache; it is served in any
-/// case.
-fn compiles(cache: &Path, handler: &Path) -> bool {
-    let mut command = serve();
-    command.arg(handler).args(["--log-level", "debug"]).env("XDG_CACHE_HOME", cache);
-    let mut server = Server::start(&mut command, 1).unwrap();
-    assert_eq!(ask(&server, b"-"), b"ok");
-    server.stop().unwrap();
-    server.log().iter().any(|line| line.contains("compiling a handler"))
 }
 
 #[test]
@@ -40,36 +29,36 @@ fn forged_entries_of_the_cache_are_not_used() {
     let (one, other) = (handler("(func $one)"), handler("(func $other)"));
     let entry = entry_of(cache, &one.path);
     let of_other = entry_of(cache, &other.path);
-    assert!(!compiles(cache, &one.path));
+    assert!(!compiles(cache, &one.path, &[]));
     let whole = fs::read(&entry).unwrap();
 
     // Damage: made anew.
     fs::write(&entry, &whole[..whole.len() - 1]).unwrap();
-    assert!(compiles(cache, &one.path));
+    assert!(compiles(cache, &one.path, &[]));
     assert_eq!(fs::read(&entry).unwrap(), whole);
 
     // What others could have made: never used, and left for people to look at.
     fs::rename(&entry, &elsewhere).unwrap();
     symlink(&elsewhere, &entry).unwrap();
-    assert!(compiles(cache, &one.path));
+    assert!(compiles(cache, &one.path, &[]));
     fs::remove_file(&entry).unwrap();
     fs::rename(&elsewhere, &entry).unwrap();
     fs::set_permissions(&entry, fs::Permissions::from_mode(0o620)).unwrap();
-    assert!(compiles(cache, &one.path));
+    assert!(compiles(cache, &one.path, &[]));
     fs::set_permissions(&entry, fs::Permissions::from_mode(0o600)).unwrap();
     if chown(&entry, Some(12345), None).is_ok() {
-        assert!(compiles(cache, &one.path));
+        assert!(compiles(cache, &one.path, &[]));
         chown(&entry, Some(0), None).unwrap();
     } else {
         println!("skipped: only root can give a file away");
     }
-    assert!(!compiles(cache, &one.path));
+    assert!(!compiles(cache, &one.path, &[]));
 
     // That of another component, whole as it is: made anew.
     fs::copy(&of_other, &entry).unwrap();
-    assert!(compiles(cache, &one.path));
+    assert!(compiles(cache, &one.path, &[]));
     assert_eq!(fs::read(&entry).unwrap(), whole);
-    assert!(!compiles(cache, &other.path));
+    assert!(!compiles(cache, &other.path, &[]));
 }
 
 #[test]
@@ -107,6 +96,6 @@ fn a_cache_that_is_not_private_is_not_used_and_said_so() {
     symlink(directory.path().join("elsewhere"), &cache).unwrap();
     warned("it is not a directory");
     fs::remove_file(&cache).unwrap();
-    assert!(compiles(directory.path(), &handler.path));
-    assert!(!compiles(directory.path(), &handler.path));
+    assert!(compiles(directory.path(), &handler.path, &[]));
+    assert!(!compiles(directory.path(), &handler.path, &[]));
 }

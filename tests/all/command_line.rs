@@ -9,7 +9,7 @@ use socketserver_tests::build;
 use socketserver_tests::process::Server;
 
 use crate::client::ask;
-use crate::fixture::{FIXTURE, File, Fixture, host, serve};
+use crate::fixture::{FIXTURE, File, Fixture, compiles, host, serve};
 
 #[test]
 fn without_a_command_it_serves_the_sample_on_python_s_port() {
@@ -309,14 +309,7 @@ fn the_cache_is_used_and_can_be_left_out() {
         "cached.wat",
         Fixture { fields: "(func $of_this_test)", ..FIXTURE }.text().as_bytes(),
     );
-    let compiled = |options: &[&str]| {
-        let mut command = serve();
-        command.arg(&handler.path).args(["--log-level", "debug"]).args(options);
-        let mut server = Server::start(command.env("XDG_CACHE_HOME", cache.path()), 1).unwrap();
-        assert_eq!(ask(&server, b"-"), b"ok");
-        server.stop().unwrap();
-        server.log().iter().any(|line| line.contains("compiling a handler"))
-    };
+    let compiled = |options: &[&str]| compiles(cache.path(), &handler.path, options);
     assert!(compiled(&["--no-cache"]));
     assert!(!cache.path().join("wasm-socketserver").exists());
     assert!(compiled(&[]));

@@ -1,12 +1,14 @@
 //! Handlers made for one test, from `fixtures/handler.wat` for connections and
 //! `fixtures/datagram.wat` for datagrams.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use socketserver_tests::build;
 use socketserver_tests::process::Server;
 use tempfile::TempDir;
+
+use crate::client::ask;
 
 /// What a test puts in the places of the fixture. The client asks for it by
 /// sending `x`; to any other byte the handler answers `ok`.
@@ -128,6 +130,17 @@ pub fn serve() -> Command {
     let mut command = host();
     command.args(["serve", "--bind", "tcp://127.0.0.1:0"]);
     command
+}
+
+/// Whether a handler is compiled, or taken from that cache; it is served in any
+/// case.
+pub fn compiles(cache: &Path, handler: &Path, options: &[&str]) -> bool {
+    let mut command = serve();
+    command.arg(handler).args(["--log-level", "debug"]).args(options);
+    let mut server = Server::start(command.env("XDG_CACHE_HOME", cache), 1).unwrap();
+    assert_eq!(ask(&server, b"-"), b"ok");
+    server.stop().unwrap();
+    server.log().iter().any(|line| line.contains("compiling a handler"))
 }
 
 /// The real binary.

@@ -9,7 +9,7 @@ use socketserver_tests::build;
 use socketserver_tests::process::Server;
 
 use crate::client::{ask, in_flight};
-use crate::fixture::{FIXTURE, File, Fixture, Served, WITH_HANDLES, serve};
+use crate::fixture::{FIXTURE, File, Fixture, Served, WITH_HANDLES, compiles, serve};
 use crate::jail::{can_be_had, status};
 
 const HOSTILE: [&str; 2] = ["--profile", "hostile"];
@@ -216,18 +216,11 @@ fn handlers_in_each_language_are_served_in_each_mode() {
 fn profiles_do_not_share_code_and_explicit_options_win() {
     let cache = tempfile::tempdir().unwrap();
     let handler = File::new("entry.wat", FIXTURE.text().as_bytes());
-    let compiles = |options: &[&str]| {
-        let mut command = serve();
-        command.arg(&handler.path).args(["--log-level", "debug"]).args(options);
-        let mut server = Server::start(command.env("XDG_CACHE_HOME", cache.path()), 1).unwrap();
-        assert_eq!(ask(&server, b"-"), b"ok");
-        server.stop().unwrap();
-        server.log().iter().any(|line| line.contains("compiling a handler"))
-    };
-    assert!(compiles(&["--profile", "standard"]));
-    assert!(compiles(&["--profile", "hostile"]));
-    assert!(!compiles(&["--profile", "hostile"]));
-    assert!(!compiles(&[]));
+    let compiled = |options: &[&str]| compiles(cache.path(), &handler.path, options);
+    assert!(compiled(&["--profile", "standard"]));
+    assert!(compiled(&["--profile", "hostile"]));
+    assert!(!compiled(&["--profile", "hostile"]));
+    assert!(!compiled(&[]));
 
     // 16 MiB by the profile, whatever the option says.
     let large = Fixture { memory: "400", ..FIXTURE };

@@ -1,0 +1,69 @@
+//! What hostile native code calls. Nothing here does harm outside of the jail:
+//! signals are the signal 0, and what would change the machine has arguments
+//! that are refused.
+
+mod kernel;
+mod processes;
+mod sockets;
+
+use std::ffi::{CString, c_int};
+
+pub use kernel::*;
+pub use processes::*;
+pub use sockets::*;
+
+use super::{Place, result};
+
+type Done = Result<(), i32>;
+
+/// `syscall(2)`.
+macro_rules! call {
+    ($number:ident $(, $argument:expr)*) => {
+        // SAFETY: the pointers are good or null, and the kernel checks the rest.
+        result(unsafe { libc::syscall(libc::$number $(, $argument)*) })
+    };
+}
+use call;
+
+fn open(path: &str, flags: c_int) -> Done {
+    let path = CString::new(path).unwrap();
+    call!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0).map(drop)
+}
+
+pub fn open_to_read(place: Place) -> Done {
+    place.enter();
+    open("/etc/passwd", libc::O_RDONLY)
+}
+
+pub fn open_to_write(place: Place) -> Done {
+    place.enter();
+    open("/dev/null", libc::O_WRONLY)
+}
+
+pub fn open_own_memory(place: Place) -> Done {
+    place.enter();
+    open("/proc/self/mem", libc::O_RDWR)
+}
+
+pub fn openat2(place: Place) -> Done {
+    place.enter();
+    let how = [0_u64; 3];
+    let how = how.as_ptr();
+    call!(SYS_openat2, libc::AT_FDCWD, c"/etc/passwd".as_ptr(), how, size_of::<[u64; 3]>())
+        .map(drop)
+}
+
+pub fn memfd_create(place: Place) -> Done {
+    place.enter();
+    call!(SYS_memfd_create, c"code".as_ptr(), 0).map(drop)
+}
+
+pub fn stat(place: Place) -> Done {
+    place.enter();
+    std::fs::metadata("/etc/passwd").map(drop).map_err(|error| error.raw_os_error().unwrap())
+}
+
+pub fn dup(place: Place) -> Done {
+    place.enter();
+    call!(SYS_dup, 0).map(drop)
+}

@@ -1,0 +1,238 @@
+//! Programs, processes, threads, signals, and the memory of others.
+
+use std::ffi::{c_int, c_long};
+use std::os::fd::AsRawFd;
+use std::process::{Child, Command};
+use std::ptr;
+
+use super::super::{Place, result};
+use super::{Done, call, open};
+
+pub fn execve(place: Place) -> Done {
+    place.enter();
+    let arguments = [c"true".as_ptr(), ptr::null()];
+    let environment = ptr::null::<*const u8>();
+    call!(SYS_execve, c"/bin/true".as_ptr(), arguments.as_ptr(), environment).map(drop)
+}
+
+pub fn fexecve(place: Place) -> Done {
+    let code = std::fs::read("/bin/true").unwrap();
+    let memory = call!(SYS_memfd_create, c"code".as_ptr(), 0).unwrap();
+    call!(SYS_write, memory, code.as_ptr(), code.len()).unwrap();
+    place.enter();
+    let arguments = [c"true".as_ptr(), ptr::null()];
+    let (environment, flags) = (ptr::null::<*const u8>(), libc::AT_EMPTY_PATH);
+    call!(SYS_execveat, memory, c"".as_ptr(), arguments.as_ptr(), environment, flags).map(drop)
+}
+
+/// Ends the child of a fork that should not have been.
+fn forked(returned: c_long) -> Done {
+    if returned == 0 {
+        // SAFETY: it takes any number.
+        unsafe { libc::_exit(0) }
+    }
+    result(returned).map(drop)
+}
+
+pub fn fork(place: Place) -> Done {
+    place.enter();
+    // SAFETY: the process has one thread.
+    forked(unsafe { libc::fork() }.into())
+}
+
+pub fn vfork(place: Place) -> Done {
+    place.enter();
+    // SAFETY: the child ends at once.
+    forked(unsafe { libc::syscall(libc::SYS_vfork) })
+}
+
+fn clone(flags: c_int) -> Done {
+    // SAFETY: without CLONE_VM it is a fork.
+    forked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })
+}
+
+pub fn clone_a_process(place: Place) -> Done {
+    place.enter();
+    clone(libc::SIGCHLD)
+}
+
+pub fn clone_in_a_namespace(place: Place) -> Done {
+    place.enter();
+    clone(libc::CLONE_NEWUSER | libc::SIGCHLD)
+}
+
+pub fn clone3(place: Place) -> Done {
+    place.enter();
+    // What it asks for is a fork.
+    let mut what = [0_u64; 8];
+    what[4] = libc::SIGCHLD as u64;
+    // SAFETY: as above.
+    forked(unsafe { libc::syscall(libc::SYS_clone3, what.as_ptr(), size_of_val(&what)) })
+}
+
+pub fn thread(place: Place) -> Done {
+    place.enter();
+    let thread = std::thread::Builder::new().spawn(|| {});
+    thread.map(drop).map_err(|error| error.raw_os_error().unwrap())
+}
+
+/// The signal 0: whether it could be sent.
+fn signal(process: i32) -> Done {
+    call!(SYS_kill, process, 0).map(drop)
+}
+
+fn parent() -> i32 {
+    i32::try_from(std::os::unix::process::parent_id()).unwrap()
+}
+
+pub fn signal_the_parent(place: Place) -> Done {
+    place.enter();
+    signal(parent())
+}
+
+pub fn signal_everybody(place: Place) -> Done {
+    place.enter();
+    signal(-1)
+}
+
+pub fn signal_a_thread_of_the_parent(place: Place) -> Done {
+    place.enter();
+    call!(SYS_tgkill, parent(), parent(), 0).map(drop)
+}
+
+pub fn pidfd_open(place: Place) -> Done {
+    place.enter();
+    call!(SYS_pidfd_open, parent(), 0).map(drop)
+}
+
+pub fn pidfd_send_signal(place: Place) -> Done {
+    let parent = call!(SYS_pidfd_open, parent(), 0).unwrap();
+    place.enter();
+    call!(SYS_pidfd_send_signal, parent, 0, ptr::null::<u8>(), 0).map(drop)
+}
+
+/// Does not stop it, and ends with this process.
+fn seize(process: i32) -> Done {
+    call!(SYS_ptrace, libc::PTRACE_SEIZE, process, 0, 0).map(drop)
+}
+
+pub fn signal_a_sibling(place: Place) -> Done {
+    let sibling = sibling();
+    place.enter();
+    signal(i32::try_from(sibling.id()).unwrap())
+}
+
+pub fn signal_the_parent_s_thread(place: Place) -> Done {
+    place.enter();
+    call!(SYS_tkill, parent(), 0).map(drop)
+}
+
+pub fn queue_a_signal_to_the_parent(place: Place) -> Done {
+    place.enter();
+    // siginfo_t: signal, errno, code. SI_QUEUE is -1.
+    let mut info = [0_i32; 32];
+    info[2] = -1;
+    call!(SYS_rt_sigqueueinfo, parent(), 0, info.as_ptr()).map(drop)
+}
+
+pub fn pidfd_getfd(place: Place) -> Done {
+    let this = i32::try_from(std::process::id()).unwrap();
+    let parent = call!(SYS_pidfd_open, this, 0).unwrap();
+    place.enter();
+    call!(SYS_pidfd_getfd, parent, 0, 0).map(drop)
+}
+
+pub fn open_the_memory_of_the_parent(place: Place) -> Done {
+    place.enter();
+    open(&format!("/proc/{}/mem", parent()), libc::O_RDWR)
+}
+
+pub fn process_vm_writev(place: Place) -> Done {
+    let mut written = 0_u64;
+    place.enter();
+    let from = libc::iovec { iov_base: (&raw mut written).cast(), iov_len: 8 };
+    // Nothing is there.
+    let to = libc::iovec { iov_base: ptr::null_mut(), iov_len: 8 };
+    match call!(SYS_process_vm_writev, parent(), &raw const from, 1, &raw const to, 1, 0_u64) {
+        // The kernel was willing.
+        Err(libc::EFAULT) | Ok(_) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+pub fn limit_the_parent(place: Place) -> Done {
+    place.enter();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let none = ptr::null::<u8>();
+    call!(SYS_prlimit64, parent(), libc::RLIMIT_CORE, none, &raw mut limit).map(drop)
+}
+
+pub fn outlive_the_parent(place: Place) -> Done {
+    place.enter();
+    call!(SYS_prctl, libc::PR_SET_PDEATHSIG, 0, 0, 0, 0).map(drop)
+}
+
+fn set_namespace(place: Place, which: &str, kind: c_int) -> Done {
+    let namespace = std::fs::File::open(format!("/proc/self/ns/{which}")).unwrap();
+    place.enter();
+    call!(SYS_setns, namespace.as_raw_fd(), kind).map(drop)
+}
+
+pub fn setns(place: Place) -> Done {
+    set_namespace(place, "uts", libc::CLONE_NEWUTS)
+}
+
+pub fn setns_of_processes(place: Place) -> Done {
+    set_namespace(place, "pid", libc::CLONE_NEWPID)
+}
+
+pub fn take_capabilities_back(place: Place) -> Done {
+    place.enter();
+    let header = [0x2008_0522_u32, 0];
+    // CAP_SYS_ADMIN: effective and permitted.
+    let sets = [1_u32 << 21, 1 << 21, 0, 0, 0, 0];
+    call!(SYS_capset, header.as_ptr(), sets.as_ptr()).map(drop)
+}
+
+pub fn personality(place: Place) -> Done {
+    place.enter();
+    call!(SYS_personality, 0xffff_ffff_u32).map(drop)
+}
+
+/// To type into the terminal of the log.
+pub fn tiocsti(place: Place) -> Done {
+    place.enter();
+    call!(SYS_ioctl, 2, libc::TIOCSTI, c"x".as_ptr()).map(drop)
+}
+
+pub fn ptrace_the_parent(place: Place) -> Done {
+    place.enter();
+    seize(parent())
+}
+
+/// Is killed when this process ends, whatever ends it.
+fn sibling() -> Child {
+    Command::new("sleep").arg("0.1").spawn().unwrap()
+}
+
+pub fn ptrace_a_sibling(place: Place) -> Done {
+    let sibling = sibling();
+    place.enter();
+    seize(i32::try_from(sibling.id()).unwrap())
+}
+
+pub fn process_vm_readv(place: Place) -> Done {
+    let mut read = 0_u64;
+    place.enter();
+    // This program is the parent's: what is there is there too.
+    let from = libc::iovec { iov_base: (&raw const ADDRESSED).cast_mut().cast(), iov_len: 8 };
+    let to = libc::iovec { iov_base: (&raw mut read).cast(), iov_len: 8 };
+    let read = call!(SYS_process_vm_readv, parent(), &raw const to, 1, &raw const from, 1, 0_u64);
+    match read {
+        // Where a program lies is random: the kernel was willing.
+        Err(libc::EFAULT) | Ok(_) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+static ADDRESSED: u64 = 7;

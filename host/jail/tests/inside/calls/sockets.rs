@@ -1,0 +1,154 @@
+//! Sockets and messages.
+
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::{mem, ptr};
+
+use super::super::{Place, result};
+use super::{Done, call};
+
+pub fn socket(place: Place) -> Done {
+    place.enter();
+    call!(SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0).map(drop)
+}
+
+fn tcp_socket() -> OwnedFd {
+    let socket = call!(SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0).unwrap();
+    // SAFETY: it was just made.
+    unsafe { OwnedFd::from_raw_fd(i32::try_from(socket).unwrap()) }
+}
+
+fn loopback(port: u16) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: 2,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
+        sin_zero: [0; 8],
+    }
+}
+
+const ADDRESS: usize = size_of::<libc::sockaddr_in>();
+
+pub fn connect(place: Place) -> Done {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = loopback(listener.local_addr().unwrap().port());
+    let socket = tcp_socket();
+    place.enter();
+    call!(SYS_connect, socket.as_raw_fd(), &raw const to, ADDRESS).map(drop)
+}
+
+pub fn bind(place: Place) -> Done {
+    let (socket, at) = (tcp_socket(), loopback(0));
+    place.enter();
+    call!(SYS_bind, socket.as_raw_fd(), &raw const at, ADDRESS).map(drop)
+}
+
+pub fn listen(place: Place) -> Done {
+    let socket = tcp_socket();
+    place.enter();
+    call!(SYS_listen, socket.as_raw_fd(), 1).map(drop)
+}
+
+pub fn accept(place: Place) -> Done {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    place.enter();
+    let none = ptr::null::<u8>();
+    call!(SYS_accept4, listener.as_raw_fd(), none, none, 0).map(drop)
+}
+
+/// A listening socket that this process had until it entered.
+pub fn accept_on_an_inherited_number(place: Place) -> Done {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    place.enter_keeping(&[]);
+    let none = ptr::null::<u8>();
+    let accepted = call!(SYS_accept4, listener.as_raw_fd(), none, none, 0).map(drop);
+    mem::forget(listener);
+    accepted
+}
+
+/// To have its number for another one.
+pub fn close_standard_input(place: Place) -> Done {
+    place.enter();
+    call!(SYS_close, 0).map(drop)
+}
+
+pub fn close_the_standard_ones(place: Place) -> Done {
+    place.enter();
+    call!(SYS_close_range, 0, 2, 0).map(drop)
+}
+
+/// A message with this descriptor.
+fn with_message(act: impl FnOnce(*mut libc::msghdr) -> Done) -> Done {
+    let mut byte = [1_u8];
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    let mut control = [0_u64; 8];
+    // SAFETY: all zeros are a message without anything.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    act(&raw mut message)
+}
+
+pub fn sendmsg(place: Place) -> Done {
+    let (one, _other) = UnixStream::pair().unwrap();
+    place.enter();
+    with_message(|message| {
+        // SAFETY: the message is a good one.
+        unsafe { (*message).msg_controllen = 0 };
+        call!(SYS_sendmsg, one.as_raw_fd(), message, 0).map(drop)
+    })
+}
+
+pub fn recvmsg(place: Place) -> Done {
+    let (one, other) = UnixStream::pair().unwrap();
+    std::io::Write::write_all(&mut &other, b"1").unwrap();
+    place.enter();
+    with_message(|message| call!(SYS_recvmsg, one.as_raw_fd(), message, 0).map(drop))
+}
+
+pub fn send_to_an_address(place: Place) -> Done {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = socket.local_addr().unwrap();
+    place.enter();
+    socket.send_to(b"data", to).map(drop).map_err(|error| error.raw_os_error().unwrap())
+}
+
+fn with_a_datagram() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(b"of another", socket.local_addr().unwrap()).unwrap();
+    socket
+}
+
+pub fn receive(place: Place) -> Done {
+    let socket = with_a_datagram();
+    place.enter();
+    let mut data = [0; 16];
+    socket.recv_from(&mut data).map(drop).map_err(|error| error.raw_os_error().unwrap())
+}
+
+pub fn read(place: Place) -> Done {
+    let socket = with_a_datagram();
+    place.enter();
+    let mut data = [0_u8; 16];
+    call!(SYS_read, socket.as_raw_fd(), data.as_mut_ptr(), data.len()).map(drop)
+}
+
+pub fn shutdown(place: Place) -> Done {
+    let socket = with_a_datagram();
+    place.enter();
+    call!(SYS_shutdown, socket.as_raw_fd(), libc::SHUT_RDWR).map(drop)
+}
+
+pub fn connect_to_an_abstract_name(place: Place) -> Done {
+    let name = format!("jail-{}", std::process::id());
+    let name = SocketAddr::from_abstract_name(name).unwrap();
+    let _listener = UnixListener::bind_addr(&name).unwrap();
+    place.enter();
+    UnixStream::connect_addr(&name).map(drop).map_err(|error| error.raw_os_error().unwrap())
+}
