@@ -15,7 +15,7 @@ use socketserver_tests::build;
 use socketserver_tests::process::{PATIENCE, Server};
 use tempfile::TempDir;
 
-use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end};
+use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end, reset};
 use crate::fixture::{host, serve};
 
 /// The sample, with these options.
@@ -350,4 +350,29 @@ fn a_flood_of_refused_clients_costs_no_line_and_starves_nobody() {
     flood.join().unwrap();
     assert!(server.stop().unwrap().success());
     assert!(!server.log().iter().any(|line| line.contains("127.0.0.2")), "{:#?}", server.log());
+}
+
+#[test]
+fn connections_that_were_reset_before_they_were_taken_cost_no_instance() {
+    for mode in
+        [&["--concurrency", "sync"][..], &["--concurrency", "threading", "--max-requests", "1"]]
+    {
+        let mut server = echo(&[mode, &["--stats", "--log-level", "debug"]].concat());
+        let first = in_flight(&server);
+        // There is no place for them, so they wait in the backlog.
+        for _ in 0..7 {
+            reset(server.connect().unwrap());
+        }
+        drop(first);
+        assert_eq!(ask(&server, b"next"), b"next");
+        assert!(server.stop().unwrap().success());
+        let log = server.log();
+        let stands = |what: [&str; 2]| {
+            log.iter().filter(|line| what.iter().all(|what| line.contains(what))).count()
+        };
+        assert_eq!(stands(["refused", "rule=\"reset\""]), 7, "{mode:?}: {log:#?}");
+        assert_eq!(stands(["reset  ", " 7"]), 1, "{mode:?}: {log:#?}");
+        assert_eq!(stands(["instances  ", " 2"]), 1, "{mode:?}: {log:#?}");
+        assert_eq!(stands(["Exception", ""]), 0, "{mode:?}: {log:#?}");
+    }
 }

@@ -114,8 +114,16 @@ fn every_language_serves_clients_at_the_same_time() {
 #[test]
 fn a_reset_is_an_error_that_every_language_can_report() {
     for language in LANGUAGES {
-        let mut server = served(language, "upper");
-        crate::client::reset(server.connect().unwrap());
+        let guest = build::guest(language, "upper").unwrap();
+        let mut command = serve();
+        command.arg(guest).args(["--concurrency", "sync"]);
+        let mut server = Server::start(&mut command, 1).unwrap();
+        // One at a time: while this one says nothing, the other comes and goes.
+        let first = server.connect().unwrap();
+        let mut other = server.connect().unwrap();
+        other.write_all(b"x").unwrap();
+        crate::client::reset(other);
+        drop(first);
         let line = server.wait_for_log("Exception occurred").unwrap();
         assert!(line.contains("connection reset"), "{language}: {line}");
         assert!(line.contains("blame=\"client\""), "{language}: {line}");

@@ -74,7 +74,9 @@ impl AccessOptions {
     ///
     /// Errors: the time zone that `TZ` names is not known.
     pub fn rules(&self) -> io::Result<Access> {
-        let mut access = self.allow.iter().fold(Access::new(), |access, who| access.allow(*who));
+        // Nobody would be answered, and each would cost an instance.
+        let mut access = Access::new().refuse_reset();
+        access = self.allow.iter().fold(access, |access, who| access.allow(*who));
         access = self.deny.iter().fold(access, |access, who| access.deny(*who));
         if !self.access_times.is_empty() {
             access = access.access_times(self.access_times.clone())?;

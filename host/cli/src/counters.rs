@@ -43,8 +43,18 @@ const REASONS: &[&str] = &[
 ];
 
 /// Why a client can be refused: the words of `Refusal`.
-const RULES: &[&str] =
-    &["deny", "peer", "allow", "hours", "load", "source-rate", "per-source", "rate", OTHER];
+const RULES: &[&str] = &[
+    "deny",
+    "peer",
+    "allow",
+    "reset",
+    "hours",
+    "load",
+    "source-rate",
+    "per-source",
+    "rate",
+    OTHER,
+];
 
 /// In the place of a word that is not in one of these lists.
 const OTHER: &str = "other";

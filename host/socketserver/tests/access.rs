@@ -8,76 +8,18 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use common::{
-    Gate, Gram, NEVER, Running, WAIT, connect_to, datagram_endpoints, echo, in_time, next,
-    read_all, serve, unique_name, wait_until,
+    Door, Gram, TCP, WAIT, address, connect_from, connect_to, datagram_endpoints, echo, greeter,
+    hears, net, next, read_all, unique_name,
 };
 use rustix::process::{Uid, getegid, geteuid};
 use rustix::thread::set_thread_res_uid;
 use socket2::{Domain, Socket, Type};
-use socketserver::access::{Access, MAX_BANNER, Refusal, Who, network};
-use socketserver::{
-    Address, Concurrency, Endpoint, Hooks, Request, Server, ServerInfo, Threading, UnixAddress,
-};
-
-/// Asks the rules, and tells the test what they said.
-struct Door(Access, Sender<Result<(), Refusal>>);
-
-impl Hooks for Door {
-    fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
-        let judged = self.0.verify_request(request, client_address);
-        self.1.send(judged).unwrap();
-        judged.is_ok()
-    }
-
-    fn pause_until(&self) -> Option<Instant> {
-        self.0.pause_until()
-    }
-}
-
-/// A server with these rules that says `in`, and what they said.
-fn greeter(endpoint: &str, access: Access) -> (Running, Receiver<Result<(), Refusal>>) {
-    let (sender, judged) = mpsc::channel();
-    let handler = |request: &Request, client: &Address, _: &_| match request.data() {
-        [] => request.sendall(b"in"),
-        _ => request.sendto(b"in", client).map(drop),
-    };
-    let server = Server::builder(handler)
-        .bind(endpoint.parse().unwrap())
-        .hooks(Door(access, sender))
-        .build()
-        .unwrap();
-    (serve(server, NEVER), judged)
-}
-
-/// A connection from that address of this machine.
-fn connect_from(client: &str, server: SocketAddr) -> TcpStream {
-    let client = SocketAddr::new(client.parse().unwrap(), 0);
-    let socket = Socket::new(Domain::for_address(client), Type::STREAM, None).unwrap();
-    socket.bind(&client.into()).unwrap();
-    socket.set_read_timeout(Some(WAIT)).unwrap();
-    socket.connect(&server.into()).unwrap();
-    socket.into()
-}
-
-fn address(server: &Server) -> SocketAddr {
-    server.server_address().to_socket_addr().unwrap()
-}
-
-/// What a client from there hears.
-fn hears(client: &str, server: &Server) -> Vec<u8> {
-    read_all(&mut connect_from(client, address(server)))
-}
-
-fn net(text: &str) -> Who {
-    Who::Network(network(text).unwrap())
-}
-
-const TCP: &str = "tcp://127.0.0.1:0";
+use socketserver::access::{Access, MAX_BANNER, Refusal, Who};
+use socketserver::{Address, Endpoint, Request, Server, UnixAddress};
 
 #[test]
 fn without_rules_everybody_is_served() {
@@ -270,262 +212,51 @@ fn a_unix_client_that_is_not_known_is_refused_where_it_matters() {
     assert_eq!(indifferent.verify_request(&request, &unix), Ok(()));
 }
 
-/// A server whose handlers wait at a gate.
-fn gated(endpoint: &str, access: Access) -> (Running, Gate, Receiver<Result<(), Refusal>>) {
+/// Connections of this server, none of them seen by it yet.
+fn waiting(access: Access) -> (Server, Receiver<Result<(), Refusal>>) {
     let (sender, judged) = mpsc::channel();
-    let gate = Gate::default();
-    let waiting = gate.clone();
-    let handler = move |request: &Request, client: &Address, _: &ServerInfo| {
-        waiting.wait();
-        match request.data() {
-            [] => request.sendall(b"in"),
-            _ => request.sendto(b"in", client).map(drop),
-        }
-    };
-    let server = Server::builder(move |request: &Request, client: &Address, info: &_| {
-        let info: &std::sync::Arc<ServerInfo> = info;
-        handler(request, client, info)
-    })
-    .bind(endpoint.parse().unwrap())
-    .concurrency(Concurrency::Threading(Threading::new()))
-    .hooks(Door(access, sender))
-    .build()
-    .unwrap();
-    (serve(server, NEVER), gate, judged)
+    let server = common::builder(echo).hooks(Door(access, sender)).build().unwrap();
+    (server, judged)
 }
 
 #[test]
-fn a_source_has_so_many_requests_in_flight_and_others_have_theirs() {
-    let (server, gate, judged) = gated(TCP, Access::new().max_per_source(2));
-    let server_address = address(&server);
-    let mut let_in = Vec::new();
-    for (client, verdict) in [
-        ("127.0.0.1", Ok(())),
-        ("127.0.0.1", Ok(())),
-        ("127.0.0.1", Err(Refusal::PerSource)),
-        ("127.0.0.2", Ok(())),
-        ("127.0.0.2", Ok(())),
-        ("127.0.0.2", Err(Refusal::PerSource)),
-        ("127.0.0.1", Err(Refusal::PerSource)),
-    ] {
-        let mut client = connect_from(client, server_address);
-        assert_eq!(next(&judged), verdict);
-        match verdict {
-            Ok(()) => let_in.push(client),
-            Err(_) => assert_eq!(read_all(&mut client), b""),
-        }
-    }
-    gate.open();
-    for client in &mut let_in {
-        assert_eq!(read_all(client), b"in");
-    }
-    // They have ended, so there is room again.
+fn a_connection_that_was_reset_before_it_was_taken_is_refused() {
+    let (server, judged) = waiting(Access::new().refuse_reset().rate(1, Duration::from_hours(1)));
     for _ in 0..3 {
-        assert_eq!(hears("127.0.0.1", &server), b"in");
-        assert_eq!(next(&judged), Ok(()));
-    }
-}
-
-#[test]
-fn a_client_that_comes_again_at_once_finds_its_place_free() {
-    for concurrency in [Concurrency::Sync, Concurrency::Threading(Threading::new())] {
-        let (sender, judged) = mpsc::channel();
-        let server = common::builder(echo)
-            .concurrency(concurrency)
-            .hooks(Door(Access::new().max_per_source(1), sender))
-            .build()
-            .unwrap();
-        let server = serve(server, NEVER);
-        for _ in 0..300 {
-            assert_eq!(common::talk(&server, b"x"), b"x");
-            assert_eq!(next(&judged), Ok(()));
-        }
-    }
-}
-
-#[test]
-fn datagrams_in_flight_count_for_their_source() {
-    let (_directory, endpoints) = datagram_endpoints();
-    for endpoint in endpoints {
-        let (server, gate, judged) = gated(&endpoint.to_string(), Access::new().max_per_source(1));
-        let client = Gram::new(server.server_address());
-        client.send(b"first");
-        assert_eq!(next(&judged), Ok(()));
-        client.send(b"second");
-        assert_eq!(next(&judged), Err(Refusal::PerSource), "{endpoint}");
-        gate.open();
-        assert_eq!(client.receive(), b"in");
-        // The handler may not have returned yet.
-        wait_until("there is room", || {
-            client.send(b"third");
-            next(&judged).is_ok()
-        });
-    }
-}
-
-#[test]
-fn a_failed_request_frees_its_place_too() {
-    let (sender, judged) = mpsc::channel();
-    let handler = |_: &Request| -> std::io::Result<()> { panic!("as the test wants it") };
-    let server = common::builder(handler)
-        .hooks(Door(Access::new().max_per_source(1), sender))
-        .build()
-        .unwrap();
-    let server = serve(server, NEVER);
-    for _ in 0..5 {
-        assert_eq!(hears("127.0.0.1", &server), b"");
-        assert_eq!(next(&judged), Ok(()));
-    }
-}
-
-#[test]
-fn what_a_request_keeps_is_dropped_with_its_last_clone() {
-    struct Kept(Sender<()>);
-    impl Drop for Kept {
-        fn drop(&mut self) {
-            self.0.send(()).unwrap();
-        }
-    }
-    let (sender, dropped) = mpsc::channel();
-    let (request, _client) = common::pair();
-    let clone = request.clone();
-    request.keep(Kept(sender));
-    drop(request);
-    assert!(dropped.try_recv().is_err());
-    drop(clone);
-    assert!(dropped.try_recv().is_ok());
-}
-
-#[test]
-fn a_source_has_a_burst_and_others_have_theirs() {
-    // What comes back takes a quarter of an hour.
-    let (server, judged) = greeter(TCP, Access::new().source_rate(0.001, 3));
-    for client in ["127.0.0.1", "127.0.0.2"] {
-        for _ in 0..3 {
-            assert_eq!(hears(client, &server), b"in");
-            assert_eq!(next(&judged), Ok(()));
-        }
-        for _ in 0..3 {
-            assert_eq!(hears(client, &server), b"");
-            assert_eq!(next(&judged), Err(Refusal::SourceRate));
-        }
-    }
-}
-
-/// Connects until one is refused: `most` have been served before, and in the same
-/// second.
-fn exceed(server: &Server, judged: &Receiver<Result<(), Refusal>>, most: usize) {
-    let mut let_in = 0;
-    loop {
-        let answer = hears("127.0.0.1", server);
-        match next(judged) {
-            Ok(()) => assert_eq!(answer, b"in"),
-            Err(refusal) => {
-                assert_eq!((refusal, &*answer), (Refusal::Rate, &b""[..]));
-                assert!(let_in >= most, "{let_in}");
-                return;
-            }
-        }
-        let_in += 1;
-    }
-}
-
-#[test]
-fn too_many_in_a_second_and_nobody_is_taken_until_the_pause_is_over() {
-    let access = Access::new().rate(3, Duration::from_millis(200));
-    let (server, judged) = greeter(TCP, access);
-    // In the second round one has been served already.
-    for most in [3, 2] {
-        exceed(&server, &judged, most);
-        // It is in the backlog: it is served, and not refused.
-        assert_eq!(hears("127.0.0.1", &server), b"in");
-        assert_eq!(next(&judged), Ok(()));
-    }
-}
-
-#[test]
-fn a_pause_leaves_the_sockets_alone_and_a_shutdown_is_noticed() {
-    let (server, judged) = greeter(TCP, Access::new().rate(1, Duration::from_hours(1)));
-    exceed(&server, &judged, 1);
-    let mut waits = connect_from("127.0.0.1", address(&server));
-    server.wait_until_idle();
-    waits.set_nonblocking(true).unwrap();
-    assert!(waits.read(&mut [0]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock));
-    assert!(judged.try_recv().is_err());
-    server.shutdown_handle().request_shutdown();
-    in_time(|| server.join()).unwrap();
-}
-
-#[test]
-fn handle_request_waits_for_the_end_of_a_pause_too() {
-    let (sender, judged) = mpsc::channel();
-    let server = common::builder(|request| request.sendall(b"in"))
-        .hooks(Door(Access::new().rate(1, Duration::from_millis(200)), sender))
-        .build()
-        .unwrap();
-    let mut verdicts = Vec::new();
-    while verdicts.last() != Some(&Err(Refusal::Rate)) {
-        let _client = connect_from("127.0.0.1", address(&server));
+        common::reset(common::connect(&server));
         server.handle_request().unwrap();
-        verdicts.push(next(&judged));
+        assert_eq!(next(&judged), Err(Refusal::Reset));
     }
-    let _client = connect_from("127.0.0.1", address(&server));
+    // Those did not count for the rate.
+    let mut client = common::client_with(&server, b"said");
+    client.shutdown(std::net::Shutdown::Write).unwrap();
     server.handle_request().unwrap();
+    assert_eq!(read_all(&mut client), b"said");
     assert_eq!(next(&judged), Ok(()));
 }
 
 #[test]
-fn those_who_are_refused_anyway_do_not_count_for_the_rate() {
-    let access =
-        Access::new().deny(net("127.0.0.2")).source_rate(0.001, 1).rate(1, Duration::from_hours(1));
-    let (server, judged) = greeter(TCP, access);
-    for _ in 0..20 {
-        assert_eq!(hears("127.0.0.2", &server), b"");
-        assert_eq!(next(&judged), Err(Refusal::Deny));
+fn a_connection_that_ended_or_has_something_in_it_is_no_reset() {
+    let (server, judged) = waiting(Access::new().refuse_reset());
+    let clients: [fn(TcpStream); 3] = [
+        drop,
+        |mut client| {
+            client.write_all(b"said").unwrap();
+        },
+        |mut client| {
+            client.write_all(b"said").unwrap();
+            common::reset(client);
+        },
+    ];
+    for client in clients {
+        client(common::connect(&server));
+        server.handle_request().unwrap();
+        assert_eq!(next(&judged), Ok(()));
     }
-    assert_eq!(hears("127.0.0.1", &server), b"in");
-    assert_eq!(next(&judged), Ok(()));
-    for _ in 0..20 {
-        assert_eq!(hears("127.0.0.1", &server), b"");
-        assert_eq!(next(&judged), Err(Refusal::SourceRate));
-    }
-}
-
-#[test]
-fn a_busy_machine_serves_nobody() {
-    for (limit, verdict) in [(0.0, Err(Refusal::Load)), (1e9, Ok(()))] {
-        let (server, judged) = greeter(TCP, Access::new().max_load(limit));
-        hears("127.0.0.1", &server);
-        assert_eq!(next(&judged), verdict);
-    }
-}
-
-#[test]
-fn clients_are_served_at_some_times_of_the_day() {
-    static NOW: AtomicU64 = AtomicU64::new(0);
-    fn clock() -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(NOW.load(Ordering::SeqCst))
-    }
-    // Whatever the local time is, it is in one half of the day.
-    let halves = ["00:00-12:00", "12:00-00:00"].map(|half| {
-        let times = vec![half.parse().unwrap()];
-        greeter(TCP, Access::new().access_times_by(times, clock).unwrap())
-    });
-    let both = || {
-        halves.each_ref().map(|(server, judged)| {
-            hears("127.0.0.1", server);
-            next(judged)
-        })
-    };
-    let refused = Err(Refusal::Hours);
-    let first = both();
-    assert!([[Ok(()), refused], [refused, Ok(())]].contains(&first), "{first:?}");
-    NOW.store(12 * 60 * 60, Ordering::SeqCst);
-    let [am, pm] = both();
-    assert_eq!([pm, am], first);
-    let (server, judged) = greeter(TCP, Access::new().access_times(Vec::new()).unwrap());
-    hears("127.0.0.1", &server);
-    assert_eq!(next(&judged), refused, "no times are none");
+    let (server, judged) = waiting(Access::new());
+    common::reset(common::connect(&server));
+    server.handle_request().unwrap();
+    assert_eq!(next(&judged), Ok(()), "nobody asked for the rule");
 }
 
 #[test]
@@ -585,7 +316,8 @@ fn a_refused_datagram_is_not_answered() {
 #[test]
 fn a_refusal_has_a_word_of_its_own() {
     let words = Refusal::ALL.map(Refusal::as_str);
-    let expected = ["deny", "peer", "allow", "hours", "load", "source-rate", "per-source", "rate"];
+    let expected =
+        ["deny", "peer", "allow", "reset", "hours", "load", "source-rate", "per-source", "rate"];
     assert_eq!(words, expected);
     assert_eq!(Refusal::PerSource.to_string(), "per-source");
 }

@@ -41,6 +41,7 @@
 //! | `no_access` | `-x`, `deny` | [`Access::deny`] |
 //! | `access_times` | | [`Access::access_times`] |
 //! | `max_load` | | [`Access::max_load`] |
+//! | | | [`Access::refuse_reset`] |
 //! | | | [`Access::source_rate`] |
 //! | `per_source` | | [`Access::max_per_source`] |
 //! | `cps` | | [`Access::rate`] |
@@ -100,6 +101,7 @@ use source_rate::SourceRate;
 pub struct Access {
     allow: Vec<Who>,
     deny: Vec<Who>,
+    refuses_reset: bool,
     hours: Option<Hours>,
     max_load: Option<MaxLoad>,
     source_rate: Option<SourceRate>,
@@ -132,6 +134,15 @@ impl Access {
         self.needs_credentials |= who.needs_credentials();
         self.deny.push(who);
         self
+    }
+
+    /// Does not serve clients of connections that have been reset before they were
+    /// taken, with nothing in them: there is nobody to answer, and whoever makes a
+    /// flood of these pays more for each than the server. CPython has their handlers
+    /// run into the error, and so does a server without this rule.
+    #[must_use]
+    pub fn refuse_reset(self) -> Self {
+        Access { refuses_reset: true, ..self }
     }
 
     /// Serves at these times of the day only; at none if there are none. xinetd's
@@ -242,6 +253,7 @@ impl Access {
         let unknown = unix && self.needs_credentials && peer.is_none();
         refuse_if(unknown, Refusal::Peer)?;
         refuse_if(!self.allow.is_empty() && !is_in(&self.allow), Refusal::Allow)?;
+        refuse_if(self.refuses_reset && request.is_reset(), Refusal::Reset)?;
         refuse_if(self.hours.as_ref().is_some_and(|hours| !hours.admit()), Refusal::Hours)?;
         let now = Instant::now();
         let busy = self.max_load.as_ref().is_some_and(|max| !max.admit(now));

@@ -13,6 +13,9 @@ pub enum Refusal {
     Allow,
     /// A rule depends on the user of a Unix client, and the kernel does not know it.
     Peer,
+    /// It has reset its connection already, see
+    /// [`refuse_reset`](super::Access::refuse_reset).
+    Reset,
     /// It came outside of the [`access_times`](super::Access::access_times).
     Hours,
     /// The machine is at or above its [`max_load`](super::Access::max_load).
@@ -28,10 +31,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order in which the rules are looked at.
-    pub const ALL: [Refusal; 8] = [
+    pub const ALL: [Refusal; 9] = [
         Refusal::Deny,
         Refusal::Peer,
         Refusal::Allow,
+        Refusal::Reset,
         Refusal::Hours,
         Refusal::Load,
         Refusal::SourceRate,
@@ -45,6 +49,7 @@ impl Refusal {
             Refusal::Deny => "deny",
             Refusal::Allow => "allow",
             Refusal::Peer => "peer",
+            Refusal::Reset => "reset",
             Refusal::Hours => "hours",
             Refusal::Load => "load",
             Refusal::SourceRate => "source-rate",

@@ -1,12 +1,14 @@
 //! The request: the connection that a handler talks to, or a datagram and the
 //! socket to reply on.
 
+mod limits;
+
 use std::any::Any;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -19,7 +21,7 @@ use crate::credentials::PeerCredentials;
 use crate::patience::Patience;
 use crate::sockopt;
 use crate::traffic::{ReceiveLimit, SendLimit, Traffic};
-use crate::wait::{Interest, sleep, wait};
+use crate::wait::{Interest, wait};
 
 /// What one request is about: Python's `self.request`.
 ///
@@ -258,24 +260,6 @@ impl Request {
         }
     }
 
-    /// Keeps something until the request ends: until the handler is done, just
-    /// before the client is told so, and in [`Concurrency::Forking`] until the
-    /// child has ended, in the process that forked it. What is kept by a request
-    /// that no server has ends with its last clone.
-    ///
-    /// It is for what [`Hooks::verify_request`] counts.
-    ///
-    /// [`Concurrency::Forking`]: crate::Concurrency::Forking
-    /// [`Hooks::verify_request`]: crate::Hooks::verify_request
-    pub fn keep(&self, kept: impl Any + Send + Sync) {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(kept));
-    }
-
-    /// What is kept, which is somebody else's from now on.
-    pub(crate) fn take_kept(&self) -> Kept {
-        std::mem::take(&mut *self.0.kept.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// How long one call may wait: `None` for without end, zero for not at
     /// all. Python's `settimeout`.
     pub fn settimeout(&self, timeout: Option<Duration>) {
@@ -285,82 +269,6 @@ impl Request {
     /// What [`settimeout`](Self::settimeout) set. Python's `gettimeout`.
     pub fn gettimeout(&self) -> Option<Duration> {
         self.0.patience.timeout()
-    }
-
-    /// How long calls may wait, added up, without a byte moving in either
-    /// direction. What is left when it is used up is an error that carries
-    /// [`IdleTimeout`](crate::IdleTimeout). `None`, the default, for no limit. It is for whoever
-    /// runs the handler; the handler's own timeout can only be shorter.
-    pub fn set_idle_timeout(&self, limit: Option<Duration>) {
-        self.0.patience.set_idle_timeout(limit);
-    }
-
-    /// How long the request may take in all, from when it was taken, whatever
-    /// it does. Calls fail from then on, with an error that carries
-    /// [`WallTimeout`](crate::WallTimeout). `None`, the default, for no limit. It
-    /// is for whoever runs the handler.
-    pub fn set_wall_time(&self, limit: Option<Duration>) {
-        self.0.patience.set_wall_time(limit);
-    }
-
-    /// How many bytes the request may receive in all. What comes after them is
-    /// an error that carries [`ReceiveLimit`]; the end of the stream may. `None`,
-    /// the default, for no limit. It is for whoever runs the handler. A datagram
-    /// is there already, and limited by the server's `max_packet_size`.
-    pub fn set_max_received(&self, limit: Option<u64>) {
-        self.0.traffic.received.set_limit(limit);
-    }
-
-    /// How many bytes the request may send in all. Calls that would send more
-    /// send what they may, and the next one fails with an error that carries
-    /// [`SendLimit`]; a datagram that is too long is not sent. `None`, the
-    /// default, for no limit. It is for whoever runs the handler.
-    pub fn set_max_sent(&self, limit: Option<u64>) {
-        self.0.traffic.sent.set_limit(limit);
-    }
-
-    /// How many bytes it has received so far, its datagram included.
-    pub fn received(&self) -> u64 {
-        self.0.traffic.received.moved()
-    }
-
-    /// How many bytes it has sent so far: given to the kernel, not
-    /// necessarily taken by the client.
-    pub fn sent(&self) -> u64 {
-        self.0.traffic.sent.moved()
-    }
-
-    /// Has the connection end with a reset, so that the client cannot take what
-    /// it got for a whole answer, and the kernel keeps nothing that is unsent.
-    /// Unix sockets and datagrams know no such thing, and end as always.
-    ///
-    /// `SO_LINGER` with no time, see `socket(7)`. It is for whoever runs the
-    /// handler.
-    pub fn reset_on_close(&self) {
-        if let About::Connection(socket) = &self.0.about
-            && socket.set_linger(Some(Duration::ZERO)).is_ok()
-            && !matches!(socket.local_addr(), Ok(address) if address.is_unix())
-        {
-            self.0.resets.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// When the wall time is over, if there is a limit.
-    pub fn ends_at(&self) -> Option<Instant> {
-        self.0.patience.end()
-    }
-
-    /// Waits until `end`, or for as long as the request may if that is `None`:
-    /// what a handler calls in the place of `time.sleep`. It counts as waiting
-    /// without a byte moving.
-    ///
-    /// Errors: the idle timeout ([`IdleTimeout`](crate::IdleTimeout)) or the wall
-    /// time ([`WallTimeout`](crate::WallTimeout)) was over first.
-    pub fn sleep_until(&self, end: Option<Instant>) -> io::Result<()> {
-        self.0.patience.check()?;
-        let begun = self.0.patience.begin(end);
-        let waited = sleep(end, begun.deadline)?;
-        self.0.patience.ended(&begun, waited)
     }
 
     /// The descriptor, while the handler has not closed the socket. Python's

@@ -6,6 +6,7 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod datagram;
+mod door;
 mod process;
 
 use std::io::{self, Read, Write};
@@ -24,6 +25,7 @@ use socketserver::{
 };
 
 pub use datagram::*;
+pub use door::*;
 pub use process::*;
 
 /// The longest that a test waits for anything.

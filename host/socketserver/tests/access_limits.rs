@@ -1,0 +1,276 @@
+//! The rules of super-servers that count, or look at the clock: that each permits
+//! what it says, and that what is next to it is refused.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::{
+    Door, Gate, Gram, NEVER, Running, TCP, address, connect_from, datagram_endpoints, echo,
+    greeter, hears, in_time, net, next, read_all, serve, wait_until,
+};
+use socketserver::access::{Access, Refusal};
+use socketserver::{Address, Concurrency, Request, Server, ServerInfo, Threading};
+
+/// A server whose handlers wait at a gate.
+fn gated(endpoint: &str, access: Access) -> (Running, Gate, Receiver<Result<(), Refusal>>) {
+    let (sender, judged) = mpsc::channel();
+    let gate = Gate::default();
+    let waiting = gate.clone();
+    let handler = move |request: &Request, client: &Address, _: &ServerInfo| {
+        waiting.wait();
+        match request.data() {
+            [] => request.sendall(b"in"),
+            _ => request.sendto(b"in", client).map(drop),
+        }
+    };
+    let server = Server::builder(move |request: &Request, client: &Address, info: &_| {
+        let info: &std::sync::Arc<ServerInfo> = info;
+        handler(request, client, info)
+    })
+    .bind(endpoint.parse().unwrap())
+    .concurrency(Concurrency::Threading(Threading::new()))
+    .hooks(Door(access, sender))
+    .build()
+    .unwrap();
+    (serve(server, NEVER), gate, judged)
+}
+
+#[test]
+fn a_source_has_so_many_requests_in_flight_and_others_have_theirs() {
+    let (server, gate, judged) = gated(TCP, Access::new().max_per_source(2));
+    let server_address = address(&server);
+    let mut let_in = Vec::new();
+    for (client, verdict) in [
+        ("127.0.0.1", Ok(())),
+        ("127.0.0.1", Ok(())),
+        ("127.0.0.1", Err(Refusal::PerSource)),
+        ("127.0.0.2", Ok(())),
+        ("127.0.0.2", Ok(())),
+        ("127.0.0.2", Err(Refusal::PerSource)),
+        ("127.0.0.1", Err(Refusal::PerSource)),
+    ] {
+        let mut client = connect_from(client, server_address);
+        assert_eq!(next(&judged), verdict);
+        match verdict {
+            Ok(()) => let_in.push(client),
+            Err(_) => assert_eq!(read_all(&mut client), b""),
+        }
+    }
+    gate.open();
+    for client in &mut let_in {
+        assert_eq!(read_all(client), b"in");
+    }
+    // They have ended, so there is room again.
+    for _ in 0..3 {
+        assert_eq!(hears("127.0.0.1", &server), b"in");
+        assert_eq!(next(&judged), Ok(()));
+    }
+}
+
+#[test]
+fn a_client_that_comes_again_at_once_finds_its_place_free() {
+    for concurrency in [Concurrency::Sync, Concurrency::Threading(Threading::new())] {
+        let (sender, judged) = mpsc::channel();
+        let server = common::builder(echo)
+            .concurrency(concurrency)
+            .hooks(Door(Access::new().max_per_source(1), sender))
+            .build()
+            .unwrap();
+        let server = serve(server, NEVER);
+        for _ in 0..300 {
+            assert_eq!(common::talk(&server, b"x"), b"x");
+            assert_eq!(next(&judged), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn datagrams_in_flight_count_for_their_source() {
+    let (_directory, endpoints) = datagram_endpoints();
+    for endpoint in endpoints {
+        let (server, gate, judged) = gated(&endpoint.to_string(), Access::new().max_per_source(1));
+        let client = Gram::new(server.server_address());
+        client.send(b"first");
+        assert_eq!(next(&judged), Ok(()));
+        client.send(b"second");
+        assert_eq!(next(&judged), Err(Refusal::PerSource), "{endpoint}");
+        gate.open();
+        assert_eq!(client.receive(), b"in");
+        // The handler may not have returned yet.
+        wait_until("there is room", || {
+            client.send(b"third");
+            next(&judged).is_ok()
+        });
+    }
+}
+
+#[test]
+fn a_failed_request_frees_its_place_too() {
+    let (sender, judged) = mpsc::channel();
+    let handler = |_: &Request| -> std::io::Result<()> { panic!("as the test wants it") };
+    let server = common::builder(handler)
+        .hooks(Door(Access::new().max_per_source(1), sender))
+        .build()
+        .unwrap();
+    let server = serve(server, NEVER);
+    for _ in 0..5 {
+        assert_eq!(hears("127.0.0.1", &server), b"");
+        assert_eq!(next(&judged), Ok(()));
+    }
+}
+
+#[test]
+fn what_a_request_keeps_is_dropped_with_its_last_clone() {
+    struct Kept(Sender<()>);
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+    let (sender, dropped) = mpsc::channel();
+    let (request, _client) = common::pair();
+    let clone = request.clone();
+    request.keep(Kept(sender));
+    drop(request);
+    assert!(dropped.try_recv().is_err());
+    drop(clone);
+    assert!(dropped.try_recv().is_ok());
+}
+
+#[test]
+fn a_source_has_a_burst_and_others_have_theirs() {
+    // What comes back takes a quarter of an hour.
+    let (server, judged) = greeter(TCP, Access::new().source_rate(0.001, 3));
+    for client in ["127.0.0.1", "127.0.0.2"] {
+        for _ in 0..3 {
+            assert_eq!(hears(client, &server), b"in");
+            assert_eq!(next(&judged), Ok(()));
+        }
+        for _ in 0..3 {
+            assert_eq!(hears(client, &server), b"");
+            assert_eq!(next(&judged), Err(Refusal::SourceRate));
+        }
+    }
+}
+
+/// Connects until one is refused: `most` have been served before, and in the same
+/// second.
+fn exceed(server: &Server, judged: &Receiver<Result<(), Refusal>>, most: usize) {
+    let mut let_in = 0;
+    loop {
+        let answer = hears("127.0.0.1", server);
+        match next(judged) {
+            Ok(()) => assert_eq!(answer, b"in"),
+            Err(refusal) => {
+                assert_eq!((refusal, &*answer), (Refusal::Rate, &b""[..]));
+                assert!(let_in >= most, "{let_in}");
+                return;
+            }
+        }
+        let_in += 1;
+    }
+}
+
+#[test]
+fn too_many_in_a_second_and_nobody_is_taken_until_the_pause_is_over() {
+    let access = Access::new().rate(3, Duration::from_millis(200));
+    let (server, judged) = greeter(TCP, access);
+    // In the second round one has been served already.
+    for most in [3, 2] {
+        exceed(&server, &judged, most);
+        // It is in the backlog: it is served, and not refused.
+        assert_eq!(hears("127.0.0.1", &server), b"in");
+        assert_eq!(next(&judged), Ok(()));
+    }
+}
+
+#[test]
+fn a_pause_leaves_the_sockets_alone_and_a_shutdown_is_noticed() {
+    let (server, judged) = greeter(TCP, Access::new().rate(1, Duration::from_hours(1)));
+    exceed(&server, &judged, 1);
+    let mut waits = connect_from("127.0.0.1", address(&server));
+    server.wait_until_idle();
+    waits.set_nonblocking(true).unwrap();
+    assert!(waits.read(&mut [0]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock));
+    assert!(judged.try_recv().is_err());
+    server.shutdown_handle().request_shutdown();
+    in_time(|| server.join()).unwrap();
+}
+
+#[test]
+fn handle_request_waits_for_the_end_of_a_pause_too() {
+    let (sender, judged) = mpsc::channel();
+    let server = common::builder(|request| request.sendall(b"in"))
+        .hooks(Door(Access::new().rate(1, Duration::from_millis(200)), sender))
+        .build()
+        .unwrap();
+    let mut verdicts = Vec::new();
+    while verdicts.last() != Some(&Err(Refusal::Rate)) {
+        let _client = connect_from("127.0.0.1", address(&server));
+        server.handle_request().unwrap();
+        verdicts.push(next(&judged));
+    }
+    let _client = connect_from("127.0.0.1", address(&server));
+    server.handle_request().unwrap();
+    assert_eq!(next(&judged), Ok(()));
+}
+
+#[test]
+fn those_who_are_refused_anyway_do_not_count_for_the_rate() {
+    let access =
+        Access::new().deny(net("127.0.0.2")).source_rate(0.001, 1).rate(1, Duration::from_hours(1));
+    let (server, judged) = greeter(TCP, access);
+    for _ in 0..20 {
+        assert_eq!(hears("127.0.0.2", &server), b"");
+        assert_eq!(next(&judged), Err(Refusal::Deny));
+    }
+    assert_eq!(hears("127.0.0.1", &server), b"in");
+    assert_eq!(next(&judged), Ok(()));
+    for _ in 0..20 {
+        assert_eq!(hears("127.0.0.1", &server), b"");
+        assert_eq!(next(&judged), Err(Refusal::SourceRate));
+    }
+}
+
+#[test]
+fn a_busy_machine_serves_nobody() {
+    for (limit, verdict) in [(0.0, Err(Refusal::Load)), (1e9, Ok(()))] {
+        let (server, judged) = greeter(TCP, Access::new().max_load(limit));
+        hears("127.0.0.1", &server);
+        assert_eq!(next(&judged), verdict);
+    }
+}
+
+#[test]
+fn clients_are_served_at_some_times_of_the_day() {
+    static NOW: AtomicU64 = AtomicU64::new(0);
+    fn clock() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(NOW.load(Ordering::SeqCst))
+    }
+    // Whatever the local time is, it is in one half of the day.
+    let halves = ["00:00-12:00", "12:00-00:00"].map(|half| {
+        let times = vec![half.parse().unwrap()];
+        greeter(TCP, Access::new().access_times_by(times, clock).unwrap())
+    });
+    let both = || {
+        halves.each_ref().map(|(server, judged)| {
+            hears("127.0.0.1", server);
+            next(judged)
+        })
+    };
+    let refused = Err(Refusal::Hours);
+    let first = both();
+    assert!([[Ok(()), refused], [refused, Ok(())]].contains(&first), "{first:?}");
+    NOW.store(12 * 60 * 60, Ordering::SeqCst);
+    let [am, pm] = both();
+    assert_eq!([pm, am], first);
+    let (server, judged) = greeter(TCP, Access::new().access_times(Vec::new()).unwrap());
+    hears("127.0.0.1", &server);
+    assert_eq!(next(&judged), refused, "no times are none");
+}

@@ -1,0 +1,66 @@
+//! Servers with rules about who is served, and their clients.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Instant;
+
+use socket2::{Domain, Socket, Type};
+use socketserver::access::{Access, Refusal, Who, network};
+use socketserver::{Address, Hooks, Request, Server};
+
+use super::{NEVER, Running, WAIT, read_all, serve};
+
+/// Asks the rules, and tells the test what they said.
+pub struct Door(pub Access, pub Sender<Result<(), Refusal>>);
+
+impl Hooks for Door {
+    fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
+        let judged = self.0.verify_request(request, client_address);
+        self.1.send(judged).unwrap();
+        judged.is_ok()
+    }
+
+    fn pause_until(&self) -> Option<Instant> {
+        self.0.pause_until()
+    }
+}
+
+/// A server with these rules that says `in`, and what they said.
+pub fn greeter(endpoint: &str, access: Access) -> (Running, Receiver<Result<(), Refusal>>) {
+    let (sender, judged) = mpsc::channel();
+    let handler = |request: &Request, client: &Address, _: &_| match request.data() {
+        [] => request.sendall(b"in"),
+        _ => request.sendto(b"in", client).map(drop),
+    };
+    let server = Server::builder(handler)
+        .bind(endpoint.parse().unwrap())
+        .hooks(Door(access, sender))
+        .build()
+        .unwrap();
+    (serve(server, NEVER), judged)
+}
+
+/// A connection from that address of this machine.
+pub fn connect_from(client: &str, server: SocketAddr) -> TcpStream {
+    let client = SocketAddr::new(client.parse().unwrap(), 0);
+    let socket = Socket::new(Domain::for_address(client), Type::STREAM, None).unwrap();
+    socket.bind(&client.into()).unwrap();
+    socket.set_read_timeout(Some(WAIT)).unwrap();
+    socket.connect(&server.into()).unwrap();
+    socket.into()
+}
+
+pub fn address(server: &Server) -> SocketAddr {
+    server.server_address().to_socket_addr().unwrap()
+}
+
+/// What a client from there hears.
+pub fn hears(client: &str, server: &Server) -> Vec<u8> {
+    read_all(&mut connect_from(client, address(server)))
+}
+
+pub fn net(text: &str) -> Who {
+    Who::Network(network(text).unwrap())
+}
+
+pub const TCP: &str = "tcp://127.0.0.1:0";
