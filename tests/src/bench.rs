@@ -36,6 +36,36 @@ pub fn progress(text: &str) {
     }
 }
 
+/// The time of the processors so far, in ticks: how much there was, and how much
+/// of it went to other guests of the same hypervisor (`steal` in `proc_stat(5)`).
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessorTime {
+    all: u64,
+    stolen: u64,
+}
+
+impl ProcessorTime {
+    /// Until now.
+    ///
+    /// Errors: there is no `/proc/stat`.
+    pub fn now() -> Result<Self> {
+        let stat = std::fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().context("/proc/stat is empty")?;
+        // What guests of this machine used is in the first two already.
+        let ticks = line.split_whitespace().skip(1).take(8);
+        let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>()?;
+        Ok(ProcessorTime { all: ticks.iter().sum(), stolen: ticks.last().copied().unwrap_or(0) })
+    }
+
+    /// Which part of the time since `earlier` others had, in percent. What a bench
+    /// says is worth less, the more that is: waits are theirs, too.
+    #[allow(clippy::cast_precision_loss, reason = "ticks of a run are few")]
+    pub fn stolen_since(self, earlier: ProcessorTime) -> f64 {
+        let all = self.all.saturating_sub(earlier.all).max(1);
+        self.stolen.saturating_sub(earlier.stolen) as f64 / all as f64 * 100.0
+    }
+}
+
 /// Eight clients of `upper` send that many requests in all; `name` is for the line
 /// of progress.
 ///

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use socketserver_tests::bench::{is_test, number, option, progress};
+use socketserver_tests::bench::{ProcessorTime, is_test, number, option, progress};
 use socketserver_tests::build;
 use socketserver_tests::bystander::Bystander;
 use socketserver_tests::process::Server;
@@ -66,6 +66,7 @@ fn main() -> Result<()> {
             "attack", "requests/s", "p50", "p99", "p99 ratio (range)"
         );
     }
+    let begun = ProcessorTime::now()?;
     let (mut within, mut all) = (0, 0);
     for attack in ATTACKS.iter().filter(|attack| attack.name.contains(&only)) {
         let measured = measure(attack, directory.path(), rounds, time);
@@ -76,6 +77,8 @@ fn main() -> Result<()> {
     }
     if !json {
         println!("\nwithin {GOAL} times: {within} of {all}");
+        let stolen = ProcessorTime::now()?.stolen_since(begun);
+        println!("Other machines on the same processors had {stolen:.1}% of their time.");
     }
     Ok(())
 }

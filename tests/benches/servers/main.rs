@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Loader, Policy, Settings};
-use socketserver_tests::bench::{is_test, number, option, progress};
+use socketserver_tests::bench::{ProcessorTime, is_test, number, option, progress};
 use socketserver_tests::build;
 
 use crate::contestants::{Contestant, Group, groups};
@@ -39,6 +39,7 @@ fn main() -> Result<()> {
     groups.retain(|group| group.title.contains(&only));
     println!("64 bytes each way, {CLIENTS} clients; {rounds} rounds of {seconds} s.");
     println!("Medians over the rounds; ratios are within a round.");
+    let begun = ProcessorTime::now()?;
     for group in &mut groups {
         for round in 1..=rounds {
             for contestant in &mut group.contestants {
@@ -55,6 +56,8 @@ fn main() -> Result<()> {
         print_group(group);
     }
     drop(groups);
+    let stolen = ProcessorTime::now()?.stolen_since(begun);
+    println!("\nOther machines on the same processors had {stolen:.1}% of their time.");
     println!("\nAn instance of each sample:\n");
     print_instances()
 }
