@@ -222,10 +222,15 @@ fn waiting(access: Access) -> (Server, Receiver<Result<(), Refusal>>) {
 #[test]
 fn a_connection_that_was_reset_before_it_was_taken_is_refused() {
     let (server, judged) = waiting(Access::new().refuse_reset().rate(1, Duration::from_hours(1)));
-    for _ in 0..3 {
-        common::reset(common::connect(&server));
+    for ended in [false, true, false] {
+        let client = common::connect(&server);
+        if ended {
+            // What is received of it then is an end, and no error.
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        common::reset(client);
         server.handle_request().unwrap();
-        assert_eq!(next(&judged), Err(Refusal::Reset));
+        assert_eq!(next(&judged), Err(Refusal::Reset), "{ended}");
     }
     // Those did not count for the rate.
     let mut client = common::client_with(&server, b"said");
@@ -238,8 +243,9 @@ fn a_connection_that_was_reset_before_it_was_taken_is_refused() {
 #[test]
 fn a_connection_that_ended_or_has_something_in_it_is_no_reset() {
     let (server, judged) = waiting(Access::new().refuse_reset());
-    let clients: [fn(TcpStream); 3] = [
+    let clients: [fn(TcpStream); 4] = [
         drop,
+        |client| client.shutdown(std::net::Shutdown::Write).unwrap(),
         |mut client| {
             client.write_all(b"said").unwrap();
         },

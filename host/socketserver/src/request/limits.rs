@@ -111,10 +111,15 @@ impl Request {
 
     /// Whether the connection has been reset, with nothing in it that is still to
     /// be received. What looks at it next does not see the error, for the kernel
-    /// tells of it once.
+    /// tells of it once. Where the client had said before that it would send nothing
+    /// more, the error does not come with what is received.
     pub(crate) fn is_reset(&self) -> bool {
         let About::Connection(socket) = &self.0.about else { return false };
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
-        rustix::net::recv(socket, &mut [0; 1], flags) == Err(Errno::CONNRESET)
+        match rustix::net::recv(socket, &mut [0; 1], flags) {
+            Err(error) => error == Errno::CONNRESET,
+            Ok((_, 0)) => matches!(socket.take_error(), Ok(Some(_))),
+            Ok(_) => false,
+        }
     }
 }
