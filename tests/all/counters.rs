@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 use socketserver_tests::process::Server;
 
+use crate::attacks::wait_until;
 use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end};
 use crate::fixture::{FIXTURE, Fixture};
 use crate::processes::{children, kill};
@@ -30,7 +31,7 @@ fn printed(server: &mut Server) -> Value {
     serde_json::from_str::<Value>(&line).unwrap()["counters"].clone()
 }
 
-fn asked(server: &mut Server) -> Value {
+pub fn asked(server: &mut Server) -> Value {
     server.signal("USR1").unwrap();
     printed(server)
 }
@@ -90,11 +91,16 @@ fn a_signal_prints_them_while_requests_are_in_flight() {
         stream.write_all(b"x").unwrap();
         expect(&mut stream, b"ok");
         let counted = asked(&mut served.server);
+        let mut prints = 1;
         assert_eq!(counted["requests"]["in_flight"], 1, "{mode:?}");
         assert_eq!(counted["requests"]["accepted"], 1, "{mode:?}");
         assert_eq!(counted["requests"]["done"], 0, "{mode:?}");
         if mode[0] == "--workers" {
-            assert_eq!(counted["children"]["workers"], 2);
+            // One of them may still be about to begin.
+            wait_until("there are two", || {
+                prints += 1;
+                asked(&mut served.server)["children"]["workers"] == 2
+            });
         }
         stream.write_all(b"!").unwrap();
         assert_eq!(read_to_end(&mut stream), b"");
@@ -102,7 +108,21 @@ fn a_signal_prints_them_while_requests_are_in_flight() {
         assert_eq!(ask(&served.server, b"-"), b"ok");
         assert!(served.server.stop().unwrap().success());
         let log = served.server.log();
-        assert_eq!(log.iter().filter(|line| line.contains("\"counters\"")).count(), 1, "{mode:?}");
+        let printed = log.iter().filter(|line| line.contains("\"counters\"")).count();
+        assert_eq!(printed, prints, "{mode:?}");
+    }
+}
+
+#[test]
+fn a_server_of_one_request_prints_them_while_it_waits() {
+    for mode in &MODES[..3] {
+        let options = [&["--once", "--log-format", "json"], *mode].concat();
+        let mut served = FIXTURE.serve(&options);
+        for _ in 0..2 {
+            assert_eq!(asked(&mut served.server)["requests"]["accepted"], 0, "{mode:?}");
+        }
+        assert_eq!(ask(&served.server, b"-"), b"ok");
+        assert!(served.server.wait().unwrap().success(), "{mode:?}");
     }
 }
 

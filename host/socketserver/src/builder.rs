@@ -157,8 +157,9 @@ impl ServerBuilder {
     }
 
     /// Calls `service_actions` at once when this descriptor becomes readable,
-    /// and not only when the poll interval is over. It is not read here:
-    /// `service_actions` has to do it.
+    /// and not only when the poll interval is over; in `handle_request`, which does
+    /// not call it otherwise, too. It is not read here: `service_actions` has to do
+    /// it.
     pub fn service_when_readable(mut self, attention: OwnedFd) -> Self {
         self.attention = Some(attention);
         self

@@ -147,6 +147,9 @@ pub(crate) fn handle_request(server: &Server) -> Result<(), ServeError> {
         if poller.stopped() {
             return Ok(());
         }
+        if poller.called() {
+            server.core.hooks.service_actions();
+        }
         while let Some(place) = poller.next_ready() {
             match poller.take(place) {
                 Taken::Nothing => poller.clear(place),
@@ -166,7 +169,8 @@ pub(crate) fn handle_request(server: &Server) -> Result<(), ServeError> {
 struct Poller<'a> {
     server: &'a Server,
     listeners: &'a [Listener],
-    /// What wakes the loop and what ends it, then the listeners.
+    /// What wakes the loop and what ends it, what calls for service as the last of
+    /// these, then the listeners.
     fds: Vec<PollFd<'a>>,
     /// Where the listeners begin.
     first: usize,
@@ -209,6 +213,12 @@ impl<'a> Poller<'a> {
     /// Whether the descriptor that ends the loop has become readable.
     fn stopped(&self) -> bool {
         self.server.control.stop_fd().is_some() && !self.fds[1].revents().is_empty()
+    }
+
+    /// Whether the descriptor that calls for `service_actions` has become readable.
+    fn called(&self) -> bool {
+        let attention = self.server.control.attention_fd();
+        attention.is_some() && !self.fds[self.first - 1].revents().is_empty()
     }
 
     /// The place of a listener that may have a request, if there is room for
