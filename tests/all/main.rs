@@ -27,6 +27,7 @@ mod profile;
 mod requests;
 mod samples;
 mod shutdown;
+mod signals;
 mod stack;
 mod stream_handlers;
 mod user;
