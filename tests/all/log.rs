@@ -1,10 +1,26 @@
 //! The log, on standard error.
 
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use serde_json::Value;
 use socketserver_tests::process::Server;
 
+use crate::attacks::wait_until;
 use crate::client::ask;
-use crate::fixture::{FIXTURE, Fixture, serve};
+use crate::fixture::{FIXTURE, File, Fixture, serve};
+
+/// The ways in which requests run.
+const MODES: [&[&str]; 4] = [
+    &["--concurrency", "sync"],
+    &["--concurrency", "threading"],
+    &["--concurrency", "forking"],
+    &["--workers", "2"],
+];
 
 const FAILS: Fixture<'static> = Fixture { handle: "(return (call $failed))", ..FIXTURE };
 
@@ -13,7 +29,7 @@ fn a_failed_request_is_one_line_with_peer_handler_blame_and_reason() {
     let mut served = FAILS.serve(&[]);
     let mut stream = served.server.connect().unwrap();
     let peer = stream.local_addr().unwrap();
-    std::io::Write::write_all(&mut stream, b"x").unwrap();
+    Write::write_all(&mut stream, b"x").unwrap();
     assert_eq!(crate::client::read_to_end(&mut stream), b"");
     let line = served.server.wait_for_log("Exception").unwrap();
     let expected = format!(
@@ -125,4 +141,69 @@ fn a_flood_of_failures_is_not_a_flood_of_lines() {
     assert_eq!(logged + dropped, 200);
     assert!(logged <= 5 * (seconds + 1), "{logged} lines in {seconds} s");
     assert!(logged > 0);
+}
+
+/// A pipe with a name, both ends of it, and nobody else's.
+fn pipe(path: &Path) -> fs::File {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    fs::OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(path).unwrap()
+}
+
+/// Until there is no room for one more line.
+fn fill(mut pipe: &fs::File) {
+    while pipe.write(&[b'\n'; 4096]).is_ok() {}
+}
+
+/// Serves a handler that fails if it is asked to, with the log to that file.
+fn logging_to(log: &Path, handler: &File, options: &[&str]) -> Server {
+    let host = serve();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec 2>\"$0\" \"$@\""]).arg(log).arg(host.get_program());
+    command.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.args(host.get_args()).arg(&handler.path).args(options);
+    Server::start(&mut command, 1).unwrap()
+}
+
+/// Whoever should read the log has stopped, and the pipe to it is full.
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up_and_is_counted() {
+    for mode in MODES {
+        let handler = File::new("fails.wat", FAILS.text().as_bytes());
+        let path = handler.path.with_file_name("log");
+        let mut log = pipe(&path);
+        fill(&log);
+        let mut server = logging_to(&path, &handler, &[mode, &["--poll-interval", "0.1"]].concat());
+        for _ in 0..3 {
+            assert_eq!(ask(&server, b"x"), b"", "{mode:?}");
+            assert_eq!(ask(&server, b"-"), b"ok", "{mode:?}");
+        }
+        // It is read again, and tells what was lost.
+        let mut lines = Vec::new();
+        wait_until("what was lost is counted", || {
+            // It ends where there is nothing more yet.
+            let _ = log.read_to_end(&mut lines);
+            String::from_utf8_lossy(&lines).contains("lines were not logged")
+        });
+        assert!(server.stop().unwrap().success(), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_a_server_from_ending() {
+    for mode in MODES {
+        let handler = File::new("fails.wat", FAILS.text().as_bytes());
+        let path = handler.path.with_file_name("log");
+        let log = pipe(&path);
+        let mut server = logging_to(&path, &handler, &[mode, &["--stats"]].concat());
+        fill(&log);
+        assert!(server.stop().unwrap().success(), "{mode:?}");
+    }
+}
+
+#[test]
+fn an_error_that_cannot_be_said_has_the_exit_code_of_one() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = serve().arg("no such handler").stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
 }

@@ -11,6 +11,7 @@ use socketserver::{HandlerError, Request, SharedCounters};
 use socketserver_sandbox::Counts;
 
 use crate::args::LogFormat;
+use crate::log_rate;
 
 /// Why a request can fail; the table in the README says what each means.
 const REASONS: &[&str] = &[
@@ -181,7 +182,7 @@ impl Counters {
             LogFormat::Json => json!({ "counters": self.to_json() }).to_string() + "\n",
         };
         // There is nobody to tell if that cannot be written to.
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = log_rate::unlimited().write_all(text.as_bytes());
     }
 
     /// All of them, for programs.

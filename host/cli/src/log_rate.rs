@@ -2,14 +2,22 @@
 
 use std::cell::Cell;
 use std::io::{self, Sink, Stderr, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How long one line waits for whoever reads the log, until nobody seems to do so.
+/// The next ones do not wait, until one can be written again.
+const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Writes so many lines in a second, and drops the others. What guests and
 /// clients do is a line each, and they may do it without end. What guests say
@@ -33,6 +41,12 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// When somebody was last told.
 static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
 
+/// Nobody reads the log.
+static STUCK: AtomicBool = AtomicBool::new(false);
+
+/// The last line that was written was not written to its end.
+static TORN: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
     /// What this thread logs now is not counted.
     static EXEMPT: Cell<bool> = const { Cell::new(false) };
@@ -51,6 +65,26 @@ pub fn tell_dropped(tell: impl FnOnce(u64)) {
         tell(DROPPED.swap(0, Ordering::Relaxed));
         EXEMPT.set(false);
     }
+}
+
+/// Has writing to standard error fail where it would wait, if that is a pipe. It is
+/// opened anew for that: those who share it with us do not expect it to.
+///
+/// Errors: it cannot be opened, as one that another user made. Then a line may wait
+/// if other processes write at the same moment.
+pub fn do_not_wait() -> io::Result<()> {
+    let stderr = io::stderr();
+    if FileType::from_raw_mode(fstat(&stderr)?.st_mode).is_fifo() {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let anew = open("/proc/self/fd/2", flags, Mode::empty())?;
+        nix::unistd::dup2_stderr(&anew)?;
+    }
+    Ok(())
+}
+
+/// Standard error for what was asked for: it is not counted as lines of the log are.
+pub fn unlimited() -> Line {
+    Line::Written { stderr: io::stderr(), begun: false }
 }
 
 impl LimitedStderr {
@@ -75,7 +109,7 @@ impl LimitedStderr {
 
     fn line(&self, of_guest: bool) -> Line {
         if EXEMPT.get() || self.has_room(of_guest) {
-            return Line::Written(io::stderr());
+            return unlimited();
         }
         DROPPED.fetch_add(1, Ordering::Relaxed);
         Line::Dropped(io::sink())
@@ -84,7 +118,7 @@ impl LimitedStderr {
 
 /// Where one line goes.
 pub enum Line {
-    Written(Stderr),
+    Written { stderr: Stderr, begun: bool },
     Dropped(Sink),
 }
 
@@ -101,17 +135,22 @@ impl<'a> MakeWriter<'a> for LimitedStderr {
 }
 
 /// A log that cannot be written, for want of room on its disk or of anybody who
-/// reads it, is no reason to stop serving: `tracing` would panic.
+/// reads it, is no reason to stop serving: `tracing` would panic, and whoever waits
+/// for a reader keeps the others from writing, too.
 impl Write for Line {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let written = match self {
-            Line::Written(stderr) => stderr.write(data),
-            Line::Dropped(sink) => sink.write(data),
+        let (written, begun) = match self {
+            Line::Written { stderr, begun } => (write(stderr, data, *begun), begun),
+            Line::Dropped(sink) => return sink.write(data),
         };
         match written {
-            Ok(count) if count > 0 => Ok(count),
+            Ok(count) if count > 0 => {
+                *begun = true;
+                Ok(count)
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Ok(_) | Err(_) => {
+                TORN.fetch_or(*begun, Ordering::Relaxed);
                 DROPPED.fetch_add(1, Ordering::Relaxed);
                 Ok(data.len())
             }
@@ -121,6 +160,26 @@ impl Write for Line {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Writes some of a line, or of the rest of one that was begun.
+///
+/// Errors: it cannot be written, or not before long.
+fn write(stderr: &Stderr, data: &[u8], begun: bool) -> io::Result<usize> {
+    let mut stderr = stderr.lock();
+    let wait = if STUCK.load(Ordering::Relaxed) { NO_WAIT } else { WAIT };
+    let has_room =
+        poll(&mut [PollFd::from_borrowed_fd(stderr.as_fd(), PollFlags::OUT)], Some(&wait));
+    // If it cannot be asked, writing tells.
+    STUCK.store(has_room == Ok(0), Ordering::Relaxed);
+    if has_room == Ok(0) {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    if !begun && TORN.load(Ordering::Relaxed) {
+        stderr.write_all(b"\n")?;
+        TORN.store(false, Ordering::Relaxed);
+    }
+    stderr.write(data)
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ mod serve;
 mod signals;
 mod units;
 
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -52,8 +53,7 @@ use crate::args::{Arguments, Command};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(error) = signals::endure() {
-        eprintln!("wasm-socketserver: cannot handle signals: {error}");
-        return ExitCode::FAILURE;
+        return failed(format_args!("cannot handle signals: {error}"));
     }
     let done = match arguments.command.or_else(args::without_command) {
         Some(Command::Serve(options)) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
@@ -61,8 +61,11 @@ fn main() -> ExitCode {
         Some(Command::Compile(options)) => compile::compile(&options),
         None => return ExitCode::from(2),
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("wasm-socketserver: {error:#}");
-        ExitCode::FAILURE
-    })
+    done.unwrap_or_else(|error| failed(format_args!("{error:#}")))
+}
+
+fn failed(why: std::fmt::Arguments<'_>) -> ExitCode {
+    // `eprintln!` would panic where that cannot be written.
+    let _ = writeln!(stderr(), "wasm-socketserver: {why}");
+    ExitCode::FAILURE
 }

@@ -24,12 +24,16 @@ pub fn init(format: LogFormat, level: LogLevel, lines_per_second: u32) {
         LogLevel::Info => Level::INFO,
         LogLevel::Debug => Level::DEBUG,
     };
+    let waits = log_rate::do_not_wait();
     let log = fmt().with_max_level(level).with_writer(LimitedStderr::new(lines_per_second));
     match format {
         LogFormat::Text => {
             log.with_target(false).with_ansi(io::stderr().is_terminal()).init();
         }
         LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    if let Err(error) = waits {
+        tracing::debug!("the log is written as it was opened: {error}");
     }
 }
 
