@@ -81,6 +81,23 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_second_signal_is_no_reason_not_to_print_the_counters() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        for mode in MODES {
+            let mut server = echo(&[mode, &["--grace", "1h", "--stats"]].concat());
+            let mut stream = in_flight(&server);
+            server.signal(signal).unwrap();
+            server.wait_for_log("ending").unwrap();
+            server.signal(signal).unwrap();
+            assert_eq!(server.wait().unwrap().code(), Some(code), "{signal} {mode:?}");
+            let counted = server.log().iter().filter(|line| line.contains("in flight  ")).count();
+            assert_eq!(counted, 1, "{signal} {mode:?}: {:#?}", server.log());
+            assert_eq!(read_to_end(&mut stream), b"");
+        }
+    }
+}
+
+#[test]
 fn daemon_threads_are_not_waited_for() {
     for option in [["--daemon-threads", "true"], ["--block-on-close", "false"]] {
         let mut server = echo(&[option[0], option[1], "--grace", "1h"]);

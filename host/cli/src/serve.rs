@@ -32,16 +32,13 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     // Before the ready line: whoever reads it may send a signal.
     let (signals, told) = signals::watch().context("cannot wait for signals")?;
     let watched = (mode == Mode::Sync).then(|| told.end.try_clone()).transpose()?;
+    let second = told.second.clone();
     let counters = Arc::new(Counters::new().context("cannot make counters")?);
     let server = server(options, mode, endpoints, signals, told, &counters)?;
-    let (stats, format) = (options.stats, options.log.log_format);
-    let last_words = move || {
-        if stats {
-            counters.print(format);
-        }
-    };
+    let format = options.log.log_format;
+    let last_words = options.stats.then_some(move || counters.print(format));
     if let Some(watched) = watched {
-        let cut_off = signals::cut_off(&watched, options.grace, last_words.clone());
+        let cut_off = signals::cut_off(&watched, options.grace, second.clone(), last_words.clone());
         cut_off.context("cannot wait for signals")?;
     }
     announce(server.endpoints(), options.handler.is_none());
@@ -54,12 +51,21 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         }
     }
     let attributes = &options.attributes;
-    let left = server.server_close_within(options.grace);
     let waited = attributes.block_on_close && !(attributes.daemon_threads && mode.has_threads());
+    let last_words = last_words.as_ref().map(|say| say as &dyn Fn());
+    // With --once there may have been no first signal.
+    let heard = last_words.filter(|_| waited && !options.once);
+    let mut left = 0;
+    second.wait(options.grace, heard, |some| {
+        left = server.server_close_within(some);
+        left == 0
+    });
     if left > 0 && waited {
         signals::still_in_flight(options.grace);
     }
-    last_words();
+    if let Some(last_words) = last_words {
+        last_words();
+    }
     // Whatever is left in threads ends with the process.
     std::process::exit(0)
 }

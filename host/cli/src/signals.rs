@@ -6,16 +6,16 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, getppid, set_parent_process_death_signal};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
-use signal_hook::flag::{register, register_conditional_shutdown};
+use signal_hook::flag::{register, register_conditional_shutdown, register_usize};
 use signal_hook::low_level::pipe;
 
 /// What this process does when a signal comes.
@@ -35,6 +35,50 @@ pub struct Told {
     pub print: OwnedFd,
     /// The same as `print`, to wait on.
     pub attention: OwnedFd,
+    /// What a second SIGINT or SIGTERM does.
+    pub second: Second,
+}
+
+/// How often to look whether a second signal has come.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a second SIGINT or SIGTERM does: it ends the process, at once or, where
+/// there is something to say before that, as soon as somebody looks.
+#[derive(Clone)]
+pub struct Second {
+    at_once: Arc<AtomicBool>,
+    /// The number of the last one that came.
+    last: Arc<AtomicUsize>,
+}
+
+impl Second {
+    /// Waits for `grace` after the first signal, or until `is_done`, which is given
+    /// how long it may wait itself. If there are `last_words`, a second signal that
+    /// comes meanwhile ends the process after them, and a third one at once.
+    pub fn wait(
+        &self,
+        grace: Duration,
+        last_words: Option<&dyn Fn()>,
+        mut is_done: impl FnMut(Duration) -> bool,
+    ) {
+        let Some(last_words) = last_words else {
+            is_done(grace);
+            return;
+        };
+        self.at_once.store(false, Ordering::SeqCst);
+        let begun = Instant::now();
+        loop {
+            let left = grace.saturating_sub(begun.elapsed());
+            if is_done(left.min(LOOK)) || left.is_zero() {
+                return;
+            }
+            if self.at_once.load(Ordering::SeqCst) {
+                last_words();
+                let signal = self.last.load(Ordering::SeqCst);
+                process::exit(i32::try_from(128 + signal).unwrap_or(1));
+            }
+        }
+    }
 }
 
 /// Unblocks all signals, which a program may have inherited blocked: without those
@@ -53,7 +97,8 @@ pub fn endure() -> io::Result<()> {
 }
 
 /// From now on signals are told of. A second SIGINT or SIGTERM ends the process at
-/// once, with the exit code that a shell gives to a signal.
+/// once, if nobody waits for it ([`Second::wait`]), with the exit code that a shell
+/// gives to a signal.
 pub fn watch() -> io::Result<(Signals, Told)> {
     let (end, ends) = UnixStream::pair()?;
     let (print, prints) = UnixStream::pair()?;
@@ -61,6 +106,7 @@ pub fn watch() -> io::Result<(Signals, Told)> {
     let attention = print.try_clone()?;
     let is_child = Arc::new(AtomicBool::new(false));
     let seen = Arc::new(AtomicBool::new(false));
+    let last = Arc::new(AtomicUsize::new(0));
     let mut descriptors: Vec<RawFd> =
         [&end, &print, &attention, &prints].map(AsRawFd::as_raw_fd).into();
     pipe::register(SIGUSR1, prints)?;
@@ -69,12 +115,14 @@ pub fn watch() -> io::Result<(Signals, Told)> {
         // does not find itself seen.
         register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_child))?;
         register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
+        register_usize(signal, Arc::clone(&last), signal.unsigned_abs() as usize)?;
         register(signal, Arc::clone(&seen))?;
         let ends = ends.try_clone()?;
         descriptors.push(ends.as_raw_fd());
         pipe::register(signal, ends)?;
     }
-    let told = Told { end: end.into(), print: print.into(), attention: attention.into() };
+    let second = Second { at_once: seen, last };
+    let told = Told { end: end.into(), print: print.into(), attention: attention.into(), second };
     Ok((Signals { is_child, process: Some(getpid()), descriptors }, told))
 }
 
@@ -109,21 +157,28 @@ impl Signals {
 }
 
 /// Ends the process when `grace` is over after the first signal, whatever still
-/// runs, after `last_words`: for a server that runs its requests in the thread
-/// that serves.
+/// runs, after `last_words`, if there are some: for a server that runs its requests
+/// in the thread that serves.
 pub fn cut_off(
     signalled: &OwnedFd,
     grace: Duration,
-    last_words: impl FnOnce() + Send + 'static,
+    second: Second,
+    last_words: Option<impl Fn() + Send + 'static>,
 ) -> io::Result<()> {
     let signalled = signalled.try_clone()?;
     thread::Builder::new().name("grace".to_owned()).spawn(move || {
         let mut fds = [PollFd::from_borrowed_fd(signalled.as_fd(), PollFlags::IN)];
         while poll(&mut fds, None) == Err(Errno::INTR) {}
         ending(grace);
-        thread::sleep(grace);
+        let last_words = last_words.as_ref().map(|say| say as &dyn Fn());
+        second.wait(grace, last_words, |some| {
+            thread::sleep(some);
+            false
+        });
         still_in_flight(grace);
-        last_words();
+        if let Some(last_words) = last_words {
+            last_words();
+        }
         process::exit(0);
     })?;
     Ok(())
