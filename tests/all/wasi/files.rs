@@ -236,6 +236,10 @@ fn what_is_neither_file_nor_directory_is_not_opened() {
             assert_eq!(act(&served, what, name), NOT_PERMITTED, "{} {name}", char::from(what));
         }
         assert_eq!(act(&served, b'S', name), OK);
+        // Its times are set all the same.
+        assert_eq!(act(&served, b'U', name), OK);
+        let modified = fs::metadata(place.path("in").join(name)).unwrap().modified().unwrap();
+        assert_eq!(modified, SystemTime::UNIX_EPOCH);
     }
     // A device, where it is granted.
     let served = serve(&["--dir", "/dev::/dev"]);

@@ -3,10 +3,13 @@
 #![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
 
 use std::fs::FileTimes;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use cap_fs_ext::{DirExt, SystemTimeSpec};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use cap_std::time::SystemTime as CapTime;
+use rustix::fs::{AtFlags, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmStr};
 
@@ -75,7 +78,7 @@ fn set_times_at(
         let set = match path(&cx, &name)? {
             Err(error) => return Ok(Err(error)),
             Ok(path) if flags.contains(PathFlags::SYMLINK_FOLLOW) => {
-                DirExt::set_times(&**directory, path, accessed, modified)
+                set_times_of(directory, &path, accessed, modified)
             }
             Ok(path) => directory.set_symlink_times(path, accessed, modified),
         };
@@ -85,6 +88,36 @@ fn set_times_at(
         (Ok(accessed), Ok(modified)) => set(accessed, modified)?,
         (Err(error), _) | (_, Err(error)) => Err(error),
     },))
+}
+
+/// Sets the times of what is at a path, or where a link there leads. It is found but
+/// not opened: to open a pipe is to wait for its other end.
+fn set_times_of(
+    directory: &Dir,
+    path: &str,
+    accessed: Option<SystemTimeSpec>,
+    modified: Option<SystemTimeSpec>,
+) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(i32::try_from(OFlags::PATH.bits()).unwrap_or(0));
+    let found = directory.open_with(path, &options)?;
+    let times =
+        Timestamps { last_access: timespec(accessed)?, last_modification: timespec(modified)? };
+    Ok(utimensat(&found, "", &times, AtFlags::EMPTY_PATH)?)
+}
+
+/// The kernel has two numbers of nanoseconds that stand for no time of their own.
+fn timespec(spec: Option<SystemTimeSpec>) -> io::Result<Timespec> {
+    Ok(match spec {
+        None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        Some(SystemTimeSpec::SymbolicNow) => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        Some(SystemTimeSpec::Absolute(time)) => time
+            .into_std()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .ok()
+            .and_then(|since| Timespec::try_from(since).ok())
+            .ok_or(io::ErrorKind::InvalidInput)?,
+    })
 }
 
 fn spec(time: NewTimestamp) -> Outcome<Option<SystemTimeSpec>> {
