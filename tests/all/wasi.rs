@@ -3,6 +3,7 @@
 
 mod files;
 mod guests;
+mod hostile;
 
 use std::io::Write;
 

@@ -3,11 +3,45 @@
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{CallHook, Result, Store, StoreContextMut, UpdateDeadline};
 
 use crate::engine::TICK;
 use crate::failure::Kill;
+use crate::policy::MAX_ERROR;
 use crate::state::State;
+
+/// What an instance has used of its CPU time.
+#[derive(Debug)]
+pub(crate) struct CpuTime {
+    limit: Duration,
+    /// The CPU clock of the thread when it began; `None` until that is first read.
+    begun: Option<Duration>,
+    /// When it was looked at last.
+    looked: Instant,
+}
+
+impl CpuTime {
+    /// All of it is left.
+    pub(crate) fn new(limit: Duration) -> Self {
+        CpuTime { limit, begun: None, looked: Instant::now() }
+    }
+
+    /// What is left, by the CPU clock of this thread.
+    ///
+    /// Reading that clock costs as much as a tenth of making an instance, so it is
+    /// first read when the first epoch is over, which few requests live to see.
+    /// What the guest has used until then is counted as one: but for a call of the
+    /// host, it cannot have used more.
+    fn left(&mut self) -> Result<Duration, Kill> {
+        let now = thread_cpu_time();
+        let begun = *self.begun.get_or_insert_with(|| now.saturating_sub(TICK));
+        let left = self.limit.saturating_sub(now.saturating_sub(begun));
+        if left.is_zero() {
+            return Err(Kill::CpuTime { limit: self.limit });
+        }
+        Ok(left)
+    }
+}
 
 /// Gives everything that runs in `store` from now on, in this thread, `limit`
 /// of CPU time.
@@ -16,30 +50,52 @@ use crate::state::State;
 /// or for a processor. So an epoch that is over only asks: what counts is the
 /// CPU clock of the thread, and the guest gets more epochs for what is left.
 ///
-/// Reading that clock costs as much as a tenth of making an instance, so it is
-/// first read when the first epoch is over, which few requests live to see.
-/// What the guest has used until then, it cannot have used more than an epoch,
-/// is counted as one.
+/// A guest looks whether an epoch is over where its functions and loops begin. One
+/// that calls the host a hundred thousand times without either is asked when a call
+/// returns.
 pub(crate) fn limit_cpu_time(store: &mut Store<State>, limit: Duration) {
-    let mut begun = None;
+    store.data_mut().cpu_time = CpuTime::new(limit);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |store| {
-        if let Some((end, limit)) = store.data().wall_time
-            && Instant::now() >= end
-        {
-            return Err(Kill::WallTime { limit }.into());
-        }
-        let now = thread_cpu_time();
-        let begun = *begun.get_or_insert_with(|| now.saturating_sub(TICK));
-        let left = limit.saturating_sub(now.saturating_sub(begun));
-        if left.is_zero() {
-            return Err(Kill::CpuTime { limit }.into());
-        }
-        // The wall time may be over sooner.
-        let wall =
-            store.data().wall_time.map(|(end, _)| end.saturating_duration_since(Instant::now()));
-        Ok(UpdateDeadline::Continue(ticks(left.min(wall.unwrap_or(Duration::MAX)))))
+    store.epoch_deadline_callback(|mut store| {
+        let left = look(store.data_mut())?;
+        Ok(UpdateDeadline::Continue(ticks(left)))
     });
+    store.call_hook(between);
+}
+
+/// What is done when the guest calls the host, or the host the guest, and when
+/// such a call returns. It is for every call, so it must cost next to nothing.
+fn between(mut store: StoreContextMut<'_, State>, hook: CallHook) -> Result<()> {
+    match hook {
+        CallHook::CallingHost => {
+            let most = store.data().call_data;
+            store.set_hostcall_fuel(most);
+        }
+        // What it returns is read next, and copied: an error.
+        CallHook::ReturningFromWasm => {
+            let most = store.data().call_data.min(MAX_ERROR);
+            store.set_hostcall_fuel(most);
+        }
+        CallHook::ReturningFromHost if store.data().cpu_time.looked.elapsed() >= TICK => {
+            look(store.data_mut())?;
+        }
+        CallHook::ReturningFromHost | CallHook::CallingWasm => {}
+    }
+    Ok(())
+}
+
+/// How long the guest may go on before somebody looks again.
+///
+/// Errors: its CPU time or its wall time is over. The guest is ended.
+fn look(state: &mut State) -> Result<Duration, Kill> {
+    let now = Instant::now();
+    state.cpu_time.looked = now;
+    let Some((end, limit)) = state.wall_time else { return state.cpu_time.left() };
+    if now >= end {
+        return Err(Kill::WallTime { limit });
+    }
+    // The wall time may be over sooner.
+    Ok(state.cpu_time.left()?.min(end.saturating_duration_since(now)))
 }
 
 fn ticks(duration: Duration) -> u64 {

@@ -20,7 +20,7 @@ use crate::failure::{Exit, Step, ended, returned};
 use crate::grants::{Directories, Grants};
 use crate::imports::{self, same_contract};
 use crate::limits::{Limits, SharedMemory};
-use crate::policy::{Killed, MAX_CALL_DATA, Policy};
+use crate::policy::{Killed, Policy};
 use crate::state::{Peer, State};
 use crate::text::printable;
 use crate::ticker::Ticker;
@@ -219,7 +219,6 @@ impl ComponentHandler {
         }
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limits);
-        store.set_hostcall_fuel(self.policy.memory.min(MAX_CALL_DATA));
         store.set_max_component_handles(self.policy.handles);
         limit_cpu_time(&mut store, self.policy.cpu_time);
         match self.pre.instantiate(&mut store) {

@@ -92,9 +92,13 @@ impl Default for Policy {
 /// How many directories a guest may be granted: each takes a handle.
 pub(crate) const MAX_DIRS: usize = 16;
 
-/// The most that a guest hands over in one call, in bytes. The host copies the error
-/// that a guest returns, and text that is not UTF-8, before it can look at them.
+/// The most that a guest hands over in one call, in bytes. The host copies text that
+/// is not UTF-8 before it can look at it.
 pub(crate) const MAX_CALL_DATA: usize = 16 << 20;
+
+/// The longest error that a guest may return, in bytes: it is copied before it can
+/// be looked at, and counts as nobody's memory.
+pub(crate) const MAX_ERROR: usize = 1 << 20;
 
 /// The longest line of a guest that is logged, in bytes; longer ones are cut.
 pub(crate) const MAX_LOG_LINE: usize = 1024;

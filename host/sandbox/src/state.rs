@@ -8,10 +8,11 @@ use socketserver::{Address, ServerInfo};
 use wasmtime::component::ResourceTable;
 use wasmtime::error::format_err;
 
+use crate::budget::CpuTime;
 use crate::counts::Counts;
 use crate::guest_log::{self, Unfinished};
 use crate::limits::Limits;
-use crate::policy::Policy;
+use crate::policy::{MAX_CALL_DATA, Policy};
 
 /// The data of one Store.
 pub(crate) struct State {
@@ -24,6 +25,10 @@ pub(crate) struct State {
     /// When the request ends at the latest, and how long that is from its
     /// beginning.
     pub wall_time: Option<(Instant, Duration)>,
+    /// What it has used of its CPU time.
+    pub cpu_time: CpuTime,
+    /// How many bytes it may hand over in one call.
+    pub call_data: usize,
     /// The name of the handler, for the log.
     pub handler: Arc<str>,
     /// How many bytes the host allocates for one of its calls at the most.
@@ -75,6 +80,8 @@ impl State {
             limits,
             peer: None,
             wall_time: None,
+            cpu_time: CpuTime::new(policy.cpu_time),
+            call_data: policy.memory.min(MAX_CALL_DATA),
             handler: Arc::clone(handler),
             call_memory: policy.call_memory,
             log_bytes: policy.log_bytes,

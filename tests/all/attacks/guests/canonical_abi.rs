@@ -73,4 +73,8 @@ hostile! {
     an_error_of_a_megabyte: handle(
         "(drop (memory.grow (i32.const 20))) (return (call $error (i32.const 0) (i32.const 1000000)))"
     ).ends("error").saying("bytes more");
+    // It would be copied, and counts as nobody's memory.
+    an_error_of_more_than_a_mebibyte: handle(
+        "(drop (memory.grow (i32.const 20))) (return (call $error (i32.const 0) (i32.const 1048577)))"
+    ).ends("call").saying("too much data is being copied");
 }
