@@ -10,6 +10,7 @@ use std::time::Instant;
 use cap_std::ambient_authority;
 
 use crate::error::LoadError;
+use crate::open_files::{Counted, OpenFiles};
 use crate::policy::{MAX_DIRS, Policy};
 
 /// A directory of the host, as a handler is given it: it and what is in it, and
@@ -40,8 +41,10 @@ pub(crate) struct Grants {
 /// A directory that is open.
 #[derive(Debug, Clone)]
 pub(crate) struct Directory {
-    pub dir: Arc<cap_std::fs::Dir>,
+    pub dir: Arc<Counted<cap_std::fs::Dir>>,
     pub writable: bool,
+    /// What is opened in it is counted here.
+    pub files: Arc<OpenFiles>,
 }
 
 impl Grants {
@@ -54,6 +57,7 @@ impl Grants {
         if count > limit {
             return Err(LoadError::Dirs { count, limit });
         }
+        let files = OpenFiles::of_this_process();
         let open = |granted: &Dir| {
             let failed = |error| LoadError::Dir { path: granted.host.clone(), error };
             // Looked at first: opening a FIFO would wait.
@@ -61,8 +65,9 @@ impl Grants {
                 return Err(failed(io::ErrorKind::NotADirectory.into()));
             }
             let dir = cap_std::fs::Dir::open_ambient_dir(&granted.host, ambient_authority());
-            let dir = Arc::new(dir.map_err(failed)?);
-            Ok((Directory { dir, writable: granted.writable }, granted.guest.clone()))
+            let dir = Arc::new(Counted::not(dir.map_err(failed)?));
+            let (writable, files) = (granted.writable, Arc::clone(&files));
+            Ok((Directory { dir, writable, files }, granted.guest.clone()))
         };
         Ok(Arc::new(Grants {
             env: policy.env.clone(),

@@ -20,6 +20,7 @@ use crate::failure::{Exit, Step, ended, returned};
 use crate::grants::{Directories, Grants};
 use crate::imports::{self, same_contract};
 use crate::limits::{Limits, SharedMemory};
+use crate::open_files::DESCRIPTORS;
 use crate::policy::{Killed, Policy};
 use crate::state::{Peer, State};
 use crate::text::printable;
@@ -148,7 +149,10 @@ impl ComponentHandler {
         let own = if shares { self.memories * MAPPINGS_PER_MEMORY } else { 0 };
         let reserves = if shares && self.engine.slots().is_none() { self.memories } else { 0 };
         let addresses = reserves.saturating_mul(ADDRESSES_PER_MEMORY);
+        // Files that it holds open are descriptors too.
+        let opens = shares && !self.grants.directories.is_empty();
         let needs = Needs {
+            descriptors: if opens { DESCRIPTORS } else { base.descriptors },
             mappings: base.mappings.saturating_add(own),
             address_space: base.address_space.saturating_add(addresses),
             ..base

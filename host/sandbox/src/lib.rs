@@ -43,7 +43,7 @@
 //! | `state` | what the imports see of their request |
 //! | `imports` | the host's side of the contract, one file per WIT interface |
 //! | `wasi` | the part of WASI that handlers are given, likewise |
-//! | `grants` | what of the host an operator lets a handler see |
+//! | `grants`, `open_files` | what of the host an operator lets a handler see; how many files it holds open |
 //! | `guest_log`, `sleep` | what guests write to the log; letting them wait for time to pass |
 //! | `failure` | why a request failed, and whose fault it was |
 //! | `text` | text from guests, made safe to print |
@@ -69,6 +69,7 @@ mod handler;
 mod imports;
 mod limits;
 mod loader;
+mod open_files;
 mod policy;
 mod settings;
 mod sleep;

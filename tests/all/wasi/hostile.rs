@@ -1,7 +1,13 @@
 //! Handlers that would have the host work for them without end.
 
+use std::io::Write;
+use std::process::Command;
+
+use socketserver_tests::process::Server;
+
 use super::{WASI, ended};
-use crate::fixture::Served;
+use crate::client::{ask, expect, read_to_end};
+use crate::fixture::{File, Served, host};
 
 /// A path of 4 MB that has to be read before it is refused.
 const LONG_PATH: &str = "
@@ -29,5 +35,43 @@ fn what_the_host_does_for_a_guest_is_its_cpu_time() {
             serve(&act, &[&["--dir", "/::/", "--cpu-time", "100ms"], &mode[..]].concat());
         let line = ended(&mut served, b"x");
         assert!(line.contains("blame=\"guest\" reason=\"cpu-time\""), "{mode:?} {line}");
+    }
+}
+
+/// Opens a file until it is refused, says so, and keeps them until its client says
+/// more. To `p` it answers.
+const KEEP_OPEN: &str = "
+    (if (call $is (i32.const 112)) (then (call $names)) (else
+      (global.set $second (call $directory))
+      (loop $again
+        (call $open_at (global.get $second) (i32.const 1) (global.get $text) (global.get $length)
+          (i32.const 0) (i32.const 1) (i32.const 1024))
+        (br_if $again (i32.eqz (call $failed))))
+      (call $tell (i32.const 4))
+      (call $recv (global.get $request) (i32.const 1) (i32.const 16))))";
+
+#[test]
+fn files_that_are_kept_open_leave_descriptors_for_others() {
+    const REFUSED: &[u8] = b"E\x16";
+    let text = WASI.replace("(call $act)", KEEP_OPEN).replace("{{fields}}", "");
+    let (handler, host) = (File::new("fixture.wat", text.as_bytes()), host());
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(host.get_program());
+    command.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.arg("serve").arg(&handler.path).args(["--bind", "tcp://127.0.0.1:0"]);
+    let directory = handler.path.parent().unwrap().display();
+    command.args(["--dir", &format!("{directory}::/data:ro")]);
+    let server = Server::start(&mut command, 1).unwrap();
+    for _ in 0..2 {
+        let mut keepers: Vec<_> = (0..5).map(|_| server.connect().unwrap()).collect();
+        for keeper in &mut keepers {
+            keeper.write_all(b"Ffixture.wat").unwrap();
+            expect(keeper, REFUSED);
+        }
+        assert_eq!(ask(&server, b"p"), b"/data\nk");
+        for keeper in &mut keepers {
+            keeper.write_all(b"!").unwrap();
+            assert_eq!(read_to_end(keeper), b"");
+        }
     }
 }

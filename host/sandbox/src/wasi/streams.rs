@@ -14,6 +14,7 @@ use wasmtime::{Result, StoreContextMut, bail};
 
 use crate::grants::Grants;
 use crate::guest_log::{self, Standard};
+use crate::open_files::Counted;
 use crate::state::State;
 
 use super::poll::Pollable;
@@ -29,7 +30,7 @@ pub(super) enum InputStream {
     /// Standard input: it ends at once.
     Empty,
     /// A file, from a place in it.
-    File { file: Arc<File>, at: u64 },
+    File { file: Arc<Counted<File>>, at: u64 },
 }
 
 /// Where a guest writes.
@@ -37,9 +38,9 @@ pub(super) enum OutputStream {
     /// The log.
     Log(Standard),
     /// A file, from a place in it.
-    File { file: Arc<File>, at: u64 },
+    File { file: Arc<Counted<File>>, at: u64 },
     /// The end of a file, wherever that is at the time.
-    End { file: Arc<File> },
+    End { file: Arc<Counted<File>> },
 }
 
 /// Why a stream failed: `wasi:io/error`.

@@ -16,6 +16,7 @@ use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, Resource, WasmList};
 
 use crate::grants::{Directory, Grants};
+use crate::open_files::Counted;
 use crate::state::State;
 use crate::wasi::clocks::Datetime;
 use crate::wasi::streams::{InputStream, OutputStream, read_at};
@@ -33,7 +34,7 @@ pub(in crate::wasi) enum Descriptor {
 /// A file that is open.
 #[derive(Debug, Clone)]
 pub(in crate::wasi) struct OpenFile {
-    pub file: Arc<File>,
+    pub file: Arc<Counted<File>>,
     pub readable: bool,
     pub writable: bool,
 }
@@ -109,7 +110,7 @@ fn with_file(
 ) -> io::Result<()> {
     Ok(match descriptor {
         Descriptor::Directory(directory) => act(directory.dir.open(".")?.as_fd()),
-        Descriptor::File(open) => act(open.file.as_fd()),
+        Descriptor::File(open) => act((**open.file).as_fd()),
     }?)
 }
 
@@ -142,7 +143,7 @@ fn get_type(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<DescriptorType> {
 }
 
 fn set_size(cx: Cx<'_>, (handle, size): (Handle, u64)) -> Answer<()> {
-    let set = |file: Arc<File>| file.set_len(size).map_err(ErrorCode::from);
+    let set = |file: Arc<Counted<File>>| file.set_len(size).map_err(ErrorCode::from);
     Ok((writable(&cx, &handle)?.and_then(set),))
 }
 
@@ -159,7 +160,7 @@ fn read(cx: Cx<'_>, (handle, len, at): (Handle, u64, u64)) -> Answer<(Vec<u8>, b
 
 /// The data is written from where it lies in the guest's memory.
 fn write(cx: Cx<'_>, (handle, data, at): (Handle, WasmList<u8>, u64)) -> Answer<u64> {
-    let written = |file: Arc<File>| {
+    let written = |file: Arc<Counted<File>>| {
         let count = file.write_at(data.as_le_slice(&cx), at)?;
         Ok(count as u64)
     };
@@ -181,16 +182,20 @@ fn is_same_object(cx: Cx<'_>, (one, other): (Handle, Handle)) -> Result<(bool,)>
 }
 
 /// The file that a guest holds, if it may read it.
-fn readable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<File>>> {
+fn readable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
     file(cx, handle, |open| open.readable)
 }
 
 /// The file that a guest holds, if it may write to it.
-fn writable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<File>>> {
+fn writable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
     file(cx, handle, |open| open.writable)
 }
 
-fn file(cx: &Cx<'_>, handle: &Handle, may: fn(&OpenFile) -> bool) -> Result<Outcome<Arc<File>>> {
+fn file(
+    cx: &Cx<'_>,
+    handle: &Handle,
+    may: fn(&OpenFile) -> bool,
+) -> Result<Outcome<Arc<Counted<File>>>> {
     Ok(match cx.data().table.get(handle)? {
         Descriptor::Directory(_) => Err(ErrorCode::IsDirectory),
         Descriptor::File(open) if may(open) => Ok(Arc::clone(&open.file)),

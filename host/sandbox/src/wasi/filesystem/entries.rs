@@ -6,15 +6,17 @@ use cap_std::fs::ReadDir;
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, Resource};
 
+use crate::open_files::Counted;
 use crate::state::State;
 
 use super::descriptor::type_of;
 use super::errno::ErrorCode;
+use super::open::counted;
 use super::types::{DescriptorType, DirectoryEntry};
 use super::{Answer, Cx, Handle, directory};
 
 /// `directory-entry-stream`.
-pub(super) struct Entries(ReadDir);
+pub(super) struct Entries(Counted<ReadDir>);
 
 pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()> {
     types.func_wrap("[method]descriptor.read-directory", read_directory)?;
@@ -23,7 +25,7 @@ pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()>
 
 fn read_directory(mut cx: Cx<'_>, (handle,): (Handle,)) -> Answer<Resource<Entries>> {
     let entries = directory(&cx, &handle)?
-        .and_then(|directory| directory.dir.entries().map_err(ErrorCode::from));
+        .and_then(|directory| counted(directory, || directory.dir.entries()));
     Ok((match entries {
         Ok(entries) => Ok(cx.data_mut().table.push(Entries(entries))?),
         Err(error) => Err(error),

@@ -8,6 +8,7 @@ use cap_std::fs::{OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
 
 use crate::grants::Directory;
+use crate::open_files::Counted;
 
 use super::Outcome;
 use super::descriptor::{Descriptor, OpenFile};
@@ -75,13 +76,22 @@ fn open_directory(directory: &Directory, path: &str, how: How) -> Outcome<Descri
     if how.open.contains(OpenFlags::TRUNCATE) || how.flags.contains(DescriptorFlags::WRITE) {
         return Err(ErrorCode::IsDirectory);
     }
-    let dir = if how.follow {
-        directory.dir.open_dir(path)
-    } else {
-        directory.dir.open_dir_nofollow(path)
-    };
-    let dir = Arc::new(dir?);
-    Ok(Descriptor::Directory(Directory { dir, writable: directory.writable }))
+    let dir = counted(directory, || {
+        if how.follow {
+            directory.dir.open_dir(path)
+        } else {
+            directory.dir.open_dir_nofollow(path)
+        }
+    })?;
+    Ok(Descriptor::Directory(Directory { dir: Arc::new(dir), ..directory.clone() }))
+}
+
+/// Opens something there, if no more is open than may be.
+pub(super) fn counted<T>(
+    directory: &Directory,
+    open: impl FnOnce() -> io::Result<T>,
+) -> Outcome<Counted<T>> {
+    Ok(directory.files.open(open).ok_or(ErrorCode::InsufficientMemory)??)
 }
 
 fn open_file(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor> {
@@ -102,7 +112,9 @@ fn open_file(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor>
     // the other end.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     options.custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
-    let file = directory.dir.open_with(path, &options)?.into_std();
+    let file = counted(directory, || {
+        directory.dir.open_with(path, &options).map(cap_std::fs::File::into_std)
+    })?;
     if !file.metadata()?.is_file() {
         return Err(ErrorCode::NotPermitted);
     }

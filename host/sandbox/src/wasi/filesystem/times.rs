@@ -38,7 +38,7 @@ fn set_times(
         Descriptor::Directory(Directory { writable: false, .. }) => Err(ErrorCode::ReadOnly),
         Descriptor::File(OpenFile { writable: false, .. }) => Err(ErrorCode::BadDescriptor),
         Descriptor::Directory(Directory { dir, .. }) => {
-            DirExt::set_times(&**dir, ".", accessed, modified).map_err(ErrorCode::from)
+            DirExt::set_times(&***dir, ".", accessed, modified).map_err(ErrorCode::from)
         }
         Descriptor::File(OpenFile { file, .. }) => {
             let mut times = FileTimes::new();
