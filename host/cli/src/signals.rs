@@ -83,11 +83,13 @@ impl Second {
 
 /// Unblocks all signals, which a program may have inherited blocked: without those
 /// of faults a trap of a guest would end the process, and without that of its timer
-/// a forked one would not count CPU time. And has the two signals do nothing whose
-/// defaults, or what this program was started with, would keep it from serving. A file that may not grow (`ulimit -f`) is an
-/// error of whoever writes to it, as in CPython, and not the end of the process:
-/// guests write files and log lines. Who ignores the end of children, as some
-/// parents have their programs do, is not told how they ended.
+/// a forked one would not count CPU time.
+///
+/// And has the two signals do nothing whose defaults, or what this program was
+/// started with, would keep it from serving. A file that may not grow (`ulimit -f`)
+/// is an error of whoever writes to it, as in CPython, and not the end of the
+/// process: guests write files and log lines. Who ignores the end of children, as
+/// some parents have their programs do, is not told how they ended.
 pub fn endure() -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
     for signal in [SIGXFSZ, SIGCHLD] {

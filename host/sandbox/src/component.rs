@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::{CacheError, LoadError};
 use crate::imports::{granted, same_contract};
 use crate::loader::Loader;
+use crate::sys::Artifact;
 use crate::text::printable;
 use crate::world::World;
 
@@ -106,7 +107,7 @@ fn compile(
             (None, false)
         }
     };
-    match kept.map(|artifact| artifact.load(engine.wasmtime())) {
+    match kept.map(|artifact| load(engine, &artifact)) {
         Some(Ok(component)) => return Ok(component),
         Some(Err(error)) => tracing::warn!("an entry of the cache does not load: {error:#}"),
         None => {}
@@ -117,13 +118,20 @@ fn compile(
         tracing::debug!(bytes = source.len(), "compiling a handler");
     }
     let artifact = loader.compiler.compile(engine, source)?;
-    let component = artifact
-        .load(engine.wasmtime())
+    let component = load(engine, &artifact)
         .map_err(|error| LoadError::Compile(printable(&format!("{error:#}"), 500)))?;
     if keep {
         loader.cache.put(&key, &artifact).unwrap_or_else(warn);
     }
     Ok(component)
+}
+
+/// Errors: it needs more than a pool has, whether there is one or not.
+fn load(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<wasmtime::component::Component> {
+    if let Some(pooled) = engine.for_checking()? {
+        artifact.load(&pooled)?;
+    }
+    artifact.load(engine.wasmtime())
 }
 
 fn describe(

@@ -63,7 +63,7 @@ impl Engine {
     ///
     /// Errors: this machine cannot run the engine at all.
     pub fn new(slots: usize, settings: &Settings) -> Result<Self, EngineError> {
-        let pooled = with(settings, pool(slots, settings));
+        let pooled = with(settings, pool(slots, settings, Enabled::Auto));
         pooled.map(|engine| Engine::of(engine, settings, Some(slots), None, None)).or_else(
             |EngineError::Engine(why)| {
                 let engine = with(settings, InstanceAllocationStrategy::OnDemand)?;
@@ -140,6 +140,18 @@ impl Engine {
         self.0.slots
     }
 
+    /// An engine with a pool of one, where this one has none: to load a component
+    /// there shows that a pool would take it. What an instance has beside its memories
+    /// and tables, such as its globals, nothing else bounds.
+    ///
+    /// Errors: the machine refuses to reserve as much.
+    pub(crate) fn for_checking(&self) -> Result<Option<wasmtime::Engine>, EngineError> {
+        let settings = &self.0.settings;
+        // Forked processes would open the map of their pages, and abort in the jail.
+        let pool = || with(settings, pool(1, settings, Enabled::No));
+        self.0.slots.is_none().then(pool).transpose()
+    }
+
     /// How large a memory can become, in bytes.
     pub(crate) fn max_memory(&self) -> usize {
         usize::try_from(self.0.settings.max_memory()).unwrap_or(usize::MAX)
@@ -209,7 +221,7 @@ fn config(settings: &Settings) -> Config {
     config
 }
 
-fn pool(slots: usize, settings: &Settings) -> InstanceAllocationStrategy {
+fn pool(slots: usize, settings: &Settings, pagemap_scan: Enabled) -> InstanceAllocationStrategy {
     let count = |each: u32| u32::try_from(slots).unwrap_or(u32::MAX).saturating_mul(each);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(count(1))
@@ -228,7 +240,7 @@ fn pool(slots: usize, settings: &Settings) -> InstanceAllocationStrategy {
         .total_gc_heaps(0)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
-        .pagemap_scan(Enabled::Auto)
+        .pagemap_scan(pagemap_scan)
         // Cold slots would be warmed, and kept, without need.
         .max_unused_warm_slots(0)
         .decommit_batch_size(1);

@@ -3,7 +3,7 @@
 
 use socketserver_tests::bystander::Bystander;
 
-use super::handle;
+use super::{FORKING, SYNC, WORKERS, handle};
 use crate::attacks::attack;
 use crate::fixture::{FIXTURE, Fixture};
 use crate::load::refused;
@@ -129,4 +129,17 @@ refused! {
         "(export \"stream-request\" (func $handle))"
     ), "does not target";
     exporting_another_version: with("stream-request@0.1.0", "stream-request@0.2.0"), "does not target";
+}
+
+/// Globals are in no memory, and so under no limit of memory: each handler would
+/// begin with 3 MB of them.
+#[test]
+fn more_globals_than_it_may_have_in_each_mode() {
+    let module =
+        format!("(core module $more {})", "(global (mut i32) (i32.const 0))".repeat(20_001));
+    let text = more(&module, 10);
+    for mode in [&[], FORKING, WORKERS, SYNC] {
+        let said = refused("handler.wat", text.as_bytes(), mode);
+        assert!(said.contains("which exceeds the configured maximum of 1048576 bytes"), "{said}");
+    }
 }
