@@ -44,8 +44,9 @@ pub enum Command {
     /// takes connections; the log goes to standard error.
     ///
     /// The first signal stops accepting and lets the requests in flight finish,
-    /// the second exits at once. Exit codes: 0 after a signal or --once, 1 if the
-    /// handler or an address cannot be served, 2 if the command line is wrong.
+    /// the second exits at once (with --stats, after the counters). Exit codes: 0
+    /// after a signal or --once, 1 if the handler or an address cannot be served, 2
+    /// if the command line is wrong.
     Serve(Box<ServeOptions>),
     /// Show what a handler is, what it asks for, and whether it can be served.
     ///

@@ -41,6 +41,9 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         let cut_off = signals::cut_off(&watched, options.grace, second.clone(), last_words.clone());
         cut_off.context("cannot wait for signals")?;
     }
+    if last_words.is_some() {
+        second.is_looked_for();
+    }
     announce(server.endpoints(), options.handler.is_none());
     if options.once {
         server.handle_request()?;
@@ -53,8 +56,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let attributes = &options.attributes;
     let waited = attributes.block_on_close && !(attributes.daemon_threads && mode.has_threads());
     let last_words = last_words.as_ref().map(|say| say as &dyn Fn());
-    // With --once there may have been no first signal.
-    let heard = last_words.filter(|_| waited && !options.once);
+    let heard = last_words.filter(|_| waited);
     let mut left = 0;
     second.wait(options.grace, heard, |some| {
         left = server.server_close_within(some);

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use rustix::process::{Pid, getpid, getppid, set_parent_process_death_signal};
+use signal_hook::SigId;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag::{register, register_conditional_shutdown, register_usize};
-use signal_hook::low_level::pipe;
+use signal_hook::low_level::{pipe, unregister};
 
 /// What this process does when a signal comes.
 pub struct Signals {
@@ -46,15 +48,31 @@ const LOOK: Duration = Duration::from_millis(50);
 /// there is something to say before that, as soon as somebody looks.
 #[derive(Clone)]
 pub struct Second {
-    at_once: Arc<AtomicBool>,
-    /// The number of the last one that came.
+    /// What ends the process at once.
+    at_once: [SigId; 2],
+    /// Has a byte for each signal that came.
+    told: Arc<UnixStream>,
+    /// The number of the last one.
     last: Arc<AtomicUsize>,
 }
 
 impl Second {
-    /// Waits for `grace` after the first signal, or until `is_done`, which is given
-    /// how long it may wait itself. If there are `last_words`, a second signal that
-    /// comes meanwhile ends the process after them, and a third one at once.
+    /// From now on it does not end the process at once: somebody will look for it.
+    pub fn is_looked_for(&self) {
+        for id in self.at_once {
+            unregister(id);
+        }
+    }
+
+    /// Whether there were two signals. What was told of them stays.
+    fn has_come(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(recv(&*self.told, &mut [0; 2], flags), Ok((2, _)))
+    }
+
+    /// Waits for `grace`, or until `is_done`, which is given how long it may wait
+    /// itself. If there are `last_words`, a second signal that came before or comes
+    /// meanwhile ends the process after them.
     pub fn wait(
         &self,
         grace: Duration,
@@ -65,14 +83,13 @@ impl Second {
             is_done(grace);
             return;
         };
-        self.at_once.store(false, Ordering::SeqCst);
         let begun = Instant::now();
         loop {
             let left = grace.saturating_sub(begun.elapsed());
             if is_done(left.min(LOOK)) || left.is_zero() {
                 return;
             }
-            if self.at_once.load(Ordering::SeqCst) {
+            if self.has_come() {
                 last_words();
                 let signal = self.last.load(Ordering::SeqCst);
                 process::exit(i32::try_from(128 + signal).unwrap_or(1));
@@ -98,32 +115,35 @@ pub fn endure() -> io::Result<()> {
     Ok(())
 }
 
-/// From now on signals are told of. A second SIGINT or SIGTERM ends the process at
-/// once, if nobody waits for it ([`Second::wait`]), with the exit code that a shell
-/// gives to a signal.
+/// From now on signals are told of. A second SIGINT or SIGTERM ends the process, at
+/// once unless it [is looked for](Second::is_looked_for), with the exit code that a
+/// shell gives to a signal.
 pub fn watch() -> io::Result<(Signals, Told)> {
     let (end, ends) = UnixStream::pair()?;
     let (print, prints) = UnixStream::pair()?;
     print.set_nonblocking(true)?;
     let attention = print.try_clone()?;
+    let told = end.try_clone()?;
     let is_child = Arc::new(AtomicBool::new(false));
     let seen = Arc::new(AtomicBool::new(false));
     let last = Arc::new(AtomicUsize::new(0));
     let mut descriptors: Vec<RawFd> =
-        [&end, &print, &attention, &prints].map(AsRawFd::as_raw_fd).into();
+        [&end, &told, &print, &attention, &prints].map(AsRawFd::as_raw_fd).into();
     pipe::register(SIGUSR1, prints)?;
-    for signal in [SIGINT, SIGTERM] {
+    let mut watch = |signal| {
         // In this order: a child does not tell its parent, and the first signal
         // does not find itself seen.
         register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_child))?;
-        register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
+        let at_once = register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
         register_usize(signal, Arc::clone(&last), signal.unsigned_abs() as usize)?;
         register(signal, Arc::clone(&seen))?;
         let ends = ends.try_clone()?;
         descriptors.push(ends.as_raw_fd());
         pipe::register(signal, ends)?;
-    }
-    let second = Second { at_once: seen, last };
+        io::Result::Ok(at_once)
+    };
+    let at_once = [watch(SIGINT)?, watch(SIGTERM)?];
+    let second = Second { at_once, told: Arc::new(told), last };
     let told = Told { end: end.into(), print: print.into(), attention: attention.into(), second };
     Ok((Signals { is_child, process: Some(getpid()), descriptors }, told))
 }
