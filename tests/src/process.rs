@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 /// How long a program may take to do what it must before a test gives up.
 /// Nothing waits for as long as this unless it fails.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A server in a process of its own. It is killed when dropped.
 pub struct Server {
