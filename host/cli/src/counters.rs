@@ -166,9 +166,10 @@ impl Counters {
             if pid == 0 || is_alive(pid) {
                 continue;
             }
-            while self.shared.get(IN_FLIGHT + worker) > 0 {
-                self.shared.decrement(IN_FLIGHT + worker);
-                self.shared.add(FAILED + place(REASONS, "worker"), 1);
+            // In one step: whoever broke out of a sandbox can write any number here.
+            let left = self.shared.get(IN_FLIGHT + worker);
+            if self.shared.replace(IN_FLIGHT + worker, left, 0) {
+                self.shared.add(FAILED + place(REASONS, "worker"), left);
             }
             self.shared.replace(WORKER + worker, pid, 0);
         }
@@ -189,7 +190,8 @@ impl Counters {
     fn to_json(&self) -> Value {
         self.sweep();
         let get = |index| self.shared.get(index);
-        let in_flight: u64 = (0..=WORKERS).map(|worker| get(IN_FLIGHT + worker)).sum();
+        let in_flight = (0..=WORKERS).map(|worker| get(IN_FLIGHT + worker));
+        let in_flight = in_flight.fold(0, u64::wrapping_add);
         let workers = (1..=WORKERS).filter(|worker| get(WORKER + worker) != 0).count();
         let failed = by_word(REASONS, |place| get(FAILED + place));
         let refused = by_word(RULES, |place| get(REFUSED + place));
@@ -290,6 +292,20 @@ mod tests {
         assert_eq!(shown["requests"]["failed"], json!({ "worker": 3 }));
         assert_eq!(shown["requests"]["in_flight"], 0);
         assert_eq!(shown["children"]["workers"], 0);
+    }
+
+    #[test]
+    fn numbers_that_a_process_made_up_are_wrong_and_hold_nobody_up() {
+        let counters = Counters::new().unwrap();
+        assert!(counters.shared.replace(WORKER + 7, 0, u64::from(u32::MAX / 2)));
+        for worker in [7, 8, 9] {
+            counters.shared.add(IN_FLIGHT + worker, u64::MAX);
+        }
+        counters.shared.add(FAILED, 1);
+        let (done, shown) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(counters.to_text()));
+        let shown = shown.recv_timeout(std::time::Duration::from_mins(1)).unwrap();
+        assert!(shown.contains(&format!("worker               {}\n", u64::MAX)), "{shown}");
     }
 
     #[test]
