@@ -182,6 +182,28 @@ fn a_compiler_that_takes_too_much_memory_is_ended() {
 }
 
 #[test]
+fn a_compiler_has_no_more_than_whoever_started_the_host_allows() {
+    let limited = |limit: &str, path: &Path| {
+        let mut command = Command::new("sh");
+        let host = host();
+        command.args(["-c", "ulimit $0 && exec \"$@\"", limit]).arg(host.get_program());
+        command.args(["inspect", "--no-cache", "--compile-memory", "32GiB"]).arg(path);
+        command.output().unwrap()
+    };
+    let handler = File::new("small.wat", FIXTURE.text().as_bytes());
+    // In seconds, of which a compiler may have 60, and in KiB: some 15 GiB.
+    for limit in ["-t 50", "-v 16000000"] {
+        let output = limited(limit, &handler.path);
+        assert!(output.status.success(), "{limit} {output:?}");
+    }
+    let hostile = File::new("hostile.wat", work(2000, 500).as_bytes());
+    let output = limited("-t 2", &hostile.path);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("compiling it takes more than"), "{said}");
+}
+
+#[test]
 fn a_compiler_that_hangs_is_ended() {
     let file = File::new("hostile.wat", work(2000, 500).as_bytes());
     let child = inspecting(&file.path, &["--no-cache", "--compile-time", "1s"]).spawn().unwrap();

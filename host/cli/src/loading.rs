@@ -89,10 +89,11 @@ impl Loading {
             BoundsChecks::Guarded => Checks::Guarded,
             BoundsChecks::Explicit => Checks::Explicit,
         };
+        let (memory, seconds) = self.compiler_limits();
         let arguments = [
             "compile".to_owned(),
-            format!("--memory={}", self.compile_memory),
-            format!("--seconds={}", self.compile_time.as_secs()),
+            format!("--memory={memory}"),
+            format!("--seconds={seconds}"),
             format!("--bounds-checks={}", checks.name()),
             format!("--jail={jail}"),
         ];
@@ -102,11 +103,20 @@ impl Loading {
                 // Also where the file has been replaced meanwhile.
                 program: "/proc/self/exe".into(),
                 arguments: arguments.map(OsString::from).into(),
-                memory: self.compile_memory,
-                time: self.compile_time,
+                memory,
+                time: Duration::from_secs(seconds),
             }),
             component_size: self.component_size,
         }
+    }
+
+    /// The memory, and the seconds of CPU time, that compiling may take. What this
+    /// process may not have (`ulimit`), one that it starts cannot give itself.
+    fn compiler_limits(&self) -> (u64, u64) {
+        let most = |resource| getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        // A second before the last one it is told why it ends.
+        let seconds = most(Resource::Cpu).saturating_sub(1).max(1);
+        (self.compile_memory.min(most(Resource::As)), self.compile_time.as_secs().min(seconds))
     }
 
     /// An engine that only compiles, with what the command line of `compile` says.
