@@ -145,6 +145,41 @@ fn forked_processes_are_in_it_and_so_is_what_forks_them_for_each_request() {
     }
 }
 
+/// A command that is started with the directory `/etc` as a descriptor.
+pub fn with_a_descriptor(of: &Command) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\" 9</etc", "sh"]).arg(of.get_program()).args(of.get_args());
+    command.envs(of.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+/// Whether a process holds that descriptor; `None` if only root could know.
+pub fn holds_it(pid: &str) -> Option<bool> {
+    descriptors(pid).map(|all| all.iter().any(|descriptor| descriptor == "/etc"))
+}
+
+#[test]
+fn descriptors_that_the_server_was_started_with_are_not_in_it() {
+    if !can_be_had() {
+        return;
+    }
+    for mode in MODES {
+        let echo = build::guest("rust", "echo").unwrap();
+        let server = start(with_a_descriptor(serve().arg(echo)).args(mode), &[]);
+        let mut stream = server.connect().unwrap();
+        stream.write_all(b"1").unwrap();
+        expect(&mut stream, b"1");
+        let parent = server.pid().to_string();
+        // It may hold a lock for whoever started it.
+        assert_ne!(holds_it(&parent), Some(false));
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        for child in children.unwrap().split_whitespace() {
+            wait_until_in_it(child);
+            assert_ne!(holds_it(child), Some(true), "{mode:?}");
+        }
+    }
+}
+
 #[test]
 fn handlers_of_each_language_and_transport_are_served_in_it() {
     if !can_be_had() {

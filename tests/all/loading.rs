@@ -16,7 +16,7 @@ use socketserver_tests::process::{PATIENCE, Server};
 
 use crate::client::ask;
 use crate::fixture::{FIXTURE, File, Fixture, Served, host, serve};
-use crate::jail::{can_be_had, status, wait_until_in_it};
+use crate::jail::{can_be_had, holds_it, status, wait_until_in_it, with_a_descriptor};
 
 /// What `inspect` says, and how many entries it leaves in its cache; nothing else
 /// of it is left, no process and no file.
@@ -245,9 +245,11 @@ fn a_compiler_is_in_the_jail() {
         return;
     }
     let file = File::new("hostile.wat", work(2000, 500).as_bytes());
-    let mut child = inspecting(&file.path, &["--no-cache"]).spawn().unwrap();
+    let mut child = with_a_descriptor(&inspecting(&file.path, &["--no-cache"]));
+    let mut child = child.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let compiler = compiler_of(child.id()).to_string();
     wait_until_in_it(&compiler);
+    assert_ne!(holds_it(&compiler), Some(true));
     assert_eq!(status(&compiler, "CapEff"), "0000000000000000");
     child.kill().unwrap();
     child.wait().unwrap();

@@ -2,6 +2,7 @@
 //! to be compiled in. It is not for people: `--help` does not show it.
 
 use std::io::{stdin, stdout};
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -69,8 +70,10 @@ pub fn compile(options: &CompileOptions) -> Result<ExitCode> {
         cpu_seconds: Some(options.seconds),
         ..Jail::new(mode)
     };
+    // Entering closes a descriptor of its own.
+    let jail = ManuallyDrop::new(jail.prepare(Kind::Compile)?);
     // Nothing of the component has been read yet.
-    jail.prepare(Kind::Compile)?.enter(&Descriptors::All)?;
+    jail.enter(&Descriptors::AllBut(&[]))?;
     compile_for_parent(&engine, stdin().lock(), stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -69,7 +69,8 @@ impl Serves {
 pub enum Descriptors<'a> {
     /// Those that it has.
     All,
-    /// Those that it has but these, which are closed as below.
+    /// Those that it has but these, which are closed as below, and so are those that
+    /// its program was started with when it was [prepared](Jail::prepare).
     AllBut(&'a [RawFd]),
     /// Standard input, output and error, and these. The others are closed
     /// without their owners being told: they must not be used or dropped any
@@ -150,9 +151,10 @@ impl Jail {
             .or_else(missing(Wall::Seccomp))?;
         let filter = arch.map(|arch| filter::compile(arch, &calls::verdicts(self, kind)));
         let limits = Limits::new(self, kind);
+        let inherited = sys::inherited().map_err(JailError::failed(Wall::Descriptors))?;
         let parent = (kind == Kind::Request).then(|| Parent::new(self, arch));
         let user = self.user;
-        Ok(Prepared { walls: Some(Walls { user, limits, files, filter, parent }) })
+        Ok(Prepared { walls: Some(Walls { user, limits, inherited, files, filter, parent }) })
     }
 }
 
@@ -164,6 +166,8 @@ pub struct Prepared {
 struct Walls {
     user: Option<(u32, u32)>,
     limits: Limits,
+    /// What this process was started with, beside the standard streams.
+    inherited: Vec<RawFd>,
     files: Option<(u32, Files)>,
     filter: Option<Vec<sock_filter>>,
     /// What may stand around the process that forks.
@@ -245,7 +249,8 @@ impl Prepared {
             files.restrict()?;
         }
         let rules = walls.files.as_ref().map(|(_, files)| files.as_fd().as_raw_fd());
-        close(descriptors, rules).map_err(JailError::failed(Wall::Descriptors))?;
+        let unneeded = walls.inherited.iter().copied().chain(rules);
+        close(descriptors, unneeded).map_err(JailError::failed(Wall::Descriptors))?;
         let limited = JailError::failed(Wall::Limits);
         if around.is_none() {
             walls.limits.set_shared().map_err(&limited)?;
@@ -272,14 +277,16 @@ pub(crate) fn put_in_place(program: &[sock_filter]) -> Result<(), JailError> {
     apply_filter(program).map_err(|why| JailError::failed(Wall::Seccomp)(error(why)))
 }
 
-/// Closes what is not to be kept; `rules` are those of Landlock, which nobody needs
-/// any more.
-fn close(descriptors: &Descriptors<'_>, rules: Option<RawFd>) -> std::io::Result<()> {
+/// Closes what is not to be kept; `unneeded` is what nobody in the jail needs.
+fn close(
+    descriptors: &Descriptors<'_>,
+    unneeded: impl Iterator<Item = RawFd>,
+) -> std::io::Result<()> {
     match descriptors {
         Descriptors::All => Ok(()),
         Descriptors::Only(keep) => close_all_but(keep),
         Descriptors::AllBut(close) => {
-            close.iter().copied().chain(rules).try_for_each(|fd| sys::close_inherited(fd, fd))
+            close.iter().copied().chain(unneeded).try_for_each(|fd| sys::close_inherited(fd, fd))
         }
     }
 }

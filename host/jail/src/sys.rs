@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
@@ -34,6 +34,21 @@ pub(crate) fn close_inherited(first: RawFd, last: RawFd) -> io::Result<()> {
     let (first, last) = (first.cast_unsigned(), last.cast_unsigned());
     // SAFETY: as above, nobody in this process uses them.
     done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+}
+
+/// The descriptors that this program was started with, beside the standard streams:
+/// those that would stay open if it started another one, for what Rust opens would not.
+///
+/// Errors: there is no `/proc`.
+pub(crate) fn inherited() -> io::Result<Vec<RawFd>> {
+    let stays = |fd: &RawFd| {
+        // SAFETY: it only asks, also where there is no such descriptor any more.
+        let flags = unsafe { libc::fcntl(*fd, libc::F_GETFD) };
+        flags >= 0 && flags & libc::FD_CLOEXEC == 0
+    };
+    let numbers = fs::read_dir("/proc/self/fd")?.flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(numbers.filter(|fd| *fd > 2 && stays(fd)).collect())
 }
 
 /// Puts rules of Landlock in force for this thread, and those that it starts:
