@@ -6,6 +6,7 @@ mod guests;
 mod hostile;
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use socketserver_tests::process::Server;
 
@@ -214,6 +215,16 @@ fn one_that_sleeps_before_there_is_a_request_is_not_served() {
     // A short nap is no reason.
     let said = inspect(&text.replace("(i64.const -1)", "(i64.const 1000)"), &[]);
     assert!(said.contains("serve     yes"), "{said}");
+}
+
+#[test]
+fn inspect_makes_fewer_instances_where_each_takes_long() {
+    let fields = "(func $sleep (call $block (call $subscribe_duration (i64.const 2000000000)))) (start $sleep)";
+    let begun = Instant::now();
+    let said = inspect(&WASI.replace("{{fields}}", fields), &[]);
+    assert!(said.contains("serve     yes"), "{said}");
+    // A hundred would sleep for 200 s.
+    assert!(begun.elapsed() < Duration::from_secs(100), "{:?}", begun.elapsed());
 }
 
 /// What an instance does while it is made is on the time of its request too.

@@ -12,7 +12,7 @@ use crate::args::{InspectOptions, JailMode, LogFormat, LogLevel};
 use crate::grants;
 use crate::observe;
 
-/// How many instances are made to see how long one takes.
+/// How many instances are made at the most to see how long one takes.
 const INSTANCES: u32 = 100;
 
 /// What is printed with `--json`.

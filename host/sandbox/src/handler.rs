@@ -47,6 +47,10 @@ pub struct ComponentHandler {
     ahead: Mutex<Option<Made>>,
 }
 
+/// For how long instances are made to see how long one takes: what a guest does while
+/// it is made may take seconds.
+const TIMED: Duration = Duration::from_secs(1);
+
 /// An instance in its Store.
 type Made = (Store<State>, Instance);
 
@@ -174,13 +178,14 @@ impl ComponentHandler {
     }
 
     /// Makes and drops `count` instances, one after the other, and measures
-    /// the average.
+    /// the average; fewer if that takes more than a second.
     ///
     /// Errors: an instance could not be made.
     pub fn time_instances(&self, count: u32) -> Result<InstanceTimes, LoadError> {
         let _ticker = self.tick_for_now()?;
         let (mut create, mut drop_) = (Duration::ZERO, Duration::ZERO);
-        for _ in 0..count {
+        let mut made_so_far = 0;
+        while made_so_far < count && create + drop_ < TIMED {
             let begun = Instant::now();
             let made = self.instantiate(None);
             create += begun.elapsed();
@@ -188,8 +193,9 @@ impl ComponentHandler {
             let begun = Instant::now();
             drop(made);
             drop_ += begun.elapsed();
+            made_so_far += 1;
         }
-        let count = count.max(1);
+        let count = made_so_far.max(1);
         Ok(InstanceTimes { create: create / count, drop: drop_ / count })
     }
 
