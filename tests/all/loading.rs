@@ -221,6 +221,28 @@ fn a_compiler_that_hangs_is_ended() {
 }
 
 #[test]
+fn a_compiler_that_hangs_does_not_keep_a_signal_from_ending_the_server() {
+    let file = File::new("hostile.wat", work(2000, 500).as_bytes());
+    let mut command = serve();
+    command.arg(&file.path).args(["--no-cache", "--compile-time", "1h"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let compiler = compiler_of(child.id());
+    kill_process(compiler, Signal::STOP).unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert_eq!(status.code(), Some(143), "{status}");
+}
+
+#[test]
 fn a_compiler_does_not_outlive_who_asked_for_it() {
     let file = File::new("hostile.wat", work(2000, 500).as_bytes());
     let mut command = inspecting(&file.path, &["--no-cache", "--compile-time", "1h"]);

@@ -90,6 +90,7 @@ fn server(
     let engine = engine(mode, &settings)?;
     let handler = handler(options, mode, &engine).with_context(cannot_serve)?;
     let handler = handler.counting(counters.of_handler());
+    told.second.is_second();
     if endpoints.is_empty() {
         endpoints.push(default_endpoint(&handler)?);
     }

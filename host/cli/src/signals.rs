@@ -50,6 +50,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Second {
     /// What ends the process at once.
     at_once: [SigId; 2],
+    /// Whether the next signal is one after which it does.
+    seen: Arc<AtomicBool>,
     /// Has a byte for each signal that came.
     told: Arc<UnixStream>,
     /// The number of the last one.
@@ -57,6 +59,12 @@ pub struct Second {
 }
 
 impl Second {
+    /// From now on there may be something to finish after a first signal. Until then
+    /// that one ends the process at once, for a handler may take long to be compiled.
+    pub fn is_second(&self) {
+        self.seen.store(false, Ordering::SeqCst);
+    }
+
     /// From now on it does not end the process at once: somebody will look for it.
     pub fn is_looked_for(&self) {
         for id in self.at_once {
@@ -115,7 +123,8 @@ pub fn endure() -> io::Result<()> {
     Ok(())
 }
 
-/// From now on signals are told of. A second SIGINT or SIGTERM ends the process, at
+/// From now on signals are told of. The first SIGINT or SIGTERM ends the process at once
+/// until somebody says that [another is to](Second::is_second). A second SIGINT or SIGTERM ends the process, at
 /// once unless it [is looked for](Second::is_looked_for), with the exit code that a
 /// shell gives to a signal.
 pub fn watch() -> io::Result<(Signals, Told)> {
@@ -125,7 +134,7 @@ pub fn watch() -> io::Result<(Signals, Told)> {
     let attention = print.try_clone()?;
     let told = end.try_clone()?;
     let is_child = Arc::new(AtomicBool::new(false));
-    let seen = Arc::new(AtomicBool::new(false));
+    let seen = Arc::new(AtomicBool::new(true));
     let last = Arc::new(AtomicUsize::new(0));
     let mut descriptors: Vec<RawFd> =
         [&end, &told, &print, &attention, &prints].map(AsRawFd::as_raw_fd).into();
@@ -143,7 +152,7 @@ pub fn watch() -> io::Result<(Signals, Told)> {
         io::Result::Ok(at_once)
     };
     let at_once = [watch(SIGINT)?, watch(SIGTERM)?];
-    let second = Second { at_once, told: Arc::new(told), last };
+    let second = Second { at_once, seen, told: Arc::new(told), last };
     let told = Told { end: end.into(), print: print.into(), attention: attention.into(), second };
     Ok((Signals { is_child, process: Some(getpid()), descriptors }, told))
 }
