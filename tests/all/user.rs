@@ -178,6 +178,19 @@ fn only_root_becomes_another_user() {
     command.args(MODES[0].0).uid(60123).gid(60124);
     let server = Server::start(&mut command, 1).unwrap();
     assert_eq!(crate::client::ask(&server, b"mine"), b"MINE");
+    // But it would keep its other groups.
+    let script = "import os, sys; os.setgroups([60124, 12]); os.setgid(60124); \
+        os.setuid(60123); os.execv(sys.argv[1], sys.argv[1:])";
+    for mode in [MODES[0].0, MODES[1].0, MODES[4].0, MODES[5].0] {
+        let mut command = std::process::Command::new("python3");
+        command.args(["-c", script]).arg(&program).args(["serve", "--no-cache", "--user", USER]);
+        command.args(["--bind", "tcp://127.0.0.1:0", "--once", "--timeout", "0"]);
+        let output = command.args(mode).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{mode:?}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let why = "--user: only root can give up the other groups of user 60123";
+        assert!(said.contains(why), "{mode:?}: {said}");
+    }
 }
 
 #[test]

@@ -73,6 +73,12 @@ pub enum JailError {
         /// The group.
         group: u32,
     },
+    /// This process is the user that was asked for, and has other groups beside.
+    #[error("only root can give up the other groups of user {user}")]
+    OtherGroups {
+        /// The user.
+        user: u32,
+    },
     /// The user that was asked for is root.
     #[error("the user of the jail is root: name another")]
     Root,

@@ -10,18 +10,23 @@ use rustix::thread::{
 
 use crate::error::{JailError, Wall};
 
-/// Whether this process can become that user and group, or is them.
+/// Whether this process can become that user and group, with no other groups, or is
+/// them.
 ///
 /// Errors: it is not root; or that user is.
 pub fn check_user(user: u32, group: u32) -> Result<(), JailError> {
     if user == 0 {
         return Err(JailError::Root);
     }
-    if Uid::effective().is_root() || is(user, group) {
-        Ok(())
-    } else {
-        Err(JailError::NotRoot { user, group })
+    if Uid::effective().is_root() {
+        return Ok(());
     }
+    if !is(user, group) {
+        return Err(JailError::NotRoot { user, group });
+    }
+    let groups = getgroups().map_err(io::Error::from).map_err(JailError::failed(Wall::User))?;
+    let only_that = groups.iter().all(|other| other.as_raw() == group);
+    if only_that { Ok(()) } else { Err(JailError::OtherGroups { user }) }
 }
 
 /// Becomes that user, with that group and no other, for good, also where there is
