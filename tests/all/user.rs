@@ -8,10 +8,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use socketserver_tests::build;
 use socketserver_tests::process::{PATIENCE, Server};
 
 use crate::client::{echo, expect, in_flight};
+use crate::counters::asked;
 use crate::fixture::{host, serve};
 
 /// Of nobody.
@@ -117,6 +119,27 @@ fn children_of_another_user_end_with_their_parent() {
         // Its end is that of the process which has the other end.
         assert_eq!(crate::client::read_to_end(&mut stream), b"");
     }
+}
+
+/// A container may leave root without `CAP_KILL`: then the parent cannot send its
+/// workers anything, and they live.
+#[test]
+fn workers_that_may_not_be_signalled_are_counted() {
+    if !is_root() {
+        return;
+    }
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set", "-kill"]).arg(build::host().unwrap()).arg("serve");
+    command.arg(build::guest("rust", "echo").unwrap()).args(["--bind", "tcp://127.0.0.1:0"]);
+    command.args(["--no-cache", "--log-format", "json", "--workers", "1", "--user", USER]);
+    let mut server = Server::start(&mut command, 1).unwrap();
+    let _stream = in_flight(&server);
+    let counted = asked(&mut server);
+    let requests = json!({
+        "accepted": 1, "in_flight": 1, "done": 0, "failed": {}, "refused": {},
+    });
+    assert_eq!(counted["requests"], requests);
+    assert_eq!(counted["children"]["workers"], 1);
 }
 
 #[test]

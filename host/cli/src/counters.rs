@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 use serde_json::{Map, Value, json};
 use socketserver::{HandlerError, Request, SharedCounters};
@@ -246,9 +247,10 @@ fn place(words: &[&str], word: &str) -> usize {
     words.iter().position(|known| *known == word).unwrap_or(words.len() - 1)
 }
 
+/// Whether there is such a process, be it one that may not be signalled.
 fn is_alive(pid: u64) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    pid.is_some_and(|pid| test_kill_process(pid).is_ok())
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 #[cfg(test)]
