@@ -60,20 +60,29 @@ impl<'a> UnixPath<'a> {
         }
         socket.bind(address)?;
         let Some(mode) = mode else { return Ok(()) };
-        self.give(user, group, mode).inspect_err(|_| {
-            // It is no good to anybody, and was not there before.
-            let _ = fs::remove_file(self.0);
+        self.give_or_remove(user, group, mode)
+    }
+
+    fn give_or_remove(&self, user: Option<u32>, group: Option<u32>, mode: u32) -> io::Result<()> {
+        self.give(user, group, mode).inspect_err(|error| {
+            // What was made is no good to anybody, and was not there before.
+            if Errno::from_io_error(error) != Some(Errno::STALE) {
+                let _ = fs::remove_file(self.0);
+            }
         })
     }
 
-    /// Gives the file that was just made to its owner.
+    /// Gives the file that was just made, of mode 0, to its owner.
+    ///
+    /// Errors: `ESTALE` if another is in its place.
     fn give(&self, user: Option<u32>, group: Option<u32>, mode: u32) -> io::Result<()> {
         // A handle to the file itself: its path may lead elsewhere by now.
         let handle = fs::OpenOptions::new()
             .read(true)
             .custom_flags((OFlags::PATH | OFlags::NOFOLLOW).bits().cast_signed())
             .open(self.0)?;
-        if !handle.metadata()?.file_type().is_socket() {
+        let found = handle.metadata()?;
+        if !found.file_type().is_socket() || found.permissions().mode() & 0o777 != 0 {
             return Err(Errno::STALE.into());
         }
         let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
@@ -108,4 +117,24 @@ fn default_mode(socket: &Socket) -> io::Result<u32> {
         .lines()
         .find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
     Ok(mode & !umask.unwrap_or(0o077))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// Somebody who may change the directory can put another socket in the place of
+    /// the one that was just made there.
+    #[test]
+    fn a_socket_that_was_not_made_here_is_not_given_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let _other = UnixListener::bind(&path).unwrap();
+        let before = fs::metadata(&path).unwrap().permissions();
+        let given = UnixPath(&path).give_or_remove(None, None, 0o666);
+        assert_eq!(Errno::from_io_error(&given.unwrap_err()), Some(Errno::STALE));
+        assert_eq!(fs::metadata(&path).unwrap().permissions(), before);
+    }
 }
