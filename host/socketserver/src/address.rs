@@ -7,6 +7,7 @@ use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 use socket2::SockAddr;
 
@@ -107,12 +108,16 @@ impl Address {
 
     /// The address as the kernel takes it.
     ///
-    /// Errors: a path or a name that is longer than the kernel allows.
+    /// Errors: a path (`ENAMETOOLONG`) or a name that is longer than the kernel
+    /// allows.
     pub(crate) fn to_kernel(&self) -> io::Result<SockAddr> {
         match self {
             Address::Inet(address) => Ok((*address).into()),
             Address::Inet6(address) => Ok((*address).into()),
-            Address::Unix(UnixAddress::Pathname(path)) => SockAddr::unix(path),
+            // A client may have a path of a byte more than fits with its end.
+            Address::Unix(UnixAddress::Pathname(path)) => {
+                SockAddr::unix(path).map_err(|_| Errno::NAMETOOLONG.into())
+            }
             Address::Unix(UnixAddress::Abstract(name)) => {
                 let name = [b"\0", name.as_slice()].concat();
                 SockAddr::unix(OsStr::from_bytes(&name))
@@ -162,6 +167,14 @@ impl fmt::Display for UnixAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_is_too_long_is_no_address() {
+        let path = |length| Address::Unix(UnixAddress::Pathname("p".repeat(length).into()));
+        assert!(path(107).to_kernel().is_ok());
+        let error = path(108).to_kernel().unwrap_err();
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::NAMETOOLONG));
+    }
 
     #[test]
     fn the_names_of_clients_are_escaped() {

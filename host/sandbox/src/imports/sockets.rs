@@ -101,8 +101,8 @@ fn sendto(mut cx: Cx<'_>, (socket, data, to): (Socket, WasmList<u8>, Named)) -> 
 }
 
 /// The reason, if sending to `client` failed because of that client: its Unix
-/// socket has gone, or has no name, or its name leads to something else by now,
-/// or to one that nobody else may write to; or it claims to have the port 0, to
+/// socket has gone, or has no name, or one that is too long, or its name leads to
+/// something else by now, or to one that nobody else may write to; or it claims to have the port 0, to
 /// which nothing can be sent.
 fn unanswerable(client: &Address, error: &io::Error) -> Option<&'static str> {
     let errno = Errno::from_io_error(error)?;
@@ -118,7 +118,7 @@ fn unanswerable(client: &Address, error: &io::Error) -> Option<&'static str> {
             | Errno::PROTOTYPE
             | Errno::ACCESS
             | Errno::PERM => Some("connection-lost"),
-            Errno::DESTADDRREQ => Some("no-address"),
+            Errno::DESTADDRREQ | Errno::NAMETOOLONG => Some("no-address"),
             _ => None,
         },
     }
@@ -268,6 +268,7 @@ mod tests {
             (Errno::LOOP, Some("connection-lost")),
             (Errno::NOTDIR, Some("connection-lost")),
             (Errno::DESTADDRREQ, Some("no-address")),
+            (Errno::NAMETOOLONG, Some("no-address")),
             (Errno::MSGSIZE, None),
             (Errno::NOBUFS, None),
             (Errno::BADF, None),

@@ -188,16 +188,16 @@ impl Request {
     ///
     /// Errors as [`send`](Self::send). `EMSGSIZE` if `data` is larger than a
     /// datagram can be; nothing is sent then. `EDESTADDRREQ` if the client's
-    /// Unix socket has no name; `ECONNREFUSED` or `ENOENT` if it has gone.
+    /// Unix socket has no name, `ENAMETOOLONG` if it is too long; `ECONNREFUSED` or
+    /// `ENOENT` if it has gone.
     pub fn sendto(&self, data: &[u8], address: &Address) -> io::Result<usize> {
         let About::Datagram { socket, .. } = &self.0.about else { return self.send(data) };
         if *address == Address::Unix(UnixAddress::Unnamed) {
             return Err(Errno::DESTADDRREQ.into());
         }
-        // A datagram is sent whole or not at all.
-        self.room_to_send(data.len())
-            .filter(|room| *room == data.len())
-            .ok_or_else(|| self.send_limit())?;
+        // A datagram is sent whole or not at all, and costs a byte if it is empty.
+        let cost = data.len().max(1);
+        self.room_to_send(cost).filter(|room| *room == cost).ok_or_else(|| self.send_limit())?;
         let to = address.to_kernel()?;
         let room = match address {
             Address::Inet(_) | Address::Inet6(_) => Interest::Writable,

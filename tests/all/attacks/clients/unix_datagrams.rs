@@ -77,6 +77,11 @@ fn whose_name_leads_through_a_file_now() {
 }
 
 #[test]
+fn whose_name_leads_to_one_that_is_too_long_now() {
+    is_to_blame("no-address", |path| symlink("a".repeat(300), path).unwrap());
+}
+
+#[test]
 fn without_a_name() {
     let (mut served, bystander, directory) = fixture(REPLIES, "unixgram", &[]);
     attack(&mut served.server, &bystander, |server, _| {
