@@ -1,10 +1,10 @@
 //! What one request may move, hold and log: up to each limit, and one beyond.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, UdpSocket};
 
 use crate::client::ask;
-use crate::fixture::{FIXTURE, Fixture, Served, WITH_HANDLES};
+use crate::fixture::{DATAGRAM, FIXTURE, Fixture, Served, WITH_HANDLES};
 
 /// Receives to the end of the stream, and then goes on to answer nothing.
 const RECEIVES: Fixture<'static> = Fixture {
@@ -62,6 +62,26 @@ fn a_handler_may_send_so_many_bytes() {
     let mut served = SENDS.serve(&["--max-sent", "99"]);
     assert_eq!(talk(&served, b"x").unwrap().len(), 99);
     failed(&mut served, "sent", "guest");
+}
+
+/// An empty datagram costs whoever gets it as much as one of a byte.
+#[test]
+fn empty_datagrams_count_as_a_byte_each() {
+    let handle = "(loop $again
+        (call $reply (i32.const 100) (i32.const 0))
+        (br_if $again (i32.eqz (i32.load8_u (i32.const 32)))))";
+    let fixture = Fixture { handle, ..DATAGRAM };
+    let mut served = fixture.serve_at(&["udp://127.0.0.1:0"], &["--max-sent", "3"]);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(served.server.endpoints()[0].strip_prefix("udp://").unwrap()).unwrap();
+    client.send(b"x").unwrap();
+    let line = served.server.wait_for_log("Exception occurred").unwrap();
+    assert!(line.contains("reason=\"sent\"") && line.contains("blame=\"guest\""), "{line}");
+    client.set_nonblocking(true).unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.recv(&mut [0; 1]).unwrap(), 0);
+    }
+    assert_eq!(client.recv(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 #[test]

@@ -59,7 +59,8 @@ impl Request {
 
     /// How many bytes the request may send in all. Calls that would send more
     /// send what they may, and the next one fails with an error that carries
-    /// [`SendLimit`](crate::SendLimit); a datagram that is too long is not sent.
+    /// [`SendLimit`](crate::SendLimit); a datagram that is too long is not sent,
+    /// and one that is empty counts as a byte.
     /// `None`, the default, for no limit. It is for whoever runs the handler.
     pub fn set_max_sent(&self, limit: Option<u64>) {
         self.0.traffic.sent.set_limit(limit);
@@ -71,7 +72,7 @@ impl Request {
     }
 
     /// How many bytes it has sent so far: given to the kernel, not
-    /// necessarily taken by the client.
+    /// necessarily taken by the client. An empty datagram counts as a byte.
     pub fn sent(&self) -> u64 {
         self.0.traffic.sent.moved()
     }

@@ -208,7 +208,7 @@ impl Request {
             sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
         })?;
         self.0.patience.moved();
-        self.0.traffic.sent.add(sent);
+        self.0.traffic.sent.add(cost);
         Ok(sent)
     }
 
