@@ -102,14 +102,17 @@ fn sendto(mut cx: Cx<'_>, (socket, data, to): (Socket, WasmList<u8>, Named)) -> 
 
 /// The reason, if sending to `client` failed because of that client: its Unix
 /// socket has gone, or has no name, or one that is too long, or its name leads to
-/// something else by now, or to one that nobody else may write to; or it claims to have the port 0, to
-/// which nothing can be sent.
+/// something else by now, or to one that nobody else may write to; or it claims an
+/// address that no route leads to, or that is everybody's, or the port 0, to which
+/// nothing can be sent.
 fn unanswerable(client: &Address, error: &io::Error) -> Option<&'static str> {
     let errno = Errno::from_io_error(error)?;
     match client {
-        Address::Inet(client) if client.port() != 0 => None,
-        Address::Inet6(client) if client.port() != 0 => None,
-        Address::Inet(_) | Address::Inet6(_) => (errno == Errno::INVAL).then_some("no-address"),
+        Address::Inet(_) | Address::Inet6(_) => match errno {
+            Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS => Some("no-address"),
+            Errno::INVAL if client.to_socket_addr()?.port() == 0 => Some("no-address"),
+            _ => None,
+        },
         Address::Unix(_) => match errno {
             Errno::CONNREFUSED
             | Errno::NOENT
@@ -263,7 +266,6 @@ mod tests {
         for (errno, reason) in [
             (Errno::CONNREFUSED, Some("connection-lost")),
             (Errno::NOENT, Some("connection-lost")),
-            (Errno::ACCESS, Some("connection-lost")),
             (Errno::PROTOTYPE, Some("connection-lost")),
             (Errno::LOOP, Some("connection-lost")),
             (Errno::NOTDIR, Some("connection-lost")),
@@ -276,6 +278,7 @@ mod tests {
             assert_eq!(unanswerable(&unix, &errno.into()), reason, "{errno}");
             assert_eq!(unanswerable(&udp, &errno.into()), None, "{errno}");
         }
+        assert_eq!(unanswerable(&unix, &Errno::ACCESS.into()), Some("connection-lost"));
     }
 
     #[test]
@@ -286,6 +289,14 @@ mod tests {
             assert_eq!(unanswerable(&client(0), &invalid), Some("no-address"));
             assert_eq!(unanswerable(&client(0), &large), None);
             assert_eq!(unanswerable(&client(1), &invalid), None);
+        }
+    }
+
+    #[test]
+    fn who_cannot_be_reached_is_to_blame() {
+        let client = Address::from(std::net::SocketAddr::from(([192, 0, 2, 1], 1)));
+        for errno in [Errno::NETUNREACH, Errno::HOSTUNREACH, Errno::ACCESS] {
+            assert_eq!(unanswerable(&client, &errno.into()), Some("no-address"), "{errno}");
         }
     }
 }

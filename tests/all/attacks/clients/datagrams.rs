@@ -1,6 +1,6 @@
 //! Hostile senders of UDP datagrams.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use socketserver_tests::load::Target;
@@ -87,10 +87,17 @@ fn from_ports_that_are_closed_again() {
 /// send such.
 fn spoofed(source: SocketAddr, server: SocketAddr, data: &[u8]) -> Option<()> {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).ok()?;
-    socket.bind(&SocketAddr::new(source.ip(), 0).into()).unwrap();
+    socket.set_header_included_v4(true).unwrap();
+    let [from, to] = [source, server].map(|address| match address.ip() {
+        IpAddr::V4(ip) => ip.octets(),
+        IpAddr::V6(_) => panic!("{address}"),
+    });
+    // The kernel fills in the length and the checksum: UDP, with 64 hops.
+    let ip = [&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0], &from[..], &to].concat();
     let length = u16::try_from(8 + data.len()).unwrap();
     let header = [source.port(), server.port(), length, 0].map(u16::to_be_bytes).concat();
-    socket.send_to(&[&header, data].concat(), &SocketAddr::new(server.ip(), 0).into()).unwrap();
+    let packet = [&ip, &header, data].concat();
+    socket.send_to(&packet, &SocketAddr::new(server.ip(), 0).into()).unwrap();
     Some(())
 }
 
@@ -103,22 +110,31 @@ const REPLIES: Fixture<'static> = Fixture {
 
 #[test]
 fn from_port_0() {
+    cannot_be_answered("127.0.0.3:0");
+}
+
+#[test]
+fn from_everybody() {
+    cannot_be_answered("255.255.255.255:9");
+}
+
+/// Who claims to be `source` is to blame that nothing can be sent there.
+fn cannot_be_answered(source: &str) {
     let (mut served, bystander, _directory) = fixture(REPLIES, "udp", &[]);
+    let from = format!("from {source}: ");
     let mut number = 0;
     attack(&mut served.server, &bystander, |server, _| {
         number += 1;
-        let source = SocketAddr::from(([127, 0, 0, 3], 0));
-        if spoofed(source, address(server), b"x").is_none() {
+        if spoofed(source.parse().unwrap(), address(server), b"x").is_none() {
             println!("skipped: only root may send such");
             return;
         }
-        let reports = |server: &mut Server| {
-            server.log().iter().filter(|line| line.contains("from 127.0.0.3:0: ")).count()
-        };
+        let reports =
+            |server: &mut Server| server.log().iter().filter(|line| line.contains(&from)).count();
         while reports(server) < number {
-            server.wait_for_log("from 127.0.0.3:0: ").unwrap();
+            server.wait_for_log(&from).unwrap();
         }
-        assert_reported(&logged(server, "from 127.0.0.3:0: "), "no-address", "client");
+        assert_reported(&logged(server, &from), "no-address", "client");
     });
 }
 
