@@ -29,6 +29,7 @@ mod samples;
 mod shutdown;
 mod signals;
 mod stack;
+mod start;
 mod stream_handlers;
 mod user;
 mod wall_time;

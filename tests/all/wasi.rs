@@ -169,7 +169,7 @@ const SECOND: u64 = 1_000_000_000;
 fn a_handler_that_sleeps_wakes_up() {
     for mode in ["sync", "threading", "forking"] {
         let served = serve(&["--concurrency", mode, "--cpu-time", "1s"]);
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         assert_eq!(ask_for(&served.server, b'z', SECOND / 20), b"k", "{mode}");
         // The second of two, the first of which never comes.
         assert_eq!(ask_for(&served.server, b'y', SECOND / 20), [1, 0, 0, 0], "{mode}");

@@ -9,8 +9,8 @@ use serde::Serialize;
 use socketserver_sandbox::{Component, ComponentHandler, Engine, InstanceTimes, LoadError, Policy};
 
 use crate::args::{InspectOptions, JailMode, LogFormat, LogLevel};
-use crate::grants;
 use crate::observe;
+use crate::{grants, jail};
 
 /// How many instances are made at the most to see how long one takes.
 const INSTANCES: u32 = 100;
@@ -63,8 +63,13 @@ fn report(options: &InspectOptions) -> Result<Report> {
     let memory = loading.profile.defaults().memory;
     let (env, dirs) = (options.grants.env(), options.grants.dir.clone());
     let policy = Policy { memory, env, dirs, ..Policy::default() };
-    let times = ComponentHandler::new(&engine, &component, policy)
-        .and_then(|handler| handler.time_instances(INSTANCES));
+    let handler = ComponentHandler::without_start(&engine, &component, policy);
+    // What runs of it runs in the jail.
+    jail::enter_to_inspect(&options.grants.dir)?;
+    let times = handler.and_then(|handler| {
+        handler.try_start()?;
+        handler.time_instances(INSTANCES)
+    });
     let description = component.description();
     let micros = |time: fn(&InstanceTimes) -> std::time::Duration| {
         times.as_ref().ok().map(|times| time(times).as_secs_f64() * 1e6)

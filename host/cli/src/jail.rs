@@ -1,14 +1,15 @@
 //! What a process gives up before it serves: the jail, and the user that it is.
 
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use socketserver::{AddressFamily, Blame, Endpoint, HandlerError, Request, SocketType};
+use socketserver::{AddressFamily, Blame, Endpoint, HandlerError, SocketType};
 use socketserver_jail::{
     Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Serves, become_user, check_user,
 };
-use socketserver_sandbox::Directories;
+use socketserver_sandbox::{Dir, HandlerDescriptors};
 
 use crate::args::{JailMode, ServeOptions};
 use crate::mode::Mode;
@@ -21,11 +22,10 @@ pub struct GivenUp {
     user: Option<Identity>,
     forks: bool,
     /// What a jailed process must not close.
-    directories: Directories,
+    descriptors: HandlerDescriptors,
 }
 
-/// Makes ready what can be, once; with these directories in the jail. Says which
-/// walls there are.
+/// Makes ready what can be, once; with what the handler holds open in the jail.
 ///
 /// Errors: the jail must have all of its walls, and this machine has not; this
 /// process may not become the user.
@@ -33,7 +33,7 @@ pub fn prepare(
     options: &ServeOptions,
     mode: Mode,
     endpoints: &[Endpoint],
-    directories: Directories,
+    descriptors: HandlerDescriptors,
 ) -> Result<GivenUp> {
     let (user, forks) = (options.user, mode.forks());
     if let Some(Identity { user, group }) = user {
@@ -45,7 +45,7 @@ pub fn prepare(
         JailMode::Off => Walls::Off,
     };
     if walls == Walls::Off {
-        return Ok(GivenUp { jail: None, user, forks, directories });
+        return Ok(GivenUp { jail: None, user, forks, descriptors });
     }
     let serves = |socket_type| endpoints.iter().any(|end| end.socket_type() == socket_type);
     let serves = match (serves(SocketType::Stream), serves(SocketType::Dgram)) {
@@ -55,27 +55,49 @@ pub fn prepare(
     };
     let kind = if mode == Mode::Forking { Kind::Request } else { Kind::Worker };
     let becomes = user.map(|Identity { user, group }| (user, group));
-    let granted = |writable| {
-        let dirs = options.grants.dir.iter().filter(move |dir| dir.writable == writable);
-        dirs.map(|dir| dir.host.clone()).collect()
-    };
-    let (read_only, read_write) = (granted(false), granted(true));
+    let (read_only, read_write) = granted(&options.grants.dir);
     let unixgram = |end: &Endpoint| {
         end.socket_type() == SocketType::Dgram && end.address().family() == AddressFamily::Unix
     };
     let senders = endpoints.iter().any(unixgram);
     let jail = Jail { serves, senders, user: becomes, read_only, read_write, ..Jail::new(walls) };
     let jail = jail.prepare(kind)?;
-    let report = Jail::probe();
-    if report.is_whole() {
-        tracing::info!("{report}");
-    } else {
-        tracing::warn!("this machine has not all walls of the jail: {report}");
-    }
-    Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, directories })
+    Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, descriptors })
+}
+
+/// Puts `inspect` in a jail as far as there is one; these directories stay within reach.
+///
+/// Errors: a directory cannot be opened. The process has to end where a wall could not
+/// be put up.
+pub fn enter_to_inspect(dirs: &[Dir]) -> Result<(), JailError> {
+    let (read_only, read_write) = granted(dirs);
+    let jail = Jail { read_only, read_write, ..Jail::new(Walls::Try) };
+    jail.prepare(Kind::Worker)?.enter(&Descriptors::All).map(drop)
+}
+
+/// The paths of directories that may be read, and of those that may be changed too.
+fn granted(dirs: &[Dir]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let paths = |writable| {
+        let dirs = dirs.iter().filter(move |dir| dir.writable == writable);
+        dirs.map(|dir| dir.host.clone()).collect()
+    };
+    (paths(false), paths(true))
 }
 
 impl GivenUp {
+    /// Says which walls there are.
+    pub fn report(&self) {
+        if self.jail.is_none() {
+            return;
+        }
+        let report = Jail::probe();
+        if report.is_whole() {
+            tracing::info!("{report}");
+        } else {
+            tracing::warn!("this machine has not all walls of the jail: {report}");
+        }
+    }
+
     /// What this process gives up, whose sockets are bound: all that it can where
     /// it forks a process for each request, its user where it serves itself.
     ///
@@ -88,13 +110,13 @@ impl GivenUp {
         }
     }
 
-    /// What a forked process gives up, for a request or as a worker (`None`).
-    /// The latter does not need `unneeded`.
+    /// What a forked process gives up: one for a request, which it is to `keep`, or a
+    /// worker (`None`). The latter does not need `unneeded`.
     ///
     /// Errors: it cannot be given up. The process has to end.
     pub fn in_child(
         &self,
-        request: Option<&Request>,
+        keep: Option<BorrowedFd<'_>>,
         unneeded: &[RawFd],
     ) -> Result<(), HandlerError> {
         let failed = |error| HandlerError::new(Blame::Host, "jail", error);
@@ -103,9 +125,9 @@ impl GivenUp {
                 become_user(user, group).map_err(failed)
             });
         };
-        let entered = match request {
-            Some(request) => {
-                let only = std::iter::once(request.as_fd()).chain(self.directories.descriptors());
+        let entered = match keep {
+            Some(keep) => {
+                let only = std::iter::once(keep.as_raw_fd()).chain(self.descriptors.iter());
                 jail.enter(&Descriptors::Only(&only.collect::<Vec<_>>()))
             }
             None => jail.enter(&Descriptors::AllBut(unneeded)),

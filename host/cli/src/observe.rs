@@ -1,7 +1,7 @@
 //! The log.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -155,7 +155,8 @@ impl Hooks for ServeHooks {
         self.counters.forked(request.is_none());
         let failed = |error| HandlerError::new(Blame::Host, "child", error);
         self.signals.in_child().map_err(failed)?;
-        self.given_up.in_child(request, self.signals.descriptors())
+        let keep = request.map(AsFd::as_fd);
+        self.given_up.in_child(keep, self.signals.descriptors())
     }
 
     fn handle_accept_error(&self, endpoint: &Endpoint, error: &io::Error) {

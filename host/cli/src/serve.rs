@@ -3,16 +3,17 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socketserver::{
     Concurrency, Endpoint, Forking, Needs, Server, ServerBuilder, SocketType, Threading, Workers,
+    in_child, printable,
 };
 use socketserver_sandbox::{Component, ComponentHandler, Engine, Policy, Settings};
 
 use crate::args::{self, ServeOptions};
 use crate::counters::Counters;
-use crate::jail;
+use crate::jail::{self, GivenUp};
 use crate::mode::{Mode, default_endpoint, endpoints, mode};
 use crate::observe::{self, ServeHooks};
 use crate::owner::Owner;
@@ -20,6 +21,9 @@ use crate::signals::{self, Signals, Told};
 
 /// The handler that is served when none is named.
 const SAMPLE: (&str, &str) = ("upper", include_str!("../../../guests/upper/upper.wat"));
+
+/// How much a process may say of why a handler does not start, in bytes.
+const MAX_ERROR: usize = 4 << 10;
 
 /// Serves until a signal, or one request.
 pub fn serve(options: &ServeOptions) -> Result<()> {
@@ -90,13 +94,17 @@ fn server(
     let engine = engine(mode, &settings)?;
     let handler = handler(options, mode, &engine).with_context(cannot_serve)?;
     let handler = handler.counting(counters.of_handler());
-    told.second.is_second();
     if endpoints.is_empty() {
         endpoints.push(default_endpoint(&handler)?);
     }
     let concurrency = concurrency(options, mode, &handler);
     let access = options.access.rules().context("cannot tell the time for --access-times")?;
-    let given_up = jail::prepare(options, mode, &endpoints, handler.directories())?;
+    let given_up = jail::prepare(options, mode, &endpoints, handler.descriptors())?;
+    if mode.forks() && handler.has_start() {
+        try_start(&handler, mode, &signals, &given_up).with_context(cannot_serve)?;
+    }
+    told.second.is_second();
+    given_up.report();
     let hooks = ServeHooks {
         handler: handler.name().to_owned(),
         signals,
@@ -180,7 +188,30 @@ fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<Compon
         Some(path) => Component::load(engine, path, &loader)?,
         None => Component::new(engine, SAMPLE.0, SAMPLE.1.into(), &loader)?,
     };
-    Ok(ComponentHandler::new(engine, &component, policy(options, mode))?)
+    let policy = policy(options, mode);
+    Ok(if mode.forks() {
+        // What runs of it runs in the jail.
+        ComponentHandler::without_start(engine, &component, policy)?
+    } else {
+        ComponentHandler::new(engine, &component, policy)?
+    })
+}
+
+/// Tries whether a handler starts, in a process that gives up what those that serve do.
+fn try_start(
+    handler: &ComponentHandler,
+    mode: Mode,
+    signals: &Signals,
+    given_up: &GivenUp,
+) -> Result<()> {
+    let tried = in_child(|told| {
+        let keep = (mode == Mode::Forking).then_some(told);
+        signals.in_child().map_err(|error| error.to_string())?;
+        given_up.in_child(keep, signals.descriptors()).map_err(|error| error.to_string())?;
+        handler.try_start().map_err(|error| error.to_string())
+    });
+    // Whoever broke out could say anything.
+    tried.context("cannot try it")?.map_err(|error| anyhow!(printable(&error, MAX_ERROR)))
 }
 
 /// What a request may do: what was asked for, or what the profile says.

@@ -1,6 +1,6 @@
 //! What a jail is to be, preparing it, entering it.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 
 use rustix::process::{DumpableBehavior, getpid, set_dumpable_behavior};
@@ -75,7 +75,7 @@ pub enum Descriptors<'a> {
     /// Standard input, output and error, and these. The others are closed
     /// without their owners being told: they must not be used or dropped any
     /// more, as in a child that serves one request and ends with `_exit`.
-    Only(&'a [BorrowedFd<'a>]),
+    Only(&'a [RawFd]),
 }
 
 /// What a jail is to be.
@@ -291,10 +291,10 @@ fn close(
     }
 }
 
-fn close_all_but(keep: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+fn close_all_but(keep: &[RawFd]) -> std::io::Result<()> {
     // Nobody expects another thing in the place of these three.
     let mut next: RawFd = 3;
-    let mut keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    let mut keep = keep.to_vec();
     keep.sort_unstable();
     for fd in keep.into_iter().filter(|fd| *fd >= 3) {
         if fd > next {

@@ -83,7 +83,8 @@ impl Engine {
     ///
     /// The instance that shows at load that a component can be served is kept for
     /// the first request. In a process that forks for each request, every child
-    /// finds it unused, as a copy of its own, and need not make one.
+    /// finds it unused, as a copy of its own, and need not make one; but where code
+    /// of the component runs as soon as an instance is made, each child makes its own.
     ///
     /// It has no thread, before a request or after: epochs are counted by a timer
     /// of the CPU time that the process uses (`SIGPROF`, which belongs to the

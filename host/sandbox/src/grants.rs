@@ -2,7 +2,6 @@
 
 use std::hash::RandomState;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -75,17 +74,5 @@ impl Grants {
             begun: Instant::now(),
             hasher: RandomState::new(),
         }))
-    }
-}
-
-/// The directories that a handler was granted. They are open for as long as this
-/// or the handler lives.
-#[derive(Clone)]
-pub struct Directories(pub(crate) Arc<Grants>);
-
-impl Directories {
-    /// Their descriptors: what a process that closes all others must keep.
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.directories.iter().map(|(directory, _)| directory.dir.as_fd())
     }
 }

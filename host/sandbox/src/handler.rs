@@ -1,5 +1,6 @@
 //! A component as the handler of requests.
 
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,16 +9,17 @@ use socketserver::{
     outcome,
 };
 use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre, Linker};
+use wasmtime::component::{InstancePre, Linker};
 
 use crate::budget::limit_cpu_time;
 use crate::component::Component;
 use crate::counts::Counts;
+use crate::descriptors::{HandlerDescriptors, memory_images};
 use crate::engine::{ADDRESSES_PER_MEMORY, Engine, MAPPINGS_PER_MEMORY};
 use crate::error::LoadError;
 use crate::exports::{Exports, Functions, Outcome};
 use crate::failure::{Exit, Step, ended, returned};
-use crate::grants::{Directories, Grants};
+use crate::grants::Grants;
 use crate::imports::{self, same_contract};
 use crate::limits::{Limits, SharedMemory};
 use crate::open_files::DESCRIPTORS;
@@ -25,6 +27,7 @@ use crate::policy::{Killed, Policy};
 use crate::state::{Peer, State};
 use crate::text::printable;
 use crate::ticker::Ticker;
+use crate::trial::{self, Made};
 use crate::wasi;
 use crate::world::World;
 
@@ -41,6 +44,9 @@ pub struct ComponentHandler {
     name: Arc<str>,
     memories: usize,
     initial_memory: usize,
+    has_start: bool,
+    /// The descriptors of what its memories begin with, where children need them.
+    images: Arc<[RawFd]>,
     counts: Option<Counts>,
     /// An instance that was made ahead and that nobody has used yet. Each forked
     /// child finds a copy of it here, takes it and ends with it.
@@ -50,9 +56,6 @@ pub struct ComponentHandler {
 /// For how long instances are made to see how long one takes: what a guest does while
 /// it is made may take seconds.
 const TIMED: Duration = Duration::from_secs(1);
-
-/// An instance in its Store.
-type Made = (Store<State>, Instance);
 
 /// How long it takes to make an instance and to drop it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,25 @@ impl ComponentHandler {
     /// built against other types, needs more memory than it may have, or fails
     /// to start.
     pub fn new(engine: &Engine, component: &Component, policy: Policy) -> Result<Self, LoadError> {
+        let handler = ComponentHandler::without_start(engine, component, policy)?;
+        if handler.has_start {
+            let _ticker = handler.tick_for_now()?;
+            handler.try_instance()?;
+        }
+        Ok(handler)
+    }
+
+    /// As [`new`](Self::new), but nothing of the component runs in this process, which
+    /// may be in no jail yet: if it [has a start](Self::has_start), then whether it fails
+    /// to start and what types its functions have is left to
+    /// [`try_start`](Self::try_start).
+    ///
+    /// Errors: as far as they show.
+    pub fn without_start(
+        engine: &Engine,
+        component: &Component,
+        policy: Policy,
+    ) -> Result<Self, LoadError> {
         let description = component.description();
         let policy = Policy { memory: policy.memory.min(engine.max_memory()), ..policy };
         if description.worlds.is_empty() {
@@ -100,7 +122,7 @@ impl ComponentHandler {
         let mut linker = Linker::new(engine.wasmtime());
         let (grants, imports) = (Grants::new(&policy)?, &description.imports);
         imports::add_to_linker(&mut linker, imports, &grants).map_err(incompatible)?;
-        let handler = ComponentHandler {
+        let mut handler = ComponentHandler {
             engine: engine.clone(),
             pre: linker.instantiate_pre(component.wasmtime()).map_err(incompatible)?,
             exports: Exports::of(component)?,
@@ -111,15 +133,40 @@ impl ComponentHandler {
             name: Arc::clone(component.name()),
             memories: usize::try_from(description.memories).unwrap_or(usize::MAX),
             initial_memory: usize::try_from(description.initial_memory).unwrap_or(usize::MAX),
+            has_start: false,
+            images: Arc::default(),
             counts: None,
             ahead: Mutex::default(),
         };
-        let trial = handler.check_types()?;
-        if engine.is_for_forking() {
+        match trial::at_rest(handler.store(None), &handler.pre, &handler.exports)? {
+            None => {
+                handler.has_start = true;
+                // Whoever makes instances may open nothing in the jail.
+                component.wasmtime().initialize_copy_on_write_image().map_err(incompatible)?;
+                if engine.is_for_forking() {
+                    handler.images = memory_images().map_err(|error| incompatible(error.into()))?;
+                }
+            }
             // It has shown that it works: it can as well be the first.
-            *handler.ahead() = Some(trial);
+            Some(made) if engine.is_for_forking() => *handler.ahead() = Some(made),
+            Some(_) => {}
         }
         Ok(handler)
+    }
+
+    /// Whether code of the component runs as soon as an instance is made: the functions
+    /// by which C++ and Go begin, for example.
+    pub fn has_start(&self) -> bool {
+        self.has_start
+    }
+
+    /// Makes an instance, which shows what would fail for every request. For a process
+    /// that was forked for it: epochs go on to pass in it.
+    ///
+    /// Errors: it fails to start, or its functions have other types than its world says.
+    pub fn try_start(&self) -> Result<(), LoadError> {
+        self.engine.tick().map_err(|error| LoadError::Instantiate(error.to_string()))?;
+        self.try_instance()
     }
 
     /// Counts what it does from now on.
@@ -136,9 +183,9 @@ impl ComponentHandler {
         &self.name
     }
 
-    /// The directories that it was granted.
-    pub fn directories(&self) -> Directories {
-        Directories(Arc::clone(&self.grants))
+    /// What it holds open beside a request.
+    pub fn descriptors(&self) -> HandlerDescriptors {
+        HandlerDescriptors { grants: Arc::clone(&self.grants), images: Arc::clone(&self.images) }
     }
 
     /// How many requests this machine, and the engine's pool, can hold at once
@@ -199,16 +246,10 @@ impl ComponentHandler {
         Ok(InstanceTimes { create: create / count, drop: drop_ / count })
     }
 
-    /// The types of exports can be checked on an instance only. Making one
-    /// also shows at once what would fail for every request.
-    fn check_types(&self) -> Result<Made, LoadError> {
-        let _ticker = self.tick_for_now()?;
-        let (mut store, instance) =
-            self.instantiate(None).map_err(|error| LoadError::Instantiate(error.to_string()))?;
-        self.exports
-            .check(&mut store, &instance)
-            .map_err(|error| LoadError::Incompatible(printable(&format!("{error:#}"), 500)))?;
-        Ok((store, instance))
+    fn try_instance(&self) -> Result<(), LoadError> {
+        let made = self.instantiate(None);
+        let made = made.map_err(|error| LoadError::Instantiate(error.to_string()))?;
+        trial::check(made, &self.exports).map(drop)
     }
 
     fn ahead(&self) -> MutexGuard<'_, Option<Made>> {
@@ -221,6 +262,15 @@ impl ComponentHandler {
 
     /// Makes an instance: for a request, whose time it takes, or ahead of one.
     fn instantiate(&self, request: Option<&Request>) -> Result<Made, HandlerError> {
+        let mut store = self.store(request);
+        limit_cpu_time(&mut store, self.policy.cpu_time);
+        match self.pre.instantiate(&mut store) {
+            Ok(instance) => Ok((store, instance)),
+            Err(error) => Err(ended(Step::Instantiate, &error, store.data())),
+        }
+    }
+
+    fn store(&self, request: Option<&Request>) -> Store<State> {
         self.shared_memory.wait_for(self.initial_memory, self.policy.idle_timeout);
         let limits = Limits::new(self.policy.memory, &self.shared_memory);
         let mut state = State::new(limits, &self.policy, &self.name, self.counts.as_ref());
@@ -230,11 +280,7 @@ impl ComponentHandler {
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limits);
         store.set_max_component_handles(self.policy.handles);
-        limit_cpu_time(&mut store, self.policy.cpu_time);
-        match self.pre.instantiate(&mut store) {
-            Ok(instance) => Ok((store, instance)),
-            Err(error) => Err(ended(Step::Instantiate, &error, store.data())),
-        }
+        store
     }
 
     fn attach(&self, state: &mut State, request: &Request) {

@@ -39,10 +39,12 @@
 //! | `policy` | what a guest may use |
 //! | `counts` | what is counted that no error tells of |
 //! | `limits`, `budget` | holding it to that: memory and tables, CPU time |
+//! | `trial` | what shows on an instance only |
 //! | `handler` | one request: Store, instance, setup, handle, finish |
 //! | `state` | what the imports see of their request |
 //! | `imports` | the host's side of the contract, one file per WIT interface |
 //! | `wasi` | the part of WASI that handlers are given, likewise |
+//! | `descriptors` | what a handler holds open beside its request |
 //! | `grants`, `open_files` | what of the host an operator lets a handler see; how many files it holds open |
 //! | `guest_log`, `sleep` | what guests write to the log; letting them wait for time to pass |
 //! | `failure` | why a request failed, and whose fault it was |
@@ -59,6 +61,7 @@ mod cache;
 mod compiler;
 mod component;
 mod counts;
+mod descriptors;
 mod engine;
 mod error;
 mod exports;
@@ -77,6 +80,7 @@ mod state;
 mod sys;
 mod text;
 mod ticker;
+mod trial;
 mod wasi;
 mod world;
 
@@ -84,9 +88,10 @@ pub use cache::Cache;
 pub use compiler::{Compiler, CompilerProcess, compile_for_parent};
 pub use component::{Component, Description};
 pub use counts::Counts;
+pub use descriptors::HandlerDescriptors;
 pub use engine::Engine;
 pub use error::{CacheError, EngineError, LoadError};
-pub use grants::{Dir, Directories};
+pub use grants::Dir;
 pub use handler::{ComponentHandler, InstanceTimes};
 pub use loader::Loader;
 pub use policy::{Killed, Policy};

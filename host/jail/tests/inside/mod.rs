@@ -5,7 +5,7 @@ mod compiling;
 mod serving;
 mod walls;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::RawFd;
 
 use libc::{
     EACCES, EAGAIN, EBADF, EMFILE, ENOSYS, EPERM, SIGABRT, SIGSEGV, SIGSYS, SIGXCPU, SIGXFSZ,
@@ -290,7 +290,7 @@ impl Place {
         self.enter_as(&self.jail(), &Descriptors::All)
     }
 
-    pub fn enter_keeping(self, keep: &[BorrowedFd<'_>]) -> Report {
+    pub fn enter_keeping(self, keep: &[RawFd]) -> Report {
         self.enter_as(&self.jail(), &Descriptors::Only(keep))
     }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -66,11 +66,12 @@ pub fn descriptors_are_closed(place: Place) -> Result<(), i32> {
     let before = pairs[0].0.as_raw_fd();
     let after = pairs[2].1.as_raw_fd();
     // Twice, and with one that is kept anyway.
-    place.enter_keeping(&[other.as_fd(), kept.as_fd(), kept.as_fd(), std::io::stderr().as_fd()]);
+    let (kept, other) = (kept.as_raw_fd(), other.as_raw_fd());
+    place.enter_keeping(&[other, kept, kept, std::io::stderr().as_raw_fd()]);
     // SAFETY: it only asks.
     let is_open = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
     assert_eq!([before, after].map(is_open), [false, false]);
-    assert!([0, 1, 2, kept.as_raw_fd(), other.as_raw_fd()].into_iter().all(is_open));
+    assert!([0, 1, 2, kept, other].into_iter().all(is_open));
     std::mem::forget(pairs);
     Ok(())
 }

@@ -78,7 +78,7 @@ pub(crate) enum Dispatched {
 }
 
 /// Runs code of the program that uses this crate. `None` if it panicked.
-fn guarded<R>(code: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(code)).map_err(forget).ok()
 }
 

@@ -1,0 +1,53 @@
+//! `in_child`: code in a process of its own. It forks, so it has no harness, which has
+//! threads.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::os::fd::AsRawFd;
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::process::{Signal, getpid, kill_process};
+use socketserver::in_child;
+
+fn main() {
+    // What it does, it does elsewhere.
+    let (mut number, parent) = (1, getpid());
+    let done = in_child(|_| {
+        number += 1;
+        if getpid() == parent { Err("the same process".to_owned()) } else { Ok(()) }
+    });
+    assert_eq!(done.unwrap(), Ok(()));
+    assert_eq!(number, 1);
+
+    assert_eq!(in_child(|_| Err("why".to_owned())).unwrap(), Err("why".to_owned()));
+    let long = in_child(|_| Err("x".repeat(1 << 20))).unwrap();
+    assert_eq!(long.unwrap_err().len(), 16 << 10);
+
+    // It tells through the descriptor that it was given, whatever else it closes.
+    let told = in_child(|told| {
+        assert!(told.as_raw_fd() > 2);
+        Err(told.as_raw_fd().to_string())
+    });
+    assert!(told.unwrap().unwrap_err().parse::<i32>().unwrap() > 2);
+
+    let panicked = in_child(|_| panic!("on purpose")).unwrap_err().to_string();
+    assert_eq!(panicked, "its process ended with 101");
+    let killed = in_child(|_| {
+        kill_process(getpid(), Signal::KILL).unwrap();
+        Ok(())
+    });
+    assert_eq!(killed.unwrap_err().to_string(), "its process was ended by signal 9");
+
+    // Of those who wait, none is left behind.
+    let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
+    assert_eq!(children, "");
+
+    let (ends, end) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || end.recv());
+    let refused = in_child(|_| Ok(())).unwrap_err().to_string();
+    assert_eq!(refused, "only a process with one thread can fork, and this one has 2");
+    drop(ends);
+    let _ = thread.join().unwrap();
+    println!("in_child: ok");
+}
