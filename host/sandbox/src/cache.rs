@@ -7,8 +7,10 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
@@ -29,7 +31,22 @@ const MAX_ENTRY: u64 = 2 << 30;
 /// Where compiled components are kept between runs.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    directory: Option<PathBuf>,
+    directory: Option<Arc<Directory>>,
+}
+
+/// Where the entries are. What was looked at is what is used, whatever somebody who can
+/// write to a directory above it puts in its place.
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    opened: File,
+}
+
+impl Directory {
+    /// A path to the directory itself.
+    fn itself(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.opened.as_raw_fd()).into()
+    }
 }
 
 /// What an entry was made from.
@@ -99,8 +116,12 @@ impl Cache {
             let why = "it is not a directory".to_owned();
             return Err(CacheError::NotPrivate { path: directory.to_owned(), why });
         }
-        check_private(directory, &metadata, 0o077)?;
-        Ok(Cache { directory: Some(directory.to_owned()) })
+        let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits()).unwrap_or(0);
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(directory);
+        let opened = opened.map_err(io_error)?;
+        check_private(directory, &opened.metadata().map_err(io_error)?, 0o077)?;
+        let path = directory.to_owned();
+        Ok(Cache { directory: Some(Arc::new(Directory { path, opened })) })
     }
 
     /// The artifact kept under `key`, if it is there and whole. One that is
@@ -108,10 +129,11 @@ impl Cache {
     ///
     /// Errors: the entry is not private, or cannot be read.
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Artifact>, CacheError> {
-        let Some(path) = self.path(key) else { return Ok(None) };
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let (path, entry) = (directory.path.join(&key.0), directory.itself().join(&key.0));
         let io_error = |error| CacheError::Io { path: path.clone(), error };
         let no_follow = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
-        let file = match OpenOptions::new().read(true).custom_flags(no_follow).open(&path) {
+        let file = match OpenOptions::new().read(true).custom_flags(no_follow).open(&entry) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error(error)),
@@ -126,7 +148,7 @@ impl Cache {
         let artifact = read_entry(&file, metadata.len(), key).map_err(io_error)?;
         if artifact.is_none() {
             tracing::warn!(path = %path.display(), "a damaged entry of the cache is made anew");
-            fs::remove_file(&path).map_err(io_error)?;
+            fs::remove_file(&entry).map_err(io_error)?;
         }
         Ok(artifact.map(Artifact::of_private_cache))
     }
@@ -135,21 +157,16 @@ impl Cache {
     /// at the same time.
     pub(crate) fn put(&self, key: &Key, artifact: &Artifact) -> Result<(), CacheError> {
         let artifact = artifact.bytes();
-        let (Some(directory), Some(path)) = (&self.directory, self.path(key)) else {
-            return Ok(());
-        };
-        let io_error = |error| CacheError::Io { path: path.clone(), error };
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let io_error = |error| CacheError::Io { path: directory.path.join(&key.0), error };
+        let directory = &directory.itself();
         // tempfile makes it readable and writable by the owner alone.
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(io_error)?;
         for part in [HEADER.as_slice(), &key.seal(artifact), artifact] {
             file.write_all(part).map_err(io_error)?;
         }
-        file.persist(&path).map_err(|error| io_error(error.error))?;
+        file.persist(directory.join(&key.0)).map_err(|error| io_error(error.error))?;
         prune(directory).map_err(io_error)
-    }
-
-    fn path(&self, key: &Key) -> Option<PathBuf> {
-        self.directory.as_ref().map(|directory| directory.join(&key.0))
     }
 }
 

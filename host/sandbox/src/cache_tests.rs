@@ -9,6 +9,16 @@ fn cache() -> (tempfile::TempDir, Cache, Key) {
     (directory, cache, key)
 }
 
+impl Cache {
+    fn place(&self) -> PathBuf {
+        self.directory.as_ref().unwrap().path.clone()
+    }
+
+    fn path(&self, key: &Key) -> Option<PathBuf> {
+        Some(self.place().join(&key.0))
+    }
+}
+
 /// Not code at all, and never loaded.
 fn code() -> Artifact {
     Artifact::of_private_cache(b"code".to_vec())
@@ -85,7 +95,7 @@ fn what_others_could_have_written_is_refused() {
 #[test]
 fn a_directory_that_others_can_use_is_refused() {
     let (_directory, cache, _) = cache();
-    let directory = cache.directory.unwrap();
+    let directory = cache.place();
     for mode in [0o755, 0o770, 0o707] {
         fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
         let error = Cache::at(&directory).unwrap_err();
@@ -97,6 +107,20 @@ fn a_directory_that_others_can_use_is_refused() {
     let link = directory.with_extension("link");
     symlink(&directory, &link).unwrap();
     assert!(Cache::at(&link).is_err());
+}
+
+/// Who may write to the directory above it, and has something of the user's to put there.
+#[test]
+fn what_is_put_in_the_place_of_the_directory_is_not_used() {
+    let (directory, cache, key) = cache();
+    let elsewhere = Cache::at(&directory.path().join("elsewhere")).unwrap();
+    elsewhere.put(&key, &code()).unwrap();
+    let away = directory.path().join("away");
+    fs::rename(cache.place(), &away).unwrap();
+    symlink(elsewhere.place(), cache.place()).unwrap();
+    assert!(cache.get(&key).unwrap().is_none());
+    cache.put(&key, &code()).unwrap();
+    assert!(away.join(&key.0).exists());
 }
 
 #[test]
@@ -112,5 +136,5 @@ fn the_oldest_entries_go_first() {
     }
     assert!(cache.get(&key(0)).unwrap().is_none());
     assert!(cache.get(&key(MAX_ENTRIES + 4)).unwrap().is_some());
-    assert_eq!(fs::read_dir(cache.directory.unwrap()).unwrap().count(), MAX_ENTRIES);
+    assert_eq!(fs::read_dir(cache.place()).unwrap().count(), MAX_ENTRIES);
 }
