@@ -14,8 +14,8 @@ impl Cache {
         self.directory.as_ref().unwrap().path.clone()
     }
 
-    fn path(&self, key: &Key) -> Option<PathBuf> {
-        Some(self.place().join(&key.0))
+    fn path(&self, key: &Key) -> PathBuf {
+        self.place().join(&key.0)
     }
 }
 
@@ -30,7 +30,7 @@ fn what_is_put_is_what_is_got() {
     assert!(cache.get(&key).unwrap().is_none());
     cache.put(&key, &code()).unwrap();
     assert_eq!(cache.get(&key).unwrap().unwrap().bytes(), b"code");
-    let mode = cache.path(&key).unwrap().metadata().unwrap().mode();
+    let mode = cache.path(&key).metadata().unwrap().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(Cache::none().get(&key).unwrap().is_none());
 }
@@ -49,7 +49,7 @@ fn the_key_tells_components_and_settings_apart() {
 #[test]
 fn a_damaged_entry_is_removed() {
     let (_directory, cache, key) = cache();
-    let path = cache.path(&key).unwrap();
+    let path = cache.path(&key);
     cache.put(&key, &code()).unwrap();
     let whole = fs::read(&path).unwrap();
     let mut flipped = whole.clone();
@@ -68,7 +68,7 @@ fn a_damaged_entry_is_removed() {
 #[test]
 fn what_others_could_have_written_is_refused() {
     let (_directory, cache, key) = cache();
-    let path = cache.path(&key).unwrap();
+    let path = cache.path(&key);
     let refused = |cache: &Cache| matches!(cache.get(&key), Err(CacheError::NotPrivate { .. }));
 
     cache.put(&key, &code()).unwrap();
@@ -130,7 +130,7 @@ fn the_oldest_entries_go_first() {
     let key = |number: usize| Key::new(&engine, &number.to_le_bytes());
     for number in 0..MAX_ENTRIES + 5 {
         cache.put(&key(number), &code()).unwrap();
-        let path = cache.path(&key(number)).unwrap();
+        let path = cache.path(&key(number));
         let age = std::time::Duration::from_secs(1000 - number as u64);
         File::open(path).unwrap().set_modified(std::time::SystemTime::now() - age).unwrap();
     }
