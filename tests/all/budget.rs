@@ -126,6 +126,27 @@ fn one_call_hands_over_no_more_than_sixteen_mebibytes() {
     }
 }
 
+/// What a memory is refused by its own maximum it does not have.
+#[test]
+fn a_memory_that_may_not_grow_takes_nothing() {
+    let fixture = Fixture {
+        memory: "1 2",
+        fields: "(table $table 0 funcref)",
+        handle: "(local $left i32)
+            (local.set $left (i32.const 10))
+            (loop $again
+                (if (i32.ne (memory.grow (i32.const 30)) (i32.const -1)) (then unreachable))
+                (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+            (i32.store8 (i32.const 100)
+                (i32.add (i32.const 48) (table.grow $table (ref.null func) (i32.const 100000))))
+            (call $sendall (i32.const 100) (i32.const 1))",
+        ..FIXTURE
+    };
+    let served = fixture.serve(&["--memory", "4MiB"]);
+    // The size that the table had, and not that it could not grow.
+    assert_eq!(talk(&served, b"x").unwrap(), b"0");
+}
+
 #[test]
 fn a_handler_may_hold_so_many_handles() {
     // One more is that of its request, and one is lent to the host for the call

@@ -125,21 +125,27 @@ impl Drop for Limits {
     }
 }
 
+/// Whether its own maximum lets a memory or a table have that size. The limiter is
+/// asked first: what is refused anyway must not be counted.
+fn may_be(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_none_or(|maximum| desired <= maximum)
+}
+
 impl ResourceLimiter for Limits {
     fn memory_growing(
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> Result<bool> {
-        Ok(self.grow(desired.saturating_sub(current)))
+        Ok(may_be(desired, maximum) && self.grow(desired.saturating_sub(current)))
     }
 
     fn table_growing(
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> Result<bool> {
         if desired > MAX_TABLE_ELEMENTS {
             let wanted = desired.saturating_mul(TABLE_ELEMENT);
@@ -147,7 +153,8 @@ impl ResourceLimiter for Limits {
             self.refused = Some(Refused::Own { wanted, limit });
             return Ok(false);
         }
-        Ok(self.grow(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT)))
+        let by = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT);
+        Ok(may_be(desired, maximum) && self.grow(by))
     }
 
     fn instances(&self) -> usize {
@@ -179,6 +186,15 @@ mod tests {
         assert!(!limits.memory_growing(600, 601, None).unwrap());
         assert_eq!(limits.refused(), Some(Refused::Own { wanted: 1001, limit: 1000 }));
         assert!(!limits.memory_growing(0, usize::MAX, None).unwrap());
+    }
+
+    #[test]
+    fn what_does_not_grow_takes_nothing() {
+        let mut limits = limits(1000);
+        assert!(!limits.memory_growing(0, 600, Some(599)).unwrap());
+        assert!(!limits.table_growing(0, 60, Some(59)).unwrap());
+        assert_eq!(limits.refused(), None);
+        assert!(limits.memory_growing(0, 1000, Some(1000)).unwrap());
     }
 
     #[test]
