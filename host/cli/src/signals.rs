@@ -123,10 +123,10 @@ pub fn endure() -> io::Result<()> {
     Ok(())
 }
 
-/// From now on signals are told of. The first SIGINT or SIGTERM ends the process at once
-/// until somebody says that [another is to](Second::is_second). A second SIGINT or SIGTERM ends the process, at
-/// once unless it [is looked for](Second::is_looked_for), with the exit code that a
-/// shell gives to a signal.
+/// From now on signals are told of. The first SIGINT or SIGTERM ends the process at
+/// once, with the exit code that a shell gives to a signal, until somebody says that
+/// [the second is to](Second::is_second); and that one does so at once, unless it
+/// [is looked for](Second::is_looked_for).
 pub fn watch() -> io::Result<(Signals, Told)> {
     let (end, ends) = UnixStream::pair()?;
     let (print, prints) = UnixStream::pair()?;
