@@ -1,22 +1,32 @@
 //! A million requests of the sample over loopback, and the memory of the host
 //! after the first hundred thousand and at the end.
 //!
+//! Each request in flight has a thread and a memory, of which something is kept for the
+//! next, and how many there are at once is up to the machine: the eight clients have
+//! been seen with fifteen, for one comes again before the thread of its last request is
+//! done. So it begins with as many at once as there can be, and what is compared is not
+//! how busy the machine was.
+//!
 //! `cargo bench --workspace --bench endurance [-- [--requests N]]`
 //!
 //! Ends with exit code 1 if memory has grown by more than 2%.
 
+use std::io::{Read, Write};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use socketserver_tests::bench::{is_test, number, progress, send};
 use socketserver_tests::build;
 use socketserver_tests::load::Target;
-use socketserver_tests::process::Server;
+use socketserver_tests::process::{PATIENCE, Server};
 use socketserver_tests::usage::Usage;
 
 /// How much more memory the end may have than the first tenth, in percent.
 const MORE: u64 = 2;
+
+/// Two for each client.
+const AT_ONCE: usize = 16;
 
 /// How many looks are taken at the memory, of which the first is compared with
 /// the last.
@@ -36,6 +46,7 @@ fn main() -> Result<ExitCode> {
         "{:>10} {:>14} {:>13} {:>9} {:>12}",
         "requests", "memory (KiB)", "descriptors", "threads", "requests/s"
     );
+    at_once(&server)?;
     let mut looks = Vec::new();
     for look in 1..=LOOKS {
         let (sent, now) = (requests * (look - 1) / LOOKS, requests * look / LOOKS);
@@ -65,4 +76,20 @@ fn main() -> Result<ExitCode> {
         "\nmemory changed by {change:+.2}% from the first tenth to the end: {verdict} {MORE}%"
     );
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Has as many requests in flight at once, and then ends them.
+fn at_once(server: &Server) -> Result<()> {
+    let clients: Result<Vec<_>> = (0..AT_ONCE).map(|_| server.connect()).collect();
+    let begun = Instant::now();
+    // One thread is that which accepts.
+    while Usage::of(server.pid())?.threads <= AT_ONCE {
+        ensure!(begun.elapsed() < PATIENCE, "they are not in flight");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for mut client in clients? {
+        client.write_all(b"x")?;
+        client.read_to_end(&mut Vec::new())?;
+    }
+    Ok(())
 }
