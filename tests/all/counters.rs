@@ -7,15 +7,8 @@ use socketserver_tests::process::Server;
 
 use crate::attacks::wait_until;
 use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end};
-use crate::fixture::{FIXTURE, Fixture};
+use crate::fixture::{FIXTURE, Fixture, MODES};
 use crate::processes::{children, kill};
-
-const MODES: [&[&str]; 4] = [
-    &["--concurrency", "sync"],
-    &["--concurrency", "threading"],
-    &["--concurrency", "forking"],
-    &["--workers", "2"],
-];
 
 /// Fails in its own way for each request: traps, or runs for ever.
 const HOSTILE: Fixture<'static> = Fixture {

@@ -10,6 +10,14 @@ use tempfile::TempDir;
 
 use crate::client::ask;
 
+/// The ways in which requests run.
+pub const MODES: [&[&str]; 4] = [
+    &["--concurrency", "sync"],
+    &["--concurrency", "threading"],
+    &["--concurrency", "forking"],
+    &["--workers", "2"],
+];
+
 /// What a test puts in the places of the fixture. The client asks for it by
 /// sending `x`; to any other byte the handler answers `ok`.
 #[derive(Clone, Copy)]

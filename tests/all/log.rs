@@ -12,15 +12,7 @@ use socketserver_tests::process::Server;
 
 use crate::attacks::wait_until;
 use crate::client::ask;
-use crate::fixture::{FIXTURE, File, Fixture, serve};
-
-/// The ways in which requests run.
-const MODES: [&[&str]; 4] = [
-    &["--concurrency", "sync"],
-    &["--concurrency", "threading"],
-    &["--concurrency", "forking"],
-    &["--workers", "2"],
-];
+use crate::fixture::{FIXTURE, File, Fixture, MODES, serve};
 
 const FAILS: Fixture<'static> = Fixture { handle: "(return (call $failed))", ..FIXTURE };
 

@@ -4,14 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use crate::client::{echo, expect, in_flight, read_to_end};
-
-/// The ways in which requests run.
-const MODES: [&[&str]; 4] = [
-    &["--concurrency", "sync"],
-    &["--concurrency", "threading"],
-    &["--concurrency", "forking"],
-    &["--workers", "2"],
-];
+use crate::fixture::MODES;
 
 #[test]
 fn an_idle_server_ends_at_once_with_exit_code_0() {

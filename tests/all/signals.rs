@@ -6,15 +6,7 @@ use socketserver_tests::process::Server;
 
 use crate::client::ask;
 use crate::counters::asked;
-use crate::fixture::{FIXTURE, File, Fixture, serve};
-
-/// The ways in which requests run.
-const MODES: [&[&str]; 4] = [
-    &["--concurrency", "sync"],
-    &["--concurrency", "threading"],
-    &["--concurrency", "forking"],
-    &["--workers", "2"],
-];
+use crate::fixture::{FIXTURE, File, Fixture, MODES, serve};
 
 /// Reaches beyond its memory, or runs for ever.
 const HOSTILE: Fixture<'static> = Fixture {
