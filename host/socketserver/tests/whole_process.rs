@@ -53,11 +53,13 @@ fn b02_failed_binds_leave_no_descriptor() {
 #[test]
 fn b45_threads_and_descriptors_stay_the_same_over_two_thousand_requests() {
     let _alone = alone();
+    wait_until("other servers have gone", || request_threads() == 0);
     let server = Arc::new(threading().build().unwrap());
+    let before = descriptors();
     let running = serve(Arc::clone(&server), NEVER);
-    let burst = |clients: usize, requests: usize| {
+    for requests in [50, 500] {
         std::thread::scope(|scope| {
-            for _ in 0..clients {
+            for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..requests {
                         assert_eq!(talk(&server, b"hello"), b"hello");
@@ -66,17 +68,9 @@ fn b45_threads_and_descriptors_stay_the_same_over_two_thousand_requests() {
             }
         });
         // The last threads may still be about to close their sockets.
-        let mut seen = (0, 0);
-        wait_until("the server is idle", || {
-            let last = std::mem::replace(&mut seen, (request_threads(), descriptors()));
-            std::thread::sleep(Duration::from_millis(20));
-            last == seen
-        });
-        seen
-    };
-    let (_, descriptors_before) = burst(4, 50);
-    let (threads, descriptors_after) = burst(4, 500);
-    assert_eq!(descriptors_after, descriptors_before);
+        wait_until("all is closed", || descriptors() == before);
+    }
+    let threads = request_threads();
     assert!(threads <= 16, "{threads} threads for 4 clients");
     drop(running);
 }
