@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 use socketserver_tests::process::Server;
 
-use crate::attacks::wait_until;
+use crate::attacks::{is_idle, wait_until};
 use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end};
 use crate::fixture::{FIXTURE, Fixture, MODES};
 use crate::processes::{children, kill};
@@ -168,4 +168,23 @@ fn a_worker_that_is_asked_for_them_says_nothing_to_anybody() {
             assert_eq!(read_to_end(stream), b"", "{jail}");
         }
     }
+}
+
+/// A request keeps the loop from looking while the questions come.
+#[test]
+fn however_often_they_are_asked_for_the_server_rests_afterwards() {
+    let mut server = echo(&["--concurrency", "sync", "--log-format", "json"]);
+    let mut client = in_flight(&server);
+    let pid = rustix::process::Pid::from_raw(server.pid().cast_signed()).unwrap();
+    for _ in 0..1000 {
+        rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+        // Another signal of the same number is told of when this one was.
+        std::thread::yield_now();
+    }
+    client.write_all(b"x").unwrap();
+    expect(&mut client, b"x");
+    drop(client);
+    printed(&mut server);
+    is_idle(server.pid());
+    assert_eq!(asked(&mut server)["requests"]["done"], 1);
 }

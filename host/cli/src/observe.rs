@@ -1,7 +1,7 @@
 //! The log.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::args::{LogFormat, LogLevel};
 use crate::counters::Counters;
 use crate::jail::GivenUp;
 use crate::log_rate::{self, LimitedStderr};
-use crate::signals::Signals;
+use crate::signals::{Asked, Signals};
 
 /// Sends the log to standard error, so many lines in a second at the most.
 pub fn init(format: LogFormat, level: LogLevel, lines_per_second: u32) {
@@ -50,8 +50,8 @@ pub struct ServeHooks {
     pub access: Access,
     /// What is counted.
     pub counters: Arc<Counters>,
-    /// Readable when somebody wants to see the counters, and how to print them.
-    pub asked: (OwnedFd, LogFormat),
+    /// Whether somebody wants to see the counters, and how to print them.
+    pub asked: (Asked, LogFormat),
     /// When a failure to accept was last reported: these come in floods.
     pub last_accept_error: Mutex<Option<Instant>>,
 }
@@ -126,9 +126,7 @@ impl Hooks for ServeHooks {
             );
         });
         let (asked, format) = &self.asked;
-        if !self.counters.of_worker()
-            && rustix::io::read(asked, &mut [0; 64]).is_ok_and(|count| count > 0)
-        {
+        if !self.counters.of_worker() && asked.take() {
             self.counters.print(*format);
         }
     }

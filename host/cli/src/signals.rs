@@ -33,12 +33,34 @@ pub struct Signals {
 pub struct Told {
     /// SIGINT or SIGTERM has come, and stays so.
     pub end: OwnedFd,
-    /// SIGUSR1 has come since this was last read, which does not block.
-    pub print: OwnedFd,
-    /// The same as `print`, to wait on.
+    /// SIGUSR1 has come, and nobody has taken notice.
     pub attention: OwnedFd,
+    /// Who takes notice of it.
+    pub print: Asked,
     /// What a second SIGINT or SIGTERM does.
     pub second: Second,
+}
+
+/// Whether SIGUSR1 has come.
+pub struct Asked {
+    /// So that looking for it in each round of the loop is no system call.
+    has_come: Arc<AtomicBool>,
+    /// Has a byte for each time that it came, from before it was seen.
+    told: UnixStream,
+}
+
+impl Asked {
+    /// Whether it has come since this was last called.
+    pub fn take(&self) -> bool {
+        if !self.has_come.load(Ordering::Relaxed) {
+            return false;
+        }
+        // One that comes from here on is seen the next time, whatever is read of it.
+        self.has_come.store(false, Ordering::SeqCst);
+        let flags = RecvFlags::DONTWAIT;
+        while recv(&self.told, &mut [0; 64], flags).is_ok_and(|(_, count)| count > 0) {}
+        true
+    }
 }
 
 /// How often to look whether a second signal has come.
@@ -130,7 +152,6 @@ pub fn endure() -> io::Result<()> {
 pub fn watch() -> io::Result<(Signals, Told)> {
     let (end, ends) = UnixStream::pair()?;
     let (print, prints) = UnixStream::pair()?;
-    print.set_nonblocking(true)?;
     let attention = print.try_clone()?;
     let told = end.try_clone()?;
     let is_child = Arc::new(AtomicBool::new(false));
@@ -138,7 +159,10 @@ pub fn watch() -> io::Result<(Signals, Told)> {
     let last = Arc::new(AtomicUsize::new(0));
     let mut descriptors: Vec<RawFd> =
         [&end, &told, &print, &attention, &prints].map(AsRawFd::as_raw_fd).into();
+    let has_come = Arc::new(AtomicBool::new(false));
+    // In this order: nothing stays readable that nobody will see.
     pipe::register(SIGUSR1, prints)?;
+    register(SIGUSR1, Arc::clone(&has_come))?;
     let mut watch = |signal| {
         // In this order: a child does not tell its parent, and the first signal
         // does not find itself seen.
@@ -153,7 +177,8 @@ pub fn watch() -> io::Result<(Signals, Told)> {
     };
     let at_once = [watch(SIGINT)?, watch(SIGTERM)?];
     let second = Second { at_once, seen, told: Arc::new(told), last };
-    let told = Told { end: end.into(), print: print.into(), attention: attention.into(), second };
+    let print = Asked { has_come, told: print };
+    let told = Told { end: end.into(), attention: attention.into(), print, second };
     Ok((Signals { is_child, process: Some(getpid()), descriptors }, told))
 }
 

@@ -9,6 +9,7 @@
 mod clients;
 mod guests;
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -128,6 +129,22 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "not so: {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// The process uses no more CPU time, sooner or later.
+pub fn is_idle(pid: u32) {
+    // In ticks, see proc_pid_stat(5).
+    let used = || -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let (_, after_name) = stat.rsplit_once(") ").unwrap();
+        after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    };
+    let mut last = u64::MAX;
+    wait_until("the server rests", || {
+        let before = std::mem::replace(&mut last, used());
+        thread::sleep(Duration::from_millis(200));
+        last == before
+    });
 }
 
 /// Whether `line` is the report of a failed request, for that reason and by that

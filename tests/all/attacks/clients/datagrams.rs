@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use socketserver_tests::load::Target;
 use socketserver_tests::process::{PATIENCE, Server};
 
-use super::{Scene, assert_reported, attack, fixture, logged};
+use super::{Scene, assert_reported, attack, fixture, is_idle, logged};
 use crate::fixture::{DATAGRAM, Fixture};
 
 /// `dupper`, over UDP.
@@ -152,21 +152,4 @@ fn from_the_server_itself() {
     let pid = scene.server.pid();
     is_idle(pid);
     scene.logged_nothing();
-}
-
-/// The process uses no more CPU time, sooner or later.
-pub(super) fn is_idle(pid: u32) {
-    let used = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let after_name = stat.rsplit_once(") ").unwrap().1.to_owned();
-        let fields: Vec<&str> = after_name.split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        ticks
-    };
-    let mut last = u64::MAX;
-    super::wait_until("the server rests", || {
-        let before = std::mem::replace(&mut last, used());
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        last == before
-    });
 }

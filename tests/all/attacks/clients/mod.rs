@@ -15,7 +15,7 @@ use socketserver_tests::bystander::Bystander;
 use socketserver_tests::process::Server;
 use tempfile::TempDir;
 
-use super::{assert_reported, attack, logged, wait_until};
+use super::{assert_reported, attack, is_idle, logged};
 use crate::fixture::{Fixture, Served, host};
 
 /// A server, the bystander of it, and what goes with them.

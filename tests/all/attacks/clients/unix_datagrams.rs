@@ -10,9 +10,8 @@ use std::path::Path;
 use rustix::pipe::pipe;
 use socketserver_tests::process::{PATIENCE, Server};
 
-use super::datagrams::is_idle;
 use super::unix::{nobody_holds, send_with_descriptors};
-use super::{Scene, assert_reported, attack, fixture, logged};
+use super::{Scene, assert_reported, attack, fixture, is_idle, logged};
 use crate::fixture::{DATAGRAM, Fixture};
 
 /// Sends the reply, and fails if it cannot be sent.
