@@ -11,7 +11,8 @@
 
 mod inside;
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -99,17 +100,17 @@ fn may_make_namespaces() -> bool {
 }
 
 fn outcome(case: &Case, place: Place) -> (Outcome, String) {
+    // Who is in the jail does not remove its files.
+    let for_all = Permissions::from_mode(0o755);
+    let directory = tempfile::Builder::new().permissions(for_all).tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env(CASE, format!("{} {}", place.name(), case.name)).stdin(Stdio::null());
-    let log = (case.logs_to_a_file).then(|| {
-        let path = std::env::temp_dir().join(format!("jail-log-{}", std::process::id()));
-        command.stdout(Stdio::piped()).stderr(File::create(&path).unwrap());
-        path
-    });
-    let output = command.output().unwrap();
-    if let Some(log) = log {
-        std::fs::remove_file(log).unwrap();
+    command.env("TMPDIR", directory.path());
+    if case.logs_to_a_file {
+        let log = File::create(directory.path().join("log")).unwrap();
+        command.stdout(Stdio::piped()).stderr(log);
     }
+    let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let outcome = match (output.status.code(), output.status.signal()) {
         (Some(0), _) => Outcome::Worked,

@@ -27,10 +27,8 @@ pub fn nothing_is_dumped(place: Place) -> Result<(), i32> {
 }
 
 pub fn write_a_file(place: Place) -> Result<(), i32> {
-    let directory = Directory::new();
-    let mut file = File::create(directory.0.join("file")).unwrap();
-    fs::remove_file(directory.0.join("file")).unwrap();
-    drop(directory);
+    let mut file = File::create(in_directory("file")).unwrap();
+    fs::remove_file(in_directory("file")).unwrap();
     place.enter();
     file.write_all(b"data").unwrap();
     Ok(())
@@ -76,29 +74,22 @@ pub fn descriptors_are_closed(place: Place) -> Result<(), i32> {
     Ok(())
 }
 
-/// A directory with a file in it, which is removed.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("jail-{}", std::process::id()));
-        for name in ["read", "write"] {
-            fs::create_dir_all(path.join(name)).unwrap();
-            fs::write(path.join(name).join("file"), name).unwrap();
-        }
-        Directory(path)
-    }
+/// A path in the directory of this process, which is removed after it.
+fn in_directory(name: &str) -> PathBuf {
+    std::env::temp_dir().join(name)
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+/// Two, with a file in each.
+fn make_directories() {
+    for name in ["read", "write"] {
+        fs::create_dir(in_directory(name)).unwrap();
+        fs::write(in_directory(name).join("file"), name).unwrap();
     }
 }
 
 pub fn paths_can_be_granted(place: Place) -> Result<(), i32> {
-    let directory = Directory::new();
-    let path = |name: &str| directory.0.join(name);
+    make_directories();
+    let path = in_directory;
     let jail = Jail {
         read_only: vec![path("read"), "/etc/passwd".into()],
         read_write: vec![path("write")],
@@ -115,7 +106,6 @@ pub fn paths_can_be_granted(place: Place) -> Result<(), i32> {
     }
     let denied = fs::read("/etc/hostname").unwrap_err();
     assert_eq!(denied.raw_os_error(), Some(libc::EACCES));
-    // Who is in the jail cannot remove it all.
     fs::remove_file(path("write/file")).unwrap();
     Ok(())
 }
@@ -161,8 +151,8 @@ pub fn the_parent_gives_up_too(_: Place) -> Result<(), i32> {
 
 /// Of times Landlock knows nothing.
 pub fn paths_to_read_are_not_changed(place: Place) -> Result<(), i32> {
-    let directory = Directory::new();
-    let path = directory.0.join("read");
+    make_directories();
+    let path = in_directory("read");
     let jail = Jail { read_only: vec![path.clone()], ..place.jail() };
     place.enter_as(&jail, &Descriptors::All);
     let file = File::open(path.join("file")).unwrap();
