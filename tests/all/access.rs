@@ -1,15 +1,13 @@
 //! Who is served: each option of `serve` that refuses clients, that it lets in
 //! whom it says, and that whom is next to it is refused.
 
-use std::io::{IoSlice, Read, Write};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{getegid, geteuid};
 use socketserver_tests::build;
 use socketserver_tests::process::{PATIENCE, Server};
@@ -155,45 +153,6 @@ fn allow_and_deny_name_users_and_groups_of_unix_sockets() {
         servers.stream.wait_for_log(&rule).unwrap();
         servers.datagram.wait_for_log(&rule).unwrap();
     }
-}
-
-/// Whether a process holds this file open.
-fn holds(pid: u32, file: &Path) -> bool {
-    let mut open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    open.any(|entry| fs::read_link(entry.unwrap().path()).is_ok_and(|path| path == file))
-}
-
-/// Sends data with ten descriptors of a file.
-fn send_descriptors(socket: impl AsFd, file: &fs::File) {
-    let descriptors = [file.as_fd(); 10];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(10))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
-    let sent = sendmsg(socket, &[IoSlice::new(b"hello")], &mut control, SendFlags::empty());
-    assert_eq!(sent, Ok(5));
-}
-
-#[test]
-fn descriptors_that_a_client_sends_are_not_opened() {
-    let servers = OnUnix::new(&["--concurrency", "sync"]);
-    let path = servers.path("sent");
-    let file = fs::File::create(&path).unwrap();
-    // As the kernel names it.
-    let path = path.canonicalize().unwrap();
-    let client = servers.client("client");
-    for _ in 0..20 {
-        let mut stream = UnixStream::connect(servers.path("stream")).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        send_descriptors(&stream, &file);
-        let mut answer = [0; 5];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"HELLO");
-        assert!(!holds(servers.stream.pid(), &path));
-        send_descriptors(&client, &file);
-        assert_eq!(client.recv(&mut answer).unwrap(), 5, "it is served all the same");
-        assert!(!holds(servers.datagram.pid(), &path));
-    }
-    assert!(holds(std::process::id(), &path), "the test would see it");
 }
 
 #[test]
