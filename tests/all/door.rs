@@ -58,11 +58,12 @@ fn without_descriptors_clients_wait_the_log_is_short_and_the_loop_does_not_spin(
 fn without_threads_a_request_fails_and_the_next_is_served() {
     let mut server = echo(&["--log-format", "json"]);
     let mut held = in_flight(&server);
-    // No address is left for the stack of another thread.
+    // Too little is left for the stack of another thread, which has more than 1 MiB, and
+    // enough for small allocations: without those a process ends.
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
     let size: usize = size.trim().trim_end_matches(" kB").parse().unwrap();
-    limit(&server, "as", &(size << 10).to_string());
+    limit(&server, "as", &((size + 1024) << 10).to_string());
     // The stacks of threads that have ended are used first.
     let mut others = Vec::new();
     let refused = (0..10).find(|_| {
