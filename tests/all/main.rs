@@ -31,6 +31,7 @@ mod signals;
 mod stack;
 mod start;
 mod stream_handlers;
+mod turns;
 mod user;
 mod wall_time;
 mod wasi;

@@ -81,6 +81,7 @@ mod sys;
 mod text;
 mod ticker;
 mod trial;
+mod turns;
 mod wasi;
 mod world;
 

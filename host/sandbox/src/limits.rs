@@ -7,9 +7,14 @@ use std::time::Duration;
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::policy::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use crate::turns::Turns;
 
 /// What an entry of a table takes on the host.
 const TABLE_ELEMENT: usize = size_of::<usize>();
+
+/// Bytes of memory which to fill takes a guest milliseconds. It may do so in one
+/// instruction, which looks at no epoch.
+const LARGE: usize = 8 << 20;
 
 /// The memory that all instances of a handler may have together.
 ///
@@ -91,17 +96,30 @@ pub(crate) struct Limits {
     shared: Arc<SharedMemory>,
     used: usize,
     refused: Option<Refused>,
+    /// The turns of the thread that runs the guest.
+    turns: Turns,
 }
 
 impl Limits {
     /// At most `memory` bytes, and no more than is left of `shared`.
     pub(crate) fn new(memory: usize, shared: &Arc<SharedMemory>) -> Self {
-        Limits { memory, shared: Arc::clone(shared), used: 0, refused: None }
+        Limits {
+            memory,
+            shared: Arc::clone(shared),
+            used: 0,
+            refused: None,
+            turns: Turns::default(),
+        }
     }
 
     /// What the guest was last refused.
     pub(crate) fn refused(&self) -> Option<Refused> {
         self.refused
+    }
+
+    /// The guest computes for long: others shall not wait for it.
+    pub(crate) fn computes_for_long(&mut self) {
+        self.turns.shorten();
     }
 
     fn grow(&mut self, by: usize) -> bool {
@@ -115,6 +133,9 @@ impl Limits {
             return false;
         }
         self.used = wanted;
+        if wanted > LARGE {
+            self.computes_for_long();
+        }
         true
     }
 }

@@ -226,37 +226,3 @@ pub(crate) fn receive_with_sender(
     };
     Ok((address, sender))
 }
-
-/// Asks for short turns on the processor for this thread, in nanoseconds: it gets
-/// as much of it as before, in smaller pieces, and others wait less for theirs.
-///
-/// Linux has this from 6.12 on (`sched_runtime` of `sched_setattr(2)` for
-/// `SCHED_OTHER`); elsewhere nothing changes.
-pub(crate) fn short_turns(nanos: u64) {
-    // The first version of the kernel's structure.
-    #[repr(C)]
-    struct SchedAttr {
-        size: u32,
-        policy: u32,
-        flags: u64,
-        nice: i32,
-        priority: u32,
-        runtime: u64,
-        deadline: u64,
-        period: u64,
-    }
-    // The rest stays as it is.
-    let Ok(nice) = rustix::process::getpriority_process(None) else { return };
-    let attributes = SchedAttr {
-        size: 48,
-        policy: 0,
-        flags: 0,
-        nice,
-        priority: 0,
-        runtime: nanos,
-        deadline: 0,
-        period: 0,
-    };
-    // SAFETY: the structure is as long as it says, and is only read.
-    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
-}

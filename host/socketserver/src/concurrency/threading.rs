@@ -13,14 +13,9 @@ use super::Job;
 use crate::capacity::{Capacity, Needs};
 use crate::control::Control;
 use crate::error::{Blame, BuildError, HandlerError};
-use crate::sys;
 
 /// How long a thread is kept that has no request.
 const KEEP: Duration = Duration::from_secs(10);
-
-/// How long a request computes, in nanoseconds, before it is another's turn. The
-/// kernel's own 3 ms are what a short request would wait for behind each long one.
-const TURN: u64 = 200_000;
 
 thread_local! {
     /// Whose request threads the current one is of, by address.
@@ -207,7 +202,6 @@ impl Threads {
 
     fn run_thread(&self, worker: &Arc<Worker>) {
         CURRENT.set(std::ptr::from_ref(self).addr());
-        sys::short_turns(TURN);
         while let Some(job) = worker.wait() {
             job.run();
             if !self.park(worker) {
