@@ -64,22 +64,30 @@ const OTHER: &str = "other";
 /// More workers at a time, with those that are about to end, are not counted.
 const WORKERS: usize = 2048;
 
-// Where each counter is.
-const ACCEPTED: usize = 0;
+// Where each counter is. The process that listens, with its children that serve one
+// request each, and after it each worker has a row to itself: as long as a line of a
+// processor's cache, which those that write to it would else take from each other.
+const ROW: usize = 8;
+const IN_FLIGHT: usize = 0;
 const DONE: usize = 1;
 const RECEIVED: usize = 2;
 const SENT: usize = 3;
-const INSTANCES: usize = 4;
-const LOG_BYTES: usize = 5;
-const ACCEPT_ERRORS: usize = 6;
-const FORKED: usize = 7;
-const FAILED: usize = 8;
+/// Which process the worker is; zero for none.
+const WORKER: usize = 4;
+
+// The rest is everybody's.
+const INSTANCES: usize = ROW * (1 + WORKERS);
+const LOG_BYTES: usize = INSTANCES + 1;
+const ACCEPT_ERRORS: usize = LOG_BYTES + 1;
+const FORKED: usize = ACCEPT_ERRORS + 1;
+const FAILED: usize = FORKED + 1;
 const REFUSED: usize = FAILED + REASONS.len();
-/// The requests in flight of the process that listens, and of its children that
-/// serve one each. Those of each worker follow, and then who the workers are.
-const IN_FLIGHT: usize = REFUSED + RULES.len();
-const WORKER: usize = IN_FLIGHT + 1 + WORKERS;
-const ALL: usize = WORKER + 1 + WORKERS;
+const ALL: usize = REFUSED + RULES.len();
+
+/// Where a counter of that worker is, or of the process that listens, which is 0.
+const fn of(worker: usize, counter: usize) -> usize {
+    ROW * worker + counter
+}
 
 /// The counters of a server.
 pub struct Counters {
@@ -105,8 +113,7 @@ impl Counters {
 
     /// A request begins.
     pub fn accepted(&self) {
-        self.shared.add(ACCEPTED, 1);
-        self.shared.add(IN_FLIGHT + self.worker(), 1);
+        self.shared.add(self.own(IN_FLIGHT), 1);
     }
 
     /// A client is not served, by that rule.
@@ -116,8 +123,8 @@ impl Counters {
 
     /// A request is over.
     pub fn finished(&self, request: &Request, error: Option<&HandlerError>) {
-        self.shared.add(RECEIVED, request.received());
-        self.shared.add(SENT, request.sent());
+        self.shared.add(self.own(RECEIVED), request.received());
+        self.shared.add(self.own(SENT), request.sent());
         self.over(error.map(HandlerError::reason));
     }
 
@@ -127,8 +134,9 @@ impl Counters {
     }
 
     fn over(&self, reason: Option<&str>) {
-        self.shared.add(reason.map_or(DONE, |reason| FAILED + place(REASONS, reason)), 1);
-        self.shared.decrement(IN_FLIGHT + self.worker());
+        let failed = reason.map(|reason| FAILED + place(REASONS, reason));
+        self.shared.add(failed.unwrap_or_else(|| self.own(DONE)), 1);
+        self.shared.decrement(self.own(IN_FLIGHT));
     }
 
     /// No request could be taken.
@@ -141,7 +149,8 @@ impl Counters {
         self.shared.add(FORKED, 1);
         if is_worker {
             let pid = u64::from(getpid().as_raw_nonzero().get().unsigned_abs());
-            let free = (1..=WORKERS).find(|worker| self.shared.replace(WORKER + worker, 0, pid));
+            let free =
+                (1..=WORKERS).find(|worker| self.shared.replace(of(*worker, WORKER), 0, pid));
             self.worker.store(free.unwrap_or(0), Ordering::Relaxed);
         }
     }
@@ -156,6 +165,11 @@ impl Counters {
         self.worker.load(Ordering::Relaxed)
     }
 
+    /// Where a counter of this process is.
+    fn own(&self, counter: usize) -> usize {
+        of(self.worker(), counter)
+    }
+
     /// Takes note of workers that are gone, and of the requests that ended with
     /// them.
     pub fn sweep(&self) {
@@ -163,16 +177,16 @@ impl Counters {
             return;
         }
         for worker in 1..=WORKERS {
-            let pid = self.shared.get(WORKER + worker);
+            let pid = self.shared.get(of(worker, WORKER));
             if pid == 0 || is_alive(pid) {
                 continue;
             }
             // In one step: whoever broke out of a sandbox can write any number here.
-            let left = self.shared.get(IN_FLIGHT + worker);
-            if self.shared.replace(IN_FLIGHT + worker, left, 0) {
+            let left = self.shared.get(of(worker, IN_FLIGHT));
+            if self.shared.replace(of(worker, IN_FLIGHT), left, 0) {
                 self.shared.add(FAILED + place(REASONS, "worker"), left);
             }
-            self.shared.replace(WORKER + worker, pid, 0);
+            self.shared.replace(of(worker, WORKER), pid, 0);
         }
     }
 
@@ -191,21 +205,23 @@ impl Counters {
     fn to_json(&self) -> Value {
         self.sweep();
         let get = |index| self.shared.get(index);
-        let in_flight = (0..=WORKERS).map(|worker| get(IN_FLIGHT + worker));
-        let in_flight = in_flight.fold(0, u64::wrapping_add);
-        let workers = (1..=WORKERS).filter(|worker| get(WORKER + worker) != 0).count();
+        let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::wrapping_add);
+        let all = |counter| sum(&mut (0..=WORKERS).map(|worker| get(of(worker, counter))));
+        let (in_flight, done) = (all(IN_FLIGHT), all(DONE));
+        let over = sum(&mut (FAILED..REFUSED).map(get)).wrapping_add(done);
+        let workers = (1..=WORKERS).filter(|worker| get(of(*worker, WORKER)) != 0).count();
         let failed = by_word(REASONS, |place| get(FAILED + place));
         let refused = by_word(RULES, |place| get(REFUSED + place));
         json!({
             "requests": {
-                "accepted": get(ACCEPTED),
+                "accepted": over.wrapping_add(in_flight),
                 "in_flight": in_flight,
-                "done": get(DONE),
+                "done": done,
                 "failed": failed,
                 "refused": refused,
             },
             "instances": get(INSTANCES),
-            "bytes": { "received": get(RECEIVED), "sent": get(SENT) },
+            "bytes": { "received": all(RECEIVED), "sent": all(SENT) },
             "children": { "forked": get(FORKED), "workers": workers },
             "accept_errors": get(ACCEPT_ERRORS),
             "logs_cut": get(LOG_BYTES),
@@ -288,8 +304,8 @@ mod tests {
     fn what_a_dead_worker_had_in_flight_has_failed() {
         let counters = Counters::new().unwrap();
         // No process has that number.
-        assert!(counters.shared.replace(WORKER + 7, 0, u64::from(u32::MAX / 2)));
-        counters.shared.add(IN_FLIGHT + 7, 3);
+        assert!(counters.shared.replace(of(7, WORKER), 0, u64::from(u32::MAX / 2)));
+        counters.shared.add(of(7, IN_FLIGHT), 3);
         let shown = counters.to_json();
         assert_eq!(shown["requests"]["failed"], json!({ "worker": 3 }));
         assert_eq!(shown["requests"]["in_flight"], 0);
@@ -299,9 +315,9 @@ mod tests {
     #[test]
     fn numbers_that_a_process_made_up_are_wrong_and_hold_nobody_up() {
         let counters = Counters::new().unwrap();
-        assert!(counters.shared.replace(WORKER + 7, 0, u64::from(u32::MAX / 2)));
+        assert!(counters.shared.replace(of(7, WORKER), 0, u64::from(u32::MAX / 2)));
         for worker in [7, 8, 9] {
-            counters.shared.add(IN_FLIGHT + worker, u64::MAX);
+            counters.shared.add(of(worker, IN_FLIGHT), u64::MAX);
         }
         counters.shared.add(FAILED, 1);
         let (done, shown) = std::sync::mpsc::channel();
@@ -325,6 +341,6 @@ mod tests {
         let shown = counters.to_json();
         assert_eq!(shown["children"], json!({ "forked": 1, "workers": 1 }));
         assert_eq!(shown["requests"]["in_flight"], 1);
-        assert_eq!(counters.shared.get(IN_FLIGHT + 1), 1);
+        assert_eq!(counters.shared.get(of(1, IN_FLIGHT)), 1);
     }
 }

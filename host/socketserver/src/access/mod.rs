@@ -255,6 +255,9 @@ impl Access {
         refuse_if(!self.allow.is_empty() && !is_in(&self.allow), Refusal::Allow)?;
         refuse_if(self.refuses_reset && request.is_reset(), Refusal::Reset)?;
         refuse_if(self.hours.as_ref().is_some_and(|hours| !hours.admit()), Refusal::Hours)?;
+        if !(counts || self.max_load.is_some() || self.rate.is_some()) {
+            return Ok(());
+        }
         let now = Instant::now();
         let busy = self.max_load.as_ref().is_some_and(|max| !max.admit(now));
         refuse_if(busy, Refusal::Load)?;
