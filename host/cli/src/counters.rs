@@ -68,12 +68,13 @@ const WORKERS: usize = 2048;
 // request each, and after it each worker has a row to itself: as long as a line of a
 // processor's cache, which those that write to it would else take from each other.
 const ROW: usize = 8;
-const IN_FLIGHT: usize = 0;
-const DONE: usize = 1;
-const RECEIVED: usize = 2;
-const SENT: usize = 3;
+const ACCEPTED: usize = 0;
+const IN_FLIGHT: usize = 1;
+const DONE: usize = 2;
+const RECEIVED: usize = 3;
+const SENT: usize = 4;
 /// Which process the worker is; zero for none.
-const WORKER: usize = 4;
+const WORKER: usize = 5;
 
 // The rest is everybody's.
 const INSTANCES: usize = ROW * (1 + WORKERS);
@@ -113,6 +114,7 @@ impl Counters {
 
     /// A request begins.
     pub fn accepted(&self) {
+        self.shared.add(self.own(ACCEPTED), 1);
         self.shared.add(self.own(IN_FLIGHT), 1);
     }
 
@@ -205,18 +207,18 @@ impl Counters {
     fn to_json(&self) -> Value {
         self.sweep();
         let get = |index| self.shared.get(index);
-        let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::wrapping_add);
-        let all = |counter| sum(&mut (0..=WORKERS).map(|worker| get(of(worker, counter))));
-        let (in_flight, done) = (all(IN_FLIGHT), all(DONE));
-        let over = sum(&mut (FAILED..REFUSED).map(get)).wrapping_add(done);
+        let all = |counter| {
+            let of_each = (0..=WORKERS).map(|worker| get(of(worker, counter)));
+            of_each.fold(0, u64::wrapping_add)
+        };
         let workers = (1..=WORKERS).filter(|worker| get(of(*worker, WORKER)) != 0).count();
         let failed = by_word(REASONS, |place| get(FAILED + place));
         let refused = by_word(RULES, |place| get(REFUSED + place));
         json!({
             "requests": {
-                "accepted": over.wrapping_add(in_flight),
-                "in_flight": in_flight,
-                "done": done,
+                "accepted": all(ACCEPTED),
+                "in_flight": all(IN_FLIGHT),
+                "done": all(DONE),
                 "failed": failed,
                 "refused": refused,
             },
