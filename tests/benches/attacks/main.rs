@@ -4,7 +4,8 @@
 //! A handler is hostile to some clients and answers others. One bystander asks it,
 //! one request after the other, in turns with and without the attack, several
 //! times; what counts is the ratio within a round, and of that the median. The
-//! attackers run on the same machine.
+//! attackers run on the same machine, at its lowest priority: elsewhere they would have
+//! processors of their own, and here they have what is left.
 //!
 //! `cargo bench --workspace --bench attacks [-- [--rounds N] [--seconds N] [--only NAME] [--json] [--options OPTIONS]]`
 //!
@@ -19,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::setpriority_process;
 use socketserver_tests::bench::{ProcessorTime, is_test, number, option, progress};
 use socketserver_tests::build;
 use socketserver_tests::bystander::Bystander;
@@ -33,6 +35,9 @@ const GOAL: f64 = 3.0;
 /// Between two requests of the bystander: without it, it would run out of ports, and
 /// wait for its own kernel.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// The lowest priority there is, see `setpriority(2)`.
+const LOWEST: i32 = 19;
 
 /// Both halves of a round.
 struct Round {
@@ -104,7 +109,11 @@ fn measure(attack: &Attack, directory: &Path, rounds: u64, time: Duration) -> Re
         let without = ask(&bystander, time)?;
         let stop = AtomicBool::new(false);
         let during = thread::scope(|scope| {
-            scope.spawn(|| attack.clients.attack(address, &stop));
+            scope.spawn(|| {
+                // Of this thread, and of those that it begins. To lower it is always allowed.
+                let _ = setpriority_process(None, LOWEST);
+                attack.clients.attack(address, &stop);
+            });
             let during = ask(&bystander, time);
             stop.store(true, Ordering::Relaxed);
             during
