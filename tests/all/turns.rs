@@ -55,7 +55,7 @@ fn a_request_that_computes_for_long_has_short_ones_until_it_ends() {
         return;
     }
     let fixture = Fixture { handle: "(loop $again (br $again))", ..FIXTURE };
-    let served = fixture.serve(&[THREADS, &["--cpu-time", "500ms"]].concat());
+    let served = fixture.serve(&[THREADS, &["--cpu-time", "2s"]].concat());
     let mut client = served.server.connect().unwrap();
     client.write_all(b"x").unwrap();
     wait_until_one_is_short(&served);

@@ -10,8 +10,8 @@ const USUAL: u64 = 0;
 
 /// What a thread that runs a guest has asked the kernel for.
 ///
-/// A short request waits for its turn behind each long one, for the 3 ms that the
-/// kernel gives them. Short turns for all would help as well, but make the threads
+/// A short request waits for its turn behind each long one, for 1 to 3 ms as the
+/// kernel has it. Short turns for all would help as well, but make the threads
 /// of short requests interrupt each other and their clients, which costs a tenth of
 /// the requests per second.
 #[derive(Debug, Default)]
