@@ -86,11 +86,15 @@ fn it_is_on_unless_told_otherwise() {
 #[test]
 fn what_is_missing_of_it_is_a_warning() {
     // A filter that refuses `landlock_create_ruleset`, as an older kernel does.
-    let script = build::root().join("tests/all/without_landlock.py");
+    let script = build::root().join("tests/all/old_kernel.py");
     for mode in MODES {
         let start = |jail: &str| {
             let mut command = Command::new("python3");
-            command.arg(&script).arg(build::host().unwrap()).args(["serve", "--bind"]);
+            command
+                .arg(&script)
+                .arg("landlock")
+                .arg(build::host().unwrap())
+                .args(["serve", "--bind"]);
             command.arg("tcp://127.0.0.1:0").args(mode).args(["--jail", jail]);
             Server::start(&mut command, 1)
         };

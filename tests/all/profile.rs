@@ -155,7 +155,7 @@ fn the_jail_is_required_to_compile_and_to_serve_from_forked_processes() {
     // A filter that refuses `landlock_create_ruleset`, as an older kernel does.
     let without_landlock = |options: &[&str]| {
         let mut command = Command::new("python3");
-        command.arg(build::root().join("tests/all/without_landlock.py"));
+        command.arg(build::root().join("tests/all/old_kernel.py")).arg("landlock");
         command.arg(build::host().unwrap()).args(["serve", "--bind", "tcp://127.0.0.1:0"]);
         command.env("XDG_CACHE_HOME", build::root().join("target/tests-cache"));
         Server::start(command.args(HOSTILE).args(options), 1)

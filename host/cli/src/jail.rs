@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use socketserver::{AddressFamily, Blame, Endpoint, HandlerError, SocketType};
+use socketserver::{
+    AddressFamily, Blame, Endpoint, HandlerError, SocketType, kernel_refuses_descriptors,
+};
 use socketserver_jail::{
     Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Serves, become_user, check_user,
 };
@@ -56,10 +58,12 @@ pub fn prepare(
     let kind = if mode == Mode::Forking { Kind::Request } else { Kind::Worker };
     let becomes = user.map(|Identity { user, group }| (user, group));
     let (read_only, read_write) = granted(&options.grants.dir);
-    let unixgram = |end: &Endpoint| {
-        end.socket_type() == SocketType::Dgram && end.address().family() == AddressFamily::Unix
+    // Datagrams bring credentials, and both bring descriptors if the kernel lets them.
+    let messages = |end: &Endpoint| {
+        end.address().family() == AddressFamily::Unix
+            && (end.socket_type() == SocketType::Dgram || !kernel_refuses_descriptors())
     };
-    let senders = endpoints.iter().any(unixgram);
+    let senders = endpoints.iter().any(messages);
     let jail = Jail { serves, senders, user: becomes, read_only, read_write, ..Jail::new(walls) };
     let jail = jail.prepare(kind)?;
     Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, descriptors })

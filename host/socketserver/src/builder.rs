@@ -46,6 +46,7 @@ impl ServerBuilder {
                 max_packet_size: Self::MAX_PACKET_SIZE,
                 timeout: None,
                 file: SocketFile::default(),
+                may_start_threads: true,
             },
             has_timeout: false,
             stop: None,
@@ -180,8 +181,11 @@ impl ServerBuilder {
                 reason,
             })?;
         }
-        if !self.has_timeout && matches!(self.concurrency, Concurrency::Forking(_)) {
-            self.socket.timeout = Some(FORKING_TIMEOUT);
+        if matches!(self.concurrency, Concurrency::Forking(_)) {
+            self.socket.may_start_threads = false;
+            if !self.has_timeout {
+                self.socket.timeout = Some(FORKING_TIMEOUT);
+            }
         }
         let control = Control::new(self.stop.map(Arc::new), self.attention)?;
         let dispatcher = Dispatcher::new(&self.concurrency, &control)?;

@@ -84,6 +84,7 @@
 //! | `address`, `endpoint` | addresses, and where a server listens |
 //! | `socket`, `unix_path` | the socket that takes requests, and the file of a Unix one |
 //! | `request`, `sockopt`, `credentials` | the request, the options of its socket, who is at the other end |
+//! | `descriptor_passing` | what becomes of descriptors that clients pass along |
 //! | `access` | who is served: the rules of super-servers, for `verify_request` |
 //! | `wait`, `patience` | the one place where a request waits for its socket, and for how long |
 //! | `traffic` | how many bytes it moves, and may move |
@@ -109,6 +110,7 @@ mod class;
 mod concurrency;
 mod control;
 mod credentials;
+mod descriptor_passing;
 mod endpoint;
 mod error;
 mod handler;
@@ -134,6 +136,7 @@ pub use class::{ClassError, ServerClass};
 pub use concurrency::{Concurrency, Forking, Threading, Workers};
 pub use control::ShutdownHandle;
 pub use credentials::PeerCredentials;
+pub use descriptor_passing::kernel_refuses_descriptors;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Blame, BuildError, HandlerError, ServeError, ShutdownError, SystemExit};
 pub use handler::{

@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::address::{Address, AddressFamily, SocketType, UnixAddress};
 use crate::credentials::PeerCredentials;
+use crate::descriptor_passing::PassedDescriptors;
 use crate::endpoint::Endpoint;
 use crate::handler::ServerInfo;
 use crate::request::Request;
@@ -27,6 +28,8 @@ pub(crate) struct SocketOptions {
     pub max_packet_size: usize,
     pub timeout: Option<Duration>,
     pub file: SocketFile,
+    /// Whether the process may have a thread beside those that serve.
+    pub may_start_threads: bool,
 }
 
 /// A socket that takes requests: one that listens for connections, or one that
@@ -37,6 +40,7 @@ pub(crate) struct Listener {
     socket: Arc<Socket>,
     endpoint: Endpoint,
     info: Arc<ServerInfo>,
+    passed: PassedDescriptors,
 }
 
 impl Listener {
@@ -71,6 +75,11 @@ impl Listener {
             // Before it has a name: nobody sends it anything without saying who.
             set_socket_passcred(&socket, true)?;
         }
+        let passed = if domain == Domain::UNIX {
+            PassedDescriptors::of_unix_socket(&socket, options.may_start_threads)
+        } else {
+            PassedDescriptors::Refused
+        };
         match UnixPath::of(address) {
             Some(path) => path.bind(&socket, &address.to_kernel()?, &options.file)?,
             None => socket.bind(&address.to_kernel()?)?,
@@ -94,6 +103,7 @@ impl Listener {
                 timeout: options.timeout,
             }),
             socket: Arc::new(socket),
+            passed,
         })
     }
 
@@ -103,17 +113,20 @@ impl Listener {
     pub(crate) fn get_request(&self) -> io::Result<(Request, Address)> {
         let Some(max_packet_size) = self.info.max_packet_size else {
             let (socket, address) = self.socket.accept()?;
-            return Ok((Request::new(socket), Address::from_kernel(&address)?));
+            let request = Request::accepted(socket, self.passed);
+            return Ok((request, Address::from_kernel(&address)?));
         };
         // A buffer of no bytes is none.
         let mut data = Vec::with_capacity(max_packet_size.max(1));
         let (address, sender) = if self.info.address_family == AddressFamily::Unix {
-            let (address, sender) = sys::receive_with_sender(self.as_fd(), &mut data)?;
-            let address = match address.len() {
+            let (flags, descriptors) = (RecvFlags::empty(), self.passed.may_come());
+            let message = sys::receive_message(self.as_fd(), &mut data, flags, descriptors)?;
+            self.passed.close(message.descriptors);
+            let address = match message.address.len() {
                 0 => Address::Unix(UnixAddress::Unnamed),
-                _ => Address::from_kernel(&address)?,
+                _ => Address::from_kernel(&message.address)?,
             };
-            (address, sender.and_then(PeerCredentials::known))
+            (address, message.sender.and_then(PeerCredentials::known))
         } else {
             let buffer = spare_capacity(&mut data);
             let (_, _, address) = rustix::net::recvfrom(&self.socket, buffer, RecvFlags::empty())?;
@@ -140,6 +153,22 @@ impl Listener {
 
     pub(crate) fn fileno(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+/// Takes what is still in the queue where that may have descriptors: the close of the
+/// socket would drop them in this thread.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.passed.may_come() {
+            // More than any queue has, so that clients cannot go on for ever.
+            for _ in 0..1 << 16 {
+                match self.get_request() {
+                    Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+                    _ => {}
+                }
+            }
+        }
     }
 }
 

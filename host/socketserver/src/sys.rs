@@ -5,12 +5,13 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::AtomicU64;
 
 use rustix::fs::{Mode, OFlags, fstat, open, stat};
+use rustix::net::RecvFlags;
 use rustix::process::{Pid, getpid};
 use socket2::SockAddr;
 
@@ -172,21 +173,56 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred
 #[allow(clippy::cast_possible_truncation)]
 const SIZE_OF_CREDENTIALS: libc::socklen_t = size_of::<libc::ucred>() as libc::socklen_t;
 
-/// Receives a datagram into the spare room of `data`, with the address that it
-/// came from, of length 0 for none, and who sent it.
+/// Has the kernel refuse messages that pass descriptors to this Unix socket, and to
+/// the connections that it accepts: `SO_PASSRIGHTS`.
 ///
-/// The socket must have `SO_PASSCRED`. Then the kernel puts the credentials
-/// first, and there is room for nothing after them: descriptors that a client
-/// sends along are never opened here.
+/// Errors: `ENOPROTOOPT` before Linux 6.16.
+pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<()> {
+    /// Of `asm-generic/socket.h`; the C library does not name it yet.
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let off: libc::c_int = 0;
+    // SAFETY: `off` is valid for reads of its size, which is 4.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const off).cast(),
+            4,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A message that was received, beside its data.
+pub(crate) struct Message {
+    /// The address that it came from, of length 0 for none.
+    pub address: SockAddr,
+    /// The credentials of the sender, from a socket that has `SO_PASSCRED`.
+    pub sender: Option<libc::ucred>,
+    /// The descriptors that were passed along, closed on exec.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// The most descriptors that one message can pass: `SCM_MAX_FD` of the kernel.
+const MAX_DESCRIPTORS: usize = 253;
+
+/// Receives a message into the spare room of `data`.
+///
+/// With `with_descriptors` there is room for all that can be passed along; otherwise
+/// there is room for the credentials of the sender and for nothing after them, and the
+/// kernel closes what was passed.
 ///
 /// rustix has the flaw that [`peer_credentials`] avoids, and nix takes what an
 /// unnamed client left in its memory for an address.
-pub(crate) fn receive_with_sender(
+pub(crate) fn receive_message(
     socket: BorrowedFd<'_>,
     data: &mut Vec<u8>,
-) -> io::Result<(SockAddr, Option<libc::ucred>)> {
+    flags: RecvFlags,
+    with_descriptors: bool,
+) -> io::Result<Message> {
     // More than is needed, and aligned.
-    let mut control = [0_u64; 8];
+    let mut control = [0_u64; 8 + MAX_DESCRIPTORS.div_ceil(2)];
     let spare = data.spare_capacity_mut();
     let mut buffer = libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: spare.len() };
     // SAFETY: of numbers and pointers only, all of which may be zero.
@@ -195,17 +231,18 @@ pub(crate) fn receive_with_sender(
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     // SAFETY: it only computes.
-    let room = unsafe { libc::CMSG_SPACE(SIZE_OF_CREDENTIALS) };
+    let for_credentials = unsafe { libc::CMSG_SPACE(SIZE_OF_CREDENTIALS) };
     // A `usize` or a `u32`, as the C library has it.
-    message.msg_controllen = room as _;
+    message.msg_controllen =
+        if with_descriptors { size_of_val(&control) as _ } else { for_credentials as _ };
+    let flags = flags.bits().cast_signed() | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: `storage` is valid for writes of `length` bytes, and so are `buffer`
     // and `control` for theirs; the kernel says how long the address is.
     let ((), address) = unsafe {
         SockAddr::try_init(|storage, length| {
             message.msg_name = storage.cast();
             message.msg_namelen = *length;
-            let received =
-                libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
+            let received = libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags);
             let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
             *length = message.msg_namelen;
             // SAFETY: the kernel has written that many bytes, which is not more
@@ -214,15 +251,34 @@ pub(crate) fn receive_with_sender(
             Ok(())
         })
     }?;
+    let (mut sender, mut descriptors) = (None, Vec::new());
     // SAFETY: the kernel has filled `control`, and says how far.
-    let sender = unsafe {
-        let header = libc::CMSG_FIRSTHDR(&raw const message);
-        header.as_ref().and_then(|about| {
-            let is_credentials = about.cmsg_level == libc::SOL_SOCKET
-                && about.cmsg_type == libc::SCM_CREDENTIALS
-                && about.cmsg_len >= libc::CMSG_LEN(SIZE_OF_CREDENTIALS) as _;
-            is_credentials.then(|| libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned())
-        })
-    };
-    Ok((address, sender))
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    // SAFETY: it is null, or points to a header in `control`.
+    while let Some(about) = unsafe { header.as_ref() } {
+        // SAFETY: it only computes; the content follows the header, as long as that says.
+        let (content, empty) = unsafe { (libc::CMSG_DATA(header), libc::CMSG_LEN(0)) };
+        let length = (about.cmsg_len as usize).saturating_sub(empty as usize);
+        match (about.cmsg_level, about.cmsg_type) {
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
+                // SAFETY: there are as many bytes, any of which are valid credentials.
+                sender = Some(unsafe { content.cast::<libc::ucred>().read_unaligned() });
+            }
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                let count = length / size_of::<RawFd>();
+                descriptors.extend((0..count).map(|place| {
+                    // SAFETY: the kernel has made a descriptor for each number that is
+                    // there, and this process knows none of them yet.
+                    unsafe {
+                        let number = content.cast::<RawFd>().add(place).read_unaligned();
+                        OwnedFd::from_raw_fd(number)
+                    }
+                }));
+            }
+            _ => {}
+        }
+        // SAFETY: both are of the message that the kernel has filled.
+        header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    Ok(Message { address, sender, descriptors })
 }

@@ -91,6 +91,7 @@ impl Forks {
     pub(crate) fn process_request(&self, job: Job, listeners: &[Listener]) -> io::Result<()> {
         match sys::fork(&self.tasks) {
             Ok(Forked::Parent(pid)) => {
+                job.request.leave_to_child();
                 self.children.add(pid, Some(job.client_address), job.request.take_kept());
                 Ok(())
             }

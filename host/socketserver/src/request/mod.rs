@@ -18,6 +18,7 @@ use socket2::Socket;
 
 use crate::address::{Address, SocketType, UnixAddress};
 use crate::credentials::PeerCredentials;
+use crate::descriptor_passing::PassedDescriptors;
 use crate::patience::Patience;
 use crate::sockopt;
 use crate::traffic::{ReceiveLimit, SendLimit, Traffic};
@@ -52,6 +53,10 @@ struct Inner {
     patience: Patience,
     traffic: Traffic,
     kept: Mutex<Kept>,
+    /// What becomes of descriptors that the client passes along.
+    passed: PassedDescriptors,
+    /// A forked child has the connection too, and may be receiving from it.
+    is_shared: AtomicBool,
 }
 
 /// What is dropped when a request ends.
@@ -66,7 +71,12 @@ enum About {
 impl Request {
     /// Takes a connected stream socket, blocking or not, as the request socket.
     pub fn new(socket: impl Into<Socket>) -> Self {
-        Request::about(About::Connection(socket.into()))
+        Request::accepted(socket.into(), PassedDescriptors::Refused)
+    }
+
+    /// Takes a connection from a listening socket with this treatment of descriptors.
+    pub(crate) fn accepted(socket: Socket, passed: PassedDescriptors) -> Self {
+        Request::about(About::Connection(socket), passed)
     }
 
     /// A datagram that was received, the socket that it came to, and who sent it
@@ -76,10 +86,11 @@ impl Request {
         socket: Arc<Socket>,
         sender: Option<PeerCredentials>,
     ) -> Self {
-        Request::about(About::Datagram { data, socket, sender })
+        let about = About::Datagram { data, socket, sender };
+        Request::about(about, PassedDescriptors::Refused)
     }
 
-    fn about(about: About) -> Self {
+    fn about(about: About, passed: PassedDescriptors) -> Self {
         let received = match &about {
             About::Connection(_) => 0,
             About::Datagram { data, .. } => data.len(),
@@ -91,6 +102,8 @@ impl Request {
             patience: Patience::new(),
             traffic: Traffic::new(received),
             kept: Mutex::default(),
+            passed,
+            is_shared: AtomicBool::new(false),
         }))
     }
 
@@ -133,7 +146,11 @@ impl Request {
         let room = self.room_to_receive(bufsize, deadline)?;
         let mut data = Vec::with_capacity(room);
         if room > 0 {
+            let passed = self.0.passed;
             let count = self.transfer(Interest::Readable, deadline, || {
+                if passed.may_come() {
+                    return passed.receive(connection.as_fd(), &mut data);
+                }
                 let buffer = spare_capacity(&mut data);
                 rustix::net::recv(connection, buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
             })?;
@@ -153,6 +170,11 @@ impl Request {
             return Ok(0);
         }
         let buffer = &mut buffer[..room];
+        if self.0.passed.may_come() {
+            let data = self.recv(room)?;
+            buffer[..data.len()].copy_from_slice(&data);
+            return Ok(data.len());
+        }
         let count = self.transfer(Interest::Readable, deadline, || {
             rustix::net::recv(connection, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, n)| n)
         })?;
@@ -316,6 +338,11 @@ impl Request {
         }
     }
 
+    /// Leaves the connection to a forked child: what its client sent is the child's.
+    pub(crate) fn leave_to_child(&self) {
+        self.0.is_shared.store(true, Ordering::Relaxed);
+    }
+
     /// The socket, if it is this request's alone.
     fn connection(&self) -> io::Result<&Socket> {
         match &self.0.about {
@@ -407,6 +434,17 @@ impl Request {
         let begun = self.0.patience.begin(deadline);
         let waited = wait(self.as_fd(), interest, attempt, begun.deadline)?;
         self.0.patience.ended(&begun, waited)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let About::Connection(socket) = &self.about
+            && self.passed.may_come()
+            && !self.is_shared.load(Ordering::Relaxed)
+        {
+            self.passed.drain(socket.as_fd());
+        }
     }
 }
 

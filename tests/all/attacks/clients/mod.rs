@@ -6,6 +6,7 @@ mod resets;
 mod streams;
 mod unix;
 mod unix_datagrams;
+mod unix_descriptors;
 
 use std::net::TcpStream;
 use std::path::PathBuf;

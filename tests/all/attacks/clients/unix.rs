@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pipe::pipe;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -17,15 +18,32 @@ use super::{Scene, assert_reported, attack, fixture, logged};
 use crate::fixture::{FIXTURE, Fixture};
 
 /// Sends `data` with descriptors beside it, from a connected socket.
+///
+/// Errors: the kernel refuses to pass descriptors to the server (`EPERM`), or the server
+/// has closed the connection.
+pub(super) fn pass(
+    socket: impl AsFd,
+    data: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> rustix::io::Result<usize> {
+    let mut space = vec![MaybeUninit::uninit(); 4096];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        assert!(beside.push(SendAncillaryMessage::ScmRights(descriptors)));
+    }
+    sendmsg(socket, &[IoSlice::new(data)], &mut beside, SendFlags::NOSIGNAL)
+}
+
+/// Sends `data` with descriptors beside it, or without them where the kernel refuses to
+/// pass them.
 pub(super) fn send_with_descriptors(
     socket: impl AsFd,
     data: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) {
-    let mut space = vec![MaybeUninit::uninit(); 4096];
-    let mut beside = SendAncillaryBuffer::new(&mut space);
-    assert!(beside.push(SendAncillaryMessage::ScmRights(descriptors)));
-    sendmsg(socket, &[IoSlice::new(data)], &mut beside, SendFlags::empty()).unwrap();
+    if pass(&socket, data, descriptors) == Err(Errno::PERM) {
+        pass(socket, data, &[]).unwrap();
+    }
 }
 
 /// The end of a pipe to read from, whose other end the server was given, unless it
@@ -65,12 +83,7 @@ fn descriptors_that_nobody_reads() {
         for _ in 0..20 {
             let client = UnixStream::connect(&path).unwrap();
             // It may be gone already.
-            let mut space = vec![MaybeUninit::uninit(); 4096];
-            let mut beside = SendAncillaryBuffer::new(&mut space);
-            let passed = [write.as_fd()];
-            assert!(beside.push(SendAncillaryMessage::ScmRights(&passed)));
-            let flags = SendFlags::NOSIGNAL;
-            let _ = sendmsg(&client, &[IoSlice::new(b"!")], &mut beside, flags);
+            let _ = pass(&client, b"!", &[write.as_fd()]);
         }
         drop(write);
         nobody_holds(read);

@@ -1,0 +1,128 @@
+//! Descriptors that clients of a Unix socket pass along (`SCM_RIGHTS`, `unix(7)`).
+//!
+//! No request takes them, but the kernel closes them in the thread that receives or
+//! drops the message, and the last close of a descriptor may take as long as its owner
+//! has arranged: that of a TCP socket with unsent data and `SO_LINGER` waits for hours.
+//! So the kernel is asked to refuse such messages (`SO_PASSRIGHTS`, Linux 6.16 and
+//! later). Where it cannot, the server receives each descriptor and closes it where
+//! that holds up no request.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use rustix::net::RecvFlags;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::sys;
+
+/// The number of descriptors that may wait for the thread that closes them. The thread
+/// that received one more closes it itself.
+const WAITING: usize = 1024;
+
+/// The treatment of descriptors that come to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PassedDescriptors {
+    /// The kernel refuses to pass any, or the socket is not a Unix one.
+    Refused,
+    /// They are received, and a thread that serves no request closes them.
+    ClosedByThread,
+    /// They are received, and closed in place: the process may have no second thread.
+    ClosedInPlace,
+}
+
+/// Returns whether this kernel can refuse to pass descriptors to a Unix socket
+/// (`SO_PASSRIGHTS`, Linux 6.16 and later). Where it cannot, a process that serves Unix
+/// sockets calls `recvmsg(2)` for each message, which a jail has to allow.
+pub fn kernel_refuses_descriptors() -> bool {
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None);
+    socket.is_ok_and(|socket| sys::refuse_descriptors(socket.as_fd()).is_ok())
+}
+
+impl PassedDescriptors {
+    /// Sets the treatment of a new Unix socket, before it has a name.
+    pub(crate) fn of_unix_socket(socket: &Socket, may_start_threads: bool) -> Self {
+        match sys::refuse_descriptors(socket.as_fd()) {
+            Ok(()) => PassedDescriptors::Refused,
+            Err(_) if may_start_threads => PassedDescriptors::ClosedByThread,
+            Err(_) => PassedDescriptors::ClosedInPlace,
+        }
+    }
+
+    /// Returns whether a message may bring descriptors.
+    pub(crate) fn may_come(self) -> bool {
+        self != PassedDescriptors::Refused
+    }
+
+    /// Receives into the spare room of `data` without waiting, and closes what came
+    /// along. Returns the number of bytes.
+    pub(crate) fn receive(
+        self,
+        socket: BorrowedFd<'_>,
+        data: &mut Vec<u8>,
+    ) -> rustix::io::Result<usize> {
+        let before = data.len();
+        let flags = RecvFlags::DONTWAIT;
+        let message = sys::receive_message(socket, data, flags, true).map_err(|error| {
+            rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO)
+        })?;
+        self.close(message.descriptors);
+        Ok(data.len() - before)
+    }
+
+    /// Receives all that waits in the queue of a connection, which takes no more from
+    /// then on: the close of the socket drops no message that has descriptors.
+    pub(crate) fn drain(self, socket: BorrowedFd<'_>) {
+        // The kernel looks at this, and queues a message, under one lock.
+        let _ = SockRef::from(&socket).shutdown(std::net::Shutdown::Read);
+        // A message has one byte at least; the rest of a longer one goes with the next call.
+        let mut data = Vec::with_capacity(1 << 16);
+        while self.receive(socket, &mut data).is_ok_and(|count| count > 0) {
+            data.clear();
+        }
+    }
+
+    /// Closes descriptors that came with a message.
+    pub(crate) fn close(self, descriptors: Vec<OwnedFd>) {
+        for descriptor in descriptors {
+            match self {
+                PassedDescriptors::ClosedByThread => close_by_thread(descriptor),
+                PassedDescriptors::Refused | PassedDescriptors::ClosedInPlace => {
+                    close(descriptor);
+                }
+            }
+        }
+    }
+}
+
+/// Closes a descriptor without waiting for what is unsent. A client that shares the
+/// socket can undo that, between the two calls.
+fn close(descriptor: OwnedFd) {
+    // It fails for what is no socket.
+    let _ = SockRef::from(&descriptor).set_linger(None);
+    drop(descriptor);
+}
+
+fn close_by_thread(descriptor: OwnedFd) {
+    static CLOSER: OnceLock<Option<SyncSender<OwnedFd>>> = OnceLock::new();
+    let refused = match CLOSER.get_or_init(|| start_closer().ok()) {
+        None => Some(descriptor),
+        Some(closer) => closer.try_send(descriptor).err().map(|refused| match refused {
+            TrySendError::Full(descriptor) | TrySendError::Disconnected(descriptor) => descriptor,
+        }),
+    };
+    if let Some(descriptor) = refused {
+        close(descriptor);
+    }
+}
+
+/// Starts the thread that closes descriptors for as long as the process lives.
+fn start_closer() -> io::Result<SyncSender<OwnedFd>> {
+    let (sender, descriptors): (_, Receiver<OwnedFd>) = sync_channel(WAITING);
+    thread::Builder::new()
+        .name("close".to_owned())
+        .spawn(move || descriptors.into_iter().for_each(close))?;
+    Ok(sender)
+}
