@@ -12,9 +12,12 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// The repository that this program was built from.
+    /// Finds the repository that Cargo runs this program in, which is not the one that it
+    /// was built in if that was moved or copied.
     pub fn find() -> Result<Self> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let compiled_in = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let here = std::env::var_os("CARGO_MANIFEST_DIR");
+        let here = here.map_or_else(|| compiled_in.to_owned(), PathBuf::from);
         let root = here.ancestors().nth(2).context("the crate is not in guest-sdk/build")?;
         let target = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(target) => std::path::absolute(target)?,
