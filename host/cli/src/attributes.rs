@@ -29,9 +29,11 @@ pub struct ClassAttributes {
     pub request_queue_size: u32,
 
     /// Whether to listen although connections of an earlier server on the same
-    /// address are not quite gone (TIME_WAIT).
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub allow_reuse_address: bool,
+    /// address are not quite gone (TIME_WAIT). By default true for streams and false
+    /// for datagrams: there it lets another process bind the same address, and
+    /// receive the datagrams.
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    pub allow_reuse_address: Option<bool>,
 
     /// Whether other processes may listen on the same address at the same time.
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::SocketType;
 use crate::concurrency::{Concurrency, Core, Dispatcher};
 use crate::control::Control;
 use crate::endpoint::Endpoint;
@@ -42,6 +43,7 @@ impl ServerBuilder {
             socket: SocketOptions {
                 request_queue_size: Self::REQUEST_QUEUE_SIZE,
                 allow_reuse_address: false,
+                allow_reuse_address_of_datagrams: false,
                 allow_reuse_port: false,
                 max_packet_size: Self::MAX_PACKET_SIZE,
                 timeout: None,
@@ -90,9 +92,23 @@ impl ServerBuilder {
 
     /// Whether to bind an address on which connections of an earlier server
     /// are still in `TIME_WAIT`; that one must have allowed it too. Python's
-    /// `allow_reuse_address`, false by default.
-    pub fn allow_reuse_address(mut self, allow: bool) -> Self {
-        self.socket.allow_reuse_address = allow;
+    /// `allow_reuse_address`, false by default: `SO_REUSEADDR`, see `socket(7)`.
+    ///
+    /// For datagrams it means more: any process whose socket has the option too
+    /// can bind the same address, and then receives what is sent there. See
+    /// [`allow_reuse_address_for`](Self::allow_reuse_address_for).
+    pub fn allow_reuse_address(self, allow: bool) -> Self {
+        self.allow_reuse_address_for(SocketType::Stream, allow)
+            .allow_reuse_address_for(SocketType::Dgram, allow)
+    }
+
+    /// Sets [`allow_reuse_address`](Self::allow_reuse_address) for sockets of one
+    /// type only.
+    pub fn allow_reuse_address_for(mut self, socket_type: SocketType, allow: bool) -> Self {
+        match socket_type {
+            SocketType::Stream => self.socket.allow_reuse_address = allow,
+            SocketType::Dgram => self.socket.allow_reuse_address_of_datagrams = allow,
+        }
         self
     }
 

@@ -22,11 +22,22 @@ use crate::unix_path::{SocketFile, UnixPath};
 #[derive(Debug, Clone)]
 pub(crate) struct SocketOptions {
     pub request_queue_size: u32,
+    /// For streams.
     pub allow_reuse_address: bool,
+    pub allow_reuse_address_of_datagrams: bool,
     pub allow_reuse_port: bool,
     pub max_packet_size: usize,
     pub timeout: Option<Duration>,
     pub file: SocketFile,
+}
+
+impl SocketOptions {
+    fn allows_reuse_of_address(&self, socket_type: SocketType) -> bool {
+        match socket_type {
+            SocketType::Stream => self.allow_reuse_address,
+            SocketType::Dgram => self.allow_reuse_address_of_datagrams,
+        }
+    }
 }
 
 /// A socket that takes requests: one that listens for connections, or one that
@@ -60,7 +71,7 @@ impl Listener {
             SocketType::Dgram => Type::DGRAM,
         };
         let socket = Socket::new(domain, kind, None)?;
-        if options.allow_reuse_address {
+        if options.allows_reuse_of_address(socket_type) {
             socket.set_reuse_address(true)?;
         }
         // Unix sockets have no ports (gh-128916).

@@ -123,6 +123,19 @@ fn b03_reuse_of_the_address_and_port_is_off_unless_asked_for() {
 }
 
 #[test]
+fn b03_reuse_of_the_address_may_be_for_sockets_of_one_type() {
+    for (reused, expected) in
+        [(SocketType::Stream, [true, false]), (SocketType::Dgram, [false, true])]
+    {
+        let options = [common::localhost(), common::udp()].map(|endpoint| {
+            let server = echo_at(&endpoint.to_string()).allow_reuse_address_for(reused, true);
+            socket_reuseaddr(server.build().unwrap().socket().unwrap()).unwrap()
+        });
+        assert_eq!(options, expected);
+    }
+}
+
+#[test]
 fn b03_servers_that_allow_it_share_a_port() {
     let first = builder(echo).allow_reuse_port(true).build().unwrap();
     let again = first.endpoints()[0].to_string();
