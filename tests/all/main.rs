@@ -5,6 +5,7 @@
 
 mod client;
 mod fixture;
+mod forged;
 
 mod access;
 mod attacks;
@@ -22,6 +23,7 @@ mod loading;
 mod log;
 mod matrix;
 mod options;
+mod own_addresses;
 mod processes;
 mod profile;
 mod requests;

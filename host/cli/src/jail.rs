@@ -60,7 +60,9 @@ pub fn prepare(
         end.socket_type() == SocketType::Dgram && end.address().family() == AddressFamily::Unix
     };
     let senders = endpoints.iter().any(unixgram);
-    let jail = Jail { serves, senders, user: becomes, read_only, read_write, ..Jail::new(walls) };
+    let packet_info = endpoints.iter().any(Endpoint::has_packet_info);
+    let user_and_files = Jail { user: becomes, read_only, read_write, ..Jail::new(walls) };
+    let jail = Jail { serves, senders, packet_info, ..user_and_files };
     let jail = jail.prepare(kind)?;
     Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, descriptors })
 }

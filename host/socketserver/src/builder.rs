@@ -11,6 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::error::BuildError;
 use crate::handler::RequestHandler;
 use crate::hooks::{DefaultHooks, Hooks};
+use crate::own_addresses::OwnAddresses;
 use crate::server::Server;
 use crate::socket::{Listener, SocketOptions};
 use crate::unix_path::SocketFile;
@@ -209,7 +210,8 @@ impl ServerBuilder {
                     .map_err(|error| BuildError::Bind { endpoint: endpoint.clone(), error })
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let own = Arc::new(OwnAddresses::new(&listeners));
         let core = Arc::new(Core { handler: self.handler, hooks: self.hooks });
-        Ok(Server::new(core, dispatcher, control, self.socket.timeout, listeners.into()))
+        Ok(Server::new(core, dispatcher, control, self.socket.timeout, listeners.into(), own))
     }
 }

@@ -1,7 +1,7 @@
 //! Where a server listens, written as a URL.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -104,6 +104,15 @@ impl Endpoint {
     /// The address to bind, or the one that was bound.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether datagrams that come to the socket may be for any of several addresses
+    /// of this machine. Then the kernel tells which with each of them: `IP_PKTINFO`
+    /// of `ip(7)`, which takes `recvmsg`.
+    pub fn has_packet_info(&self) -> bool {
+        let ip = self.address.to_socket_addr().map(|address| address.ip().to_canonical());
+        let several = |ip: IpAddr| ip.is_unspecified() || ip.is_multicast();
+        self.socket_type == SocketType::Dgram && ip.is_some_and(several)
     }
 }
 

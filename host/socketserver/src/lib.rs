@@ -83,6 +83,7 @@
 //! |---|---|
 //! | `address`, `endpoint` | addresses, and where a server listens |
 //! | `socket`, `unix_path` | the socket that takes requests, and the file of a Unix one |
+//! | `packet_info`, `own_addresses` | which of a socket's addresses was asked, and which are the server's own |
 //! | `request`, `sockopt`, `credentials` | the request, the options of its socket, who is at the other end |
 //! | `access` | who is served: the rules of super-servers, for `verify_request` |
 //! | `wait`, `patience` | the one place where a request waits for its socket, and for how long |
@@ -113,6 +114,8 @@ mod endpoint;
 mod error;
 mod handler;
 mod hooks;
+mod own_addresses;
+mod packet_info;
 mod patience;
 mod request;
 mod serve;
@@ -139,7 +142,7 @@ pub use error::{Blame, BuildError, HandlerError, ServeError, ShutdownError, Syst
 pub use handler::{
     BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, outcome,
 };
-pub use hooks::{DefaultHooks, Hooks};
+pub use hooks::{DefaultHooks, DropReason, Hooks};
 pub use patience::{IdleTimeout, WallTimeout};
 pub use request::Request;
 pub use server::Server;

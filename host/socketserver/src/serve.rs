@@ -13,6 +13,7 @@ use crate::address::SocketType;
 use crate::concurrency::{Concurrency, Dispatched, Dispatcher, Job, Threading};
 use crate::control::Control;
 use crate::error::{Blame, HandlerError, ServeError, SystemExit};
+use crate::hooks::DropReason;
 use crate::server::Server;
 use crate::socket::Listener;
 use crate::sys::close_inherited;
@@ -117,7 +118,8 @@ fn serve_as_worker(
     let threading = Threading { block_on_close: true, ..threading.clone() };
     let dispatcher = Dispatcher::new(&Concurrency::Threading(threading), &control)?;
     let core = Arc::clone(&server.core);
-    let worker = Server::new(core, dispatcher, control, server.timeout, Arc::clone(listeners));
+    let own = Arc::clone(&server.own_addresses);
+    let worker = Server::new(core, dispatcher, control, server.timeout, Arc::clone(listeners), own);
     // Dropping it would close what is closed here already.
     let worker = ManuallyDrop::new(worker);
     serve_forever(&worker, poll_interval)?;
@@ -249,10 +251,10 @@ fn take_request(server: &Server, listeners: &[Listener], place: usize) -> Taken 
         Ok(taken) => taken,
         Err(error) => return accept_failed(server, listener, &error),
     };
-    // Its answer would be its next question, and so on for ever: whoever can give a
-    // socket of theirs the server's name could have it talk to itself.
     let is_datagram = request.socket_type() == SocketType::Dgram;
-    if is_datagram && client_address == listener.info().server_address {
+    if is_datagram && server.own_addresses.contain(&client_address, request.destination()) {
+        let (endpoint, reason) = (listener.endpoint(), DropReason::OwnAddress);
+        server.core.hooks.handle_dropped(endpoint, 1, reason);
         return Taken::Done;
     }
     if !server.core.hooks.verify_request(&request, &client_address) {

@@ -14,6 +14,7 @@ use crate::control::{Control, ShutdownHandle};
 use crate::endpoint::Endpoint;
 use crate::error::{ServeError, ShutdownError};
 use crate::handler::RequestHandler;
+use crate::own_addresses::OwnAddresses;
 use crate::socket::Listener;
 
 /// A server that is bound and listening.
@@ -25,6 +26,7 @@ pub struct Server {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) control: Arc<Control>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) own_addresses: Arc<OwnAddresses>,
     listeners: Mutex<Option<Arc<[Listener]>>>,
     endpoints: Vec<Endpoint>,
 }
@@ -53,8 +55,10 @@ impl Server {
         control: Arc<Control>,
         timeout: Option<Duration>,
         listeners: Arc<[Listener]>,
+        own_addresses: Arc<OwnAddresses>,
     ) -> Self {
         Server {
+            own_addresses,
             core,
             dispatcher,
             control,

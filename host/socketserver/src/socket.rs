@@ -14,6 +14,7 @@ use crate::address::{Address, AddressFamily, SocketType, UnixAddress};
 use crate::credentials::PeerCredentials;
 use crate::endpoint::Endpoint;
 use crate::handler::ServerInfo;
+use crate::packet_info;
 use crate::request::Request;
 use crate::sys;
 use crate::unix_path::{SocketFile, UnixPath};
@@ -48,6 +49,7 @@ pub(crate) struct Listener {
     socket: Arc<Socket>,
     endpoint: Endpoint,
     info: Arc<ServerInfo>,
+    has_packet_info: bool,
 }
 
 impl Listener {
@@ -78,6 +80,10 @@ impl Listener {
         if options.allow_reuse_port && domain != Domain::UNIX {
             socket.set_reuse_port(true)?;
         }
+        if endpoint.has_packet_info() {
+            // Before it has a name, too.
+            packet_info::enable(&socket, address.family())?;
+        }
         if (domain, kind) == (Domain::UNIX, Type::DGRAM) {
             // Before it has a name: nobody sends it anything without saying who.
             set_socket_passcred(&socket, true)?;
@@ -94,6 +100,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let server_address = Address::from_kernel(&socket.local_addr()?)?;
         Ok(Listener {
+            has_packet_info: endpoint.has_packet_info(),
             endpoint: Endpoint::new(socket_type, server_address.clone()),
             info: Arc::new(ServerInfo {
                 address_family: server_address.family(),
@@ -118,6 +125,7 @@ impl Listener {
         };
         // A buffer of no bytes is none.
         let mut data = Vec::with_capacity(max_packet_size.max(1));
+        let mut destination = None;
         let (address, sender) = if self.info.address_family == AddressFamily::Unix {
             let (address, sender) = sys::receive_with_sender(self.as_fd(), &mut data)?;
             let address = match address.len() {
@@ -125,6 +133,11 @@ impl Listener {
                 _ => Address::from_kernel(&address)?,
             };
             (address, sender.and_then(PeerCredentials::known))
+        } else if self.has_packet_info {
+            let most = max_packet_size.max(1);
+            let (address, sent_to) = packet_info::receive(self.as_fd(), &mut data, most)?;
+            destination = sent_to;
+            (address.into(), None)
         } else {
             let buffer = spare_capacity(&mut data);
             let (_, _, address) = rustix::net::recvfrom(&self.socket, buffer, RecvFlags::empty())?;
@@ -133,7 +146,7 @@ impl Listener {
         data.truncate(max_packet_size);
         // What waits for its turn takes no more than it must.
         data.shrink_to_fit();
-        Ok((Request::datagram(data, Arc::clone(&self.socket), sender), address))
+        Ok((Request::datagram(data, Arc::clone(&self.socket), sender, destination), address))
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {

@@ -18,6 +18,7 @@ use socket2::Socket;
 
 use crate::address::{Address, SocketType, UnixAddress};
 use crate::credentials::PeerCredentials;
+use crate::packet_info::Destination;
 use crate::patience::Patience;
 use crate::sockopt;
 use crate::traffic::{ReceiveLimit, SendLimit, Traffic};
@@ -60,7 +61,12 @@ pub(crate) type Kept = Vec<Box<dyn Any + Send + Sync>>;
 #[derive(Debug)]
 enum About {
     Connection(Socket),
-    Datagram { data: Vec<u8>, socket: Arc<Socket>, sender: Option<PeerCredentials> },
+    Datagram {
+        data: Vec<u8>,
+        socket: Arc<Socket>,
+        sender: Option<PeerCredentials>,
+        destination: Option<Destination>,
+    },
 }
 
 impl Request {
@@ -69,14 +75,15 @@ impl Request {
         Request::about(About::Connection(socket.into()))
     }
 
-    /// A datagram that was received, the socket that it came to, and who sent it
-    /// if that is a Unix one.
+    /// A datagram that was received, the socket that it came to, who sent it if
+    /// that is a Unix one, and to which address of the socket if it has several.
     pub(crate) fn datagram(
         data: Vec<u8>,
         socket: Arc<Socket>,
         sender: Option<PeerCredentials>,
+        destination: Option<Destination>,
     ) -> Self {
-        Request::about(About::Datagram { data, socket, sender })
+        Request::about(About::Datagram { data, socket, sender, destination })
     }
 
     fn about(about: About) -> Self {
@@ -115,6 +122,14 @@ impl Request {
         match &self.0.about {
             About::Connection(_) => &[],
             About::Datagram { data, .. } => data,
+        }
+    }
+
+    /// Which address of its socket a datagram was sent to, if there are several.
+    pub(crate) fn destination(&self) -> Option<Destination> {
+        match &self.0.about {
+            About::Connection(_) => None,
+            About::Datagram { destination, .. } => *destination,
         }
     }
 
