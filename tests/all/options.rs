@@ -158,11 +158,17 @@ fn a_stale_socket_is_removed_if_asked_for_and_a_live_one_never() {
     };
     // Nobody answers on it.
     drop(UnixListener::bind(&path).unwrap());
-    let in_use = |error: anyhow::Error| error.to_string().contains("in use");
-    assert!(start("false").is_err_and(in_use));
+    let refused = |error: anyhow::Error, names_option| {
+        let error = error.to_string();
+        assert!(error.contains("in use"), "{error}");
+        let option = "no server has that file open any more: --remove-stale-socket true removes it";
+        assert_eq!(error.contains(option), names_option, "{error}");
+    };
+    refused(start("false").err().unwrap(), true);
     let first = start("true").unwrap();
     // Now somebody does.
-    assert!(start("true").is_err_and(in_use));
+    refused(start("true").err().unwrap(), false);
+    refused(start("false").err().unwrap(), false);
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.write_all(b"alive").unwrap();
     let mut answer = String::new();

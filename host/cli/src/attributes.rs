@@ -82,8 +82,8 @@ pub struct ClassAttributes {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Unix socket files")]
 pub struct SocketFiles {
-    /// Whether to remove the file of a server that is gone: a socket that nobody
-    /// answers on. Otherwise the address is in use, as in Python.
+    /// Whether to remove the file of a server that is gone: of a socket that is
+    /// closed. Otherwise the address is in use, as in Python.
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
     pub remove_stale_socket: bool,
 

@@ -18,6 +18,7 @@ use crate::mode::{Mode, default_endpoint, endpoints, mode};
 use crate::observe::{self, ServeHooks};
 use crate::owner::Owner;
 use crate::signals::{self, Signals, Told};
+use crate::way_out;
 
 /// The handler that is served when none is named.
 const SAMPLE: (&str, &str) = ("upper", include_str!("../../../guests/upper/upper.wat"));
@@ -134,7 +135,8 @@ fn server(
     if let Some(timeout) = attributes.timeout {
         builder = builder.timeout(Some(timeout));
     }
-    let server = endpoints.into_iter().fold(builder, ServerBuilder::bind).build()?;
+    let built = endpoints.into_iter().fold(builder, ServerBuilder::bind).build();
+    let server = built.map_err(way_out::named)?;
     // Nothing is opened or bound from here on.
     given_up.by_this_process()?;
     tracing::debug!(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::SocketType;
+use crate::bind_hint::BindHint;
 use crate::concurrency::{Concurrency, Core, Dispatcher};
 use crate::control::Control;
 use crate::endpoint::Endpoint;
@@ -128,12 +129,17 @@ impl ServerBuilder {
         self
     }
 
-    /// Whether to remove the file of a Unix socket before binding it, if nobody
-    /// answers on it. Python never does, and fails with `EADDRINUSE`, which is
-    /// the default here too.
+    /// Whether to remove the file of a Unix socket before binding it, if the socket
+    /// that made it is closed. Python never does, and fails with `EADDRINUSE`, which
+    /// is the default here too; the error carries [`BindHint::StaleSocket`] then.
     ///
-    /// Between the look at the file and its removal another server may bind
-    /// it; where two may start at the same time, have one path each.
+    /// Of servers of this crate that start at the same time with the same path, one
+    /// gets it, and the others fail with `EADDRINUSE`: they lock the directory
+    /// (`flock(2)`) until the path is bound. The file of a server of another program,
+    /// bound since the look, is put back: the stale file is exchanged
+    /// (`RENAME_EXCHANGE` of `rename(2)`), and what was there is looked at. That cannot
+    /// be done on every file system, such as some in networks; and a program that removes
+    /// files without a look may remove this server's.
     pub fn remove_stale_socket(mut self, remove: bool) -> Self {
         self.socket.file.remove_stale = remove;
         self
@@ -206,8 +212,10 @@ impl ServerBuilder {
             .endpoints
             .iter()
             .map(|endpoint| {
-                Listener::bind(endpoint, &self.socket)
-                    .map_err(|error| BuildError::Bind { endpoint: endpoint.clone(), error })
+                Listener::bind(endpoint, &self.socket).map_err(|error| {
+                    let hint = BindHint::find(endpoint, &error);
+                    BuildError::Bind { endpoint: endpoint.clone(), error, hint }
+                })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let own = Arc::new(OwnAddresses::new(&listeners));

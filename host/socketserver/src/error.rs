@@ -7,6 +7,7 @@ use std::io;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::bind_hint::BindHint;
 use crate::capacity::Capacity;
 use crate::patience::{IdleTimeout, WallTimeout};
 use crate::traffic::{ReceiveLimit, SendLimit};
@@ -185,12 +186,14 @@ pub enum BuildError {
     NoAddress,
     /// The address cannot be listened on. Python's constructor raises this
     /// `OSError`.
-    #[error("cannot listen on {endpoint}: {error}")]
+    #[error("cannot listen on {endpoint}: {error}{}", hint.map(|hint| format!(": {hint}")).unwrap_or_default())]
     Bind {
         /// Where.
         endpoint: crate::Endpoint,
         /// What the kernel said.
         error: io::Error,
+        /// What would help, if that is known.
+        hint: Option<BindHint>,
     },
     /// The handler cannot answer what comes to that address.
     #[error("cannot serve {endpoint}: {reason}")]

@@ -82,7 +82,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `address`, `endpoint` | addresses, and where a server listens |
-//! | `socket`, `unix_path` | the socket that takes requests, and the file of a Unix one |
+//! | `socket`, `unix_path`, `stale_socket` | the socket that takes requests, and the file of a Unix one, or of one before it |
 //! | `packet_info`, `own_addresses` | which of a socket's addresses was asked, and which are the server's own |
 //! | `request`, `sockopt`, `credentials` | the request, the options of its socket, who is at the other end |
 //! | `access` | who is served: the rules of super-servers, for `verify_request` |
@@ -93,7 +93,7 @@
 //! | `server`, `serve`, `control` | using it, its loop, ending that |
 //! | `concurrency` | running requests: one at a time, in threads, in processes |
 //! | `capacity` | how many requests the machine can hold |
-//! | `error` | what can go wrong, and whose fault it was |
+//! | `error`, `bind_hint` | what can go wrong, whose fault it was, and the way out |
 //! | `shared` | counters that forked processes share |
 //! | `text` | text that somebody else wrote, made safe to print |
 //! | `sys` | forking, shared memory, credentials, turns, and the only unsafe code |
@@ -103,6 +103,7 @@
 
 pub mod access;
 mod address;
+mod bind_hint;
 mod builder;
 mod capacity;
 mod child;
@@ -123,6 +124,7 @@ mod server;
 mod shared;
 mod socket;
 mod sockopt;
+mod stale_socket;
 mod sys;
 mod text;
 mod traffic;
@@ -130,6 +132,7 @@ mod unix_path;
 mod wait;
 
 pub use address::{Address, AddressFamily, SocketType, UnixAddress};
+pub use bind_hint::BindHint;
 pub use builder::ServerBuilder;
 pub use capacity::{Capacity, Needs, memory_of_this_machine};
 pub use child::in_child;

@@ -28,7 +28,7 @@ fn echo_at(endpoint: &str) -> ServerBuilder {
 
 fn bind_error(built: Result<Server, BuildError>) -> (Endpoint, ErrorKind) {
     match built.err() {
-        Some(BuildError::Bind { endpoint, error }) => (endpoint, error.kind()),
+        Some(BuildError::Bind { endpoint, error, .. }) => (endpoint, error.kind()),
         other => panic!("{other:?}"),
     }
 }
