@@ -18,6 +18,7 @@ mod datagrams;
 mod documents;
 mod door;
 mod jail;
+mod listen_options;
 mod load;
 mod loading;
 mod log;

@@ -71,7 +71,7 @@ fn by_default_a_second_server_cannot_have_the_same_address() {
 }
 
 /// The sockets of a process, as second descriptors.
-fn sockets_of(server: &Server) -> Vec<OwnedFd> {
+pub fn sockets_of(server: &Server) -> Vec<OwnedFd> {
     let process = Pid::from_raw(server.pid().cast_signed()).unwrap();
     let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();

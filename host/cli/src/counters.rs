@@ -59,7 +59,7 @@ const RULES: &[&str] = &[
 ];
 
 /// Why a datagram can be dropped before it is a request: the words of `DropReason`.
-const DROPS: &[&str] = &["own-address", OTHER];
+const DROPS: &[&str] = &["own-address", "no-room", OTHER];
 
 /// In the place of a word that is not in one of these lists.
 const OTHER: &str = "other";

@@ -278,6 +278,10 @@ pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
         let sendto =
             if jail.serves.datagrams() { Verdict::Allow } else { Verdict::If(Check::Null(4)) };
         verdicts.push((libc::SYS_sendto, sendto));
+        if jail.names_source {
+            // The standard streams may be Unix sockets.
+            verdicts.push((libc::SYS_sendmsg, Verdict::If(Check::AtLeast(0, 3))));
+        }
     } else {
         verdicts.push((libc::SYS_read, Verdict::Allow));
     }

@@ -94,6 +94,10 @@ pub struct Jail {
     /// Whether a UDP socket has several addresses, and is told with each datagram
     /// which of them it is for.
     pub packet_info: bool,
+    /// Whether answers over UDP name the address that they leave from, which takes
+    /// `sendmsg`. Not where a Unix socket is served: native code could send descriptors
+    /// over it to an accomplice outside of the jail.
+    pub names_source: bool,
     /// Files and directories that may be read.
     pub read_only: Vec<PathBuf>,
     /// Files and directories that may be read and changed.

@@ -198,6 +198,10 @@ impl ServerBuilder {
             return Err(BuildError::NoAddress);
         }
         for endpoint in &self.endpoints {
+            endpoint
+                .options()
+                .check(endpoint.scheme(), endpoint.address())
+                .map_err(|error| BuildError::Options { endpoint: endpoint.clone(), error })?;
             self.handler.check_endpoint(endpoint).map_err(|reason| BuildError::WrongHandler {
                 endpoint: endpoint.clone(),
                 reason,
@@ -213,7 +217,7 @@ impl ServerBuilder {
             .iter()
             .map(|endpoint| {
                 Listener::bind(endpoint, &self.socket).map_err(|error| {
-                    let hint = BindHint::find(endpoint, &error);
+                    let hint = BindHint::find(endpoint, &self.endpoints, &error);
                     BuildError::Bind { endpoint: endpoint.clone(), error, hint }
                 })
             })

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::bind_hint::BindHint;
 use crate::capacity::Capacity;
+use crate::listen_options::OptionError;
 use crate::patience::{IdleTimeout, WallTimeout};
 use crate::traffic::{ReceiveLimit, SendLimit};
 
@@ -194,6 +195,14 @@ pub enum BuildError {
         error: io::Error,
         /// What would help, if that is known.
         hint: Option<BindHint>,
+    },
+    /// A socket at that address cannot have such an option.
+    #[error("cannot listen on {endpoint}: {error}")]
+    Options {
+        /// Where.
+        endpoint: crate::Endpoint,
+        /// Which option, and why not.
+        error: OptionError,
     },
     /// The handler cannot answer what comes to that address.
     #[error("cannot serve {endpoint}: {reason}")]

@@ -92,6 +92,11 @@ pub trait Hooks: Send + Sync + 'static {
 
     /// Called when so many datagrams that came to `endpoint` are not served, about
     /// which no other hook was asked. Does nothing by default.
+    ///
+    /// The loop looks once in a second, at its end, and before `service_actions` if it
+    /// was [called for](crate::ServerBuilder::service_when_readable), how many the kernel
+    /// has dropped. The workers of a server do not look: the process that started them
+    /// does.
     fn handle_dropped(&self, _endpoint: &Endpoint, _count: u64, _reason: DropReason) {}
 }
 
@@ -102,6 +107,10 @@ pub enum DropReason {
     /// It came from an address that the server's own sockets answer at: its answer
     /// would be the next question.
     OwnAddress,
+    /// The kernel had no room for it: the receive buffer of the socket was full, see
+    /// [`ListenOptions::receive_buffer`](crate::ListenOptions::receive_buffer). Or it was
+    /// damaged on its way.
+    NoRoom,
 }
 
 impl DropReason {
@@ -109,6 +118,7 @@ impl DropReason {
     pub fn as_str(self) -> &'static str {
         match self {
             DropReason::OwnAddress => "own-address",
+            DropReason::NoRoom => "no-room",
         }
     }
 }

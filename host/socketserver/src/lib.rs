@@ -74,14 +74,14 @@
 //! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
 //!
 //! What Python does not have: [`Concurrency::Workers`], several sockets for one
-//! server, [`Hooks::after_fork_in_child`], [`Hooks::request_finished`],
+//! server, [`ListenOptions`], [`Hooks::after_fork_in_child`], [`Hooks::request_finished`],
 //! [`Hooks::pause_until`], [`Request::keep`], and the limits of a [`Request`].
 //!
 //! # Where things are
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `address`, `endpoint` | addresses, and where a server listens |
+//! | `address`, `endpoint`, `listen_options` | addresses, where a server listens, and the options of that socket |
 //! | `socket`, `unix_path`, `stale_socket` | the socket that takes requests, and the file of a Unix one, or of one before it |
 //! | `packet_info`, `own_addresses` | which of a socket's addresses was asked, and which are the server's own |
 //! | `request`, `sockopt`, `credentials` | the request, the options of its socket, who is at the other end |
@@ -115,6 +115,7 @@ mod endpoint;
 mod error;
 mod handler;
 mod hooks;
+mod listen_options;
 mod own_addresses;
 mod packet_info;
 mod patience;
@@ -146,6 +147,7 @@ pub use handler::{
     BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, outcome,
 };
 pub use hooks::{DefaultHooks, DropReason, Hooks};
+pub use listen_options::{KeepAlive, ListenOption, ListenOptions, OptionError};
 pub use patience::{IdleTimeout, WallTimeout};
 pub use request::Request;
 pub use server::Server;

@@ -1,14 +1,18 @@
-//! Which of its addresses a datagram was sent to, where a socket has several:
-//! `IP_PKTINFO` of `ip(7)`, `IPV6_RECVPKTINFO` of `ipv6(7)`.
+//! Which of its addresses a datagram was sent to, where a socket has several, so that
+//! the answer leaves from there: `IP_PKTINFO` of `ip(7)`, `IPV6_RECVPKTINFO` of `ipv6(7)`.
+//! A client that waits for an answer from the address that it asked takes no other.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::cmsg_space;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
+    sockopt,
 };
+
+use rustix::io::Errno;
 
 use crate::address::AddressFamily;
 
@@ -80,6 +84,52 @@ pub(crate) fn receive(
     let received = message.bytes;
     data.truncate(received);
     Ok((sender, destination))
+}
+
+/// Whether the kernel may send if it chooses the address itself. What was asked may be
+/// no address of this machine any more, or a broadcast address; and in the jail of a
+/// server with Unix sockets none can be named.
+pub(crate) fn needs_another_source(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::ADDRNOTAVAIL | Errno::NETUNREACH | Errno::PERM)
+}
+
+/// Sends a datagram from the address that another one was sent to.
+///
+/// Errors: what `sendmsg(2)` says, see [`needs_another_source`].
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    data: &[u8],
+    to: SocketAddr,
+    from: Destination,
+) -> rustix::io::Result<usize> {
+    let (v4, v6);
+    let info = match from {
+        Destination::V4(address) => {
+            v4 = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: libc::in_addr { s_addr: u32::from(address).to_be() },
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            ControlMessage::Ipv4PacketInfo(&v4)
+        }
+        Destination::V6(address, interface) => {
+            v6 = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr { s6_addr: address.octets() },
+                // Of other addresses, the route to the client decides.
+                ipi6_ifindex: if address.is_unicast_link_local() { interface } else { 0 },
+            };
+            ControlMessage::Ipv6PacketInfo(&v6)
+        }
+    };
+    let to = SockaddrStorage::from(to);
+    let sent = sendmsg(
+        socket.as_raw_fd(),
+        &[IoSlice::new(data)],
+        &[info],
+        MsgFlags::MSG_DONTWAIT,
+        Some(&to),
+    );
+    sent.map_err(|error| Errno::from_raw_os_error(error as i32))
 }
 
 fn to_std(address: SockaddrStorage) -> Option<SocketAddr> {

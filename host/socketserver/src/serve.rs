@@ -80,11 +80,15 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
         if now.duration_since(tidied) > TIDY {
             tidied = now;
             server.dispatcher.tidy();
+            server.report_dropped(&listeners);
+        } else if poller.called() {
+            server.report_dropped(&listeners);
         }
         server.core.hooks.service_actions();
     }
     server.dispatcher.end_run();
     drop(poller);
+    server.report_dropped(&listeners);
     drop(listeners);
     drop(running);
     result
@@ -119,7 +123,9 @@ fn serve_as_worker(
     let dispatcher = Dispatcher::new(&Concurrency::Threading(threading), &control)?;
     let core = Arc::clone(&server.core);
     let own = Arc::clone(&server.own_addresses);
-    let worker = Server::new(core, dispatcher, control, server.timeout, Arc::clone(listeners), own);
+    let mut worker =
+        Server::new(core, dispatcher, control, server.timeout, Arc::clone(listeners), own);
+    worker.tells_of_drops = false;
     // Dropping it would close what is closed here already.
     let worker = ManuallyDrop::new(worker);
     serve_forever(&worker, poll_interval)?;
@@ -137,6 +143,14 @@ pub(crate) fn handle_request(server: &Server) -> Result<(), ServeError> {
     if server.dispatcher.has_workers() {
         return Err(ServeError::Workers);
     }
+    let handled = handle_one(server);
+    if let Ok(listeners) = server.listeners() {
+        server.report_dropped(&listeners);
+    }
+    handled
+}
+
+fn handle_one(server: &Server) -> Result<(), ServeError> {
     let deadline = server.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         server.dispatcher.collect(&server.core);

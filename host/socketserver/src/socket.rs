@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -14,6 +15,7 @@ use crate::address::{Address, AddressFamily, SocketType, UnixAddress};
 use crate::credentials::PeerCredentials;
 use crate::endpoint::Endpoint;
 use crate::handler::ServerInfo;
+use crate::listen_options;
 use crate::packet_info;
 use crate::request::Request;
 use crate::sys;
@@ -50,6 +52,8 @@ pub(crate) struct Listener {
     endpoint: Endpoint,
     info: Arc<ServerInfo>,
     has_packet_info: bool,
+    /// How many datagrams the kernel had dropped when it was last asked.
+    dropped: AtomicU32,
 }
 
 impl Listener {
@@ -57,8 +61,9 @@ impl Listener {
     /// `TcpListener::bind` does not do: it always allows reuse of the address,
     /// and chooses the backlog itself.
     ///
-    /// `IPV6_V6ONLY` is left as the system has it, as CPython does: a server
-    /// on `[::]` takes IPv4 clients too where that is the default. The path of a
+    /// Without an option that says otherwise, `IPV6_V6ONLY` is left as the system has
+    /// it, as CPython does: a server on `[::]` takes IPv4 clients too where that is the
+    /// default. The path of a
     /// Unix socket is made here and, as in CPython, removed by nobody.
     pub(crate) fn bind(endpoint: &Endpoint, options: &SocketOptions) -> io::Result<Listener> {
         let address = endpoint.address();
@@ -73,13 +78,17 @@ impl Listener {
             SocketType::Dgram => Type::DGRAM,
         };
         let socket = Socket::new(domain, kind, None)?;
-        if options.allows_reuse_of_address(socket_type) {
+        let request_queue_size = endpoint.options().backlog_or(options.request_queue_size);
+        let asked = endpoint.options();
+        if asked.reuse_address_or(options.allows_reuse_of_address(socket_type)) {
             socket.set_reuse_address(true)?;
         }
         // Unix sockets have no ports (gh-128916).
-        if options.allow_reuse_port && domain != Domain::UNIX {
+        if asked.reuse_port_or(options.allow_reuse_port) && domain != Domain::UNIX {
             socket.set_reuse_port(true)?;
         }
+        listen_options::before_bind(&socket, endpoint)?;
+        listen_options::groups(&socket, endpoint)?;
         if endpoint.has_packet_info() {
             // Before it has a name, too.
             packet_info::enable(&socket, address.family())?;
@@ -93,7 +102,7 @@ impl Listener {
             None => socket.bind(&address.to_kernel()?)?,
         }
         if socket_type == SocketType::Stream {
-            socket.listen(i32::try_from(options.request_queue_size).unwrap_or(i32::MAX))?;
+            socket.listen(i32::try_from(request_queue_size).unwrap_or(i32::MAX))?;
         }
         // The loop must not block for a client that has gone, or that another
         // process has taken.
@@ -101,12 +110,13 @@ impl Listener {
         let server_address = Address::from_kernel(&socket.local_addr()?)?;
         Ok(Listener {
             has_packet_info: endpoint.has_packet_info(),
-            endpoint: Endpoint::new(socket_type, server_address.clone()),
+            dropped: AtomicU32::new(0),
+            endpoint: endpoint.bound(server_address.clone()),
             info: Arc::new(ServerInfo {
                 address_family: server_address.family(),
                 server_address,
                 socket_type,
-                request_queue_size: options.request_queue_size,
+                request_queue_size,
                 max_packet_size: (socket_type == SocketType::Dgram)
                     .then_some(options.max_packet_size),
                 timeout: options.timeout,
@@ -147,6 +157,16 @@ impl Listener {
         // What waits for its turn takes no more than it must.
         data.shrink_to_fit();
         Ok((Request::datagram(data, Arc::clone(&self.socket), sender, destination), address))
+    }
+
+    /// How many datagrams the kernel has dropped since this was last asked.
+    pub(crate) fn newly_dropped(&self) -> u32 {
+        // The senders of Unix datagrams wait until there is room.
+        let drops = self.info.socket_type == SocketType::Dgram
+            && self.info.address_family != AddressFamily::Unix;
+        let dropped = drops.then(|| sys::dropped_datagrams(self.as_fd()).ok()).flatten();
+        // It begins anew after the largest number.
+        dropped.map_or(0, |all| all.wrapping_sub(self.dropped.swap(all, Ordering::Relaxed)))
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {

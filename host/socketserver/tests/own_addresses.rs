@@ -148,7 +148,7 @@ fn a_socket_on_one_address_and_one_on_all_do_not_answer_each_other() {
 
 #[test]
 fn a_socket_on_a_multicast_address_and_others_do_not_answer_each_other() {
-    are_dropped(&["udp://239.255.7.7:0", "udp://127.0.0.1:0"], |bound| {
+    are_dropped(&["udp://239.255.7.7:0?group=239.255.7.7%lo", "udp://127.0.0.1:0"], |bound| {
         vec![(format!("127.0.0.1:{}", bound[0].port()), bound[1].to_string())]
     });
 }
