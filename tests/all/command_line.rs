@@ -86,7 +86,8 @@ fn unix_sockets_by_path_and_by_abstract_name() {
     assert_eq!(
         said,
         format!(
-            "wasm-socketserver: cannot listen on {by_path}: Address already in use (os error 98)\n"
+            "wasm-socketserver: cannot listen on {by_path}: Address already in use (os error 98): \
+             no server has that file open any more: --remove-stale-socket true removes it\n"
         )
     );
 }

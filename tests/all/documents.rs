@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use socketserver::ListenOption;
 use socketserver_tests::build;
 
 /// The rows of `docs/behaviours.md`.
@@ -102,6 +103,15 @@ fn every_row_of_the_behaviours_is_there_with_its_tests() {
             assert!(shown_by.contains(&format!("`{test}`")), "row {begin} lacks `{test}`");
         }
     }
+}
+
+/// The options of a listening socket stand once, in the program.
+#[test]
+fn the_readme_has_the_options_of_listening_sockets() {
+    let text = fs::read_to_string(build::root().join("README.md")).unwrap();
+    let rows: Vec<_> = ListenOption::ALL.iter().map(ToString::to_string).collect();
+    let table = format!("\n{}\n{}\n\n", ListenOption::HEADING, rows.join("\n"));
+    assert!(text.contains(&table), "README.md lacks this table:\n{table}");
 }
 
 /// What SECURITY.md names as the proof of its promises is there.

@@ -5,6 +5,7 @@
 
 mod client;
 mod fixture;
+mod forged;
 
 mod access;
 mod attacks;
@@ -17,11 +18,13 @@ mod datagrams;
 mod documents;
 mod door;
 mod jail;
+mod listen_options;
 mod load;
 mod loading;
 mod log;
 mod matrix;
 mod options;
+mod own_addresses;
 mod processes;
 mod profile;
 mod requests;

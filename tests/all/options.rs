@@ -3,9 +3,12 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use rustix::net::sockopt;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use socketserver_tests::build;
 use socketserver_tests::load::Target;
 use socketserver_tests::process::{PATIENCE, Server};
@@ -38,6 +41,95 @@ fn once_ends_at_a_signal() {
     assert!(server.stop().unwrap().success());
 }
 
+/// Another process with the same option could otherwise receive the datagrams, and
+/// answer them in the server's name.
+#[test]
+fn by_default_a_second_server_cannot_have_the_same_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().display();
+    let unix = [format!("unix://{path}/stream"), format!("unixgram://{path}/datagram")];
+    let start = |sample: &str, bind: &str| {
+        let mut command = host();
+        command.arg("serve").arg(build::guest("rust", sample).unwrap()).args(["--bind", bind]);
+        Server::start(&mut command, 1)
+    };
+    for (sample, bind) in [
+        ("upper", "tcp://127.0.0.1:0"),
+        ("upper", &unix[0]),
+        ("dupper", "udp://127.0.0.1:0"),
+        ("dupper", "udp://0.0.0.0:0"),
+        ("dupper", "udp://[::1]:0"),
+        ("dupper", &unix[1]),
+    ] {
+        let first = start(sample, bind).unwrap();
+        let bound = first.endpoints()[0].clone();
+        let Err(error) = start(sample, &bound) else { panic!("two servers on {bound}") };
+        let error = format!("{error:#}");
+        let said = format!("cannot listen on {bound}: Address already in use");
+        assert!(error.contains(&said), "{error}");
+    }
+}
+
+/// The sockets of a process, as second descriptors.
+pub fn sockets_of(server: &Server) -> Vec<OwnedFd> {
+    let process = Pid::from_raw(server.pid().cast_signed()).unwrap();
+    let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+    let sockets = descriptors.filter_map(|descriptor| {
+        let path = descriptor.ok()?.path();
+        let link = path.read_link().ok()?;
+        let number = path.file_name()?.to_str()?.parse().ok()?;
+        link.to_str()?.starts_with("socket:").then_some(number)
+    });
+    let copy = |number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).unwrap();
+    sockets.map(copy).collect()
+}
+
+/// The table in docs/behaviours.md: where a socket of `serve` is not as CPython's would
+/// be.
+#[test]
+fn the_defaults_of_sockets_are_cpython_s_but_for_reuse_of_the_address_of_streams() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().display();
+    let unix = [format!("unix://{path}/stream"), format!("unixgram://{path}/datagram")];
+    for (sample, bind, reuses_address, passes_credentials) in [
+        ("upper", "tcp://127.0.0.1:0", true, false),
+        ("upper", "tcp://[::1]:0", true, false),
+        ("upper", &unix[0], true, false),
+        ("dupper", "udp://127.0.0.1:0", false, false),
+        ("dupper", "udp://0.0.0.0:0", false, false),
+        ("dupper", "udp://[::1]:0", false, false),
+        ("dupper", &unix[1], false, true),
+    ] {
+        let mut command = host();
+        command.arg("serve").arg(build::guest("rust", sample).unwrap()).args(["--bind", bind]);
+        let server = Server::start(&mut command, 1).unwrap();
+        let is_bound = |socket: &OwnedFd| {
+            // Those of others, such as of its signals, have no name.
+            socket2::SockRef::from(socket).local_addr().is_ok_and(|address| {
+                address.as_socket().is_some() || address.as_pathname().is_some()
+            })
+        };
+        let sockets = sockets_of(&server);
+        let [socket] = &*sockets.iter().filter(|socket| is_bound(socket)).collect::<Vec<_>>()
+        else {
+            panic!("{bind}: {sockets:?}")
+        };
+        let unix = bind.starts_with("unix");
+        assert_eq!(sockopt::socket_reuseaddr(socket).unwrap(), reuses_address, "{bind}");
+        assert!(unix || !sockopt::socket_reuseport(socket).unwrap(), "{bind}");
+        assert!(!sockopt::socket_keepalive(socket).unwrap(), "{bind}");
+        assert_eq!(sockopt::socket_linger(socket).unwrap(), None, "{bind}");
+        assert!(!sockopt::socket_broadcast(socket).unwrap(), "{bind}");
+        if unix {
+            assert_eq!(sockopt::socket_passcred(socket).unwrap(), passes_credentials, "{bind}");
+        }
+        if bind.starts_with("tcp") {
+            assert!(!sockopt::tcp_nodelay(socket).unwrap(), "{bind}");
+        }
+    }
+}
+
 #[test]
 fn max_packet_size_is_what_a_datagram_is_cut_to() {
     let mut command = host();
@@ -66,11 +158,17 @@ fn a_stale_socket_is_removed_if_asked_for_and_a_live_one_never() {
     };
     // Nobody answers on it.
     drop(UnixListener::bind(&path).unwrap());
-    let in_use = |error: anyhow::Error| error.to_string().contains("in use");
-    assert!(start("false").is_err_and(in_use));
+    let refused = |error: anyhow::Error, names_option| {
+        let error = error.to_string();
+        assert!(error.contains("in use"), "{error}");
+        let option = "no server has that file open any more: --remove-stale-socket true removes it";
+        assert_eq!(error.contains(option), names_option, "{error}");
+    };
+    refused(start("false").err().unwrap(), true);
     let first = start("true").unwrap();
     // Now somebody does.
-    assert!(start("true").is_err_and(in_use));
+    refused(start("true").err().unwrap(), false);
+    refused(start("false").err().unwrap(), false);
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.write_all(b"alive").unwrap();
     let mut answer = String::new();

@@ -35,6 +35,7 @@ impl Target {
     /// Takes what a server prints as its endpoint.
     pub fn parse(endpoint: &str) -> Result<Target> {
         let (scheme, address) = endpoint.split_once("://").context("an endpoint has a scheme")?;
+        let (address, _) = address.split_once('?').unwrap_or((address, ""));
         Ok(match scheme {
             "tcp" => Target::Tcp(address.parse()?),
             "udp" => Target::Udp(address.parse()?),

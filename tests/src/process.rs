@@ -44,6 +44,7 @@ impl Server {
                     let endpoint = line.strip_prefix("listening ");
                     let endpoint = endpoint.with_context(|| format!("it printed `{line}`"))?;
                     if let Some(address) = endpoint.strip_prefix("tcp://") {
+                        let (address, _) = address.split_once('?').unwrap_or((address, ""));
                         server.addresses.push(address.parse()?);
                     }
                     server.endpoints.push(endpoint.to_owned());

@@ -29,9 +29,11 @@ pub struct ClassAttributes {
     pub request_queue_size: u32,
 
     /// Whether to listen although connections of an earlier server on the same
-    /// address are not quite gone (TIME_WAIT).
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
-    pub allow_reuse_address: bool,
+    /// address are not quite gone (TIME_WAIT). By default true for streams and false
+    /// for datagrams: there it lets another process bind the same address, and
+    /// receive the datagrams.
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    pub allow_reuse_address: Option<bool>,
 
     /// Whether other processes may listen on the same address at the same time.
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
@@ -80,8 +82,8 @@ pub struct ClassAttributes {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Unix socket files")]
 pub struct SocketFiles {
-    /// Whether to remove the file of a server that is gone: a socket that nobody
-    /// answers on. Otherwise the address is in use, as in Python.
+    /// Whether to remove the file of a server that is gone: of a socket that is
+    /// closed. Otherwise the address is in use, as in Python.
     #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
     pub remove_stale_socket: bool,
 

@@ -58,6 +58,9 @@ const RULES: &[&str] = &[
     OTHER,
 ];
 
+/// Why a datagram can be dropped before it is a request: the words of `DropReason`.
+const DROPS: &[&str] = &["own-address", "no-room", OTHER];
+
 /// In the place of a word that is not in one of these lists.
 const OTHER: &str = "other";
 
@@ -83,7 +86,8 @@ const ACCEPT_ERRORS: usize = LOG_BYTES + 1;
 const FORKED: usize = ACCEPT_ERRORS + 1;
 const FAILED: usize = FORKED + 1;
 const REFUSED: usize = FAILED + REASONS.len();
-const ALL: usize = REFUSED + RULES.len();
+const DROPPED: usize = REFUSED + RULES.len();
+const ALL: usize = DROPPED + DROPS.len();
 
 /// Where a counter of that worker is, or of the process that listens, which is 0.
 const fn of(worker: usize, counter: usize) -> usize {
@@ -121,6 +125,11 @@ impl Counters {
     /// A client is not served, by that rule.
     pub fn refused(&self, rule: &str) {
         self.shared.add(REFUSED + place(RULES, rule), 1);
+    }
+
+    /// So many datagrams are dropped, for that reason.
+    pub fn dropped(&self, count: u64, reason: &str) {
+        self.shared.add(DROPPED + place(DROPS, reason), count);
     }
 
     /// A request is over.
@@ -214,6 +223,7 @@ impl Counters {
         let workers = (1..=WORKERS).filter(|worker| get(of(*worker, WORKER)) != 0).count();
         let failed = by_word(REASONS, |place| get(FAILED + place));
         let refused = by_word(RULES, |place| get(REFUSED + place));
+        let dropped = by_word(DROPS, |place| get(DROPPED + place));
         json!({
             "requests": {
                 "accepted": all(ACCEPTED),
@@ -222,6 +232,7 @@ impl Counters {
                 "failed": failed,
                 "refused": refused,
             },
+            "datagrams_dropped": dropped,
             "instances": get(INSTANCES),
             "bytes": { "received": all(RECEIVED), "sent": all(SENT) },
             "children": { "forked": get(FORKED), "workers": workers },
@@ -288,6 +299,7 @@ mod tests {
         counters.child_failed(&error("a new one"));
         counters.child_failed(&error("cpu-time"));
         counters.refused("deny");
+        counters.dropped(3, "own-address");
         let shown = counters.to_json();
         assert_eq!(
             shown["requests"],
@@ -297,6 +309,7 @@ mod tests {
                 "refused": { "deny": 1 },
             })
         );
+        assert_eq!(shown["datagrams_dropped"], json!({ "own-address": 3 }));
         let text = counters.to_text();
         assert!(text.contains("\n    cpu-time             1\n"), "{text}");
         assert!(text.contains("\n  in flight              1\n"), "{text}");

@@ -64,7 +64,17 @@ pub fn prepare(
             && (end.socket_type() == SocketType::Dgram || !kernel_refuses_descriptors())
     };
     let senders = endpoints.iter().any(messages);
-    let jail = Jail { serves, senders, user: becomes, read_only, read_write, ..Jail::new(walls) };
+    let packet_info = endpoints.iter().any(Endpoint::has_packet_info);
+    let user_and_files = Jail { user: becomes, read_only, read_write, ..Jail::new(walls) };
+    let unix = endpoints.iter().any(|end| end.address().family() == AddressFamily::Unix);
+    let names_source = packet_info && !unix;
+    if packet_info && unix {
+        tracing::warn!(
+            "UDP answers leave from an address that the kernel chooses, as there are Unix sockets \
+             in the jail too: serve them in a process of their own, or bind the addresses one by one"
+        );
+    }
+    let jail = Jail { serves, senders, packet_info, names_source, ..user_and_files };
     let jail = jail.prepare(kind)?;
     Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, descriptors })
 }

@@ -12,6 +12,7 @@
 //! | `access`, `jail` | who may be served, and what a process that serves may do |
 //! | `mode` | what the options say together: where to listen, how to run requests |
 //! | `serve` | `serve`: options to a server, and its end |
+//! | `way_out` | which option helps where an address cannot be bound |
 //! | `signals` | SIGINT, SIGTERM and SIGUSR1 |
 //! | `inspect` | `inspect`: what a handler is and asks for |
 //! | `observe`, `log_rate` | the log, the hooks that write to it, and its limit |
@@ -40,6 +41,7 @@ mod profile;
 mod serve;
 mod signals;
 mod units;
+mod way_out;
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;

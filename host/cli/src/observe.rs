@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use socketserver::access::{Access, Refusal};
-use socketserver::{Address, Blame, Endpoint, HandlerError, Hooks, Request};
+use socketserver::{Address, Blame, DropReason, Endpoint, HandlerError, Hooks, Request};
 use tracing::Level;
 use tracing_subscriber::fmt;
 
@@ -155,6 +155,11 @@ impl Hooks for ServeHooks {
         self.signals.in_child().map_err(failed)?;
         let keep = request.map(AsFd::as_fd);
         self.given_up.in_child(keep, self.signals.descriptors())
+    }
+
+    fn handle_dropped(&self, endpoint: &Endpoint, count: u64, reason: DropReason) {
+        self.counters.dropped(count, reason.as_str());
+        tracing::debug!(endpoint = %endpoint, count, reason = reason.as_str(), "dropped");
     }
 
     fn handle_accept_error(&self, endpoint: &Endpoint, error: &io::Error) {

@@ -18,6 +18,7 @@ use crate::mode::{Mode, default_endpoint, endpoints, mode};
 use crate::observe::{self, ServeHooks};
 use crate::owner::Owner;
 use crate::signals::{self, Signals, Told};
+use crate::way_out;
 
 /// The handler that is served when none is named.
 const SAMPLE: (&str, &str) = ("upper", include_str!("../../../guests/upper/upper.wat"));
@@ -118,7 +119,8 @@ fn server(
         .hooks(hooks)
         .concurrency(concurrency)
         .request_queue_size(attributes.request_queue_size)
-        .allow_reuse_address(attributes.allow_reuse_address)
+        .allow_reuse_address(attributes.allow_reuse_address.unwrap_or(false))
+        .allow_reuse_address_for(SocketType::Stream, attributes.allow_reuse_address.unwrap_or(true))
         .allow_reuse_port(attributes.allow_reuse_port)
         .max_packet_size(attributes.max_packet_size as usize)
         .remove_stale_socket(options.files.remove_stale_socket)
@@ -133,7 +135,8 @@ fn server(
     if let Some(timeout) = attributes.timeout {
         builder = builder.timeout(Some(timeout));
     }
-    let server = endpoints.into_iter().fold(builder, ServerBuilder::bind).build()?;
+    let built = endpoints.into_iter().fold(builder, ServerBuilder::bind).build();
+    let server = built.map_err(way_out::named)?;
     // Nothing is opened or bound from here on.
     given_up.by_this_process()?;
     tracing::debug!(

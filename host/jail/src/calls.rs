@@ -278,13 +278,17 @@ pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
         let sendto =
             if jail.serves.datagrams() { Verdict::Allow } else { Verdict::If(Check::Null(4)) };
         verdicts.push((libc::SYS_sendto, sendto));
+        if jail.names_source {
+            // The standard streams may be Unix sockets.
+            verdicts.push((libc::SYS_sendmsg, Verdict::If(Check::AtLeast(0, 3))));
+        }
     } else {
         verdicts.push((libc::SYS_read, Verdict::Allow));
     }
     if worker || serves && jail.serves.streams() {
         verdicts.extend(all(CONNECTION, Verdict::Allow));
     }
-    if worker && jail.senders {
+    if worker && jail.receives_messages() {
         verdicts.push((libc::SYS_recvmsg, Verdict::Allow));
     }
     if worker {
@@ -315,7 +319,7 @@ pub(crate) fn shared(jail: &Jail, own_filter: bool) -> Vec<(c_long, Verdict)> {
     // last resort, an instruction that is none.
     shared.remove(&libc::SYS_tgkill);
     shared.extend(PARENT.iter().chain(ENTERING).copied());
-    if jail.senders {
+    if jail.receives_messages() {
         shared.insert(libc::SYS_recvmsg, Verdict::Allow);
     }
     if jail.user.is_some() {

@@ -91,6 +91,13 @@ pub struct Jail {
     /// Whether a worker takes Unix datagrams, and who sent them. Whoever breaks out
     /// could then receive descriptors from an accomplice.
     pub senders: bool,
+    /// Whether a UDP socket has several addresses, and is told with each datagram
+    /// which of them it is for.
+    pub packet_info: bool,
+    /// Whether answers over UDP name the address that they leave from, which takes
+    /// `sendmsg`. Not where a Unix socket is served: native code could send descriptors
+    /// over it to an accomplice outside of the jail.
+    pub names_source: bool,
     /// Files and directories that may be read.
     pub read_only: Vec<PathBuf>,
     /// Files and directories that may be read and changed.
@@ -109,6 +116,11 @@ impl Jail {
     /// A jail for connections, with no files, in which the user stays the same.
     pub fn new(mode: Mode) -> Self {
         Jail { mode, ..Jail::default() }
+    }
+
+    /// Whether datagrams come with more than their data, which takes `recvmsg`.
+    pub(crate) fn receives_messages(&self) -> bool {
+        self.senders || self.packet_info
     }
 
     /// Which walls this kernel offers. Nothing is put up.

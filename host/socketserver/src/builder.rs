@@ -4,12 +4,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::SocketType;
+use crate::bind_hint::BindHint;
 use crate::concurrency::{Concurrency, Core, Dispatcher};
 use crate::control::Control;
 use crate::endpoint::Endpoint;
 use crate::error::BuildError;
 use crate::handler::RequestHandler;
 use crate::hooks::{DefaultHooks, Hooks};
+use crate::own_addresses::OwnAddresses;
 use crate::server::Server;
 use crate::socket::{Listener, SocketOptions};
 use crate::unix_path::SocketFile;
@@ -42,6 +45,7 @@ impl ServerBuilder {
             socket: SocketOptions {
                 request_queue_size: Self::REQUEST_QUEUE_SIZE,
                 allow_reuse_address: false,
+                allow_reuse_address_of_datagrams: false,
                 allow_reuse_port: false,
                 max_packet_size: Self::MAX_PACKET_SIZE,
                 timeout: None,
@@ -91,9 +95,23 @@ impl ServerBuilder {
 
     /// Whether to bind an address on which connections of an earlier server
     /// are still in `TIME_WAIT`; that one must have allowed it too. Python's
-    /// `allow_reuse_address`, false by default.
-    pub fn allow_reuse_address(mut self, allow: bool) -> Self {
-        self.socket.allow_reuse_address = allow;
+    /// `allow_reuse_address`, false by default: `SO_REUSEADDR`, see `socket(7)`.
+    ///
+    /// For datagrams it means more: any process whose socket has the option too
+    /// can bind the same address, and then receives what is sent there. See
+    /// [`allow_reuse_address_for`](Self::allow_reuse_address_for).
+    pub fn allow_reuse_address(self, allow: bool) -> Self {
+        self.allow_reuse_address_for(SocketType::Stream, allow)
+            .allow_reuse_address_for(SocketType::Dgram, allow)
+    }
+
+    /// Sets [`allow_reuse_address`](Self::allow_reuse_address) for sockets of one
+    /// type only.
+    pub fn allow_reuse_address_for(mut self, socket_type: SocketType, allow: bool) -> Self {
+        match socket_type {
+            SocketType::Stream => self.socket.allow_reuse_address = allow,
+            SocketType::Dgram => self.socket.allow_reuse_address_of_datagrams = allow,
+        }
         self
     }
 
@@ -112,12 +130,17 @@ impl ServerBuilder {
         self
     }
 
-    /// Whether to remove the file of a Unix socket before binding it, if nobody
-    /// answers on it. Python never does, and fails with `EADDRINUSE`, which is
-    /// the default here too.
+    /// Whether to remove the file of a Unix socket before binding it, if the socket
+    /// that made it is closed. Python never does, and fails with `EADDRINUSE`, which
+    /// is the default here too; the error carries [`BindHint::StaleSocket`] then.
     ///
-    /// Between the look at the file and its removal another server may bind
-    /// it; where two may start at the same time, have one path each.
+    /// Of servers of this crate that start at the same time with the same path, one
+    /// gets it, and the others fail with `EADDRINUSE`: they lock the directory
+    /// (`flock(2)`) until the path is bound. The file of a server of another program,
+    /// bound since the look, is put back: the stale file is exchanged
+    /// (`RENAME_EXCHANGE` of `rename(2)`), and what was there is looked at. That cannot
+    /// be done on every file system, such as some in networks; and a program that removes
+    /// files without a look may remove this server's.
     pub fn remove_stale_socket(mut self, remove: bool) -> Self {
         self.socket.file.remove_stale = remove;
         self
@@ -176,6 +199,10 @@ impl ServerBuilder {
             return Err(BuildError::NoAddress);
         }
         for endpoint in &self.endpoints {
+            endpoint
+                .options()
+                .check(endpoint.scheme(), endpoint.address())
+                .map_err(|error| BuildError::Options { endpoint: endpoint.clone(), error })?;
             self.handler.check_endpoint(endpoint).map_err(|reason| BuildError::WrongHandler {
                 endpoint: endpoint.clone(),
                 reason,
@@ -193,11 +220,14 @@ impl ServerBuilder {
             .endpoints
             .iter()
             .map(|endpoint| {
-                Listener::bind(endpoint, &self.socket)
-                    .map_err(|error| BuildError::Bind { endpoint: endpoint.clone(), error })
+                Listener::bind(endpoint, &self.socket).map_err(|error| {
+                    let hint = BindHint::find(endpoint, &self.endpoints, &error);
+                    BuildError::Bind { endpoint: endpoint.clone(), error, hint }
+                })
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let own = Arc::new(OwnAddresses::new(&listeners));
         let core = Arc::new(Core { handler: self.handler, hooks: self.hooks });
-        Ok(Server::new(core, dispatcher, control, self.socket.timeout, listeners.into()))
+        Ok(Server::new(core, dispatcher, control, self.socket.timeout, listeners.into(), own))
     }
 }

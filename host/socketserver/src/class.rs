@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::address::{Address, SocketType};
 use crate::builder::ServerBuilder;
 use crate::concurrency::{Concurrency, Forking, Threading};
 use crate::endpoint::Endpoint;
@@ -131,14 +130,7 @@ impl ServerClass {
     ///
     /// Errors: it does not; the error says what would do.
     pub fn check(self, endpoint: &Endpoint) -> Result<(), ClassError> {
-        let unix = matches!(endpoint.address(), Address::Unix(_));
-        let scheme = match (unix, endpoint.socket_type()) {
-            (false, SocketType::Stream) => "tcp",
-            (false, SocketType::Dgram) => "udp",
-            (true, SocketType::Stream) => "unix",
-            (true, SocketType::Dgram) => "unixgram",
-        };
-        if scheme == self.scheme() {
+        if endpoint.scheme() == self.scheme() {
             return Ok(());
         }
         Err(ClassError::Contradicts { class: self, endpoint: endpoint.clone() })

@@ -1,16 +1,20 @@
 //! Where a server listens, written as a URL.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 use std::str::FromStr;
 
+use nix::net::if_::if_nametoindex;
 use thiserror::Error;
 
 use crate::address::{Address, SocketType, UnixAddress};
+use crate::listen_options::{ListenOptions, OptionError, interface, split_interface};
 use crate::text::printable;
 
-/// The longest text that is parsed: a host name has 253 characters at most.
+/// The longest address that is parsed: a host name has 253 characters at most.
 const LONGEST: usize = 300;
+/// The longest list of options.
+const LONGEST_OPTIONS: usize = 1000;
 /// What an endpoint looks like.
 const FORMS: &str = "tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH";
 /// The longest path of a Unix socket, or abstract name, in bytes.
@@ -23,7 +27,13 @@ const LONGEST_PATH: usize = 107;
 /// The host is an IPv4 address, an IPv6 address in brackets, a name (the first
 /// address that it has is taken, IPv4 before IPv6, so that `localhost` is
 /// `127.0.0.1` as in Python), or nothing for every IPv4 address, which is
-/// Python's `''`. Port 0 asks the kernel for a free one.
+/// Python's `''`. Port 0 asks the kernel for a free one. A link-local IPv6 address
+/// has a zone: `[fe80::1%eth0]`, also as `[fe80::1%25eth0]` (RFC 6874), or the number
+/// of the interface.
+///
+/// Behind a question mark there may be [`ListenOptions`]. So in the path of a Unix
+/// socket a question mark is `%3F`, and a percent sign before `3F` or `25` is `%25`;
+/// any other is itself.
 ///
 /// ```
 /// let endpoint: socketserver::Endpoint = "tcp://[::1]:9999".parse()?;
@@ -34,6 +44,9 @@ const LONGEST_PATH: usize = 107;
 pub struct Endpoint {
     socket_type: SocketType,
     address: Address,
+    /// The name of the interface that `address` has a number of.
+    zone: Option<Box<str>>,
+    options: Box<ListenOptions>,
 }
 
 /// Why a text is not an [`Endpoint`].
@@ -68,6 +81,15 @@ pub enum EndpointError {
     /// The text is longer than any address is.
     #[error("an address of {0} characters: the longest has {LONGEST}")]
     TooLong(usize),
+    /// There is no network interface of that name for the zone of an IPv6 address.
+    #[error("the zone `{}` is no network interface of this machine", printable(.0, LONGEST))]
+    Zone(String),
+    /// The options are longer than all of them can be.
+    #[error("options of {0} characters: the most have {LONGEST_OPTIONS}")]
+    OptionsTooLong(usize),
+    /// An option that there is not, or that is wrong.
+    #[error(transparent)]
+    Option(OptionError),
 }
 
 impl Endpoint {
@@ -93,7 +115,33 @@ impl Endpoint {
 
     /// A server for sockets of that type at `address`.
     pub fn new(socket_type: SocketType, address: Address) -> Self {
-        Endpoint { socket_type, address }
+        Endpoint { socket_type, address, zone: None, options: Box::default() }
+    }
+
+    /// The same, with these options of its socket in the place of those that it has.
+    #[must_use]
+    pub fn with_options(self, options: ListenOptions) -> Self {
+        Endpoint { options: Box::new(options), ..self }
+    }
+
+    /// The options of its socket.
+    pub fn options(&self) -> &ListenOptions {
+        &self.options
+    }
+
+    /// The same, with the address that the kernel has bound it to.
+    pub(crate) fn bound(&self, address: Address) -> Self {
+        Endpoint { address, ..self.clone() }
+    }
+
+    /// The scheme of its URL.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match (&self.address, self.socket_type) {
+            (Address::Inet(_) | Address::Inet6(_), SocketType::Stream) => "tcp",
+            (Address::Inet(_) | Address::Inet6(_), SocketType::Dgram) => "udp",
+            (Address::Unix(_), SocketType::Stream) => "unix",
+            (Address::Unix(_), SocketType::Dgram) => "unixgram",
+        }
     }
 
     /// Whether the server takes streams or datagrams.
@@ -105,40 +153,66 @@ impl Endpoint {
     pub fn address(&self) -> &Address {
         &self.address
     }
+
+    /// Whether datagrams that come to the socket may be for any of several addresses
+    /// of this machine. Then the kernel tells which with each of them: `IP_PKTINFO`
+    /// of `ip(7)`, which takes `recvmsg`.
+    pub fn has_packet_info(&self) -> bool {
+        let ip = self.address.to_socket_addr().map(|address| address.ip().to_canonical());
+        let several = |ip: IpAddr| ip.is_unspecified() || ip.is_multicast();
+        self.socket_type == SocketType::Dgram && ip.is_some_and(several)
+    }
 }
 
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
-    /// Parses one of the forms above; asks the resolver if the host is a name.
+    /// Parses one of the forms above; asks the resolver if the host is a name, and the
+    /// kernel if it has a zone.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (text, query) = match text.split_once('?') {
+            Some((text, query)) => (text, Some(query)),
+            None => (text, None),
+        };
         if text.len() > LONGEST {
             return Err(EndpointError::TooLong(text.len()));
         }
-        let (scheme, rest) =
-            text.split_once("://").ok_or_else(|| EndpointError::NoScheme(text.to_owned()))?;
-        let socket_type = match scheme {
-            "tcp" => SocketType::Stream,
-            "udp" => SocketType::Dgram,
-            "unix" => return unix(rest).map(Endpoint::unix),
-            "unixgram" => return unix(rest).map(Endpoint::unixgram),
-            _ => return Err(EndpointError::Scheme(scheme.to_owned())),
-        };
-        let bad_port = || EndpointError::Port(text.to_owned());
-        let (host, port) = rest.rsplit_once(':').ok_or_else(bad_port)?;
-        // `u16::from_str` takes a sign; a port has none.
-        if !port.bytes().all(|digit| digit.is_ascii_digit()) {
-            return Err(bad_port());
+        let endpoint = without_options(text)?;
+        let Some(query) = query else { return Ok(endpoint) };
+        if query.len() > LONGEST_OPTIONS {
+            return Err(EndpointError::OptionsTooLong(query.len()));
         }
-        let port: u16 = port.parse().map_err(|_| bad_port())?;
-        Ok(Endpoint::new(socket_type, resolve(host, port)?.into()))
+        let options = ListenOptions::parse(query, endpoint.scheme(), &endpoint.address);
+        Ok(endpoint.with_options(options.map_err(EndpointError::Option)?))
     }
 }
 
+fn without_options(text: &str) -> Result<Endpoint, EndpointError> {
+    let (scheme, rest) =
+        text.split_once("://").ok_or_else(|| EndpointError::NoScheme(text.to_owned()))?;
+    let socket_type = match scheme {
+        "tcp" => SocketType::Stream,
+        "udp" => SocketType::Dgram,
+        "unix" => return unix(rest).map(Endpoint::unix),
+        "unixgram" => return unix(rest).map(Endpoint::unixgram),
+        _ => return Err(EndpointError::Scheme(scheme.to_owned())),
+    };
+    let bad_port = || EndpointError::Port(text.to_owned());
+    let (host, port) = rest.rsplit_once(':').ok_or_else(bad_port)?;
+    // `u16::from_str` takes a sign; a port has none.
+    if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(bad_port());
+    }
+    let port: u16 = port.parse().map_err(|_| bad_port())?;
+    let (address, zone) = resolve(host, port)?;
+    Ok(Endpoint { zone, ..Endpoint::new(socket_type, address.into()) })
+}
+
 fn unix(text: &str) -> Result<UnixAddress, EndpointError> {
-    let (name, address) = match text.strip_prefix('@') {
+    let path = decoded(text);
+    let (name, address) = match path.strip_prefix('@') {
         Some(name) => (name, UnixAddress::Abstract(name.into())),
-        None => (text, UnixAddress::Pathname(text.into())),
+        None => (&*path, UnixAddress::Pathname((&*path).into())),
     };
     if name.is_empty() || name.len() > LONGEST_PATH || name.contains('\0') {
         return Err(EndpointError::UnixPath(text.to_owned()));
@@ -146,20 +220,68 @@ fn unix(text: &str) -> Result<UnixAddress, EndpointError> {
     Ok(address)
 }
 
-fn resolve(host: &str, port: u16) -> Result<SocketAddr, EndpointError> {
+/// What stands for something else in a path that options may follow.
+const ENCODED: [(&str, char); 3] = [("%3F", '?'), ("%3f", '?'), ("%25", '%')];
+
+fn decoded(text: &str) -> String {
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let encoded = ENCODED.iter().find(|(encoded, _)| rest.starts_with(encoded));
+        let (length, plain) = encoded.map_or((first.len_utf8(), first), |(_, plain)| (3, *plain));
+        decoded.push(plain);
+        rest = &rest[length..];
+    }
+    decoded
+}
+
+fn encoded(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for (place, character) in path.char_indices() {
+        match character {
+            '?' => encoded.push_str("%3F"),
+            '%' if ENCODED.iter().any(|(text, _)| path[place..].starts_with(text)) => {
+                encoded.push_str("%25");
+            }
+            other => encoded.push(other),
+        }
+    }
+    encoded
+}
+
+/// An IPv6 address in brackets, with its zone.
+fn ipv6(host: &str) -> Option<(Ipv6Addr, Option<&str>)> {
+    let host = host.strip_prefix('[')?.strip_suffix(']')?;
+    let (address, zone) = split_interface(host);
+    Some((address.parse().ok()?, zone))
+}
+
+/// The number of a network interface, and its name if it was given as such.
+fn zone(text: &str) -> Result<(u32, Option<Box<str>>), EndpointError> {
+    let unknown = || EndpointError::Zone(text.to_owned());
+    if text.bytes().all(|digit| digit.is_ascii_digit()) {
+        let number = text.parse().ok().filter(|number| *number != 0);
+        return number.map(|number| (number, None)).ok_or_else(unknown);
+    }
+    let name = interface(text).ok_or_else(unknown)?;
+    let number = if_nametoindex(name.as_str()).map_err(|_| unknown())?;
+    Ok((number, Some(name.into())))
+}
+
+type Resolved = (SocketAddr, Option<Box<str>>);
+
+fn resolve(host: &str, port: u16) -> Result<Resolved, EndpointError> {
+    let plain = |address: SocketAddr| (address, None);
     if host.is_empty() {
-        return Ok(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into());
+        return Ok(plain(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into()));
     }
     if host.contains([':', '[', ']']) {
-        return host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .and_then(|host| host.parse::<Ipv6Addr>().ok())
-            .map(|host| SocketAddrV6::new(host, port, 0, 0).into())
-            .ok_or_else(|| EndpointError::Ipv6(host.to_owned()));
+        let (address, text) = ipv6(host).ok_or_else(|| EndpointError::Ipv6(host.to_owned()))?;
+        let (scope, name) = text.map(zone).transpose()?.unwrap_or_default();
+        return Ok((SocketAddrV6::new(address, port, 0, scope).into(), name));
     }
     if let Ok(host) = host.parse::<Ipv4Addr>() {
-        return Ok(SocketAddrV4::new(host, port).into());
+        return Ok(plain(SocketAddrV4::new(host, port).into()));
     }
     let failed = |reason: String| EndpointError::Resolve { host: host.to_owned(), reason };
     let addresses: Vec<SocketAddr> =
@@ -168,19 +290,21 @@ fn resolve(host: &str, port: u16) -> Result<SocketAddr, EndpointError> {
         .iter()
         .find(|address| address.is_ipv4())
         .or_else(|| addresses.first())
-        .copied()
+        .map(|address| plain(*address))
         .ok_or_else(|| failed("the resolver returned none".to_owned()))
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match (&self.address, self.socket_type) {
-            (Address::Inet(_) | Address::Inet6(_), SocketType::Stream) => "tcp",
-            (Address::Inet(_) | Address::Inet6(_), SocketType::Dgram) => "udp",
-            (Address::Unix(_), SocketType::Stream) => "unix",
-            (Address::Unix(_), SocketType::Dgram) => "unixgram",
-        };
-        write!(f, "{scheme}://{}", self.address)
+        write!(f, "{}://", self.scheme())?;
+        match (&self.address, &self.zone) {
+            (Address::Inet6(address), Some(zone)) if address.scope_id() != 0 => {
+                write!(f, "[{}%{zone}]:{}", address.ip(), address.port())?;
+            }
+            (Address::Unix(address), _) => f.write_str(&encoded(&address.to_string()))?,
+            (address, _) => write!(f, "{address}")?,
+        }
+        if self.options.is_empty() { Ok(()) } else { write!(f, "?{}", self.options) }
     }
 }
 
@@ -195,6 +319,10 @@ mod tests {
             "tcp://0.0.0.0:65535",
             "tcp://[::]:80",
             "tcp://[fe80::1]:1",
+            "tcp://[fe80::1%lo]:1",
+            "udp://[fe80::1%7]:1",
+            "unix:///run/a%3Fb%20c%",
+            "unix://@a%2525%3F",
             "unix:///run/a.sock",
             "unix://relative",
             "unix://@abstract",
@@ -217,6 +345,22 @@ mod tests {
     }
 
     #[test]
+    fn zones_and_paths_may_be_written_in_several_ways() {
+        for (text, printed) in [
+            ("tcp://[fe80::1%25lo]:80", "tcp://[fe80::1%lo]:80"),
+            ("tcp://[fe80::1%25]:80", "tcp://[fe80::1%25]:80"),
+            ("unix:///a%3fb", "unix:///a%3Fb"),
+            ("unix:///a%25b", "unix:///a%b"),
+            ("unix:///%2525", "unix:///%2525"),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), printed);
+        }
+        let path = "unix:///a%3Fb%253F%25%".parse::<Endpoint>().unwrap();
+        assert_eq!(path.address().to_string(), "/a?b%3F%%");
+        assert_eq!(path.to_string().parse(), Ok(path));
+    }
+
+    #[test]
     fn every_mistake_has_its_own_error() {
         use EndpointError as E;
         let parse = |text: &str| text.parse::<Endpoint>().unwrap_err();
@@ -234,7 +378,16 @@ mod tests {
         ] {
             assert!(matches!(parse(port), E::Port(_)), "{port}");
         }
-        for ipv6 in ["tcp://::1:80", "tcp://[::1:80", "tcp://[127.0.0.1]:80", "tcp://]:80"] {
+        for zone in ["%none", "%", "%0", "%99999999999", "%l o", "%25none"] {
+            assert!(matches!(parse(&format!("tcp://[fe80::1{zone}]:80")), E::Zone(_)), "{zone}");
+        }
+        for ipv6 in [
+            "tcp://::1:80",
+            "tcp://[127.0.0.1%lo]:80",
+            "tcp://[::1:80",
+            "tcp://[127.0.0.1]:80",
+            "tcp://]:80",
+        ] {
             assert!(matches!(parse(ipv6), E::Ipv6(_)), "{ipv6}");
         }
         let long = format!("unix:///{}", "p".repeat(107));
@@ -243,6 +396,9 @@ mod tests {
         }
         assert!(matches!(parse("tcp://no.such.host.invalid:80"), E::Resolve { .. }));
         assert!(matches!(parse(&format!("tcp://{}:80", "h".repeat(400))), E::TooLong(_)));
+        let options = "rcvbuf=4MiB&".repeat(100);
+        assert!(matches!(parse(&format!("tcp://127.0.0.1:80?{options}")), E::OptionsTooLong(_)));
+        assert!(matches!(parse("tcp://127.0.0.1:80?x=1"), E::Option(_)));
     }
 
     #[test]

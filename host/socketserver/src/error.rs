@@ -7,7 +7,9 @@ use std::io;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::bind_hint::BindHint;
 use crate::capacity::Capacity;
+use crate::listen_options::OptionError;
 use crate::patience::{IdleTimeout, WallTimeout};
 use crate::traffic::{ReceiveLimit, SendLimit};
 
@@ -185,12 +187,22 @@ pub enum BuildError {
     NoAddress,
     /// The address cannot be listened on. Python's constructor raises this
     /// `OSError`.
-    #[error("cannot listen on {endpoint}: {error}")]
+    #[error("cannot listen on {endpoint}: {error}{}", hint.map(|hint| format!(": {hint}")).unwrap_or_default())]
     Bind {
         /// Where.
         endpoint: crate::Endpoint,
         /// What the kernel said.
         error: io::Error,
+        /// What would help, if that is known.
+        hint: Option<BindHint>,
+    },
+    /// A socket at that address cannot have such an option.
+    #[error("cannot listen on {endpoint}: {error}")]
+    Options {
+        /// Where.
+        endpoint: crate::Endpoint,
+        /// Which option, and why not.
+        error: OptionError,
     },
     /// The handler cannot answer what comes to that address.
     #[error("cannot serve {endpoint}: {reason}")]

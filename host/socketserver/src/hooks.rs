@@ -89,6 +89,38 @@ pub trait Hooks: Send + Sync + 'static {
     /// Python swallows these errors; so does the default. If the process is
     /// out of descriptors or memory, the loop pauses before it tries again.
     fn handle_accept_error(&self, _endpoint: &Endpoint, _error: &io::Error) {}
+
+    /// Called when so many datagrams that came to `endpoint` are not served, about
+    /// which no other hook was asked. Does nothing by default.
+    ///
+    /// The loop looks once in a second, at its end, and before `service_actions` if it
+    /// was [called for](crate::ServerBuilder::service_when_readable), how many the kernel
+    /// has dropped. The workers of a server do not look: the process that started them
+    /// does.
+    fn handle_dropped(&self, _endpoint: &Endpoint, _count: u64, _reason: DropReason) {}
+}
+
+/// Why a datagram was dropped before it was a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// It came from an address that the server's own sockets answer at: its answer
+    /// would be the next question.
+    OwnAddress,
+    /// The kernel had no room for it: the receive buffer of the socket was full, see
+    /// [`ListenOptions::receive_buffer`](crate::ListenOptions::receive_buffer). Or it was
+    /// damaged on its way.
+    NoRoom,
+}
+
+impl DropReason {
+    /// The reason as one word, such as `own-address`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::OwnAddress => "own-address",
+            DropReason::NoRoom => "no-room",
+        }
+    }
 }
 
 /// Python's defaults.

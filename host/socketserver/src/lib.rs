@@ -74,15 +74,16 @@
 //! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
 //!
 //! What Python does not have: [`Concurrency::Workers`], several sockets for one
-//! server, [`Hooks::after_fork_in_child`], [`Hooks::request_finished`],
+//! server, [`ListenOptions`], [`Hooks::after_fork_in_child`], [`Hooks::request_finished`],
 //! [`Hooks::pause_until`], [`Request::keep`], and the limits of a [`Request`].
 //!
 //! # Where things are
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `address`, `endpoint` | addresses, and where a server listens |
-//! | `socket`, `unix_path` | the socket that takes requests, and the file of a Unix one |
+//! | `address`, `endpoint`, `listen_options` | addresses, where a server listens, and the options of that socket |
+//! | `socket`, `unix_path`, `stale_socket` | the socket that takes requests, and the file of a Unix one, or of one before it |
+//! | `packet_info`, `own_addresses` | which of a socket's addresses was asked, and which are the server's own |
 //! | `request`, `sockopt`, `credentials` | the request, the options of its socket, who is at the other end |
 //! | `descriptor_passing` | what becomes of descriptors that clients pass along |
 //! | `access` | who is served: the rules of super-servers, for `verify_request` |
@@ -93,7 +94,7 @@
 //! | `server`, `serve`, `control` | using it, its loop, ending that |
 //! | `concurrency` | running requests: one at a time, in threads, in processes |
 //! | `capacity` | how many requests the machine can hold |
-//! | `error` | what can go wrong, and whose fault it was |
+//! | `error`, `bind_hint` | what can go wrong, whose fault it was, and the way out |
 //! | `shared` | counters that forked processes share |
 //! | `text` | text that somebody else wrote, made safe to print |
 //! | `sys` | forking, shared memory, credentials, turns, and the only unsafe code |
@@ -103,6 +104,7 @@
 
 pub mod access;
 mod address;
+mod bind_hint;
 mod builder;
 mod capacity;
 mod child;
@@ -115,6 +117,9 @@ mod endpoint;
 mod error;
 mod handler;
 mod hooks;
+mod listen_options;
+mod own_addresses;
+mod packet_info;
 mod patience;
 mod request;
 mod serve;
@@ -122,6 +127,7 @@ mod server;
 mod shared;
 mod socket;
 mod sockopt;
+mod stale_socket;
 mod sys;
 mod text;
 mod traffic;
@@ -129,6 +135,7 @@ mod unix_path;
 mod wait;
 
 pub use address::{Address, AddressFamily, SocketType, UnixAddress};
+pub use bind_hint::BindHint;
 pub use builder::ServerBuilder;
 pub use capacity::{Capacity, Needs, memory_of_this_machine};
 pub use child::in_child;
@@ -142,7 +149,8 @@ pub use error::{Blame, BuildError, HandlerError, ServeError, ShutdownError, Syst
 pub use handler::{
     BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, outcome,
 };
-pub use hooks::{DefaultHooks, Hooks};
+pub use hooks::{DefaultHooks, DropReason, Hooks};
+pub use listen_options::{KeepAlive, ListenOption, ListenOptions, OptionError};
 pub use patience::{IdleTimeout, WallTimeout};
 pub use request::Request;
 pub use server::Server;

@@ -13,6 +13,7 @@ use crate::address::SocketType;
 use crate::concurrency::{Concurrency, Dispatched, Dispatcher, Job, Threading};
 use crate::control::Control;
 use crate::error::{Blame, HandlerError, ServeError, SystemExit};
+use crate::hooks::DropReason;
 use crate::server::Server;
 use crate::socket::Listener;
 use crate::sys::close_inherited;
@@ -79,11 +80,15 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
         if now.duration_since(tidied) > TIDY {
             tidied = now;
             server.dispatcher.tidy();
+            server.report_dropped(&listeners);
+        } else if poller.called() {
+            server.report_dropped(&listeners);
         }
         server.core.hooks.service_actions();
     }
     server.dispatcher.end_run();
     drop(poller);
+    server.report_dropped(&listeners);
     drop(listeners);
     drop(running);
     result
@@ -117,7 +122,10 @@ fn serve_as_worker(
     let threading = Threading { block_on_close: true, ..threading.clone() };
     let dispatcher = Dispatcher::new(&Concurrency::Threading(threading), &control)?;
     let core = Arc::clone(&server.core);
-    let worker = Server::new(core, dispatcher, control, server.timeout, Arc::clone(listeners));
+    let own = Arc::clone(&server.own_addresses);
+    let mut worker =
+        Server::new(core, dispatcher, control, server.timeout, Arc::clone(listeners), own);
+    worker.tells_of_drops = false;
     // Dropping it would close what is closed here already.
     let worker = ManuallyDrop::new(worker);
     serve_forever(&worker, poll_interval)?;
@@ -135,6 +143,14 @@ pub(crate) fn handle_request(server: &Server) -> Result<(), ServeError> {
     if server.dispatcher.has_workers() {
         return Err(ServeError::Workers);
     }
+    let handled = handle_one(server);
+    if let Ok(listeners) = server.listeners() {
+        server.report_dropped(&listeners);
+    }
+    handled
+}
+
+fn handle_one(server: &Server) -> Result<(), ServeError> {
     let deadline = server.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         server.dispatcher.collect(&server.core);
@@ -249,10 +265,10 @@ fn take_request(server: &Server, listeners: &[Listener], place: usize) -> Taken 
         Ok(taken) => taken,
         Err(error) => return accept_failed(server, listener, &error),
     };
-    // Its answer would be its next question, and so on for ever: whoever can give a
-    // socket of theirs the server's name could have it talk to itself.
     let is_datagram = request.socket_type() == SocketType::Dgram;
-    if is_datagram && client_address == listener.info().server_address {
+    if is_datagram && server.own_addresses.contain(&client_address, request.destination()) {
+        let (endpoint, reason) = (listener.endpoint(), DropReason::OwnAddress);
+        server.core.hooks.handle_dropped(endpoint, 1, reason);
         return Taken::Done;
     }
     if !server.core.hooks.verify_request(&request, &client_address) {

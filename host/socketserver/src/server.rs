@@ -14,6 +14,8 @@ use crate::control::{Control, ShutdownHandle};
 use crate::endpoint::Endpoint;
 use crate::error::{ServeError, ShutdownError};
 use crate::handler::RequestHandler;
+use crate::hooks::DropReason;
+use crate::own_addresses::OwnAddresses;
 use crate::socket::Listener;
 
 /// A server that is bound and listening.
@@ -25,6 +27,10 @@ pub struct Server {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) control: Arc<Control>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) own_addresses: Arc<OwnAddresses>,
+    /// Whether this tells of datagrams that the kernel has dropped: workers share their
+    /// sockets, and would tell of the same.
+    pub(crate) tells_of_drops: bool,
     listeners: Mutex<Option<Arc<[Listener]>>>,
     endpoints: Vec<Endpoint>,
 }
@@ -53,8 +59,11 @@ impl Server {
         control: Arc<Control>,
         timeout: Option<Duration>,
         listeners: Arc<[Listener]>,
+        own_addresses: Arc<OwnAddresses>,
     ) -> Self {
         Server {
+            own_addresses,
+            tells_of_drops: true,
             core,
             dispatcher,
             control,
@@ -192,6 +201,16 @@ impl Server {
     pub(crate) fn listeners(&self) -> Result<Arc<[Listener]>, ServeError> {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.clone().ok_or(ServeError::Closed)
+    }
+
+    pub(crate) fn report_dropped(&self, listeners: &[Listener]) {
+        for listener in listeners.iter().filter(|_| self.tells_of_drops) {
+            let count = listener.newly_dropped();
+            if count > 0 {
+                let (endpoint, reason) = (listener.endpoint(), DropReason::NoRoom);
+                self.core.hooks.handle_dropped(endpoint, count.into(), reason);
+            }
+        }
     }
 
     pub(crate) fn report_accept_error(&self, listener: &Listener, error: &io::Error) {

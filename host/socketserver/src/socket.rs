@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -15,6 +16,8 @@ use crate::credentials::PeerCredentials;
 use crate::descriptor_passing::PassedDescriptors;
 use crate::endpoint::Endpoint;
 use crate::handler::ServerInfo;
+use crate::listen_options;
+use crate::packet_info;
 use crate::request::Request;
 use crate::sys;
 use crate::unix_path::{SocketFile, UnixPath};
@@ -23,13 +26,24 @@ use crate::unix_path::{SocketFile, UnixPath};
 #[derive(Debug, Clone)]
 pub(crate) struct SocketOptions {
     pub request_queue_size: u32,
+    /// For streams.
     pub allow_reuse_address: bool,
+    pub allow_reuse_address_of_datagrams: bool,
     pub allow_reuse_port: bool,
     pub max_packet_size: usize,
     pub timeout: Option<Duration>,
     pub file: SocketFile,
     /// Whether the process may have a thread beside those that serve.
     pub may_start_threads: bool,
+}
+
+impl SocketOptions {
+    fn allows_reuse_of_address(&self, socket_type: SocketType) -> bool {
+        match socket_type {
+            SocketType::Stream => self.allow_reuse_address,
+            SocketType::Dgram => self.allow_reuse_address_of_datagrams,
+        }
+    }
 }
 
 /// A socket that takes requests: one that listens for connections, or one that
@@ -41,6 +55,9 @@ pub(crate) struct Listener {
     endpoint: Endpoint,
     info: Arc<ServerInfo>,
     passed: PassedDescriptors,
+    has_packet_info: bool,
+    /// How many datagrams the kernel had dropped when it was last asked.
+    dropped: AtomicU32,
 }
 
 impl Listener {
@@ -48,8 +65,9 @@ impl Listener {
     /// `TcpListener::bind` does not do: it always allows reuse of the address,
     /// and chooses the backlog itself.
     ///
-    /// `IPV6_V6ONLY` is left as the system has it, as CPython does: a server
-    /// on `[::]` takes IPv4 clients too where that is the default. The path of a
+    /// Without an option that says otherwise, `IPV6_V6ONLY` is left as the system has
+    /// it, as CPython does: a server on `[::]` takes IPv4 clients too where that is the
+    /// default. The path of a
     /// Unix socket is made here and, as in CPython, removed by nobody.
     pub(crate) fn bind(endpoint: &Endpoint, options: &SocketOptions) -> io::Result<Listener> {
         let address = endpoint.address();
@@ -64,12 +82,20 @@ impl Listener {
             SocketType::Dgram => Type::DGRAM,
         };
         let socket = Socket::new(domain, kind, None)?;
-        if options.allow_reuse_address {
+        let request_queue_size = endpoint.options().backlog_or(options.request_queue_size);
+        let asked = endpoint.options();
+        if asked.reuse_address_or(options.allows_reuse_of_address(socket_type)) {
             socket.set_reuse_address(true)?;
         }
         // Unix sockets have no ports (gh-128916).
-        if options.allow_reuse_port && domain != Domain::UNIX {
+        if asked.reuse_port_or(options.allow_reuse_port) && domain != Domain::UNIX {
             socket.set_reuse_port(true)?;
+        }
+        listen_options::before_bind(&socket, endpoint)?;
+        listen_options::groups(&socket, endpoint)?;
+        if endpoint.has_packet_info() {
+            // Before it has a name, too.
+            packet_info::enable(&socket, address.family())?;
         }
         if (domain, kind) == (Domain::UNIX, Type::DGRAM) {
             // Before it has a name: nobody sends it anything without saying who.
@@ -85,19 +111,21 @@ impl Listener {
             None => socket.bind(&address.to_kernel()?)?,
         }
         if socket_type == SocketType::Stream {
-            socket.listen(i32::try_from(options.request_queue_size).unwrap_or(i32::MAX))?;
+            socket.listen(i32::try_from(request_queue_size).unwrap_or(i32::MAX))?;
         }
         // The loop must not block for a client that has gone, or that another
         // process has taken.
         socket.set_nonblocking(true)?;
         let server_address = Address::from_kernel(&socket.local_addr()?)?;
         Ok(Listener {
-            endpoint: Endpoint::new(socket_type, server_address.clone()),
+            has_packet_info: endpoint.has_packet_info(),
+            dropped: AtomicU32::new(0),
+            endpoint: endpoint.bound(server_address.clone()),
             info: Arc::new(ServerInfo {
                 address_family: server_address.family(),
                 server_address,
                 socket_type,
-                request_queue_size: options.request_queue_size,
+                request_queue_size,
                 max_packet_size: (socket_type == SocketType::Dgram)
                     .then_some(options.max_packet_size),
                 timeout: options.timeout,
@@ -118,6 +146,7 @@ impl Listener {
         };
         // A buffer of no bytes is none.
         let mut data = Vec::with_capacity(max_packet_size.max(1));
+        let mut destination = None;
         let (address, sender) = if self.info.address_family == AddressFamily::Unix {
             let (flags, descriptors) = (RecvFlags::empty(), self.passed.may_come());
             let message = sys::receive_message(self.as_fd(), &mut data, flags, descriptors)?;
@@ -127,6 +156,11 @@ impl Listener {
                 _ => Address::from_kernel(&message.address)?,
             };
             (address, message.sender.and_then(PeerCredentials::known))
+        } else if self.has_packet_info {
+            let most = max_packet_size.max(1);
+            let (address, sent_to) = packet_info::receive(self.as_fd(), &mut data, most)?;
+            destination = sent_to;
+            (address.into(), None)
         } else {
             let buffer = spare_capacity(&mut data);
             let (_, _, address) = rustix::net::recvfrom(&self.socket, buffer, RecvFlags::empty())?;
@@ -135,7 +169,17 @@ impl Listener {
         data.truncate(max_packet_size);
         // What waits for its turn takes no more than it must.
         data.shrink_to_fit();
-        Ok((Request::datagram(data, Arc::clone(&self.socket), sender), address))
+        Ok((Request::datagram(data, Arc::clone(&self.socket), sender, destination), address))
+    }
+
+    /// How many datagrams the kernel has dropped since this was last asked.
+    pub(crate) fn newly_dropped(&self) -> u32 {
+        // The senders of Unix datagrams wait until there is room.
+        let drops = self.info.socket_type == SocketType::Dgram
+            && self.info.address_family != AddressFamily::Unix;
+        let dropped = drops.then(|| sys::dropped_datagrams(self.as_fd()).ok()).flatten();
+        // It begins anew after the largest number.
+        dropped.map_or(0, |all| all.wrapping_sub(self.dropped.swap(all, Ordering::Relaxed)))
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {

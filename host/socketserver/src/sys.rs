@@ -173,6 +173,50 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred
 #[allow(clippy::cast_possible_truncation)]
 const SIZE_OF_CREDENTIALS: libc::socklen_t = size_of::<libc::ucred>() as libc::socklen_t;
 
+/// Sets an option of `tcp(7)` whose value is a number, and which no library sets.
+pub(crate) fn set_tcp_option(socket: BorrowedFd<'_>, option: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the pointer is valid for reads of that many bytes, and the kernel keeps
+    // it no longer than the call.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            option,
+            (&raw const value).cast(),
+            SIZE_OF_NUMBER,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How many datagrams a socket has dropped, as they were damaged or there was no room
+/// for them: `SO_MEMINFO` of the kernel, the number that `SO_RXQ_OVFL` of `socket(7)`
+/// tells with each datagram. It begins anew after 2<sup>32</sup>.
+///
+/// No library asks for it.
+pub(crate) fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // `SK_MEMINFO_DROPS` and `SK_MEMINFO_VARS` of `linux/sock_diag.h`.
+    const DROPS: usize = 8;
+    let mut numbers = [0_u32; DROPS + 1];
+    let mut length = (DROPS as libc::socklen_t + 1) * SIZE_OF_NUMBER;
+    // SAFETY: the two are valid for writes, `length` says of how many bytes, and any
+    // bytes are valid numbers.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            numbers.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if done == 0 { Ok(numbers[DROPS]) } else { Err(io::Error::last_os_error()) }
+}
+
+/// 4, on all of Linux.
+#[allow(clippy::cast_possible_truncation)]
+const SIZE_OF_NUMBER: libc::socklen_t = size_of::<i32>() as libc::socklen_t;
+
 /// Has the kernel refuse messages that pass descriptors to this Unix socket, and to
 /// the connections that it accepts: `SO_PASSRIGHTS`.
 ///
@@ -181,14 +225,14 @@ pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<()> {
     /// Of `asm-generic/socket.h`; the C library does not name it yet.
     const SO_PASSRIGHTS: libc::c_int = 83;
     let off: libc::c_int = 0;
-    // SAFETY: `off` is valid for reads of its size, which is 4.
+    // SAFETY: `off` is valid for reads of its size.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
             SO_PASSRIGHTS,
             (&raw const off).cast(),
-            4,
+            SIZE_OF_NUMBER,
         )
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -1,7 +1,7 @@
 //! The file that a Unix socket has.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::{fs, os::unix::fs::OpenOptionsExt};
 
@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
 use crate::address::{Address, UnixAddress};
+use crate::stale_socket;
 
 /// What becomes of the file of a Unix socket. Python leaves all of it to the
 /// program.
@@ -45,9 +46,8 @@ impl<'a> UnixPath<'a> {
         address: &SockAddr,
         file: &SocketFile,
     ) -> io::Result<()> {
-        if file.remove_stale {
-            self.remove_stale(socket, address)?;
-        }
+        // Until it is bound.
+        let _turn = file.remove_stale.then(|| stale_socket::remove(self.0)).transpose()?;
         let (user, group) = file.owner;
         let guarded = file.mode.is_some() || user.is_some() || group.is_some();
         let mode = match (guarded, file.mode) {
@@ -89,23 +89,6 @@ impl<'a> UnixPath<'a> {
         chownat(&handle, "", user, group, AtFlags::EMPTY_PATH)?;
         let by_handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
         fs::set_permissions(by_handle, fs::Permissions::from_mode(mode))
-    }
-
-    /// Removes the file if it is a socket that nobody answers on. Anything else
-    /// stays, and binding fails.
-    fn remove_stale(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
-        let Ok(found) = fs::symlink_metadata(self.0) else { return Ok(()) };
-        if !found.file_type().is_socket() {
-            return Ok(());
-        }
-        let client = Socket::new(socket.domain()?, socket.r#type()?, None)?;
-        client.set_nonblocking(true)?;
-        let refused = client
-            .connect(address)
-            .is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::CONNREFUSED));
-        let same = fs::symlink_metadata(self.0)
-            .is_ok_and(|now| (now.dev(), now.ino()) == (found.dev(), found.ino()));
-        if refused && same { fs::remove_file(self.0) } else { Ok(()) }
     }
 }
 

@@ -28,7 +28,7 @@ fn echo_at(endpoint: &str) -> ServerBuilder {
 
 fn bind_error(built: Result<Server, BuildError>) -> (Endpoint, ErrorKind) {
     match built.err() {
-        Some(BuildError::Bind { endpoint, error }) => (endpoint, error.kind()),
+        Some(BuildError::Bind { endpoint, error, .. }) => (endpoint, error.kind()),
         other => panic!("{other:?}"),
     }
 }
@@ -120,6 +120,19 @@ fn b03_reuse_of_the_address_and_port_is_off_unless_asked_for() {
     assert_eq!(options(&server), (true, false));
     let server = builder(echo).allow_reuse_port(true).build().unwrap();
     assert_eq!(options(&server), (false, true));
+}
+
+#[test]
+fn b03_reuse_of_the_address_may_be_for_sockets_of_one_type() {
+    for (reused, expected) in
+        [(SocketType::Stream, [true, false]), (SocketType::Dgram, [false, true])]
+    {
+        let options = [common::localhost(), common::udp()].map(|endpoint| {
+            let server = echo_at(&endpoint.to_string()).allow_reuse_address_for(reused, true);
+            socket_reuseaddr(server.build().unwrap().socket().unwrap()).unwrap()
+        });
+        assert_eq!(options, expected);
+    }
 }
 
 #[test]

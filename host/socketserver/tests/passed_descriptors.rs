@@ -107,11 +107,11 @@ fn stream_server(
         .bind(format!("unix://{}", path.display()).parse().unwrap())
 }
 
-/// A client that is answered, or fails.
-fn ask(path: &Path) -> Vec<u8> {
+/// The answer to a client that sends this.
+fn ask(path: &Path, data: &[u8]) -> Vec<u8> {
     let mut client = UnixStream::connect(path).unwrap();
     client.set_read_timeout(Some(WAIT)).unwrap();
-    client.write_all(b"hello").unwrap();
+    client.write_all(data).unwrap();
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
     answer
@@ -160,7 +160,7 @@ fn a_refused_client_with_a_slow_descriptor_does_not_hold_the_loop() {
         let client = UnixStream::connect(path).unwrap();
         let other_end = attack(&client, b"attack");
         let server = serve(server, NEVER);
-        assert_eq!(ask(path), b"hello");
+        assert_eq!(ask(path, b"hello"), b"hello");
         drop((client, other_end, server));
     });
 }
@@ -176,7 +176,7 @@ fn a_slow_descriptor_does_not_hold_a_thread_that_receives() {
         let server = serve(server, NEVER);
         // Where the kernel refuses it, nothing has come yet.
         let _ = (&client).write_all(b"x");
-        assert_eq!(ask(path), b"hello");
+        assert_eq!(ask(path, b"hello"), b"hello");
         drop((client, other_end, server));
     });
 }
@@ -191,7 +191,7 @@ fn a_slow_descriptor_that_is_not_received_does_not_hold_a_thread() {
         let client = UnixStream::connect(path).unwrap();
         let other_end = attack(&client, b"attack");
         let server = serve(server, NEVER);
-        assert_eq!(ask(path), b"end");
+        assert_eq!(ask(path, b""), b"end");
         drop((client, other_end, server));
     });
 }

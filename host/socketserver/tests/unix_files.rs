@@ -18,7 +18,8 @@ use rustix::process::{geteuid, umask};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::{
-    Address, BuildError, Endpoint, Request, Server, ServerBuilder, SocketType, UnixAddress,
+    Address, BindHint, BuildError, Endpoint, Request, Server, ServerBuilder, SocketType,
+    UnixAddress,
 };
 use tempfile::TempDir;
 
@@ -150,6 +151,76 @@ fn a_datagram_socket_that_takes_only_from_one_peer_is_kept() {
     let again = at(&path, SocketType::Dgram).remove_stale_socket(true).build();
     assert_eq!(bind_error(again), ErrorKind::AddrInUse);
     assert!(path.exists());
+}
+
+/// As a server is for a moment before it listens.
+#[test]
+fn a_socket_that_does_not_listen_yet_is_kept() {
+    for kind in [Type::STREAM, Type::SEQPACKET, Type::DGRAM] {
+        for socket_type in TYPES {
+            let (_directory, path) = directory();
+            let other = Socket::new(Domain::UNIX, kind, None).unwrap();
+            other.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+            let again = at(&path, socket_type).remove_stale_socket(true).build();
+            assert_eq!(bind_error(again), ErrorKind::AddrInUse);
+            assert!(path.exists(), "{kind:?} {socket_type:?}");
+        }
+    }
+}
+
+/// Each that was made has the path until it is closed, however many begin at once.
+#[test]
+fn of_servers_that_begin_at_once_one_has_the_path() {
+    const THREADS: usize = 4;
+    const TURNS: usize = 300;
+    let (directory, path) = directory();
+    let begun = std::sync::atomic::AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..TURNS {
+                    let builder = at(&path, SocketType::Stream).remove_stale_socket(true);
+                    let server = match builder.build() {
+                        Ok(server) => server,
+                        Err(error) => {
+                            assert_eq!(bind_error(Err(error)), ErrorKind::AddrInUse);
+                            continue;
+                        }
+                    };
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    let mut client = UnixStream::connect(&path).unwrap();
+                    // Only this server can have taken it: the others would not serve.
+                    client.set_read_timeout(Some(common::WAIT)).unwrap();
+                    server.handle_request().unwrap();
+                    io::Read::read_exact(&mut client, &mut [0; 1]).unwrap();
+                    server.server_close();
+                }
+            });
+        }
+    });
+    assert!(begun.load(Ordering::Relaxed) > THREADS, "too few have begun");
+    let names: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}
+
+#[test]
+fn an_address_in_use_tells_a_stale_file_from_a_server() {
+    let hint = |built: Result<Server, BuildError>| match built.err() {
+        Some(error @ BuildError::Bind { hint, .. }) => (hint, error.to_string()),
+        other => panic!("{other:?}"),
+    };
+    for socket_type in TYPES {
+        let (_directory, path) = directory();
+        leave_behind(&path, socket_type);
+        let (stale, text) = hint(at(&path, socket_type).build());
+        assert_eq!(stale, Some(BindHint::StaleSocket));
+        assert!(text.contains("in use") && text.contains("no server"), "{text}");
+        let _server = at(&path, socket_type).remove_stale_socket(true).build().unwrap();
+        assert_eq!(hint(at(&path, socket_type).build()).0, None);
+        assert_eq!(hint(at(&path, socket_type).remove_stale_socket(true).build()).0, None);
+    }
+    let missing = Path::new("/nonexistent/socket");
+    assert_eq!(hint(at(missing, SocketType::Stream).build()).0, None);
 }
 
 #[test]

@@ -27,6 +27,7 @@ fuzz_target!(|text: &str| -> Corpus {
 
 /// The resolver is no parser of ours, and its answers take time.
 fn asks_the_resolver(text: &str) -> bool {
+    let (text, _) = text.split_once('?').unwrap_or((text, ""));
     let inet = text.strip_prefix("tcp://").or_else(|| text.strip_prefix("udp://"));
     let host = inet.and_then(|inet| inet.rsplit_once(':')).map_or("", |(host, _)| host);
     !host.is_empty() && !host.contains([':', '[', ']']) && host.parse::<Ipv4Addr>().is_err()

@@ -48,6 +48,8 @@ pub struct Place {
     pub as_root: bool,
     /// Whether there is a jail at all.
     pub jailed: bool,
+    /// Whether its UDP socket has several addresses.
+    pub names_source: bool,
 }
 
 /// Whom a process becomes that was root.
@@ -59,10 +61,13 @@ const REQUEST: Place = Place {
     seccomp: true,
     as_root: false,
     jailed: true,
+    names_source: false,
 };
 const WORKER: Place = Place { kind: Kind::Worker, ..REQUEST };
 const COMPILE: Place = Place { kind: Kind::Compile, ..REQUEST };
 const DATAGRAM: Place = Place { serves: Serves::Datagrams, ..REQUEST };
+const DATAGRAM_ON_ALL: Place = Place { names_source: true, ..DATAGRAM };
+const WORKER_ON_ALL: Place = Place { kind: Kind::Worker, ..DATAGRAM_ON_ALL };
 /// Without seccomp.
 const OTHER_WALLS: Place = Place { seccomp: false, ..REQUEST };
 /// The same, with descriptors to spare.
@@ -122,6 +127,11 @@ pub const CASES: &[Case] = &[
     refused("listen", WORKER, calls::listen),
     refused("pass_a_descriptor", WORKER, calls::sendmsg),
     refused("receive_a_descriptor", WORKER, calls::recvmsg),
+    refused("pass_a_descriptor_by_a_standard_stream", DATAGRAM_ON_ALL, calls::sendmsg_on_a_standard_stream),
+    refused("pass_a_descriptor_by_a_standard_stream", WORKER_ON_ALL, calls::sendmsg_on_a_standard_stream),
+    refused("receive_the_messages_of_others", DATAGRAM_ON_ALL, calls::recvmsg),
+    refused("answer_from_an_address", DATAGRAM, calls::answer_from_an_address),
+    refused("answer_from_an_address", REQUEST, calls::answer_from_an_address),
     refused("send_to_an_address", REQUEST, calls::send_to_an_address),
     refused("receive_the_datagrams_of_others", DATAGRAM, calls::receive),
     refused("read_the_datagrams_of_others", DATAGRAM, calls::read),
@@ -228,6 +238,8 @@ pub const CASES: &[Case] = &[
     works("talk", REQUEST, serving::talk),
     works("talk", WORKER, serving::talk),
     works("answer_a_datagram", DATAGRAM, serving::answer_a_datagram),
+    works("answer_from_an_address", DATAGRAM_ON_ALL, calls::answer_from_an_address),
+    works("answer_from_an_address", WORKER_ON_ALL, calls::answer_from_an_address),
     works("poll", REQUEST, serving::poll),
     works("poll", WORKER, serving::poll),
     works("grow_the_heap", REQUEST, serving::grow_the_heap),
@@ -271,19 +283,21 @@ pub const CASES: &[Case] = &[
 
 impl Place {
     pub fn name(self) -> String {
-        let Place { kind, serves, seccomp, as_root, jailed } = self;
+        let Place { kind, serves, seccomp, as_root, jailed, names_source } = self;
+        let names_source = if names_source { "_on_all" } else { "" };
         let kind = format!("{kind:?}").to_lowercase();
         let serves = if serves == Serves::Datagrams { "_datagram" } else { "" };
         let seccomp = if seccomp { "" } else { "_without_seccomp" };
         let user = if as_root { "_as_nobody" } else { "" };
         let jailed = if jailed { "" } else { "_free" };
-        format!("{kind}{serves}{seccomp}{user}{jailed}")
+        format!("{kind}{serves}{names_source}{seccomp}{user}{jailed}")
     }
 
     pub fn jail(self) -> Jail {
         let mode = if self.jailed { Mode::Require } else { Mode::Off };
         let user = self.as_root.then_some((NOBODY, NOBODY));
-        Jail { user, serves: self.serves, ..Jail::new(mode) }
+        let (packet_info, names_source) = (self.names_source, self.names_source);
+        Jail { user, serves: self.serves, packet_info, names_source, ..Jail::new(mode) }
     }
 
     pub fn enter(self) -> Report {

@@ -19,6 +19,7 @@ use socket2::Socket;
 use crate::address::{Address, SocketType, UnixAddress};
 use crate::credentials::PeerCredentials;
 use crate::descriptor_passing::PassedDescriptors;
+use crate::packet_info::{self, Destination};
 use crate::patience::Patience;
 use crate::sockopt;
 use crate::traffic::{ReceiveLimit, SendLimit, Traffic};
@@ -65,7 +66,12 @@ pub(crate) type Kept = Vec<Box<dyn Any + Send + Sync>>;
 #[derive(Debug)]
 enum About {
     Connection(Socket),
-    Datagram { data: Vec<u8>, socket: Arc<Socket>, sender: Option<PeerCredentials> },
+    Datagram {
+        data: Vec<u8>,
+        socket: Arc<Socket>,
+        sender: Option<PeerCredentials>,
+        destination: Option<Destination>,
+    },
 }
 
 impl Request {
@@ -79,14 +85,15 @@ impl Request {
         Request::about(About::Connection(socket), passed)
     }
 
-    /// A datagram that was received, the socket that it came to, and who sent it
-    /// if that is a Unix one.
+    /// A datagram that was received, the socket that it came to, who sent it if
+    /// that is a Unix one, and to which address of the socket if it has several.
     pub(crate) fn datagram(
         data: Vec<u8>,
         socket: Arc<Socket>,
         sender: Option<PeerCredentials>,
+        destination: Option<Destination>,
     ) -> Self {
-        let about = About::Datagram { data, socket, sender };
+        let about = About::Datagram { data, socket, sender, destination };
         Request::about(about, PassedDescriptors::Refused)
     }
 
@@ -128,6 +135,14 @@ impl Request {
         match &self.0.about {
             About::Connection(_) => &[],
             About::Datagram { data, .. } => data,
+        }
+    }
+
+    /// Which address of its socket a datagram was sent to, if there are several.
+    pub(crate) fn destination(&self) -> Option<Destination> {
+        match &self.0.about {
+            About::Connection(_) => None,
+            About::Datagram { destination, .. } => *destination,
         }
     }
 
@@ -205,7 +220,8 @@ impl Request {
     }
 
     /// Sends `data` as one datagram from the server's own socket to `address`,
-    /// and returns how many bytes that was: all of them. On a connection the
+    /// and returns how many bytes that was: all of them. It leaves from the address
+    /// that this request was sent to. On a connection the
     /// address is not looked at. Python's `sendto`.
     ///
     /// Errors as [`send`](Self::send). `EMSGSIZE` if `data` is larger than a
@@ -213,7 +229,9 @@ impl Request {
     /// Unix socket has no name, `ENAMETOOLONG` if it is too long; `ECONNREFUSED` or
     /// `ENOENT` if it has gone.
     pub fn sendto(&self, data: &[u8], address: &Address) -> io::Result<usize> {
-        let About::Datagram { socket, .. } = &self.0.about else { return self.send(data) };
+        let About::Datagram { socket, destination, .. } = &self.0.about else {
+            return self.send(data);
+        };
         if *address == Address::Unix(UnixAddress::Unnamed) {
             return Err(Errno::DESTADDRREQ.into());
         }
@@ -225,7 +243,15 @@ impl Request {
             Address::Inet(_) | Address::Inet6(_) => Interest::Writable,
             Address::Unix(_) => Interest::RoomAtPeer,
         };
+        let asked = destination.filter(|asked| asked.unicast().is_some());
+        let from = asked.zip(address.to_socket_addr());
         let sent = self.transfer(room, self.deadline(), || {
+            if let Some((from, to)) = from {
+                let sent = packet_info::send(socket.as_fd(), data, to, from);
+                if !sent.is_err_and(packet_info::needs_another_source) {
+                    return sent;
+                }
+            }
             let sent = socket.send_to(data, &to);
             sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
         })?;

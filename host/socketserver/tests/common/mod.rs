@@ -7,6 +7,7 @@
 
 mod datagram;
 mod door;
+mod forged;
 mod process;
 
 use std::io::{self, Read, Write};
@@ -26,6 +27,7 @@ use socketserver::{
 
 pub use datagram::*;
 pub use door::*;
+pub use forged::*;
 pub use process::*;
 
 /// The longest that a test waits for anything.

@@ -69,6 +69,30 @@ pub const O_CLOEXEC: u32 = 0o200_0000;
 /// of this program. Returns what that wrote to standard output and standard
 /// error.
 pub fn in_child(test: &str, body: impl FnOnce()) -> (String, String) {
+    in_child_of(Command::new(std::env::current_exe().unwrap()), test, body)
+}
+
+/// Runs `body` as [`in_child`] does, in a network namespace of its own: its loopback
+/// interface is up and has IPv6, and `setup` is what `ip` is told, a command for each
+/// line. Only root may; otherwise it is skipped, and says so.
+pub fn in_namespace(test: &str, setup: &str, body: impl FnOnce()) {
+    let may = Command::new("unshare").args(["-n", "true"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        println!("skipped: only root may make a network namespace");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.arg("-n").arg(std::env::current_exe().unwrap());
+    in_child_of(command, test, || {
+        for line in ["link set lo up"].into_iter().chain(setup.lines()) {
+            let done = Command::new("ip").args(line.split_whitespace()).status();
+            assert!(done.unwrap().success(), "ip {line}");
+        }
+        body();
+    });
+}
+
+fn in_child_of(mut command: Command, test: &str, body: impl FnOnce()) -> (String, String) {
     const CHILD: &str = "SOCKETSERVER_TEST_CHILD";
     const DONE: &str = "the child is done";
     if std::env::var(CHILD).is_ok_and(|child| child == test) {
@@ -76,7 +100,7 @@ pub fn in_child(test: &str, body: impl FnOnce()) -> (String, String) {
         println!("{DONE}");
         std::process::exit(0);
     }
-    let child = Command::new(std::env::current_exe().unwrap())
+    let child = command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD, test)
         .env_remove("RUST_MIN_STACK")

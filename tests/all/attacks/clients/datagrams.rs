@@ -1,13 +1,13 @@
 //! Hostile senders of UDP datagrams.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use socketserver_tests::load::Target;
 use socketserver_tests::process::{PATIENCE, Server};
 
 use super::{Scene, assert_reported, attack, fixture, is_idle, logged};
 use crate::fixture::{DATAGRAM, Fixture};
+use crate::forged::spoofed;
 
 /// `dupper`, over UDP.
 fn upper() -> Scene {
@@ -81,24 +81,6 @@ fn from_ports_that_are_closed_again() {
         }
     });
     scene.logged_nothing();
-}
-
-/// A datagram whose sender claims to be `source`. `None` if this user may not
-/// send such.
-fn spoofed(source: SocketAddr, server: SocketAddr, data: &[u8]) -> Option<()> {
-    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).ok()?;
-    socket.set_header_included_v4(true).unwrap();
-    let [from, to] = [source, server].map(|address| match address.ip() {
-        IpAddr::V4(ip) => ip.octets(),
-        IpAddr::V6(_) => panic!("{address}"),
-    });
-    // The kernel fills in the length and the checksum: UDP, with 64 hops.
-    let ip = [&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0], &from[..], &to].concat();
-    let length = u16::try_from(8 + data.len()).unwrap();
-    let header = [source.port(), server.port(), length, 0].map(u16::to_be_bytes).concat();
-    let packet = [&ip, &header, data].concat();
-    socket.send_to(&packet, &SocketAddr::new(server.ip(), 0).into()).unwrap();
-    Some(())
 }
 
 /// Sends the reply, and fails if it cannot be sent.

@@ -105,6 +105,47 @@ pub fn sendmsg(place: Place) -> Done {
     })
 }
 
+/// As a server on all addresses does: `IP_PKTINFO`.
+pub fn answer_from_an_address(place: Place) -> Done {
+    let server = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut to = loopback(client.local_addr().unwrap().port());
+    place.enter();
+    with_message(|message| {
+        let info = libc::in_pktinfo {
+            ipi_ifindex: 0,
+            ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 9]) },
+            ipi_addr: libc::in_addr { s_addr: 0 },
+        };
+        let size = u32::try_from(size_of_val(&info)).unwrap();
+        // SAFETY: the message is a good one, and its control data has room for this.
+        unsafe {
+            (*message).msg_name = (&raw mut to).cast();
+            (*message).msg_namelen = u32::try_from(ADDRESS).unwrap();
+            (*message).msg_controllen = libc::CMSG_SPACE(size) as _;
+            let header = libc::CMSG_FIRSTHDR(message);
+            (*header).cmsg_level = libc::IPPROTO_IP;
+            (*header).cmsg_type = libc::IP_PKTINFO;
+            (*header).cmsg_len = libc::CMSG_LEN(size) as _;
+            libc::CMSG_DATA(header).cast::<libc::in_pktinfo>().write_unaligned(info);
+        }
+        call!(SYS_sendmsg, server.as_raw_fd(), message, 0).map(drop)
+    })
+}
+
+/// Standard error of a service may be a Unix socket.
+pub fn sendmsg_on_a_standard_stream(place: Place) -> Done {
+    let (one, _other) = UnixStream::pair().unwrap();
+    // SAFETY: both are descriptors.
+    assert_eq!(unsafe { libc::dup2(one.as_raw_fd(), 2) }, 2);
+    place.enter();
+    with_message(|message| {
+        // SAFETY: the message is a good one.
+        unsafe { (*message).msg_controllen = 0 };
+        call!(SYS_sendmsg, 2, message, 0).map(drop)
+    })
+}
+
 pub fn recvmsg(place: Place) -> Done {
     let (one, other) = UnixStream::pair().unwrap();
     std::io::Write::write_all(&mut &other, b"1").unwrap();

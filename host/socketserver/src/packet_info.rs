@@ -1,0 +1,140 @@
+//! Which of its addresses a datagram was sent to, where a socket has several, so that
+//! the answer leaves from there: `IP_PKTINFO` of `ip(7)`, `IPV6_RECVPKTINFO` of `ipv6(7)`.
+//! A client that waits for an answer from the address that it asked takes no other.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::cmsg_space;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
+    sockopt,
+};
+
+use rustix::io::Errno;
+
+use crate::address::AddressFamily;
+
+/// The address of this machine that a datagram was sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// Of an IPv4 socket. If the datagram went to several machines, it is the
+    /// address that the kernel would answer from.
+    V4(Ipv4Addr),
+    /// Of an IPv6 socket, and the interface that the datagram came in by.
+    V6(Ipv6Addr, u32),
+}
+
+impl Destination {
+    /// The address, if it is one machine's; an IPv4 address also where an IPv6
+    /// socket received the datagram.
+    pub(crate) fn unicast(self) -> Option<IpAddr> {
+        let address = match self {
+            Destination::V4(address) => address.into(),
+            Destination::V6(address, _) => IpAddr::V6(address).to_canonical(),
+        };
+        let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+        let several = address.is_multicast() || is_broadcast || address.is_unspecified();
+        (!several).then_some(address)
+    }
+
+    fn of(message: &ControlMessageOwned) -> Option<Self> {
+        match message {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                let address = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
+                Some(Destination::V4(address))
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                Some(Destination::V6(info.ipi6_addr.s6_addr.into(), info.ipi6_ifindex))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Has a socket of datagrams tell where each of them was sent to.
+pub(crate) fn enable(socket: &impl AsFd, family: AddressFamily) -> io::Result<()> {
+    match family {
+        AddressFamily::Inet => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
+        AddressFamily::Inet6 => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+        AddressFamily::Unix => {}
+    }
+    Ok(())
+}
+
+/// Receives a datagram of at most `most` bytes into `data`, from a socket that is
+/// [enabled](enable); with the address that it came from, and where it was sent to.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    data: &mut Vec<u8>,
+    most: usize,
+) -> io::Result<(SocketAddr, Option<Destination>)> {
+    data.resize(most, 0);
+    let mut control = cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo);
+    let mut buffer = [IoSliceMut::new(data)];
+    let message = recvmsg::<SockaddrStorage>(
+        socket.as_raw_fd(),
+        &mut buffer,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )?;
+    let destination = message.cmsgs()?.find_map(|message| Destination::of(&message));
+    let sender = message.address.and_then(to_std).ok_or(io::ErrorKind::InvalidData)?;
+    let received = message.bytes;
+    data.truncate(received);
+    Ok((sender, destination))
+}
+
+/// Whether the kernel may send if it chooses the address itself. What was asked may be
+/// no address of this machine any more, or a broadcast address; and in the jail of a
+/// server with Unix sockets none can be named.
+pub(crate) fn needs_another_source(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::ADDRNOTAVAIL | Errno::NETUNREACH | Errno::PERM)
+}
+
+/// Sends a datagram from the address that another one was sent to.
+///
+/// Errors: what `sendmsg(2)` says, see [`needs_another_source`].
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    data: &[u8],
+    to: SocketAddr,
+    from: Destination,
+) -> rustix::io::Result<usize> {
+    let (v4, v6);
+    let info = match from {
+        Destination::V4(address) => {
+            v4 = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: libc::in_addr { s_addr: u32::from(address).to_be() },
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            ControlMessage::Ipv4PacketInfo(&v4)
+        }
+        Destination::V6(address, interface) => {
+            v6 = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr { s6_addr: address.octets() },
+                // Of other addresses, the route to the client decides.
+                ipi6_ifindex: if address.is_unicast_link_local() { interface } else { 0 },
+            };
+            ControlMessage::Ipv6PacketInfo(&v6)
+        }
+    };
+    let to = SockaddrStorage::from(to);
+    let sent = sendmsg(
+        socket.as_raw_fd(),
+        &[IoSlice::new(data)],
+        &[info],
+        MsgFlags::MSG_DONTWAIT,
+        Some(&to),
+    );
+    sent.map_err(|error| Errno::from_raw_os_error(error as i32))
+}
+
+fn to_std(address: SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddrV4::from(*v4).into());
+    }
+    address.as_sockaddr_in6().map(|v6| SocketAddrV6::from(*v6).into())
+}
