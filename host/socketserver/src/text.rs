@@ -2,18 +2,46 @@
 
 use std::fmt::Write;
 
+use unicode_properties::{GeneralCategory as Category, UnicodeGeneralCategory};
+
+/// How many marks one character may carry. No orthography needs more; stacked without
+/// end, they cover the lines above and below.
+const MOST_MARKS: usize = 4;
+
 /// Cuts `text` after `limit` bytes, between characters, and escapes what could
-/// move a cursor, break a line or hide text: control characters, characters that
-/// nobody sees, and the marks that turn the direction of writing. What is cut off
+/// move a cursor, break a line or hide text, by Unicode's properties: control
+/// characters, characters that have no picture or an empty one, those of private use or
+/// without a meaning yet, marks that turn the direction of writing, and combining marks
+/// that have no character to stand on or are more than four on one. What is cut off
 /// is counted.
 pub fn printable(text: &str, limit: usize) -> String {
     let kept = &text[..text.floor_char_boundary(limit)];
     let mut safe = String::with_capacity(kept.len());
+    // How many marks the last character may still take: none where there is none.
+    let mut room = 0;
     for character in kept.chars() {
-        if character.is_control() || hides(character) {
-            safe.extend(character.escape_default());
-        } else {
+        let shown = match look(character) {
+            Look::Plain => {
+                room = MOST_MARKS;
+                true
+            }
+            Look::Mark if room > 0 => {
+                room -= 1;
+                true
+            }
+            Look::Mark | Look::Hidden => {
+                room = 0;
+                false
+            }
+        };
+        if shown {
             safe.push(character);
+        } else {
+            // Not `escape_default`, which leaves some of these as they are.
+            match character {
+                '\n' | '\r' | '\t' => safe.extend(character.escape_default()),
+                _ => safe.extend(character.escape_unicode()),
+            }
         }
     }
     if kept.len() < text.len() {
@@ -23,15 +51,52 @@ pub fn printable(text: &str, limit: usize) -> String {
     safe
 }
 
-fn hides(character: char) -> bool {
+/// What there is to see of a character.
+enum Look {
+    Plain,
+    /// It is drawn over the one before it.
+    Mark,
+    Hidden,
+}
+
+fn look(character: char) -> Look {
+    match character {
+        ' '..='~' => return Look::Plain,
+        _ if is_blank(character) => return Look::Hidden,
+        _ => {}
+    }
+    match character.general_category() {
+        Category::Control
+        | Category::Format
+        | Category::PrivateUse
+        | Category::Surrogate
+        | Category::Unassigned
+        | Category::LineSeparator
+        | Category::ParagraphSeparator
+        | Category::SpaceSeparator => Look::Hidden,
+        Category::NonspacingMark | Category::EnclosingMark => Look::Mark,
+        _ => Look::Plain,
+    }
+}
+
+/// Letters, marks and symbols with nothing to see: those that Unicode lets a program
+/// leave out (`Default_Ignorable_Code_Point`), as far as their category does not tell,
+/// and those whose picture is empty.
+fn is_blank(character: char) -> bool {
     matches!(character,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{13441}'
+        | '\u{13442}' | '\u{16fe4}' | '\u{1d159}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 #[cfg(test)]
 mod tests {
     use super::printable;
+
+    fn escaped(character: char) -> bool {
+        let text = format!("a{character}");
+        printable(&text, 100) != text
+    }
 
     #[test]
     fn escapes_what_a_terminal_would_obey() {
@@ -41,6 +106,89 @@ mod tests {
         );
         assert_eq!(printable("a\u{61c}b\u{2060}c\u{e0041}", 100), r"a\u{61c}b\u{2060}c\u{e0041}");
         assert_eq!(printable("中文 é", 100), "中文 é");
+    }
+
+    #[test]
+    fn escapes_what_nobody_sees() {
+        for character in [
+            '\u{3164}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{ffa0}',
+            '\u{2800}',
+            '\u{fe0f}',
+            '\u{e0100}',
+            '\u{fff9}',
+            '\u{fff0}',
+            '\u{17b4}',
+            '\u{17b5}',
+            '\u{34f}',
+            '\u{180b}',
+            '\u{1d173}',
+            '\u{e000}',
+            '\u{f8ff}',
+            '\u{f0000}',
+            '\u{10fffd}',
+            '\u{378}',
+            '\u{ffff}',
+            '\u{a0}',
+            '\u{3000}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{ad}',
+            '\u{feff}',
+            '\u{200b}',
+            '\u{13441}',
+            '\u{1d159}',
+            '\u{16fe4}',
+        ] {
+            let number = u32::from(character);
+            assert_eq!(printable(&character.to_string(), 100), format!("\\u{{{number:x}}}"));
+        }
+        for character in "aé中文ßÅאعहाก한あ€→☃😀\u{fffd}".chars() {
+            assert!(!escaped(character), "{character}");
+        }
+    }
+
+    /// What other tables say: those of the standard library, and those lists of Unicode
+    /// (17.0) that do not grow or that no character leaves.
+    #[test]
+    fn no_list_of_characters_without_a_picture_has_one_that_is_printed() {
+        #[rustfmt::skip]
+        let lists = [
+            // Default_Ignorable_Code_Point.
+            0xad..=0xad, 0x34f..=0x34f, 0x61c..=0x61c, 0x115f..=0x1160, 0x17b4..=0x17b5,
+            0x180b..=0x180f, 0x200b..=0x200f, 0x202a..=0x202e, 0x2060..=0x206f, 0x3164..=0x3164,
+            0xfe00..=0xfe0f, 0xfeff..=0xfeff, 0xffa0..=0xffa0, 0xfff0..=0xfff8,
+            0x1bca0..=0x1bca3, 0x1d173..=0x1d17a, 0xe0000..=0xe0fff,
+            // Format, beside these.
+            0x600..=0x605, 0x6dd..=0x6dd, 0x70f..=0x70f, 0x890..=0x891, 0x8e2..=0x8e2,
+            0xfff9..=0xfffb, 0x110bd..=0x110bd, 0x110cd..=0x110cd, 0x13430..=0x1343f,
+            // Private use.
+            0xe000..=0xf8ff, 0xf_0000..=0xf_ffff, 0x10_0000..=0x10_ffff,
+            // Noncharacters.
+            0xfdd0..=0xfdef, 0xfffe..=0xffff, 0x1fffe..=0x1ffff, 0xe_fffe..=0xe_ffff,
+        ];
+        let listed = lists.into_iter().flatten().filter_map(char::from_u32);
+        let of_std = ('\u{0}'..=char::MAX)
+            .filter(|character| character.is_control() || character.is_whitespace())
+            .filter(|character| *character != ' ');
+        for character in listed.chain(of_std) {
+            assert!(escaped(character), "{}", character.escape_unicode());
+        }
+    }
+
+    #[test]
+    fn marks_stand_on_a_character_and_are_not_stacked_without_end() {
+        assert_eq!(printable("e\u{301}x", 100), "e\u{301}x");
+        assert_eq!(printable("e\u{301}\u{301}\u{301}\u{301}", 100).chars().count(), 5);
+        assert_eq!(
+            printable(&("e".to_owned() + &"\u{301}".repeat(6)), 100),
+            "e\u{301}\u{301}\u{301}\u{301}\\u{301}\\u{301}"
+        );
+        // What stands before the text is not the text's.
+        assert_eq!(printable("\u{338}a", 100), r"\u{338}a");
+        assert_eq!(printable("\u{200b}\u{338}", 100), r"\u{200b}\u{338}");
     }
 
     #[test]

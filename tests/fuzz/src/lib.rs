@@ -21,8 +21,11 @@ pub fn check_message(error: impl Display) {
 
 /// Whether a terminal shows the character, and does nothing else.
 pub fn is_printable(character: char) -> bool {
-    // The marks that turn the direction of writing, and the spaces without width.
+    // The marks that turn the direction of writing, the spaces without width, letters and
+    // symbols with nothing to see, and those of private use.
     let hides = matches!(character,
-        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{e0fff}');
     !character.is_control() && !hides
 }
