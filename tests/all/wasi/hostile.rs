@@ -4,8 +4,10 @@ use std::io::Write;
 use std::process::Command;
 
 use socketserver_tests::process::Server;
+use socketserver_tests::usage::Usage;
 
 use super::{WASI, ended};
+use crate::attacks::wait_until;
 use crate::client::{ask, expect, read_to_end};
 use crate::fixture::{File, Served, host};
 
@@ -38,22 +40,43 @@ fn what_the_host_does_for_a_guest_is_its_cpu_time() {
     }
 }
 
-/// Opens a file until it is refused, says so, and keeps them until its client says
-/// more. To `p` it answers.
-const KEEP_OPEN: &str = "
-    (if (call $is (i32.const 112)) (then (call $names)) (else
-      (global.set $second (call $directory))
-      (loop $again
-        (call $open_at (global.get $second) (i32.const 1) (global.get $text) (global.get $length)
-          (i32.const 0) (i32.const 1) (i32.const 1024))
-        (br_if $again (i32.eqz (call $failed))))
-      (call $tell (i32.const 4))
-      (call $recv (global.get $request) (i32.const 1) (i32.const 16))))";
+/// Does something until it is refused, says so, and keeps what it has until its client
+/// says more. To `p` it answers; with `w` it waits.
+fn keep(what: &str) -> String {
+    let wait = "(call $recv (global.get $request) (i32.const 1) (i32.const 16))";
+    format!(
+        "(if (call $is (i32.const 112)) (then (call $names)) (else
+        (if (call $is (i32.const 119)) (then (call $ok) {wait}) (else
+          (global.set $second (call $directory))
+          (loop $again {what} (br_if $again (i32.eqz (call $failed))))
+          (call $tell (i32.const 4))
+          {wait}))))"
+    )
+}
+
+/// Opens a file.
+const OPEN_FILE: &str = "
+    (call $open_at (global.get $second) (i32.const 1) (global.get $text) (global.get $length)
+      (i32.const 0) (i32.const 1) (i32.const 1024))";
+
+/// Begins to list a directory.
+const LIST: &str = "(call $read_directory (global.get $second) (i32.const 1024))";
 
 #[test]
 fn files_that_are_kept_open_leave_descriptors_for_others() {
+    leaves_descriptors_for_others(OPEN_FILE);
+}
+
+#[test]
+fn directories_that_are_being_listed_leave_descriptors_for_others() {
+    leaves_descriptors_for_others(LIST);
+}
+
+/// Serves a process that may have 200 descriptors, of which handlers may hold 75 as
+/// files.
+fn leaves_descriptors_for_others(what: &str) {
     const REFUSED: &[u8] = b"E\x16";
-    let text = WASI.replace("(call $act)", KEEP_OPEN).replace("{{fields}}", "");
+    let text = WASI.replace("(call $act)", &keep(what)).replace("{{fields}}", "");
     let (handler, host) = (File::new("fixture.wat", text.as_bytes()), host());
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(host.get_program());
@@ -61,7 +84,9 @@ fn files_that_are_kept_open_leave_descriptors_for_others() {
     command.arg("serve").arg(&handler.path).args(["--bind", "tcp://127.0.0.1:0"]);
     let directory = handler.path.parent().unwrap().display();
     command.args(["--dir", &format!("{directory}::/data:ro")]);
-    let server = Server::start(&mut command, 1).unwrap();
+    let mut server = Server::start(&mut command, 1).unwrap();
+    assert_eq!(ask(&server, b"p"), b"/data\nk");
+    let before = Usage::of(server.pid()).unwrap().descriptors;
     for _ in 0..2 {
         let mut keepers: Vec<_> = (0..5).map(|_| server.connect().unwrap()).collect();
         for keeper in &mut keepers {
@@ -69,9 +94,24 @@ fn files_that_are_kept_open_leave_descriptors_for_others() {
             expect(keeper, REFUSED);
         }
         assert_eq!(ask(&server, b"p"), b"/data\nk");
+        // The others may not have been closed yet.
+        let most = before + keepers.len() + 75;
+        wait_until("files take three eighths of the descriptors", || {
+            Usage::of(server.pid()).unwrap().descriptors <= most
+        });
+        let mut others: Vec<_> = (0..50).map(|_| server.connect().unwrap()).collect();
+        for other in &mut others {
+            other.write_all(b"w").unwrap();
+            expect(other, b"k");
+        }
+        for other in &mut others {
+            other.write_all(b"!").unwrap();
+            assert_eq!(read_to_end(other), b"");
+        }
         for keeper in &mut keepers {
             keeper.write_all(b"!").unwrap();
             assert_eq!(read_to_end(keeper), b"");
         }
     }
+    assert!(server.log().is_empty(), "{:#?}", server.log());
 }
