@@ -176,6 +176,7 @@ fn concurrency(options: &ServeOptions, mode: Mode, handler: &ComponentHandler) -
             max_children: attributes.max_children as usize,
             capacity: handler.capacity(Needs::PROCESS),
             block_on_close: attributes.block_on_close,
+            max_lifetime: None,
         }),
         Mode::Workers(count) => {
             let each = max_requests.map(|max| max / count);
@@ -207,7 +208,7 @@ fn try_start(
     signals: &Signals,
     given_up: &GivenUp,
 ) -> Result<()> {
-    let tried = in_child(|told| {
+    let tried = in_child(None, |told| {
         let keep = (mode == Mode::Forking).then_some(told);
         signals.in_child().map_err(|error| error.to_string())?;
         given_up.in_child(keep, signals.descriptors()).map_err(|error| error.to_string())?;

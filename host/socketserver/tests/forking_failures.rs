@@ -41,6 +41,8 @@ fn main() -> ExitCode {
             b49_a_handle_error_that_panics_ends_only_its_child,
             a_child_that_is_killed_is_reported_with_its_client,
             a_child_that_ends_itself_is_reported,
+            a_child_that_outlives_its_time_is_killed_and_its_place_is_free,
+            a_child_that_does_not_outlive_its_time_is_left_alone,
             a_killed_child_of_a_datagram_is_reported_with_its_client,
             the_default_report_of_a_killed_child_goes_to_standard_error,
             each_child_is_prepared_before_its_handler_runs,
@@ -210,6 +212,58 @@ fn a_killed_child_of_a_datagram_is_reported_with_its_client() {
     let line = program.line();
     assert!(line.starts_with(&format!("child-error for {}: host child: ", client.address())));
     assert_eq!(client.talk(b"echo next"), b"next");
+}
+
+/// Whatever the loop does meanwhile, and whether the child can be watched or not.
+fn a_child_that_outlives_its_time_is_killed_and_its_place_is_free() {
+    for (program, order) in [
+        ("server", "serve"),
+        ("server", "handle_request"),
+        ("server", "close"),
+        ("no_descriptors", "serve"),
+        ("no_descriptors", "handle_request"),
+    ] {
+        let mut program =
+            Program::start(program, &[TCP, "max_children=1", "max_lifetime=300", "timeout=60000"]);
+        program.tell(if order == "close" { "serve" } else { order });
+        let (mut client, child) = Client::holding(program.endpoint());
+        let mut next = None;
+        match order {
+            "serve" => next = Some(Client::with(program.endpoint(), "echo next")),
+            "close" => program.tell("close"),
+            _ => {
+                program.expect(order, &["handled ok"]);
+                next = Some(Client::with(program.endpoint(), "echo next"));
+            }
+        }
+        let mut line = program.line();
+        if order == "close" {
+            assert_eq!(line, "served ok");
+            line = program.line();
+        }
+        let begin = format!(
+            "child-error for {}: host lifetime: process {child} was still there after ",
+            client.address()
+        );
+        assert!(line.starts_with(&begin) && line.ends_with("s, and was killed"), "{line}");
+        assert_eq!(client.rest(), "", "{order}");
+        if let Some(mut next) = next {
+            assert_eq!(next.rest(), "next\n", "{order}");
+        } else {
+            assert_eq!(program.line(), "closed");
+        }
+        wait_until("nothing is left", || !program.children().contains(&child));
+    }
+}
+
+fn a_child_that_does_not_outlive_its_time_is_left_alone() {
+    let mut program = Program::serving(&[TCP, "max_lifetime=3600000"]);
+    let (client, _) = Client::holding(program.endpoint());
+    assert_eq!(ask(program.endpoint(), "echo next"), "next");
+    program.wait_until_blocked();
+    client.done();
+    program.close();
+    assert_eq!(program.end(), [""; 0]);
 }
 
 fn default_hooks_program(arguments: &[String]) {

@@ -3,12 +3,28 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::os::fd::AsRawFd;
+use std::io::ErrorKind;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
-use socketserver::in_child;
+use socketserver::in_child as in_child_within;
+
+/// Without a limit.
+fn in_child(
+    work: impl FnOnce(BorrowedFd<'_>) -> Result<(), String>,
+) -> std::io::Result<Result<(), String>> {
+    in_child_within(None, work)
+}
+
+/// Never ends.
+fn hold_on() -> ! {
+    loop {
+        thread::park();
+    }
+}
 
 fn main() {
     // What it does, it does elsewhere.
@@ -38,6 +54,30 @@ fn main() {
         Ok(())
     });
     assert_eq!(killed.unwrap_err().to_string(), "its process was ended by signal 9");
+
+    // It may hold on, with its end of the pipe or without; or say more than there is room
+    // for. What is well done in time is well done.
+    let soon = Some(Duration::from_millis(50));
+    for killed in [
+        in_child_within(soon, |_| hold_on()),
+        in_child_within(soon, |told| {
+            // SAFETY: nobody else uses it any more.
+            drop(unsafe { OwnedFd::from_raw_fd(told.as_raw_fd()) });
+            hold_on()
+        }),
+        in_child_within(soon, |told| {
+            while rustix::io::write(told, b"more of it").is_ok() {}
+            hold_on()
+        }),
+    ] {
+        let killed = killed.unwrap_err();
+        assert_eq!(killed.kind(), ErrorKind::TimedOut);
+        let said = killed.to_string();
+        assert!(said.starts_with("its process was still there after "), "{said}");
+        assert!(said.ends_with("s, and was killed"), "{said}");
+    }
+    let long = Some(Duration::MAX);
+    assert_eq!(in_child_within(long, |_| Err("why".to_owned())).unwrap(), Err("why".to_owned()));
 
     // Of those who wait, none is left behind.
     let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::children::{Children, Ended};
 use super::{Core, Finished, Job, guarded};
@@ -26,6 +26,11 @@ pub struct Forking {
     /// Whether closing the server waits for the children. Python's
     /// `block_on_close`, true by default.
     pub block_on_close: bool,
+    /// How long a child may live. One that is still there then is killed, which
+    /// [`handle_child_error`](crate::Hooks::handle_child_error) is told with the
+    /// reason `lifetime`: its place is free again, whatever it does. Python has no
+    /// such limit; `None`, for none, by default.
+    pub max_lifetime: Option<Duration>,
 }
 
 impl Forking {
@@ -35,6 +40,7 @@ impl Forking {
             max_children: 40,
             capacity: Capacity::of_this_machine(Needs::PROCESS),
             block_on_close: true,
+            max_lifetime: None,
         }
     }
 }
@@ -55,12 +61,12 @@ pub(crate) struct Forks {
 
 impl Forks {
     pub(crate) fn new(options: &Forking) -> Result<Self, BuildError> {
-        let Forking { max_children, ref capacity, block_on_close } = *options;
+        let Forking { max_children, ref capacity, block_on_close, max_lifetime } = *options;
         if max_children > capacity.requests {
             let capacity = capacity.clone();
             return Err(BuildError::TooManyRequests { asked: max_children, capacity });
         }
-        let (tasks, children) = (Tasks::new()?, Children::new()?);
+        let (tasks, children) = (Tasks::new()?, Children::new(max_lifetime)?);
         Ok(Forks { max_children: max_children.max(1), block_on_close, tasks, children })
     }
 
@@ -80,7 +86,7 @@ impl Forks {
         self.children.ended()
     }
 
-    /// When to take note of children again at the latest.
+    /// When to take note of children again, and of their age, at the latest.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.children.due()
     }
@@ -155,7 +161,8 @@ impl Forks {
 
 fn report(ended: &Ended, core: &Core) {
     if let Some(failure) = ended.failure() {
-        let error = HandlerError::new(Blame::Host, "child", failure);
+        let reason = if ended.outlived() { "lifetime" } else { "child" };
+        let error = HandlerError::new(Blame::Host, reason, failure);
         guarded(|| core.hooks.handle_child_error(ended.client_address.as_ref(), &error));
     }
 }

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+pub(crate) use children::{Children, Ended};
 pub use forking::Forking;
 use forking::Forks;
 pub use threading::Threading;

@@ -73,7 +73,7 @@ impl WorkerProcesses {
             threading,
             max_requests: each.saturating_mul(count),
             tasks: Tasks::new()?,
-            children: Children::new()?,
+            children: Children::new(None)?,
             state: Mutex::default(),
         })
     }

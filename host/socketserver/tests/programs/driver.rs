@@ -32,6 +32,9 @@ pub fn server(arguments: &[String]) -> ServerBuilder {
         match name {
             "bind" => builder = builder.bind(value.parse().unwrap()),
             "max_children" => forking.max_children = number(),
+            "max_lifetime" => {
+                forking.max_lifetime = Some(Duration::from_millis(value.parse().unwrap()));
+            }
             "block_on_close" => forking.block_on_close = value == "true",
             "daemon_threads" => threading.daemon_threads = value == "true",
             "workers" => workers = Some(number()),
