@@ -51,6 +51,17 @@ impl Usage {
     }
 }
 
+/// How much memory the process `pid` has written to that it shares with no other, in
+/// bytes.
+///
+/// Errors: it is gone, or is somebody else's.
+pub fn private_memory(pid: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let private = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    let kilobytes = private.and_then(|text| text.trim().strip_suffix("kB"));
+    Ok(kilobytes.context("there is no Private_Dirty")?.trim().parse::<u64>()? << 10)
+}
+
 /// The children of the process `pid`.
 ///
 /// Errors: it is gone.

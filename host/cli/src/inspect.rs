@@ -27,6 +27,11 @@ struct Report {
     memories: u32,
     /// Bytes.
     initial_memory: u64,
+    tables: u32,
+    /// Bytes.
+    table_memory: u64,
+    /// Bytes that the engine keeps for an instance beside memories and tables.
+    engine_memory: u64,
     /// Microseconds.
     instance_create_us: Option<f64>,
     /// Microseconds.
@@ -60,9 +65,16 @@ fn report(options: &InspectOptions) -> Result<Report> {
     let loading = &options.loading;
     let engine = Engine::new(INSTANCES as usize, &loading.settings()?)?;
     let component = Component::load(&engine, &options.handler, &loading.loader(JailMode::Try))?;
-    let memory = loading.profile.defaults().memory;
+    let defaults = loading.profile.defaults();
     let (env, dirs) = (options.grants.env(), options.grants.dir.clone());
-    let policy = Policy { memory, env, dirs, ..Policy::default() };
+    let policy = Policy {
+        memory: defaults.memory,
+        handles: defaults.handles as usize,
+        env,
+        dirs,
+        ..Policy::default()
+    };
+    let engine_memory = component.engine_memory(policy.handles);
     let handler = ComponentHandler::without_start(&engine, &component, policy);
     // What runs of it runs in the jail.
     jail::enter_to_inspect(&options.grants.dir)?;
@@ -86,6 +98,9 @@ fn report(options: &InspectOptions) -> Result<Report> {
             .collect(),
         memories: description.memories,
         initial_memory: description.initial_memory,
+        tables: description.tables,
+        table_memory: description.table_memory,
+        engine_memory,
         instance_create_us: micros(|times| times.create),
         instance_drop_us: micros(|times| times.drop),
         servable: times.is_ok(),
@@ -135,13 +150,15 @@ impl Report {
                 .collect(),
         );
         lines.push(format!(
-            "memory    {} to begin with{}",
+            "memory    {} to begin with{}; {} of tables; the engine keeps {}",
             ByteSize(self.initial_memory),
             if self.memories == 1 {
                 String::new()
             } else {
                 format!(", in {} memories", self.memories)
-            }
+            },
+            ByteSize(self.table_memory),
+            ByteSize(self.engine_memory)
         ));
         if let (Some(create), Some(drop)) = (self.instance_create_us, self.instance_drop_us) {
             lines.push(format!("instance  {create:.1} us to make, {drop:.1} us to drop"));

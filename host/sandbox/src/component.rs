@@ -10,14 +10,12 @@ use crate::binary;
 use crate::cache::Key;
 use crate::engine::Engine;
 use crate::error::{CacheError, LoadError};
+use crate::footprint::Footprint;
 use crate::imports::{granted, same_contract};
 use crate::loader::Loader;
 use crate::sys::Artifact;
 use crate::text::printable;
 use crate::world::World;
-
-/// A page of WebAssembly memory, in bytes.
-const PAGE: u64 = 64 << 10;
 
 /// Components larger than this take seconds to compile.
 const LARGE: usize = 1 << 20;
@@ -27,6 +25,7 @@ pub struct Component {
     compiled: wasmtime::component::Component,
     name: Arc<str>,
     description: Description,
+    footprint: Footprint,
 }
 
 /// What a component says of itself.
@@ -44,8 +43,12 @@ pub struct Description {
     pub size: usize,
     /// How many linear memories an instance has.
     pub memories: u32,
-    /// How many bytes of memory an instance begins with.
+    /// How many bytes these begin with, together.
     pub initial_memory: u64,
+    /// How many tables an instance has.
+    pub tables: u32,
+    /// How many bytes these begin with, together.
+    pub table_memory: u64,
 }
 
 impl Component {
@@ -70,10 +73,11 @@ impl Component {
         loader: &Loader,
     ) -> Result<Self, LoadError> {
         let size = bytes.len();
-        let component = compile(engine, bytes, loader)?;
+        let (component, footprint) = compile(engine, bytes, loader)?;
         Ok(Component {
-            description: describe(engine.wasmtime(), &component, size)?,
+            description: describe(engine.wasmtime(), &component, &footprint, size)?,
             compiled: component,
+            footprint,
             name: printable(name, 100).into(),
         })
     }
@@ -81,6 +85,16 @@ impl Component {
     /// What the component says of itself.
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// How many bytes the engine keeps of the host's memory for each instance, beside
+    /// its memories and tables, if an instance may hold `handles` handles.
+    pub fn engine_memory(&self, handles: usize) -> u64 {
+        self.footprint.engine(handles)
+    }
+
+    pub(crate) fn footprint(&self) -> &Footprint {
+        &self.footprint
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -96,7 +110,7 @@ fn compile(
     engine: &Engine,
     source: Vec<u8>,
     loader: &Loader,
-) -> Result<wasmtime::component::Component, LoadError> {
+) -> Result<(wasmtime::component::Component, Footprint), LoadError> {
     let key = Key::new(engine.wasmtime(), &source);
     // A cache that cannot be used costs time; it is no reason not to serve.
     let warn = |error: CacheError| tracing::warn!("compiling without the cache: {error}");
@@ -127,21 +141,28 @@ fn compile(
 }
 
 /// Errors: it needs more than a pool has, whether there is one or not.
-fn load(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<wasmtime::component::Component> {
+fn load(
+    engine: &Engine,
+    artifact: &Artifact,
+) -> wasmtime::Result<(wasmtime::component::Component, Footprint)> {
     if let Some(pooled) = engine.for_checking()? {
         artifact.load(&pooled)?;
     }
-    artifact.load(engine.wasmtime())
+    // Loading it shows that it was compiled by this engine.
+    let component = artifact.load(engine.wasmtime())?;
+    Ok((component, Footprint::of_compiled(artifact.bytes())?))
 }
 
 fn describe(
     engine: &wasmtime::Engine,
     component: &wasmtime::component::Component,
+    footprint: &Footprint,
     size: usize,
 ) -> Result<Description, LoadError> {
-    let resources = component.resources_required().ok_or_else(|| {
-        LoadError::Invalid("it imports a core module, which no handler is given".to_owned())
-    })?;
+    if component.resources_required().is_none() {
+        let why = "it imports a core module, which no handler is given";
+        return Err(LoadError::Invalid(why.to_owned()));
+    }
     let component = component.component_type();
     let exports: Vec<String> =
         component.exports(engine).map(|(name, _)| printable(name, 200)).collect();
@@ -159,8 +180,9 @@ fn describe(
         not_granted: imports.iter().filter(|name| !granted(name)).cloned().collect(),
         imports,
         size,
-        memories: resources.num_memories,
-        // It is counted in pages.
-        initial_memory: resources.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE),
+        memories: u32::try_from(footprint.memories).unwrap_or(u32::MAX),
+        initial_memory: footprint.memory,
+        tables: u32::try_from(footprint.tables).unwrap_or(u32::MAX),
+        table_memory: footprint.table_memory,
     })
 }

@@ -46,6 +46,14 @@ struct Inner {
     by_timer: Option<EpochsByTimer>,
 }
 
+/// How much of each there can be at once, over all instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pool {
+    pub memories: usize,
+    pub tables: usize,
+    pub core_instances: usize,
+}
+
 /// How epochs pass from the first request on.
 enum Ticking {
     /// A thread counts them.
@@ -136,9 +144,13 @@ impl Engine {
         self.0.fallback.as_deref()
     }
 
-    /// How many memories the pool has room for; `None` if there is no pool.
-    pub(crate) fn slots(&self) -> Option<usize> {
-        self.0.slots
+    /// What the pool has room for; `None` if there is no pool.
+    pub(crate) fn pool(&self) -> Option<Pool> {
+        self.0.slots.map(|slots| Pool {
+            memories: count(slots, 1) as usize,
+            tables: tables(slots) as usize,
+            core_instances: count(slots, MAX_CORE_INSTANCES) as usize,
+        })
     }
 
     /// An engine with a pool of one, where this one has none: to load a component
@@ -223,17 +235,16 @@ fn config(settings: &Settings) -> Config {
 }
 
 fn pool(slots: usize, settings: &Settings, pagemap_scan: Enabled) -> InstanceAllocationStrategy {
-    let count = |each: u32| u32::try_from(slots).unwrap_or(u32::MAX).saturating_mul(each);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(count(1))
+    pool.total_component_instances(count(slots, 1))
         // A counter: these cost nothing until they are used.
-        .total_core_instances(count(MAX_CORE_INSTANCES))
+        .total_core_instances(count(slots, MAX_CORE_INSTANCES))
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_TABLES)
         .max_tables_per_module(MAX_TABLES)
-        .total_memories(count(1))
-        .total_tables(count(TABLES_PER_SLOT))
+        .total_memories(count(slots, 1))
+        .total_tables(tables(slots))
         .table_elements(MAX_TABLE_ELEMENTS)
         // Each slot reserves that much anyway; the limiter holds a guest to its
         // policy.
@@ -249,7 +260,17 @@ fn pool(slots: usize, settings: &Settings, pagemap_scan: Enabled) -> InstanceAll
 }
 
 /// Tables for each memory of the pool. Toolchains make one or two.
-pub(crate) const TABLES_PER_SLOT: u32 = 4;
+const TABLES_PER_SLOT: u32 = 4;
+
+/// How many tables the pool has: as many as one component may have, at least.
+fn tables(slots: usize) -> u32 {
+    count(slots, TABLES_PER_SLOT).max(MAX_TABLES)
+}
+
+/// What the pool has, if it has `each` for a slot.
+fn count(slots: usize, each: u32) -> u32 {
+    u32::try_from(slots).unwrap_or(u32::MAX).saturating_mul(each)
+}
 
 #[cfg(test)]
 mod tests {

@@ -96,13 +96,30 @@ pub enum LoadError {
     Incompatible(String),
     /// It needs more memory to begin with than it may have.
     #[error(
-        "it needs {needed} bytes of memory to begin with, and may have {limit}: raise the memory limit"
+        "it needs {} bytes of memory to begin with ({memory} in its memories, {tables} in its tables, {engine} kept by the engine), and may have {limit}: `--memory` allows more",
+        memory.saturating_add(*tables).saturating_add(*engine)
     )]
     Memory {
-        /// What it asks for.
-        needed: u64,
+        /// Bytes that its memories begin with.
+        memory: u64,
+        /// Bytes that its tables begin with.
+        tables: u64,
+        /// Bytes that the engine keeps beside them.
+        engine: u64,
         /// What the policy allows.
         limit: usize,
+    },
+    /// The engine would keep more for an instance than for any.
+    #[error(
+        "it would have the engine keep {needed} bytes for each instance beside memories and tables, {segments} of them for passive element segments, and {limit} are the most: build it with fewer passive element segments, instances, globals, functions in tables or resources"
+    )]
+    EngineMemory {
+        /// What there would be.
+        needed: u64,
+        /// How much of it is for passive element segments.
+        segments: u64,
+        /// The limit.
+        limit: u64,
     },
     /// It is granted more directories than it could hold.
     #[error("it is granted {count} directories, and {limit} are the most")]

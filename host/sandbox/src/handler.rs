@@ -10,15 +10,17 @@ use socketserver::{
 };
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
+use wasmtime::error::format_err;
 
 use crate::budget::limit_cpu_time;
 use crate::component::Component;
 use crate::counts::Counts;
 use crate::descriptors::{HandlerDescriptors, memory_images};
-use crate::engine::{ADDRESSES_PER_MEMORY, Engine, MAPPINGS_PER_MEMORY};
+use crate::engine::{ADDRESSES_PER_MEMORY, Engine, MAPPINGS_PER_MEMORY, Pool};
 use crate::error::LoadError;
 use crate::exports::{Exports, Functions, Outcome};
 use crate::failure::{Exit, Step, ended, returned};
+use crate::footprint::{Footprint, Initial};
 use crate::grants::Grants;
 use crate::imports::{self, same_contract};
 use crate::limits::{Limits, SharedMemory};
@@ -42,8 +44,11 @@ pub struct ComponentHandler {
     sleeps: bool,
     shared_memory: Arc<SharedMemory>,
     name: Arc<str>,
-    memories: usize,
-    initial_memory: usize,
+    footprint: Footprint,
+    /// Bytes that an instance begins with.
+    initial: usize,
+    /// Bytes of them that the engine keeps beside memories and tables.
+    engine_memory: usize,
     has_start: bool,
     /// The descriptors of what its memories begin with, where children need them.
     images: Arc<[RawFd]>,
@@ -111,12 +116,8 @@ impl ComponentHandler {
         if !description.not_granted.is_empty() {
             return Err(LoadError::NotGranted { imports: description.not_granted.clone() });
         }
-        if description.initial_memory > policy.memory as u64 {
-            return Err(LoadError::Memory {
-                needed: description.initial_memory,
-                limit: policy.memory,
-            });
-        }
+        let footprint = *component.footprint();
+        let Initial { bytes: initial, engine: engine_memory } = footprint.check(&policy)?;
         let incompatible =
             |error: wasmtime::Error| LoadError::Incompatible(printable(&format!("{error:#}"), 500));
         let mut linker = Linker::new(engine.wasmtime());
@@ -131,14 +132,17 @@ impl ComponentHandler {
             shared_memory: SharedMemory::new(policy.memory_total),
             policy,
             name: Arc::clone(component.name()),
-            memories: usize::try_from(description.memories).unwrap_or(usize::MAX),
-            initial_memory: usize::try_from(description.initial_memory).unwrap_or(usize::MAX),
+            footprint,
+            initial,
+            engine_memory,
             has_start: false,
             images: Arc::default(),
             counts: None,
             ahead: Mutex::default(),
         };
-        match trial::at_rest(handler.store(None), &handler.pre, &handler.exports)? {
+        let store = handler.store(None);
+        let store = store.map_err(|error| LoadError::Instantiate(error.to_string()))?;
+        match trial::at_rest(store, &handler.pre, &handler.exports)? {
             None => {
                 handler.has_start = true;
                 // Whoever makes instances may open nothing in the jail.
@@ -197,8 +201,9 @@ impl ComponentHandler {
     pub fn capacity(&self, base: Needs) -> Capacity {
         // A process of its own has mappings, and a share of the memory, of its own.
         let shares = base.mappings > 0;
-        let own = if shares { self.memories * MAPPINGS_PER_MEMORY } else { 0 };
-        let reserves = if shares && self.engine.slots().is_none() { self.memories } else { 0 };
+        let memories = self.footprint.memories;
+        let own = if shares { memories * MAPPINGS_PER_MEMORY } else { 0 };
+        let reserves = if shares && self.engine.pool().is_none() { memories } else { 0 };
         let addresses = reserves.saturating_mul(ADDRESSES_PER_MEMORY);
         // Files that it holds open are descriptors too.
         let opens = shares && !self.grants.directories.is_empty();
@@ -212,16 +217,27 @@ impl ComponentHandler {
         if !shares {
             return capacity;
         }
-        let (total, each) = (self.policy.memory_total, self.initial_memory);
+        let (total, each) = (self.policy.memory_total, self.initial);
         capacity.cap(SharedMemory::for_new_instances(total) / each.max(1), &|| {
             format!("all instances together may have {total} bytes, and each begins with {each}")
         });
-        if let Some(slots) = self.engine.slots() {
-            capacity.cap(slots / self.memories.max(1), &|| {
-                format!("the pool has {slots} memories, and an instance takes {}", self.memories)
-            });
+        if let Some(pool) = self.engine.pool() {
+            self.cap_by_pool(&mut capacity, pool);
         }
         capacity
+    }
+
+    fn cap_by_pool(&self, capacity: &mut Capacity, pool: Pool) {
+        let Footprint { memories, tables, core_instances, .. } = self.footprint;
+        for (what, all, each) in [
+            ("memories", pool.memories, memories),
+            ("tables", pool.tables, tables),
+            ("core instances", pool.core_instances, core_instances),
+        ] {
+            capacity.cap(all / each.max(1), &|| {
+                format!("the pool has {all} {what}, and an instance takes {each}")
+            });
+        }
     }
 
     /// Makes and drops `count` instances, one after the other, and measures
@@ -262,7 +278,7 @@ impl ComponentHandler {
 
     /// Makes an instance: for a request, whose time it takes, or ahead of one.
     fn instantiate(&self, request: Option<&Request>) -> Result<Made, HandlerError> {
-        let mut store = self.store(request);
+        let mut store = self.store(request)?;
         limit_cpu_time(&mut store, self.policy.cpu_time);
         match self.pre.instantiate(&mut store) {
             Ok(instance) => Ok((store, instance)),
@@ -270,8 +286,8 @@ impl ComponentHandler {
         }
     }
 
-    fn store(&self, request: Option<&Request>) -> Store<State> {
-        self.shared_memory.wait_for(self.initial_memory, self.policy.idle_timeout);
+    fn store(&self, request: Option<&Request>) -> Result<Store<State>, HandlerError> {
+        self.shared_memory.wait_for(self.initial, self.policy.idle_timeout);
         let limits = Limits::new(self.policy.memory, &self.shared_memory);
         let mut state = State::new(limits, &self.policy, &self.name, self.counts.as_ref());
         if let Some(request) = request {
@@ -280,7 +296,11 @@ impl ComponentHandler {
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limits);
         store.set_max_component_handles(self.policy.handles);
-        store
+        if !store.data_mut().limits.keep(self.engine_memory) {
+            let error = format_err!("there is no memory for the engine to keep it in");
+            return Err(ended(Step::Instantiate, &error, store.data()));
+        }
+        Ok(store)
     }
 
     fn attach(&self, state: &mut State, request: &Request) {

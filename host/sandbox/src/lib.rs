@@ -38,6 +38,7 @@
 //! | `cache` | compiled components, kept on disk |
 //! | `policy` | what a guest may use |
 //! | `counts` | what is counted that no error tells of |
+//! | `footprint` | what an instance takes from its beginning, known at load |
 //! | `limits`, `budget` | holding it to that: memory and tables, CPU time |
 //! | `trial` | what shows on an instance only |
 //! | `handler` | one request: Store, instance, setup, handle, finish |
@@ -66,6 +67,7 @@ mod engine;
 mod error;
 mod exports;
 mod failure;
+mod footprint;
 mod grants;
 mod guest_log;
 mod handler;

@@ -10,7 +10,7 @@ use crate::policy::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TA
 use crate::turns::Turns;
 
 /// What an entry of a table takes on the host.
-const TABLE_ELEMENT: usize = size_of::<usize>();
+pub(crate) const TABLE_ELEMENT: usize = size_of::<usize>();
 
 /// Bytes of memory which to fill takes a guest milliseconds. It may do so in one
 /// instruction, which looks at no epoch.
@@ -89,7 +89,8 @@ pub(crate) enum Refused {
     Shared { limit: usize },
 }
 
-/// The memories and tables of one Store, counted together.
+/// The memories and tables of one Store, and what the engine keeps for it, counted
+/// together.
 #[derive(Debug)]
 pub(crate) struct Limits {
     memory: usize,
@@ -120,6 +121,13 @@ impl Limits {
     /// The guest computes for long: others shall not wait for it.
     pub(crate) fn computes_for_long(&mut self) {
         self.turns.shorten();
+    }
+
+    /// Counts `bytes` that the engine keeps for the Store until it is dropped. `false`
+    /// if they may not be had.
+    #[must_use]
+    pub(crate) fn keep(&mut self, bytes: usize) -> bool {
+        self.grow(bytes)
     }
 
     fn grow(&mut self, by: usize) -> bool {

@@ -10,8 +10,8 @@ use crate::grants::Dir;
 /// only lower them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Bytes of memory, over all linear memories and tables of the instance.
-    /// 64 MiB by default.
+    /// Bytes of memory, over all linear memories and tables of the instance and what
+    /// the engine keeps for it beside them. 64 MiB by default.
     pub memory: usize,
     /// Bytes of memory for all instances together. Three quarters of what the
     /// machine has by default, or 1 GiB if that cannot be found out.
@@ -112,6 +112,10 @@ pub(crate) const MAX_CORE_INSTANCES: u32 = 100;
 pub(crate) const MAX_MEMORIES: u32 = 16;
 /// See [`MAX_CORE_INSTANCES`].
 pub(crate) const MAX_TABLES: u32 = 64;
+
+/// The most that the engine may keep for an instance beside its memories, tables and
+/// handles, in bytes.
+pub(crate) const MAX_ENGINE_MEMORY: u64 = 1 << 20;
 
 /// The largest component that is loaded, in bytes. A Python handler has 18 MB.
 pub(crate) const MAX_COMPONENT: u64 = 256 << 20;

@@ -104,7 +104,7 @@ refused! {
     exit_in_start: start("(call $exit (i32.const 0))"), "it called exit, and there is no request yet";
     memory_without_end_in_start: start("(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable"), "before that it was refused memory";
     sending_in_start: start("(call $sendall (i32.const 100) (i32.const 2))"), "cannot be instantiated";
-    more_memory_to_begin_with_than_it_may_have: Fixture { memory: "2000", ..FIXTURE }.text(), "needs 131072000 bytes of memory to begin with";
+    more_memory_to_begin_with_than_it_may_have: Fixture { memory: "2000", ..FIXTURE }.text(), "(131072000 in its memories, ";
     more_memories_in_a_module_than_it_may_have: fields("(memory 1) (memory 1)"), "exceeds the per-instance limit";
     more_memories_than_it_may_have: more("(core module $more (memory 1))", 20), "which exceeds the configured maximum of 16";
     more_instances_than_it_may_have: more("(core module $more)", 200), "which exceeds the configured maximum of 100";

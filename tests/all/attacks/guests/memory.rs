@@ -24,7 +24,7 @@ hostile! {
         (memory.fill (i32.const 1024) (i32.const 7) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1024)))
         unreachable"
     ).options(LITTLE).ends("memory");
-    memory_of_4_gib_at_once: handle("(drop (memory.grow (i32.const 65535))) unreachable").ends("memory").saying("wanted 4294967296");
+    memory_of_4_gib_at_once: handle("(drop (memory.grow (i32.const 65535))) unreachable").ends("memory").saying("the limit is 67108864");
     memory_while_the_host_brings_data: realloc(when_asked!(
         "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable"
     )).options(LITTLE).ends("memory");

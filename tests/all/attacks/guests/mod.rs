@@ -3,6 +3,7 @@
 
 mod canonical_abi;
 mod datagrams;
+mod engine;
 mod handles;
 mod loading;
 mod logs;

@@ -254,7 +254,7 @@ fn changed(seconds: i64, nanoseconds: i64) -> Option<Datetime> {
     SystemTime::UNIX_EPOCH.checked_add(since).map(Into::into)
 }
 
-pub(super) fn type_of(file_type: cap_std::fs::FileType) -> DescriptorType {
+fn type_of(file_type: cap_std::fs::FileType) -> DescriptorType {
     use cap_std::fs::FileTypeExt as _;
     if file_type.is_dir() {
         DescriptorType::Directory

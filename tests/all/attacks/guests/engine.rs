@@ -1,0 +1,354 @@
+//! Handlers for whose instances the engine has to keep a lot on the host: it is counted
+//! before there is one, as their memory is, or refused.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Command;
+
+use serde_json::Value;
+use socketserver_tests::bystander::Bystander;
+use socketserver_tests::process::Server;
+use socketserver_tests::usage::{Usage, children, private_memory};
+
+use super::{FORKING, SYNC, WORKERS};
+use crate::attacks::wait_until;
+use crate::client::{ask, expect, read_to_end};
+use crate::fixture::{FIXTURE, File, Fixture, host};
+use crate::load::refused;
+
+/// What a request takes of the host besides what is counted: a thread's stacks, and
+/// what the allocator sets aside for each.
+const THREAD: u64 = 64 << 10;
+
+/// What a forked process takes besides: its copy of what it writes to of its parent's.
+const PROCESS: u64 = 256 << 10;
+
+/// How many requests are in flight while memory is measured.
+const REQUESTS: u64 = 40;
+
+/// Says that it has begun, and waits until its client says more.
+const WAITS: &str = "(call $sendall (i32.const 100) (i32.const 2)) (call $recv (i32.const 1))";
+
+/// A module with so many passive element segments of so many entries.
+fn segments(count: usize, entries: usize) -> String {
+    let segment = format!("(elem func {})", "0 ".repeat(entries));
+    format!("(core module $more (func) {})", segment.repeat(count))
+}
+
+/// A handler with so many instances of `$more`, which `module` defines, that waits.
+fn with_instances(module: &str, instances: usize) -> String {
+    let instances = "(core instance (instantiate $more)) ".repeat(instances);
+    waits(&format!("{module} {instances}"))
+}
+
+/// A handler with instances of a module with a table of so many `functions`, all of them
+/// others or all the same. What is in a table is made when it is looked at.
+fn with_full_tables(functions: usize, entries: usize, instances: usize) -> String {
+    let of = |entry: usize| entry % functions;
+    let list = (0..entries).fold(String::new(), |mut text, entry| {
+        let _ = write!(text, "{} ", of(entry));
+        text
+    });
+    let mut component = format!(
+        "(core module $more {}
+          (table {entries} funcref) (elem (i32.const 0) func {list})
+          (func (export \"look\") (local $at i32)
+            (loop $again
+              (drop (table.get (local.get $at)))
+              (local.set $at (i32.add (local.get $at) (i32.const 1)))
+              (br_if $again (i32.lt_u (local.get $at) (i32.const {entries}))))))",
+        "(func)".repeat(functions)
+    );
+    let (mut imports, mut provides, mut looks) = (String::new(), String::new(), String::new());
+    for at in 0..instances {
+        let _ = write!(
+            component,
+            "(core instance $more{at} (instantiate $more))
+            (alias core export $more{at} \"look\" (core func $look{at}))"
+        );
+        let _ = write!(imports, "(import \"host\" \"look{at}\" (func $look{at}))");
+        let _ = write!(provides, "(export \"look{at}\" (func $look{at}))");
+        let _ = write!(looks, "(call $look{at})");
+    }
+    let handle = &format!("{looks} {WAITS}");
+    let (component, imports, provides) = (&component, &imports, &provides);
+    Fixture { handle, component, imports, provides, ..FIXTURE }.text()
+}
+
+fn waits(component: &str) -> String {
+    Fixture { handle: WAITS, component, ..FIXTURE }.text()
+}
+
+/// Each would have the engine keep as much as it may, of one kind.
+fn kinds() -> Vec<(&'static str, String)> {
+    let nested = format!(
+        "(component $more (type $own (resource (rep i32))) (core func (canon resource.new $own))) {}",
+        "(instance (instantiate $more))".repeat(900)
+    );
+    let resources = "(type (resource (rep i32)))".repeat(5000);
+    let unused = format!(
+        "{}(core module $more (func $f (export \"f\")))",
+        "(core module (func))".repeat(900)
+    );
+    let data = format!("(core module $more (memory 1) (data \"{}\"))", "x".repeat(1 << 20));
+    let exports = (0..5000).fold(String::from("(core module $more (func $f)"), |mut text, at| {
+        let _ = write!(text, "(export \"{at}\" (func $f))");
+        text
+    }) + ")";
+    vec![
+        ("element segments", with_instances(&segments(4, 300), 40)),
+        ("element segments without entries", with_instances(&segments(200, 0), 60)),
+        ("core instances", with_instances("(core module $more)", 97)),
+        (
+            "globals",
+            with_instances(
+                &format!("(core module $more {})", "(global (mut i32) (i32.const 0))".repeat(5000)),
+                10,
+            ),
+        ),
+        ("functions in tables", with_full_tables(5000, 5000, 4)),
+        (
+            "tables",
+            with_instances(&format!("(core module $more {})", "(table 1 funcref)".repeat(6)), 10),
+        ),
+        ("entries of tables", with_full_tables(1, 20_000, 20)),
+        ("memories", with_instances("(core module $more (memory 1))", 14)),
+        ("component instances", waits(&nested)),
+        ("resources", waits(&resources)),
+        ("handles", with_handles(100)),
+        ("modules", with_instances(&unused, 1)),
+        ("passive data", with_instances(&data, 10)),
+        ("exports", with_instances(&exports, 20)),
+    ]
+}
+
+/// Component instances each of which once held as many handles as it may: the tables
+/// stay as large as they were.
+///
+/// A component may not call the components in it, so that the handler is one beside them.
+fn with_handles(instances: usize) -> String {
+    let mut around = String::from(
+        "(component $holder
+          (type $own (resource (rep i32)))
+          (core func $new (canon resource.new $own))
+          (core func $drop (canon resource.drop $own))
+          (func (export \"new\") (param \"rep\" u32) (result u32) (canon lift (core func $new)))
+          (func (export \"drop\") (param \"handle\" u32) (canon lift (core func $drop))))",
+    );
+    let mut arguments = ["types", "sockets", "log"]
+        .map(|name| format!("(with \"socketserver:handler/{name}@0.1.0\" (instance ${name}))"))
+        .concat();
+    arguments += "(with \"wasi:cli/exit@0.2.6\" (instance $exit))";
+    let (mut component, mut provides) = (String::new(), String::new());
+    let (mut imports, mut fill) = (String::new(), String::new());
+    for at in 0..instances {
+        let _ = write!(around, "(instance $holder{at} (instantiate $holder))");
+        for (what, ty) in
+            [("new", "(param \"rep\" u32) (result u32)"), ("drop", "(param \"handle\" u32)")]
+        {
+            let _ = write!(arguments, "(with \"{what}{at}\" (func $holder{at} \"{what}\"))");
+            let _ = write!(
+                component,
+                "(import \"{what}{at}\" (func ${what}{at} {ty}))
+                (core func ${what}{at} (canon lower (func ${what}{at})))"
+            );
+            let _ = write!(provides, "(export \"{what}{at}\" (func ${what}{at}))");
+        }
+        let _ = write!(
+            imports,
+            "(import \"\" \"new{at}\" (func $new{at} (param i32) (result i32)))
+            (import \"\" \"drop{at}\" (func $drop{at} (param i32)))"
+        );
+        let _ = write!(
+            fill,
+            "(loop $again
+              (drop (call $new{at} (i32.const 7)))
+              (local.set $held (i32.add (local.get $held) (i32.const 1)))
+              (br_if $again (i32.lt_u (local.get $held) (i32.const 240))))
+            (loop $again
+              (call $drop{at} (local.get $held))
+              (local.set $held (i32.sub (local.get $held) (i32.const 1)))
+              (br_if $again (local.get $held)))"
+        );
+    }
+    let _ = write!(
+        component,
+        "(core module $fill {imports} (func (export \"fill\") (local $held i32) {fill}))
+        (core instance $fill (instantiate $fill (with \"\" (instance {provides}))))
+        (alias core export $fill \"fill\" (core func $fill))"
+    );
+    let handler = Fixture {
+        handle: &format!("(call $fill) {WAITS}"),
+        component: &component,
+        imports: "(import \"host\" \"fill\" (func $fill))",
+        provides: "(export \"fill\" (func $fill))",
+        ..FIXTURE
+    }
+    .text();
+    let text = FIXTURE.text();
+    let (contract, _) = text.split_once("(core func $fileno").unwrap();
+    let contract = contract.replace("$handler-component", "$around");
+    let export = "socketserver:handler/stream-request@0.1.0";
+    format!(
+        "{contract} {around} {handler}
+        (instance $handler (instantiate $handler-component {arguments}))
+        (export \"{export}\" (instance $handler \"{export}\")))"
+    )
+}
+
+fn inspected(handler: &File) -> Value {
+    let said = host().arg("inspect").arg(&handler.path).arg("--json").output().unwrap();
+    let report: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(report["servable"], true, "{report}");
+    report
+}
+
+fn bytes(report: &Value, what: &str) -> u64 {
+    report[what].as_u64().unwrap()
+}
+
+fn serve(handler: &File, options: &[&str]) -> Server {
+    let mut command = host();
+    command.arg("serve").arg(&handler.path).args(["--bind", "tcp://127.0.0.1:0"]).args(options);
+    Server::start(&mut command, 1).unwrap()
+}
+
+/// Clients whose requests are in flight.
+fn in_flight(server: &Server, count: u64) -> Vec<TcpStream> {
+    let mut clients: Vec<_> = (0..count).map(|_| server.connect().unwrap()).collect();
+    for client in &mut clients {
+        client.write_all(b"x").unwrap();
+    }
+    for client in &mut clients {
+        expect(client, b"ok");
+    }
+    clients
+}
+
+fn end(clients: Vec<TcpStream>) {
+    for mut client in clients {
+        client.write_all(b".").unwrap();
+        assert_eq!(read_to_end(&mut client), b"");
+    }
+}
+
+/// What the engine keeps is no more than is counted, whatever a component is made of.
+#[test]
+fn what_a_request_takes_of_the_host_is_what_is_counted() {
+    let mut over = Vec::new();
+    for (kind, text) in kinds() {
+        let handler = File::new("handler.wat", text.as_bytes());
+        let report = inspected(&handler);
+        let counted = ["initial_memory", "table_memory", "engine_memory"];
+        let counted: u64 = counted.map(|what| bytes(&report, what)).iter().sum();
+        let server = serve(&handler, &["--memory", "64MiB"]);
+        assert_eq!(ask(&server, b"-"), b"ok");
+        let before = Usage::of(server.pid()).unwrap().memory;
+        let clients = in_flight(&server, REQUESTS);
+        let taken = (Usage::of(server.pid()).unwrap().memory - before) / REQUESTS;
+        end(clients);
+        println!("{kind}: {taken} bytes for each request, {counted} are counted");
+        if taken > counted + THREAD {
+            over.push(format!("{kind}: {taken} of {counted}"));
+        }
+    }
+    assert!(over.is_empty(), "more than is counted: {over:#?}");
+}
+
+#[test]
+fn what_a_forked_process_takes_of_the_host_is_what_is_counted() {
+    let mut over = Vec::new();
+    for (kind, text) in kinds() {
+        let handler = File::new("handler.wat", text.as_bytes());
+        let report = inspected(&handler);
+        let counted = ["initial_memory", "table_memory", "engine_memory"];
+        let counted: u64 = counted.map(|what| bytes(&report, what)).iter().sum();
+        let server = serve(&handler, &[FORKING, &["--memory", "64MiB", "--jail", "off"]].concat());
+        let clients = in_flight(&server, 4);
+        let taken = children(server.pid()).unwrap();
+        let taken = taken.into_iter().map(|child| private_memory(child).unwrap()).max().unwrap();
+        end(clients);
+        println!("{kind}: {taken} bytes for each process, {counted} are counted");
+        if taken > counted + PROCESS {
+            over.push(format!("{kind}: {taken} of {counted}"));
+        }
+    }
+    assert!(over.is_empty(), "more than is counted: {over:#?}");
+}
+
+/// 230 MB for each request, of a component of 360 KB.
+#[test]
+fn element_segments_that_are_evaluated_for_each_instance_are_refused() {
+    let text = with_instances(&segments(4, 90_000), 40);
+    for mode in [
+        &["--memory", "64MiB"][..],
+        &["--profile", "hostile", "--jail", "try", "--concurrency", "forking"],
+        WORKERS,
+        SYNC,
+    ] {
+        let said = refused("handler.wat", text.as_bytes(), mode);
+        assert!(said.contains("the engine keep 230"), "{said}");
+        assert!(said.contains("for passive element segments, and 1048576 are the most"), "{said}");
+    }
+}
+
+#[test]
+fn what_the_engine_keeps_counts_as_memory() {
+    let text = with_instances(&segments(4, 300), 40);
+    let said = refused("handler.wat", text.as_bytes(), &["--memory", "800KiB"]);
+    assert!(said.contains("(65536 in its memories, 0 in its tables, "), "{said}");
+    assert!(said.contains(" kept by the engine), and may have 819200"), "{said}");
+}
+
+/// Two have it at once, and others wait.
+#[test]
+fn what_the_engine_keeps_counts_for_all_requests_together() {
+    let text = with_instances(&segments(4, 300), 40);
+    let handler = File::new("handler.wat", text.as_bytes());
+    let server = serve(&handler, &["--memory-total", "3MiB", "--idle-timeout", "10m"]);
+    let mut clients: Vec<_> = (0..4).map(|_| server.connect().unwrap()).collect();
+    for client in &mut clients {
+        client.write_all(b"x").unwrap();
+    }
+    // Whoever comes later is served when others have ended.
+    for mut client in clients {
+        expect(&mut client, b"ok");
+        client.write_all(b".").unwrap();
+        assert_eq!(read_to_end(&mut client), b"");
+    }
+    assert_eq!(ask(&server, b"-"), b"ok");
+}
+
+/// The pool has room for nine instances of it at once.
+#[test]
+fn clients_wait_for_tables_as_they_do_for_memories() {
+    let module = format!("(core module $more {})", "(table 1 funcref)".repeat(6));
+    let handler = File::new("handler.wat", with_instances(&module, 10).as_bytes());
+    let host = host();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(host.get_program());
+    command.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.arg("serve").arg(&handler.path).args(["--bind", "tcp://127.0.0.1:0"]);
+    command.args(["--log-level", "debug"]);
+    let mut server = Server::start(&mut command, 1).unwrap();
+    let serving = server.wait_for_log("max_requests=").unwrap();
+    let at_once = serving.split("max_requests=").nth(1).unwrap();
+    let at_once: usize = at_once.split_whitespace().next().unwrap().parse().unwrap();
+    let mut clients: Vec<_> = (0..60).map(|_| server.connect().unwrap()).collect();
+    for client in &mut clients {
+        client.write_all(b"x").unwrap();
+    }
+    wait_until("as many are served as can be", || {
+        Usage::of(server.pid()).unwrap().threads > at_once.min(clients.len())
+    });
+    for client in &mut clients {
+        expect(client, b"ok");
+        client.write_all(b".").unwrap();
+        assert_eq!(read_to_end(client), b"");
+    }
+    assert!(at_once < clients.len(), "{serving}");
+    let bystander = Bystander::new(&server.endpoints()[0], b"-", b"ok").unwrap();
+    bystander.ask().unwrap();
+    assert!(!server.log().iter().any(|line| line.contains("no-instance")), "{:#?}", server.log());
+}
