@@ -7,7 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use socketserver::{AddressFamily, Blame, Endpoint, HandlerError, SocketType};
 use socketserver_jail::{
-    Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Serves, become_user, check_user,
+    Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Request as OneRequest, Serves,
+    become_user, check_user,
 };
 use socketserver_sandbox::{Dir, HandlerDescriptors};
 
@@ -60,7 +61,7 @@ pub fn prepare(
         end.socket_type() == SocketType::Dgram && end.address().family() == AddressFamily::Unix
     };
     let senders = endpoints.iter().any(unixgram);
-    let jail = Jail { serves, senders, user: becomes, read_only, read_write, ..Jail::new(walls) };
+    let jail = Jail { user: becomes, serves, senders, read_only, read_write, ..Jail::new(walls) };
     let jail = jail.prepare(kind)?;
     Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, descriptors })
 }
@@ -72,7 +73,7 @@ pub fn prepare(
 pub fn enter_to_inspect(dirs: &[Dir]) -> Result<(), JailError> {
     let (read_only, read_write) = granted(dirs);
     let jail = Jail { read_only, read_write, ..Jail::new(Walls::Try) };
-    jail.prepare(Kind::Worker)?.enter(&Descriptors::All).map(drop)
+    jail.prepare(Kind::Worker)?.enter(None, &Descriptors::All).map(drop)
 }
 
 /// The paths of directories that may be read, and of those that may be changed too.
@@ -110,12 +111,13 @@ impl GivenUp {
         }
     }
 
-    /// What a forked process gives up: one for a request, which it is to `keep`, or a
-    /// worker (`None`). The latter does not need `unneeded`.
+    /// What a forked process gives up: one for a request, whose socket it is to `keep`,
+    /// or for none, or a worker (`None`). The latter does not need `unneeded`.
     ///
     /// Errors: it cannot be given up. The process has to end.
     pub fn in_child(
         &self,
+        request: Option<SocketType>,
         keep: Option<BorrowedFd<'_>>,
         unneeded: &[RawFd],
     ) -> Result<(), HandlerError> {
@@ -125,12 +127,16 @@ impl GivenUp {
                 become_user(user, group).map_err(failed)
             });
         };
+        let request = request.map(|request| match request {
+            SocketType::Stream => OneRequest::Connection,
+            SocketType::Dgram => OneRequest::Datagram,
+        });
         let entered = match keep {
             Some(keep) => {
                 let only = std::iter::once(keep.as_raw_fd()).chain(self.descriptors.iter());
-                jail.enter(&Descriptors::Only(&only.collect::<Vec<_>>()))
+                jail.enter(request, &Descriptors::Only(&only.collect::<Vec<_>>()))
             }
-            None => jail.enter(&Descriptors::AllBut(unneeded)),
+            None => jail.enter(request, &Descriptors::AllBut(unneeded)),
         };
         entered.map(drop).map_err(failed)
     }

@@ -208,7 +208,7 @@ fn try_start(
     let tried = in_child(None, |told| {
         let keep = (mode == Mode::Forking).then_some(told);
         signals.in_child().map_err(|error| error.to_string())?;
-        given_up.in_child(keep, signals.descriptors()).map_err(|error| error.to_string())?;
+        given_up.in_child(None, keep, signals.descriptors()).map_err(|error| error.to_string())?;
         handler.try_start().map_err(|error| error.to_string())
     });
     // Whoever broke out could say anything.
