@@ -116,9 +116,13 @@ fn forked_processes_are_in_it_and_so_is_what_forks_them_for_each_request() {
         let mut command = serve();
         let mut server = start(command.arg(build::guest("rust", "echo").unwrap()), mode);
         server.wait_for_log("jail: no_new_privs, rlimits, landlock").unwrap();
-        let mut stream = server.connect().unwrap();
-        stream.write_all(b"1").unwrap();
-        expect(&mut stream, b"1");
+        // The later one finds what its parent has of the earlier.
+        let [mut stream, _other] = [(); 2].map(|()| {
+            let mut stream = server.connect().unwrap();
+            stream.write_all(b"1").unwrap();
+            expect(&mut stream, b"1");
+            stream
+        });
         let parent = server.pid().to_string();
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
         for child in children.unwrap().split_whitespace() {
@@ -130,8 +134,8 @@ fn forked_processes_are_in_it_and_so_is_what_forks_them_for_each_request() {
                     // The three standard ones, and the connection.
                     assert_eq!(descriptors.len(), 4, "{descriptors:?}");
                 } else {
-                    // The listener, and perhaps the connection.
-                    assert!(count("socket:") <= 2, "{descriptors:?}");
+                    // The listener, and perhaps the connections.
+                    assert!(count("socket:") <= 3, "{descriptors:?}");
                     for unneeded in ["pidfd", "eventpoll", "landlock", "/task"] {
                         assert_eq!(count(unneeded), 0, "{descriptors:?}");
                     }
@@ -180,6 +184,29 @@ fn descriptors_that_the_server_was_started_with_are_not_in_it() {
         for child in children.unwrap().split_whitespace() {
             wait_until_in_it(child);
             assert_ne!(holds_it(child), Some(true), "{mode:?}");
+        }
+    }
+}
+
+/// It may be a terminal, at which somebody types.
+#[test]
+fn standard_input_is_nothing_to_those_that_serve() {
+    for mode in MODES {
+        let echo = build::guest("rust", "echo").unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 0</etc/passwd", "sh"]);
+        let of = serve();
+        command.arg(of.get_program()).args(of.get_args()).arg(echo).args(mode);
+        let server = Server::start(&mut command, 1).unwrap();
+        let mut stream = server.connect().unwrap();
+        stream.write_all(b"1").unwrap();
+        expect(&mut stream, b"1");
+        let parent = server.pid().to_string();
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        for process in children.unwrap().split_whitespace().chain([&*parent]) {
+            if let Ok(standard_input) = fs::read_link(format!("/proc/{process}/fd/0")) {
+                assert_eq!(standard_input, Path::new("/dev/null"), "{mode:?}");
+            }
         }
     }
 }

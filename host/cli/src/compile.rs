@@ -73,7 +73,7 @@ pub fn compile(options: &CompileOptions) -> Result<ExitCode> {
     // Entering closes a descriptor of its own.
     let jail = ManuallyDrop::new(jail.prepare(Kind::Compile)?);
     // Nothing of the component has been read yet.
-    jail.enter(&Descriptors::AllBut(&[]))?;
+    jail.enter(None, &Descriptors::AllBut(&[]))?;
     compile_for_parent(&engine, stdin().lock(), stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }

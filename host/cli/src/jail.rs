@@ -9,7 +9,8 @@ use socketserver::{
     AddressFamily, Blame, Endpoint, HandlerError, SocketType, kernel_refuses_descriptors,
 };
 use socketserver_jail::{
-    Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Serves, become_user, check_user,
+    Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Request as OneRequest, Serves,
+    become_user, check_user,
 };
 use socketserver_sandbox::{Dir, HandlerDescriptors};
 
@@ -58,23 +59,21 @@ pub fn prepare(
     let kind = if mode == Mode::Forking { Kind::Request } else { Kind::Worker };
     let becomes = user.map(|Identity { user, group }| (user, group));
     let (read_only, read_write) = granted(&options.grants.dir);
-    // Datagrams bring credentials, and both bring descriptors if the kernel lets them.
-    let messages = |end: &Endpoint| {
-        end.address().family() == AddressFamily::Unix
-            && (end.socket_type() == SocketType::Dgram || !kernel_refuses_descriptors())
-    };
-    let senders = endpoints.iter().any(messages);
+    let unix = |end: &&Endpoint| end.address().family() == AddressFamily::Unix;
+    let senders = endpoints.iter().filter(unix).any(|end| end.socket_type() == SocketType::Dgram);
     let packet_info = endpoints.iter().any(Endpoint::has_packet_info);
     let user_and_files = Jail { user: becomes, read_only, read_write, ..Jail::new(walls) };
-    let unix = endpoints.iter().any(|end| end.address().family() == AddressFamily::Unix);
-    let names_source = packet_info && !unix;
-    if packet_info && unix {
+    let has_unix = endpoints.iter().any(|end| unix(&end));
+    let names_source = packet_info && !has_unix;
+    if packet_info && has_unix {
         tracing::warn!(
             "UDP answers leave from an address that the kernel chooses, as there are Unix sockets \
              in the jail too: serve them in a process of their own, or bind the addresses one by one"
         );
     }
-    let jail = Jail { serves, senders, packet_info, names_source, ..user_and_files };
+    let takes_descriptors = has_unix && !kernel_refuses_descriptors();
+    let jail =
+        Jail { serves, senders, takes_descriptors, packet_info, names_source, ..user_and_files };
     let jail = jail.prepare(kind)?;
     Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, descriptors })
 }
@@ -86,7 +85,7 @@ pub fn prepare(
 pub fn enter_to_inspect(dirs: &[Dir]) -> Result<(), JailError> {
     let (read_only, read_write) = granted(dirs);
     let jail = Jail { read_only, read_write, ..Jail::new(Walls::Try) };
-    jail.prepare(Kind::Worker)?.enter(&Descriptors::All).map(drop)
+    jail.prepare(Kind::Worker)?.enter(None, &Descriptors::All).map(drop)
 }
 
 /// The paths of directories that may be read, and of those that may be changed too.
@@ -124,12 +123,13 @@ impl GivenUp {
         }
     }
 
-    /// What a forked process gives up: one for a request, which it is to `keep`, or a
-    /// worker (`None`). The latter does not need `unneeded`.
+    /// What a forked process gives up: one for a request, whose socket it is to `keep`,
+    /// or for none, or a worker (`None`). The latter does not need `unneeded`.
     ///
     /// Errors: it cannot be given up. The process has to end.
     pub fn in_child(
         &self,
+        request: Option<SocketType>,
         keep: Option<BorrowedFd<'_>>,
         unneeded: &[RawFd],
     ) -> Result<(), HandlerError> {
@@ -139,12 +139,16 @@ impl GivenUp {
                 become_user(user, group).map_err(failed)
             });
         };
+        let request = request.map(|request| match request {
+            SocketType::Stream => OneRequest::Connection,
+            SocketType::Dgram => OneRequest::Datagram,
+        });
         let entered = match keep {
             Some(keep) => {
                 let only = std::iter::once(keep.as_raw_fd()).chain(self.descriptors.iter());
-                jail.enter(&Descriptors::Only(&only.collect::<Vec<_>>()))
+                jail.enter(request, &Descriptors::Only(&only.collect::<Vec<_>>()))
             }
-            None => jail.enter(&Descriptors::AllBut(unneeded)),
+            None => jail.enter(request, &Descriptors::AllBut(unneeded)),
         };
         entered.map(drop).map_err(failed)
     }

@@ -153,8 +153,8 @@ impl Hooks for ServeHooks {
         self.counters.forked(request.is_none());
         let failed = |error| HandlerError::new(Blame::Host, "child", error);
         self.signals.in_child().map_err(failed)?;
-        let keep = request.map(AsFd::as_fd);
-        self.given_up.in_child(keep, self.signals.descriptors())
+        let (socket_type, keep) = (request.map(Request::socket_type), request.map(AsFd::as_fd));
+        self.given_up.in_child(socket_type, keep, self.signals.descriptors())
     }
 
     fn handle_dropped(&self, endpoint: &Endpoint, count: u64, reason: DropReason) {

@@ -1,9 +1,11 @@
 //! `serve`: from options to a server, and on to its end.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow};
+use nix::unistd::dup2_stdin;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socketserver::{
     Concurrency, Endpoint, Forking, Needs, Server, ServerBuilder, SocketType, Threading, Workers,
@@ -34,6 +36,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     };
     observe::init(options.log.log_format, options.log.log_level, options.log.log_rate);
     raise_descriptor_limit();
+    forget_standard_input();
     // Before the ready line: whoever reads it may send a signal.
     let (signals, told) = signals::watch().context("cannot wait for signals")?;
     let watched = (mode == Mode::Sync).then(|| told.end.try_clone()).transpose()?;
@@ -211,7 +214,7 @@ fn try_start(
     let tried = in_child(None, |told| {
         let keep = (mode == Mode::Forking).then_some(told);
         signals.in_child().map_err(|error| error.to_string())?;
-        given_up.in_child(keep, signals.descriptors()).map_err(|error| error.to_string())?;
+        given_up.in_child(None, keep, signals.descriptors()).map_err(|error| error.to_string())?;
         handler.try_start().map_err(|error| error.to_string())
     });
     // Whoever broke out could say anything.
@@ -269,6 +272,14 @@ fn raise_descriptor_limit() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!("the limit of open files stays as it is: {error}");
+    }
+}
+
+/// Nothing is read from standard input. Forked processes inherit it, and to one that was
+/// taken over it could be what somebody types.
+fn forget_standard_input() {
+    if let Err(error) = File::open("/dev/null").and_then(|null| Ok(dup2_stdin(null)?)) {
+        tracing::debug!("standard input stays open: {error}");
     }
 }
 

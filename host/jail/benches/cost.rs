@@ -7,7 +7,7 @@
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::time::{Duration, Instant};
 
-use socketserver_jail::{Descriptors, Jail, JailError, Kind, Mode, Report};
+use socketserver_jail::{Descriptors, Jail, JailError, Kind, Mode, Report, Request};
 
 const CHILDREN: usize = 1000;
 
@@ -23,15 +23,17 @@ fn main() {
         let (entering, whole) = measure(&mut pipe, enter);
         println!("{what:<40} entering {entering:>10.1?}, the child in all {whole:>10.1?}");
     };
-    print("no jail", &|| free.enter(&all));
-    print("a worker", &|| worker.enter(&all));
+    print("no jail", &|| free.enter(None, &all));
+    print("a worker", &|| worker.enter(None, &all));
     print("a worker, without seccomp", &|| worker.enter_without_seccomp(&all));
-    print("a request, all walls its own", &|| request.enter(&all));
+    print("a request, all walls its own", &|| request.enter(Some(Request::Connection), &all));
     print("the same, without seccomp", &|| request.enter_without_seccomp(&all));
-    print("no jail", &|| free.enter(&all));
+    print("no jail", &|| free.enter(None, &all));
     request.surround().unwrap();
-    print("a request, with walls around its parent", &|| request.enter(&all));
-    print("no child enters", &|| free.enter(&all));
+    print("a request, with walls around its parent", &|| {
+        request.enter(Some(Request::Connection), &all)
+    });
+    print("no child enters", &|| free.enter(None, &all));
 }
 
 /// The medians of entering, and of a child from its fork to its end.

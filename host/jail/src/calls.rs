@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use libc::c_long;
 
 use crate::filter::{Check, Verdict};
-use crate::jail::{Jail, Kind};
+use crate::jail::{Jail, Kind, Request};
+use crate::parent::OwnFilter;
 
 /// The number of the architecture, as `AUDIT_ARCH_*` in `linux/audit.h` has it;
 /// `None` on one whose calls are not known here.
@@ -77,7 +78,8 @@ const CHECKED: &[(c_long, Check)] = &[
 const EXECUTABLE: u32 = libc::PROT_EXEC.cast_unsigned();
 
 /// Talking on a connection. A process for one datagram must do none of it: the
-/// socket is everybody's.
+/// socket is everybody's. What else receives is nowhere here for the same reason, nor is
+/// `sendmsg`, which hands descriptors to others.
 const CONNECTION: &[c_long] =
     &[libc::SYS_read, libc::SYS_recvfrom, libc::SYS_setsockopt, libc::SYS_shutdown];
 
@@ -106,6 +108,11 @@ const PARENT: &[(c_long, Verdict)] = &[
     (libc::SYS_epoll_pwait2, Verdict::Allow),
     (libc::SYS_fstat, Verdict::Allow),
     (libc::SYS_pidfd_open, Verdict::Allow),
+    // Killing a child that outlives its time, and neither a group nor anything else.
+    (
+        libc::SYS_pidfd_send_signal,
+        Verdict::If(Check::All(&[(1, libc::SIGKILL.cast_unsigned()), (3, 0)])),
+    ),
     (libc::SYS_read, Verdict::Allow),
     (libc::SYS_recvfrom, Verdict::Allow),
     (libc::SYS_rseq, Verdict::Allow),
@@ -164,7 +171,8 @@ const THREADS: &[(c_long, Verdict)] = &[
 /// cleaned: `PAGEMAP_SCAN(2const)`. The C library does not name it.
 const PAGEMAP_SCAN: u32 = 0xc060_6610;
 
-/// Reading files, where some are granted; Landlock knows which.
+/// Reading files, where some are granted; Landlock knows which. Not `read(2)`, which would
+/// take the datagrams of others: files are read at an offset, which no socket has.
 const FILES: &[c_long] = &[
     libc::SYS_fdatasync,
     libc::SYS_fstat,
@@ -175,7 +183,6 @@ const FILES: &[c_long] = &[
     libc::SYS_openat,
     libc::SYS_openat2,
     libc::SYS_pread64,
-    libc::SYS_read,
     libc::SYS_readlinkat,
     libc::SYS_statx,
 ];
@@ -262,11 +269,18 @@ const DEADLY: &[c_long] = &[
     libc::SYS_modify_ldt,
 ];
 
-/// The verdict on each call in a process of this kind; others fail with `EPERM`.
-/// Each call stands here once.
-pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
+/// The verdict on each call in a process of this kind, and for that request if it is for
+/// one; others fail with `EPERM`. Each call stands here once.
+pub(crate) fn verdicts(
+    jail: &Jail,
+    kind: Kind,
+    request: Option<Request>,
+) -> Vec<(c_long, Verdict)> {
     let (worker, serves) = (kind == Kind::Worker, kind != Kind::Compile);
-    let opens = !jail.read_only.is_empty() || !jail.read_write.is_empty();
+    let datagrams = match request {
+        Some(request) => request == Request::Datagram,
+        None => worker && jail.serves.datagrams(),
+    };
     let all = |calls: &[c_long], verdict| -> Vec<(c_long, Verdict)> {
         calls.iter().map(|call| (*call, verdict)).collect()
     };
@@ -275,20 +289,20 @@ pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
     if serves {
         verdicts.extend(all(SERVING, Verdict::Allow));
         // Only datagrams are sent to an address.
-        let sendto =
-            if jail.serves.datagrams() { Verdict::Allow } else { Verdict::If(Check::Null(4)) };
+        let sendto = if datagrams { Verdict::Allow } else { Verdict::If(Check::Null(4)) };
         verdicts.push((libc::SYS_sendto, sendto));
-        if jail.names_source {
+        if datagrams && jail.names_source {
             // The standard streams may be Unix sockets.
             verdicts.push((libc::SYS_sendmsg, Verdict::If(Check::AtLeast(0, 3))));
         }
     } else {
         verdicts.push((libc::SYS_read, Verdict::Allow));
     }
-    if worker || serves && jail.serves.streams() {
+    if worker || request == Some(Request::Connection) {
         verdicts.extend(all(CONNECTION, Verdict::Allow));
     }
-    if worker && jail.receives_messages() {
+    let from_connection = request == Some(Request::Connection) && jail.takes_descriptors;
+    if worker && jail.receives_messages() || from_connection {
         verdicts.push((libc::SYS_recvmsg, Verdict::Allow));
     }
     if worker {
@@ -296,7 +310,7 @@ pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
         verdicts.extend(THREADS);
         verdicts.push((libc::SYS_ioctl, Verdict::If(Check::OneOf(1, &[PAGEMAP_SCAN]))));
     }
-    if opens {
+    if jail.opens() {
         verdicts.extend(all(FILES, Verdict::Allow));
     }
     if !jail.read_write.is_empty() {
@@ -312,9 +326,16 @@ pub(crate) fn verdicts(jail: &Jail, kind: Kind) -> Vec<(c_long, Verdict)> {
 /// what a process for one request may do, and what else the two of them need. A
 /// filter for each child would cost it more than all other walls.
 ///
-/// `own_filter` is whether each child has one of its own nevertheless.
-pub(crate) fn shared(jail: &Jail, own_filter: bool) -> Vec<(c_long, Verdict)> {
-    let mut shared: BTreeMap<c_long, Verdict> = verdicts(jail, Kind::Request).into_iter().collect();
+/// `own_filter` is which of the children have one of their own nevertheless.
+pub(crate) fn shared(jail: &Jail, own_filter: OwnFilter) -> Vec<(c_long, Verdict)> {
+    let mut shared = BTreeMap::new();
+    // In this order: what is said of sending datagrams holds for sending at all.
+    if jail.serves.streams() {
+        shared.extend(verdicts(jail, Kind::Request, Some(Request::Connection)));
+    }
+    if jail.serves.datagrams() {
+        shared.extend(verdicts(jail, Kind::Request, Some(Request::Datagram)));
+    }
     // It is of one process, and there are many. So `abort` ends a child by its
     // last resort, an instruction that is none.
     shared.remove(&libc::SYS_tgkill);
@@ -322,12 +343,18 @@ pub(crate) fn shared(jail: &Jail, own_filter: bool) -> Vec<(c_long, Verdict)> {
     if jail.receives_messages() {
         shared.insert(libc::SYS_recvmsg, Verdict::Allow);
     }
+    if jail.takes_descriptors {
+        let linger = Check::OneOf(2, &[libc::SO_LINGER.cast_unsigned()]);
+        shared.entry(libc::SYS_setsockopt).or_insert(Verdict::If(linger));
+    }
     if jail.user.is_some() {
         shared.extend(BECOMING.iter().map(|call| (*call, Verdict::Allow)));
     }
-    if own_filter {
+    if own_filter != OwnFilter::None {
         let seccomp = Check::OneOf(0, &[libc::SECCOMP_SET_MODE_FILTER]);
         shared.insert(libc::SYS_seccomp, Verdict::If(seccomp));
+    }
+    if own_filter == OwnFilter::All {
         // And it is of that one.
         shared.insert(libc::SYS_tgkill, Verdict::Allow);
     }
@@ -346,9 +373,10 @@ mod tests {
                 for paths in [vec![], vec!["/".into()]] {
                     let (read_only, read_write) = (paths.clone(), paths);
                     let jail = Jail { serves, read_only, read_write, ..Jail::new(Mode::Require) };
-                    let verdicts = verdicts(&jail, kind);
-                    for pair in verdicts.windows(2) {
-                        assert!(pair[0].0 < pair[1].0, "{pair:?}");
+                    for request in [None, Some(Request::Connection), Some(Request::Datagram)] {
+                        for pair in verdicts(&jail, kind, request).windows(2) {
+                            assert!(pair[0].0 < pair[1].0, "{pair:?}");
+                        }
                     }
                 }
             }

@@ -43,6 +43,8 @@ pub(crate) enum Check {
     /// One of these numbers, of the first argument, and where another one stands
     /// beside it, that of the second.
     Pairs(&'static [(u32, Option<u32>)]),
+    /// Each of these arguments, by its place, is the number beside it.
+    All(&'static [(u32, u32)]),
     /// A null pointer: the whole of it is looked at.
     Null(u32),
     /// The number of this process, see [`for_process`].
@@ -234,6 +236,7 @@ fn judge(verdict: Verdict) -> Vec<sock_filter> {
             vec![load(lower_half(argument)), jump(BPF_JGE, least, 1, 0)]
         }
         Check::Pairs(pairs) => return judge_pairs(pairs),
+        Check::All(all) => return judge_all(all),
         Check::Null(argument) => vec![
             load(lower_half(argument)),
             jump(BPF_JEQ, 0, 0, 2),
@@ -260,6 +263,15 @@ fn judge_pairs(pairs: &[(u32, Option<u32>)]) -> Vec<sock_filter> {
         steps.extend([jump(BPF_JEQ, *second, 0, 1), answer(Verdict::Allow)]);
     }
     steps.push(answer(OTHERWISE));
+    steps
+}
+
+fn judge_all(all: &[(u32, u32)]) -> Vec<sock_filter> {
+    let mut steps = Vec::new();
+    for (argument, value) in all {
+        steps.extend([load(lower_half(*argument)), jump(BPF_JEQ, *value, 1, 0), answer(OTHERWISE)]);
+    }
+    steps.push(answer(Verdict::Allow));
     steps
 }
 
@@ -399,6 +411,16 @@ mod tests {
         assert_eq!(of(&[0, 1, 2, 3], Check::AtLeast(2, 2)), [false, false, true, true]);
         assert_eq!(of(&[0, 1, 1 << 32], Check::Null(2)), [true, false, false]);
         assert_eq!(of(&[76, 77, 0], Check::OwnProcess(2)), [false, true, false]);
+        let all = Verdict::If(Check::All(&[(1, 9), (3, 0)]));
+        let program = compile_once(MACHINE, &[(5, all)]);
+        for (arguments, expected) in [
+            ([7, 9, 7, 0, 7, 7], ALLOW),
+            ([7, 8, 7, 0, 7, 7], EPERM),
+            ([7, 9, 7, 4, 7, 7], EPERM),
+            ([9, 0, 0, 9, 7, 7], EPERM),
+        ] {
+            assert_eq!(run(&program, MACHINE, 5, arguments), expected, "{arguments:?}");
+        }
         let pairs = Verdict::If(Check::Pairs(&[(3, Some(9)), (4, None), (5, Some(8))]));
         let program = compile_once(MACHINE, &[(5, pairs)]);
         for first in 0..8 {

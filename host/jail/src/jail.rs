@@ -41,14 +41,23 @@ pub enum Kind {
     Compile,
 }
 
+/// What the request of a process is that is for one: see [`Prepared::enter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// A connection, which is its own: nothing is sent to an address.
+    Connection,
+    /// A datagram. The process has it already: it may answer, and neither receive those
+    /// of others from the socket that all share, nor change or end that.
+    Datagram,
+}
+
 /// What is served in the jail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Serves {
-    /// Connections: nothing is sent to an address.
+    /// Connections.
     #[default]
     Streams,
-    /// Datagrams. A process for one of them has it already: it may not receive
-    /// those of others from the socket that all share.
+    /// Datagrams.
     Datagrams,
     /// Both.
     Both,
@@ -91,6 +100,10 @@ pub struct Jail {
     /// Whether a worker takes Unix datagrams, and who sent them. Whoever breaks out
     /// could then receive descriptors from an accomplice.
     pub senders: bool,
+    /// Whether clients of Unix sockets can pass descriptors, as the kernel does not refuse
+    /// to (`SO_PASSRIGHTS`, Linux 6.16). Then connections are received from by `recvmsg`,
+    /// and what was passed is closed after `SO_LINGER` was taken from it.
+    pub takes_descriptors: bool,
     /// Whether a UDP socket has several addresses, and is told with each datagram
     /// which of them it is for.
     pub packet_info: bool,
@@ -108,7 +121,7 @@ pub struct Jail {
     pub address_space: Option<u64>,
     /// How much CPU time the process may use, in seconds (`RLIMIT_CPU`): after
     /// that it is ended by `SIGXCPU`, and a second later by `SIGKILL`. `None` for
-    /// no limit.
+    /// no limit. It is never more than this process may use.
     pub cpu_seconds: Option<u64>,
 }
 
@@ -118,9 +131,14 @@ impl Jail {
         Jail { mode, ..Jail::default() }
     }
 
-    /// Whether datagrams come with more than their data, which takes `recvmsg`.
+    /// Whether requests come with more than their data, which takes `recvmsg`.
     pub(crate) fn receives_messages(&self) -> bool {
-        self.senders || self.packet_info
+        self.senders || self.packet_info || self.takes_descriptors
+    }
+
+    /// Whether files can be opened in it.
+    pub(crate) fn opens(&self) -> bool {
+        !self.read_only.is_empty() || !self.read_write.is_empty()
     }
 
     /// Which walls this kernel offers. Nothing is put up.
@@ -161,12 +179,12 @@ impl Jail {
             .and_then(|_| calls::ARCH.ok_or_else(|| std::io::ErrorKind::Unsupported.into()))
             .map(Some)
             .or_else(missing(Wall::Seccomp))?;
-        let filter = arch.map(|arch| filter::compile(arch, &calls::verdicts(self, kind)));
+        let filters = arch.map(|arch| Filters::new(arch, self, kind));
         let limits = Limits::new(self, kind);
         let inherited = sys::inherited().map_err(JailError::failed(Wall::Descriptors))?;
         let parent = (kind == Kind::Request).then(|| Parent::new(self, arch));
         let user = self.user;
-        Ok(Prepared { walls: Some(Walls { user, limits, inherited, files, filter, parent }) })
+        Ok(Prepared { walls: Some(Walls { user, limits, inherited, files, filters, parent }) })
     }
 }
 
@@ -181,9 +199,29 @@ struct Walls {
     /// What this process was started with, beside the standard streams.
     inherited: Vec<RawFd>,
     files: Option<(u32, Files)>,
-    filter: Option<Vec<sock_filter>>,
+    filters: Option<Filters>,
     /// What may stand around the process that forks.
     parent: Option<Parent>,
+}
+
+/// A filter for a process that is for no request, for a connection, and for a datagram.
+struct Filters([Vec<sock_filter>; 3]);
+
+impl Filters {
+    fn new(arch: u32, jail: &Jail, kind: Kind) -> Self {
+        let requests = [None, Some(Request::Connection), Some(Request::Datagram)];
+        Filters(
+            requests.map(|request| filter::compile(arch, &calls::verdicts(jail, kind, request))),
+        )
+    }
+
+    fn of(&self, request: Option<Request>) -> &[sock_filter] {
+        &self.0[match request {
+            None => 0,
+            Some(Request::Connection) => 1,
+            Some(Request::Datagram) => 2,
+        }]
+    }
 }
 
 impl Prepared {
@@ -193,8 +231,8 @@ impl Prepared {
     /// thread.
     ///
     /// From then on it can take requests on the sockets that it has, read, write
-    /// and wait on the descriptors that it has, fork, and wait for its children;
-    /// and do nothing else that a child may not do. It can open nothing. Of other
+    /// and wait on the descriptors that it has, fork, wait for its children and kill
+    /// them; and do nothing else that a child may not do. It can open nothing. Of other
     /// kinds than [`Kind::Request`] and with [`Mode::Off`], nothing happens.
     ///
     /// Errors: a wall could not be put up. Some may stand: the process has to
@@ -219,15 +257,24 @@ impl Prepared {
     /// Puts up the walls around this process, for good. It must have one thread:
     /// those that it starts later are in the jail, those that run are not.
     ///
+    /// `request` is what the one request is of a process that is for one
+    /// ([`Kind::Request`]), on which the calls depend that it may make, for a server may
+    /// have several sockets. `None` for a process that is for none, or for many. What is
+    /// not [served](Jail::serves) must not be named.
+    ///
     /// Errors: a wall could not be put up. Some may stand: the process has to
     /// end.
-    pub fn enter(&self, descriptors: &Descriptors<'_>) -> Result<Report, JailError> {
+    pub fn enter(
+        &self,
+        request: Option<Request>,
+        descriptors: &Descriptors<'_>,
+    ) -> Result<Report, JailError> {
         let mut report = self.enter_without_seccomp(descriptors)?;
         let Some(walls) = &self.walls else { return Ok(report) };
-        if let Some(filter) = &walls.filter {
+        if let Some(filters) = &walls.filters {
             let around = walls.parent.as_ref().and_then(Parent::around);
-            if around.is_none_or(|around| around.own_filter) {
-                put_in_place(&filter::for_process(filter, getpid()))?;
+            if around.is_none_or(|around| around.own_filter.is_for(request)) {
+                put_in_place(&filter::for_process(filters.of(request), getpid()))?;
             }
             report.seccomp = true;
         }

@@ -7,7 +7,7 @@
 //! no new code.
 //!
 //! ```no_run
-//! use socketserver_jail::{Descriptors, Jail, Kind, Mode};
+//! use socketserver_jail::{Descriptors, Jail, Kind, Mode, Request};
 //!
 //! # fn main() -> Result<(), socketserver_jail::JailError> {
 //! // Once, in the process that forks.
@@ -15,7 +15,7 @@
 //! // There too, when its sockets are bound: it does without what no child needs.
 //! jail.surround()?;
 //! // In each child, before anything of a handler runs.
-//! let report = jail.enter(&Descriptors::All)?;
+//! let report = jail.enter(Some(Request::Connection), &Descriptors::All)?;
 //! assert_eq!(report.to_string(), "jail: no_new_privs, rlimits, landlock 7, seccomp");
 //! # Ok(())
 //! # }
@@ -39,10 +39,11 @@
 //! but an attack would try, such as `ptrace` or `execve`, ends the process with
 //! `SIGSYS`, so that somebody notices.
 //!
-//! A process whose handler exhausts the processor or the memory is not the
-//! jail's concern: the engine sees to that. Nor is the address space limited
-//! where handlers run, because the engine reserves gigabytes of it for each
-//! memory.
+//! A handler that exhausts the processor or the memory is not the jail's concern: the
+//! engine sees to that. For native code, which the engine cannot end any more, CPU time
+//! can be limited (`RLIMIT_CPU`); the process that forks can kill a child that only waits.
+//! The address space is not limited where handlers run, because the engine reserves
+//! gigabytes of it for each memory.
 //!
 //! Compiling a component is a second thing that may go wrong: [`Kind::Compile`]
 //! is for a process that reads a component from standard input and writes
@@ -77,6 +78,6 @@ mod sys;
 mod user;
 
 pub use error::{JailError, Wall};
-pub use jail::{Descriptors, Jail, Kind, Mode, Prepared, Serves};
+pub use jail::{Descriptors, Jail, Kind, Mode, Prepared, Request, Serves};
 pub use report::Report;
 pub use user::{become_user, check_user};

@@ -7,6 +7,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::jail::{Jail, Kind};
 
+/// The kernel counts CPU time in nanoseconds, and more of these than it has numbers for
+/// would be few. These are 31 years.
+const MOST_SECONDS: u64 = 1_000_000_000;
+
 /// What a process may have.
 pub(crate) struct Limits {
     /// What the process that forks can do without, too.
@@ -30,12 +34,11 @@ impl Limits {
         // No more than now. A worker accepts connections and starts threads; and
         // the kernel counts threads for a user, not for a process.
         let as_now = |resource| (resource, at_most(getrlimit(resource).current));
-        let opens = !jail.read_only.is_empty() || !jail.read_write.is_empty();
         let mut own = Vec::new();
         own.push(match kind {
             // `poll(2)` takes no more descriptors than this at once. That no new
             // one has a number above it does not matter to those that there are.
-            Kind::Request | Kind::Compile if !opens => (Resource::Nofile, at_most(Some(1))),
+            Kind::Request | Kind::Compile if !jail.opens() => (Resource::Nofile, at_most(Some(1))),
             Kind::Request | Kind::Worker | Kind::Compile => as_now(Resource::Nofile),
         });
         own.push(match kind {
@@ -49,8 +52,12 @@ impl Limits {
         own.extend(jail.address_space.map(|bytes| (Resource::As, at_most(Some(bytes)))));
         own.extend(jail.cpu_seconds.map(|seconds| {
             // At the second of the two nothing says any more why it ended.
-            let maximum = Some(seconds.saturating_add(1));
-            (Resource::Cpu, Rlimit { current: Some(seconds), maximum })
+            let within = |seconds: u64| {
+                let most = getrlimit(Resource::Cpu).maximum.unwrap_or(MOST_SECONDS);
+                Some(seconds.min(most).min(MOST_SECONDS))
+            };
+            let (current, maximum) = (within(seconds), within(seconds.saturating_add(1)));
+            (Resource::Cpu, Rlimit { current, maximum })
         }));
         Limits { shared, own }
     }

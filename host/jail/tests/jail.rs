@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let report = Jail::probe();
     // SAFETY: it only asks.
     let root = unsafe { libc::geteuid() } == 0;
-    let trials = inside::CASES.iter().map(|case| {
+    let trials = inside::cases().map(|case| {
         let skipped = if !report.is_whole() {
             Some(format!("this machine has not all of it: {report}"))
         } else if case.place.as_root && !root {

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -101,7 +102,7 @@ impl CompilerProcess {
         let deadline = Instant::now() + self.time.saturating_mul(PATIENCE);
         let answer = child.stdout.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into());
         let answer = answer.and_then(|stdout| {
-            answer::read(WithDeadline { stdout, deadline }, self.memory.min(MAX_CODE))
+            answer::read(WithDeadline { pipe: stdout, deadline }, self.memory.min(MAX_CODE))
         });
         // Its output has ended, and so has it, or it is not to go on.
         let ended = end(&mut child).map_err(cannot)?;
@@ -152,27 +153,28 @@ fn end(child: &mut Child) -> io::Result<ExitStatus> {
 fn last_words(child: &mut Child) -> String {
     let mut said = Vec::new();
     if let Some(stderr) = child.stderr.take() {
-        // Whatever can be had.
+        // It has ended, so all of it is there; who else may hold the other end says nothing.
+        let stderr = WithDeadline { pipe: stderr, deadline: Instant::now() };
         let _ = stderr.take(LAST_WORDS).read_to_end(&mut said);
     }
     String::from_utf8_lossy(&said).into_owned()
 }
 
 /// What a process prints, until a moment.
-struct WithDeadline {
-    stdout: ChildStdout,
+struct WithDeadline<P> {
+    pipe: P,
     deadline: Instant,
 }
 
-impl Read for WithDeadline {
+impl<P: AsFd + Read> Read for WithDeadline<P> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let left = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
-            let mut stdout = [PollFd::new(&self.stdout, PollFlags::IN)];
-            match poll(&mut stdout, Some(&left)) {
+            let mut pipe = [PollFd::new(&self.pipe, PollFlags::IN)];
+            match poll(&mut pipe, Some(&left)) {
                 Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-                Ok(_) => return self.stdout.read(buffer),
+                Ok(_) => return self.pipe.read(buffer),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

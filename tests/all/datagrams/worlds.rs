@@ -1,6 +1,7 @@
 //! Which sockets a handler is for, and the end of a request from within.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Stdio;
 
 use socketserver_tests::process::Server;
@@ -8,6 +9,7 @@ use socketserver_tests::process::Server;
 use super::{UDP, answer, ask, client};
 use crate::client::ask as ask_stream;
 use crate::fixture::{DATAGRAM, FIXTURE, File, Fixture, Served, host};
+use crate::jail::can_be_had;
 
 const STREAM_HANDLER: &str = "`socketserver:handler/stream-handler@0.1.0`";
 const DATAGRAM_HANDLER: &str = "`socketserver:handler/datagram-handler@0.1.0`";
@@ -99,6 +101,44 @@ fn one_handler_of_both_worlds_serves_both_kinds_of_sockets() {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["worlds"][0], "socketserver:handler/stream-handler@0.1.0");
     assert_eq!(report["worlds"][1], "socketserver:handler/datagram-handler@0.1.0");
+}
+
+/// The children have different jails, and so have those that can open files.
+#[test]
+fn a_handler_of_both_worlds_is_served_in_the_jail_of_each() {
+    if !can_be_had() {
+        return;
+    }
+    let file = File::new("fixture.wat", both().as_bytes());
+    for mode in [&["--concurrency", "forking"], &["--workers", "2"]] {
+        for grants in [&[][..], &["--dir", "/tmp::/tmp:ro"]] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = |name| directory.path().join(name);
+            let unix = format!("unix://{}", path("stream").display());
+            let unixgram = format!("unixgram://{}", path("datagram").display());
+            let mut command = host();
+            command.arg("serve").arg(&file.path).args(["--jail", "require"]).args(mode);
+            command.args(grants).args(["--bind", UDP, "--bind", "tcp://127.0.0.1:0"]);
+            command.args(["--bind", &unix, "--bind", &unixgram]);
+            let mut server = Server::start(&mut command, 4).unwrap();
+            for _ in 0..3 {
+                assert_eq!(ask(&server, b"-"), b"ok", "{mode:?} {grants:?}");
+                assert_eq!(ask_stream(&server, b"-"), b"ok", "{mode:?} {grants:?}");
+                let mut stream = UnixStream::connect(path("stream")).unwrap();
+                stream.write_all(b"-").unwrap();
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).unwrap();
+                assert_eq!(answer, b"ok", "{mode:?} {grants:?}");
+                let gram = UnixDatagram::bind(path("client")).unwrap();
+                gram.send_to(b"-", path("datagram")).unwrap();
+                let mut answer = [0; 9];
+                let length = gram.recv(&mut answer).unwrap();
+                assert_eq!(&answer[..length], b"ok", "{mode:?} {grants:?}");
+                std::fs::remove_file(path("client")).unwrap();
+            }
+            assert!(server.stop().unwrap().success());
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::{Read, Write, pipe};
 use std::net::UdpSocket;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socketserver_jail::{Descriptors, Jail};
 
 use super::Place;
@@ -61,4 +62,42 @@ pub fn use_cpu_time(place: Place) -> Done {
     loop {
         std::hint::spin_loop();
     }
+}
+
+/// It tries to have more, and ignores the signal that asks it to end.
+pub fn insist_on_cpu_time(place: Place) -> Done {
+    // SAFETY: there is no handler.
+    unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
+    let jail = Jail { cpu_seconds: Some(1), ..place.jail() };
+    place.enter_as(&jail, &Descriptors::All);
+    if !place.jailed {
+        return Ok(());
+    }
+    let more = setrlimit(Resource::Cpu, Rlimit { current: None, maximum: None });
+    assert_eq!(more, Err(rustix::io::Errno::PERM));
+    // SAFETY: there is no handler.
+    assert_ne!(unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) }, libc::SIG_ERR);
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// As much as whoever starts the server allows it.
+pub fn less_cpu_time(place: Place) -> Done {
+    setrlimit(Resource::Cpu, Rlimit { current: Some(5), maximum: Some(7) }).unwrap();
+    let jail = Jail { cpu_seconds: Some(9), ..place.jail() };
+    place.enter_as(&jail, &Descriptors::All);
+    let limit = getrlimit(Resource::Cpu);
+    assert_eq!((limit.current, limit.maximum), (Some(7), Some(7)));
+    Ok(())
+}
+
+/// So long that no clock of the kernel counts it.
+pub fn much_cpu_time(place: Place) -> Done {
+    let jail = Jail { cpu_seconds: Some(u64::MAX), ..place.jail() };
+    place.enter_as(&jail, &Descriptors::All);
+    for _ in 0..100_000_000 {
+        std::hint::spin_loop();
+    }
+    Ok(())
 }

@@ -8,10 +8,11 @@ mod walls;
 use std::os::fd::RawFd;
 
 use libc::{
-    EACCES, EAGAIN, EBADF, EMFILE, ENOSYS, EPERM, SIGABRT, SIGSEGV, SIGSYS, SIGXCPU, SIGXFSZ,
+    EACCES, EAGAIN, EBADF, EISCONN, EMFILE, ENOSYS, EPERM, SIGABRT, SIGKILL, SIGSEGV, SIGSYS,
+    SIGXCPU, SIGXFSZ,
 };
 use rustix::process::Signal;
-use socketserver_jail::{Descriptors, Jail, Kind, Mode, Report, Serves};
+use socketserver_jail::{Descriptors, Jail, Kind, Mode, Report, Request, Serves};
 
 /// One thing that native code tries.
 pub struct Case {
@@ -39,9 +40,14 @@ type Act = fn(Place) -> Result<(), i32>;
 
 /// In which jail.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "they have nothing to do with each other")]
 pub struct Place {
     pub kind: Kind,
     pub serves: Serves,
+    /// What its request is, if it is for one.
+    pub request: Option<Request>,
+    /// Whether it may open some files.
+    pub opens: bool,
     /// Whether seccomp is there, which hides the other walls.
     pub seccomp: bool,
     /// Whether it becomes another user.
@@ -58,16 +64,29 @@ pub const NOBODY: u32 = 65_534;
 const REQUEST: Place = Place {
     kind: Kind::Request,
     serves: Serves::Streams,
+    request: Some(Request::Connection),
+    opens: false,
     seccomp: true,
     as_root: false,
     jailed: true,
     names_source: false,
 };
-const WORKER: Place = Place { kind: Kind::Worker, ..REQUEST };
-const COMPILE: Place = Place { kind: Kind::Compile, ..REQUEST };
-const DATAGRAM: Place = Place { serves: Serves::Datagrams, ..REQUEST };
+const WORKER: Place = Place { kind: Kind::Worker, request: None, ..REQUEST };
+const COMPILE: Place = Place { kind: Kind::Compile, request: None, ..REQUEST };
+const DATAGRAM: Place =
+    Place { serves: Serves::Datagrams, request: Some(Request::Datagram), ..REQUEST };
+/// The two kinds of children of a server of both.
+const MIXED_DATAGRAM: Place = Place { serves: Serves::Both, ..DATAGRAM };
+const MIXED_STREAM: Place = Place { serves: Serves::Both, ..REQUEST };
+/// The same, where files can be opened.
+const OPENS: Place = Place { opens: true, ..REQUEST };
+const OPENS_DATAGRAM: Place = Place { opens: true, ..DATAGRAM };
+const OPENS_MIXED_DATAGRAM: Place = Place { opens: true, ..MIXED_DATAGRAM };
+/// One that only tries whether a handler starts.
+const NO_REQUEST: Place = Place { request: None, ..DATAGRAM };
+/// Where the socket is bound to all addresses.
 const DATAGRAM_ON_ALL: Place = Place { names_source: true, ..DATAGRAM };
-const WORKER_ON_ALL: Place = Place { kind: Kind::Worker, ..DATAGRAM_ON_ALL };
+const WORKER_ON_ALL: Place = Place { kind: Kind::Worker, request: None, ..DATAGRAM_ON_ALL };
 /// Without seccomp.
 const OTHER_WALLS: Place = Place { seccomp: false, ..REQUEST };
 /// The same, with descriptors to spare.
@@ -91,12 +110,44 @@ const fn killed(name: &'static str, place: Place, act: Act) -> Case {
     case(name, place, Expected::Killed(SIGSYS), act)
 }
 
+/// What hostile code might do to the datagrams of others, in each place where it is one
+/// that has a datagram.
+macro_rules! to_the_datagrams_of_others {
+    ($($place:ident),*) => { &[$(
+        refused("receive_the_datagrams_of_others", $place, calls::receive),
+        refused("receive_messages_of_others", $place, calls::receive_message),
+        refused("receive_several_messages_of_others", $place, calls::receive_messages),
+        refused("read_the_datagrams_of_others", $place, calls::read),
+        refused("read_the_datagrams_of_others_at_an_offset", $place, calls::read_at_an_offset),
+        refused("read_the_datagrams_of_others_into_parts", $place, calls::read_into_parts),
+        refused("splice_the_datagrams_of_others", $place, calls::splice),
+        refused("end_the_socket_of_others", $place, calls::shutdown),
+        refused("change_the_socket_of_others", $place, calls::change_the_socket),
+        refused("filter_the_socket_of_others", $place, calls::filter_the_socket),
+        refused("connect_the_socket_of_others", $place, calls::connect_the_socket),
+        refused("ask_the_socket_of_others", $place, calls::ask_the_socket),
+        refused("signal_a_thread_of_the_parent", $place, calls::signal_a_thread_of_the_parent),
+        refused("fork", $place, calls::fork),
+        works("answer_a_datagram", $place, serving::answer_a_datagram),
+    )*] };
+}
+
+#[rustfmt::skip]
+const DATAGRAMS: &[Case] = to_the_datagrams_of_others!(
+    DATAGRAM, MIXED_DATAGRAM, OPENS_DATAGRAM, OPENS_MIXED_DATAGRAM
+);
+
+/// All cases.
+pub fn cases() -> impl Iterator<Item = &'static Case> {
+    CASES.iter().chain(DATAGRAMS)
+}
+
 const fn denied(name: &'static str, act: Act) -> Case {
     case(name, WORKER_WALLS, Expected::Fails(EACCES), act)
 }
 
 #[rustfmt::skip]
-pub const CASES: &[Case] = &[
+const CASES: &[Case] = &[
     // Files.
     refused("open_to_read", REQUEST, calls::open_to_read),
     refused("open_to_write", REQUEST, calls::open_to_write),
@@ -133,9 +184,15 @@ pub const CASES: &[Case] = &[
     refused("answer_from_an_address", DATAGRAM, calls::answer_from_an_address),
     refused("answer_from_an_address", REQUEST, calls::answer_from_an_address),
     refused("send_to_an_address", REQUEST, calls::send_to_an_address),
-    refused("receive_the_datagrams_of_others", DATAGRAM, calls::receive),
-    refused("read_the_datagrams_of_others", DATAGRAM, calls::read),
-    refused("end_the_socket_of_others", DATAGRAM, calls::shutdown),
+    refused("pass_a_descriptor", REQUEST, calls::sendmsg),
+    refused("pass_a_descriptor", MIXED_STREAM, calls::sendmsg),
+    Case { differs: false, ..case("send_elsewhere_by_a_connection", MIXED_STREAM, Expected::Fails(EISCONN), calls::send_elsewhere) },
+    Case { differs: false, ..case("send_elsewhere_by_an_ended_connection", MIXED_STREAM, Expected::Fails(EISCONN), calls::send_elsewhere_after_the_end) },
+    Case { differs: false, ..case("send_elsewhere_by_a_unix_connection", MIXED_STREAM, Expected::Fails(EISCONN), calls::send_to_a_path) },
+    works("messages_bring_no_descriptor", MIXED_STREAM, serving::no_descriptor_comes),
+    case("accept", MIXED_STREAM, Expected::Fails(EMFILE), calls::accept),
+    refused("receive_the_datagrams_of_others", NO_REQUEST, calls::receive),
+    refused("send_to_an_address", NO_REQUEST, calls::send_to_an_address),
     denied("connect", calls::connect),
     denied("bind", calls::bind),
     refused("connect_to_an_abstract_name", WORKER_WALLS, calls::connect_to_an_abstract_name),
@@ -146,7 +203,6 @@ pub const CASES: &[Case] = &[
     case("fork", REQUEST, Expected::NoProcess, calls::fork),
     case("fork", OTHER_WALLS, Expected::NoProcess, calls::fork),
     case("fork", USER_SECCOMP, Expected::Fails(EAGAIN), calls::fork),
-    refused("fork", DATAGRAM, calls::fork),
     case("clone_a_process", REQUEST, Expected::NoProcess, calls::clone_a_process),
     refused("clone_a_process_in_a_namespace", REQUEST, calls::clone_in_a_namespace),
     refused("fork", WORKER, calls::fork),
@@ -170,7 +226,26 @@ pub const CASES: &[Case] = &[
     case("pidfd_open", REQUEST, Expected::Fails(EMFILE), calls::pidfd_open),
     killed("pidfd_open", WORKER, calls::pidfd_open),
     killed("pidfd_getfd", REQUEST, calls::pidfd_getfd),
-    killed("pidfd_send_signal", REQUEST, calls::pidfd_send_signal),
+    killed("pidfd_open", OPENS, calls::pidfd_open),
+    refused("pidfd_send_signal", REQUEST, calls::pidfd_send_signal),
+    killed("pidfd_send_signal", OPENS, calls::pidfd_send_signal),
+    killed("pidfd_send_signal", DATAGRAM, calls::pidfd_send_signal),
+    killed("pidfd_send_signal", OPENS_MIXED_DATAGRAM, calls::pidfd_send_signal),
+    killed("pidfd_send_signal", WORKER, calls::pidfd_send_signal),
+    case("kill_a_sibling_by_an_inherited_number", REQUEST, Expected::Fails(EBADF), calls::kill_by_an_inherited_number),
+    case("kill_a_sibling_by_an_inherited_number", MIXED_STREAM, Expected::Fails(EBADF), calls::kill_by_an_inherited_number),
+    killed("kill_a_sibling_by_an_inherited_number", OPENS, calls::kill_by_an_inherited_number),
+    case("kill_the_client_by_its_descriptor", REQUEST, Expected::Fails(EMFILE), calls::kill_the_client),
+    case("kill_the_client_by_its_descriptor", MIXED_STREAM, Expected::Fails(EMFILE), calls::kill_the_client),
+    killed("kill_the_client_by_its_descriptor", OPENS, calls::kill_the_client),
+    refused("signal_the_group", REQUEST, calls::signal_the_group),
+    refused("signal_the_group", MIXED_STREAM, calls::signal_the_group),
+    refused("signal_a_thread_of_the_parent", MIXED_STREAM, calls::signal_a_thread_of_the_parent),
+    refused("signal_the_parent", MIXED_STREAM, calls::signal_the_parent),
+    refused("signal_a_sibling", MIXED_STREAM, calls::signal_a_sibling),
+    case("fork", MIXED_STREAM, Expected::NoProcess, calls::fork),
+    refused("loosen_the_filter", MIXED_STREAM, calls::seccomp),
+    killed("ptrace_the_parent", MIXED_STREAM, calls::ptrace_the_parent),
     killed("ptrace_the_parent", REQUEST, calls::ptrace_the_parent),
     killed("ptrace_a_sibling", WORKER, calls::ptrace_a_sibling),
     refused("ptrace_the_parent", OTHER_WALLS, calls::ptrace_the_parent),
@@ -237,9 +312,23 @@ pub const CASES: &[Case] = &[
     // What still works.
     works("talk", REQUEST, serving::talk),
     works("talk", WORKER, serving::talk),
-    works("answer_a_datagram", DATAGRAM, serving::answer_a_datagram),
     works("answer_from_an_address", DATAGRAM_ON_ALL, calls::answer_from_an_address),
     works("answer_from_an_address", WORKER_ON_ALL, calls::answer_from_an_address),
+    works("talk", MIXED_STREAM, serving::talk),
+    works("talk", OPENS, serving::talk),
+    works("the_parent_receives_and_a_child_answers", MIXED_DATAGRAM, serving::the_parent_receives),
+    works("the_parent_receives_and_a_child_answers", DATAGRAM, serving::the_parent_receives),
+    works("the_parent_kills_a_child", REQUEST, serving::the_parent_kills),
+    works("the_parent_kills_a_child", MIXED_STREAM, serving::the_parent_kills),
+    works("the_parent_kills_a_child", MIXED_DATAGRAM, serving::the_parent_kills),
+    works("the_parent_kills_a_child", OPENS, serving::the_parent_kills),
+    works("the_parent_kills_a_child", USER_SECCOMP, serving::the_parent_kills),
+    case("cpu_time_has_a_limit", REQUEST, Expected::Killed(SIGXCPU), compiling::use_cpu_time),
+    case("cpu_time_has_a_limit", MIXED_DATAGRAM, Expected::Killed(SIGXCPU), compiling::use_cpu_time),
+    case("cpu_time_has_a_limit_for_good", REQUEST, Expected::Killed(SIGKILL), compiling::insist_on_cpu_time),
+    case("cpu_time_has_a_limit_for_good", USER_SECCOMP, Expected::Killed(SIGKILL), compiling::insist_on_cpu_time),
+    works("cpu_time_is_no_more_than_there_is", REQUEST, compiling::less_cpu_time),
+    works("cpu_time_may_be_long", REQUEST, compiling::much_cpu_time),
     works("poll", REQUEST, serving::poll),
     works("poll", WORKER, serving::poll),
     works("grow_the_heap", REQUEST, serving::grow_the_heap),
@@ -283,21 +372,31 @@ pub const CASES: &[Case] = &[
 
 impl Place {
     pub fn name(self) -> String {
-        let Place { kind, serves, seccomp, as_root, jailed, names_source } = self;
+        let Place { kind, serves, request, opens, seccomp, as_root, jailed, names_source } = self;
         let names_source = if names_source { "_on_all" } else { "" };
         let kind = format!("{kind:?}").to_lowercase();
-        let serves = if serves == Serves::Datagrams { "_datagram" } else { "" };
+        let serves = match (serves, request) {
+            (_, None) if self.kind == Kind::Request => "_none",
+            (Serves::Both, Some(Request::Datagram)) => "_mixed_datagram",
+            (Serves::Both, _) => "_mixed_stream",
+            (Serves::Datagrams, _) => "_datagram",
+            (Serves::Streams, _) => "",
+        };
+        let opens = if opens { "_with_files" } else { "" };
         let seccomp = if seccomp { "" } else { "_without_seccomp" };
         let user = if as_root { "_as_nobody" } else { "" };
         let jailed = if jailed { "" } else { "_free" };
-        format!("{kind}{serves}{names_source}{seccomp}{user}{jailed}")
+        format!("{kind}{serves}{names_source}{opens}{seccomp}{user}{jailed}")
     }
 
     pub fn jail(self) -> Jail {
         let mode = if self.jailed { Mode::Require } else { Mode::Off };
         let user = self.as_root.then_some((NOBODY, NOBODY));
+        let read_only = if self.opens { vec!["/dev/null".into()] } else { vec![] };
+        let senders = self.serves != Serves::Streams && !self.names_source;
         let (packet_info, names_source) = (self.names_source, self.names_source);
-        Jail { user, serves: self.serves, packet_info, names_source, ..Jail::new(mode) }
+        let walls = Jail { user, serves: self.serves, senders, read_only, ..Jail::new(mode) };
+        Jail { packet_info, names_source, ..walls }
     }
 
     pub fn enter(self) -> Report {
@@ -319,7 +418,7 @@ impl Place {
             fork_for_a_request();
         }
         let entered = if self.seccomp {
-            prepared.enter(descriptors)
+            prepared.enter(self.request, descriptors)
         } else {
             prepared.enter_without_seccomp(descriptors)
         };
@@ -360,7 +459,7 @@ pub fn run(case: &str) -> ! {
         let free = Place { jailed: false, ..case.place };
         case.name == name && (case.place.name() == place || free.name() == place)
     };
-    let case = CASES.iter().find(is_it).unwrap();
+    let case = cases().find(is_it).unwrap();
     let place = Place { jailed: !place.ends_with("_free"), ..case.place };
     let errno = (case.act)(place).err().unwrap_or(0);
     // SAFETY: it takes any number. What a process does at its end is not asked

@@ -11,6 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::process::{
+    PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal,
+    set_parent_process_death_signal, waitpid,
+};
+use socketserver_jail::Descriptors;
 
 use super::Place;
 
@@ -46,6 +51,112 @@ pub fn answer_a_datagram(place: Place) -> Done {
     place.enter();
     server.send_to(b"answer", client.local_addr().unwrap()).unwrap();
     Ok(())
+}
+
+/// The two of a server: each of two datagrams is received by the parent and answered by a
+/// child, which finds nothing in the socket that it could take.
+pub fn the_parent_receives(place: Place) -> Done {
+    let [server, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    client.connect(server.local_addr().unwrap()).unwrap();
+    let jail = place.jail().prepare(place.kind).unwrap();
+    jail.surround().unwrap();
+    for data in [b"one", b"two"] {
+        client.send(data).unwrap();
+        client.send(b"of another").unwrap();
+        let mut received = [0; 16];
+        let (count, from) = server.recv_from(&mut received).unwrap();
+        let child = fork();
+        if child == 0 {
+            jail.enter(place.request, &Descriptors::Only(&[server.as_raw_fd()])).unwrap();
+            let taken = server.recv_from(&mut [0; 16]).unwrap_err();
+            assert_eq!(taken.raw_os_error(), Some(libc::EPERM));
+            server.send_to(&received[..count], from).unwrap();
+            exit(0);
+        }
+        let mut answer = [0; 16];
+        let count = client.recv(&mut answer).unwrap();
+        assert_eq!(&answer[..count], data);
+        assert_eq!(end_of(child), Some(0));
+        // It is still there.
+        assert_eq!(server.recv(&mut [0; 16]).unwrap(), b"of another".len());
+    }
+    Ok(())
+}
+
+/// One that an accomplice sends. Others have the call that could take it.
+pub fn no_descriptor_comes(place: Place) -> Done {
+    let (server, client) = UnixStream::pair().unwrap();
+    let (mut byte, mut control) = ([1_u8], [0_u64; 3]);
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    // SAFETY: all zeros are a message without anything.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    message.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: there is room for one descriptor, and it is a good one.
+    unsafe {
+        message.msg_controllen = libc::CMSG_SPACE(4) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(4) as _;
+        libc::CMSG_DATA(header).cast::<i32>().write_unaligned(client.as_raw_fd());
+        assert_eq!(libc::sendmsg(client.as_raw_fd(), &raw const message, 0), 1);
+    }
+    place.enter_keeping(&[server.as_raw_fd()]);
+    // SAFETY: the message is as good as before.
+    assert_eq!(unsafe { libc::recvmsg(server.as_raw_fd(), &raw mut message, 0) }, 1);
+    assert_eq!(message.msg_controllen, 0);
+    assert_eq!(message.msg_flags & libc::MSG_CTRUNC, libc::MSG_CTRUNC);
+    std::mem::forget(client);
+    Ok(())
+}
+
+/// A child that holds on, which is another user by now where there is one.
+pub fn the_parent_kills(place: Place) -> Done {
+    let jail = place.jail().prepare(place.kind).unwrap();
+    let (entered, enters) = UnixStream::pair().unwrap();
+    jail.surround().unwrap();
+    let child = fork();
+    if child == 0 {
+        set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+        jail.enter(place.request, &Descriptors::Only(&[enters.as_raw_fd()])).unwrap();
+        (&enters).write_all(b"!").unwrap();
+        loop {
+            std::thread::park();
+        }
+    }
+    drop(enters);
+    (&entered).read_exact(&mut [0]).unwrap();
+    let pid = rustix::process::Pid::from_raw(child).unwrap();
+    let watched = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+    // Nothing but that.
+    for signal in [Signal::TERM, Signal::STOP] {
+        let refused = pidfd_send_signal(&watched, signal).unwrap_err();
+        assert_eq!(refused.raw_os_error(), libc::EPERM);
+    }
+    pidfd_send_signal(&watched, Signal::KILL).unwrap();
+    let (_, status) = waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
+    assert_eq!(status.terminating_signal(), Some(libc::SIGKILL));
+    Ok(())
+}
+
+fn fork() -> i32 {
+    // SAFETY: there is one thread.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    child
+}
+
+fn exit(status: i32) -> ! {
+    // SAFETY: it takes any number.
+    unsafe { libc::_exit(status) }
+}
+
+/// The exit status of a child.
+fn end_of(child: i32) -> Option<i32> {
+    let child = rustix::process::Pid::from_raw(child);
+    let (_, status) = waitpid(child, WaitOptions::empty()).unwrap().unwrap();
+    status.exit_status()
 }
 
 pub fn poll(place: Place) -> Done {

@@ -13,7 +13,7 @@ use rustix::process::{
     getrlimit, parent_process_death_signal, set_parent_process_death_signal, waitpid,
 };
 use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
-use socketserver_jail::{Descriptors, Jail, JailError, Kind, Mode, Report, Serves};
+use socketserver_jail::{Descriptors, Jail, JailError, Kind, Mode, Report, Request, Serves};
 
 use super::{NOBODY, Place};
 
@@ -135,7 +135,7 @@ pub fn the_parent_gives_up_too(_: Place) -> Result<(), i32> {
         // SAFETY: there is one thread.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            jail.enter(&Descriptors::Only(&[])).unwrap();
+            jail.enter(Some(Request::Connection), &Descriptors::Only(&[])).unwrap();
             // SAFETY: it takes any number.
             unsafe { libc::_exit(7) }
         }
@@ -209,7 +209,7 @@ pub fn try_does_without(_: Place) -> Result<(), i32> {
     without(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
     assert!(Jail::probe().landlock.is_none() && Jail::probe().seccomp);
     let jail = Jail::new(Mode::Try).prepare(Kind::Request).unwrap();
-    let report = jail.enter(&Descriptors::All).unwrap();
+    let report = jail.enter(None, &Descriptors::All).unwrap();
     assert_eq!(report.to_string(), "jail: no_new_privs, rlimits, seccomp; without landlock");
     // The others stand.
     let error = File::open("/dev/null").unwrap_err();
@@ -219,7 +219,8 @@ pub fn try_does_without(_: Place) -> Result<(), i32> {
 
 pub fn off_is_off(_: Place) -> Result<(), i32> {
     let jail = Jail { user: Some((1, 1)), ..Jail::new(Mode::Off) };
-    let report = jail.prepare(Kind::Request).unwrap().enter(&Descriptors::Only(&[])).unwrap();
+    let jail = jail.prepare(Kind::Request).unwrap();
+    let report = jail.enter(None, &Descriptors::Only(&[])).unwrap();
     assert_eq!(report, Report::default());
     File::open("/dev/null").unwrap();
     Ok(())

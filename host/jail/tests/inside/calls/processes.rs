@@ -2,6 +2,7 @@
 
 use std::ffi::{c_int, c_long};
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::ptr;
 
@@ -109,6 +110,43 @@ pub fn pidfd_send_signal(place: Place) -> Done {
     let parent = call!(SYS_pidfd_open, parent(), 0).unwrap();
     place.enter();
     call!(SYS_pidfd_send_signal, parent, 0, ptr::null::<u8>(), 0).map(drop)
+}
+
+/// Kills a sibling by a number that this process had for it until it entered.
+pub fn kill_by_an_inherited_number(place: Place) -> Done {
+    let sibling = sibling();
+    let number = call!(SYS_pidfd_open, sibling.id(), 0).unwrap();
+    place.enter_keeping(&[]);
+    call!(SYS_pidfd_send_signal, number, libc::SIGKILL, ptr::null::<u8>(), 0).map(drop)
+}
+
+/// The kernel gives a descriptor of who made a connection. Here that is this process
+/// itself; the signal is none.
+pub fn kill_the_client(place: Place) -> Done {
+    const SO_PEERPIDFD: c_int = 77;
+    let (connection, _client) = UnixStream::pair().unwrap();
+    let (mut client, mut size) = (-1_i32, 4_u32);
+    place.enter();
+    let (level, socket) = (libc::SOL_SOCKET, connection.as_raw_fd());
+    let asked = call!(SYS_getsockopt, socket, level, SO_PEERPIDFD, &raw mut client, &raw mut size);
+    match asked {
+        // It is of Linux 6.5.
+        Err(libc::ENOPROTOOPT) => {
+            client = i32::try_from(call!(SYS_pidfd_open, std::process::id(), 0)?).unwrap();
+        }
+        asked => drop(asked?),
+    }
+    call!(SYS_pidfd_send_signal, client, 0, ptr::null::<u8>(), 0).map(drop)
+}
+
+/// With a descriptor that each process has of itself, from Linux 6.14 on.
+pub fn signal_the_group(place: Place) -> Done {
+    const PIDFD_SELF_THREAD_GROUP: c_int = -10_002;
+    const PIDFD_SIGNAL_PROCESS_GROUP: c_int = 1 << 2;
+    place.enter();
+    let (itself, flags) = (PIDFD_SELF_THREAD_GROUP, PIDFD_SIGNAL_PROCESS_GROUP);
+    // It leads none, so outside of the jail there is none.
+    call!(SYS_pidfd_send_signal, itself, libc::SIGKILL, ptr::null::<u8>(), flags).map(drop)
 }
 
 /// Does not stop it, and ends with this process.

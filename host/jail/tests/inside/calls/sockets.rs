@@ -1,6 +1,6 @@
 //! Sockets and messages.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -160,6 +160,49 @@ pub fn send_to_an_address(place: Place) -> Done {
     socket.send_to(b"data", to).map(drop).map_err(|error| error.raw_os_error().unwrap())
 }
 
+/// A connection, by which another is to be made: `MSG_FASTOPEN` sends as it connects.
+fn send_elsewhere_by(place: Place, ended: bool) -> Done {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (connection, _) = listener.accept().unwrap();
+    if ended {
+        // With a reset: nothing of the connection is left.
+        let (linger, option) = (libc::linger { l_onoff: 1, l_linger: 0 }, libc::SO_LINGER);
+        let (socket, level) = (client.as_raw_fd(), libc::SOL_SOCKET);
+        call!(SYS_setsockopt, socket, level, option, &raw const linger, 8).unwrap();
+        // SAFETY: nobody uses it any more.
+        unsafe { libc::close(client.as_raw_fd()) };
+        while connection.take_error().unwrap().is_none() {}
+    }
+    let to = loopback(other.local_addr().unwrap().port());
+    place.enter_keeping(&[connection.as_raw_fd()]);
+    let (socket, data) = (connection.as_raw_fd(), b"data".as_ptr());
+    let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
+    let sent = call!(SYS_sendto, socket, data, 4, flags, &raw const to, ADDRESS).map(drop);
+    mem::forget((listener, other, client));
+    sent
+}
+
+pub fn send_elsewhere(place: Place) -> Done {
+    send_elsewhere_by(place, false)
+}
+
+pub fn send_elsewhere_after_the_end(place: Place) -> Done {
+    send_elsewhere_by(place, true)
+}
+
+pub fn send_to_a_path(place: Place) -> Done {
+    let (connection, _client) = UnixStream::pair().unwrap();
+    // SAFETY: all zeros are an address.
+    let mut to: libc::sockaddr_un = unsafe { mem::zeroed() };
+    to.sun_family = 1;
+    to.sun_path[0] = b'x'.cast_signed();
+    place.enter();
+    let (socket, data) = (connection.as_raw_fd(), b"data".as_ptr());
+    call!(SYS_sendto, socket, data, 4, 0, &raw const to, size_of_val(&to)).map(drop)
+}
+
 fn with_a_datagram() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.send_to(b"of another", socket.local_addr().unwrap()).unwrap();
@@ -184,6 +227,85 @@ pub fn shutdown(place: Place) -> Done {
     let socket = with_a_datagram();
     place.enter();
     call!(SYS_shutdown, socket.as_raw_fd(), libc::SHUT_RDWR).map(drop)
+}
+
+pub fn receive_message(place: Place) -> Done {
+    let socket = with_a_datagram();
+    place.enter();
+    with_message(|message| call!(SYS_recvmsg, socket.as_raw_fd(), message, 0).map(drop))
+}
+
+pub fn receive_messages(place: Place) -> Done {
+    let socket = with_a_datagram();
+    place.enter();
+    with_message(|message| {
+        let none = ptr::null::<u8>();
+        // SAFETY: the message is a good one.
+        let mut several = libc::mmsghdr { msg_hdr: unsafe { *message }, msg_len: 0 };
+        call!(SYS_recvmmsg, socket.as_raw_fd(), &raw mut several, 1, 0, none).map(drop)
+    })
+}
+
+pub fn read_at_an_offset(place: Place) -> Done {
+    let socket = with_a_datagram();
+    place.enter();
+    let mut data = [0_u8; 16];
+    let part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+    // The offset -1 is none.
+    call!(SYS_preadv2, socket.as_raw_fd(), &raw const part, 1, -1_i64, -1_i64, 0).map(drop)
+}
+
+pub fn read_into_parts(place: Place) -> Done {
+    let socket = with_a_datagram();
+    place.enter();
+    let mut data = [0_u8; 16];
+    let part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+    call!(SYS_readv, socket.as_raw_fd(), &raw const part, 1).map(drop)
+}
+
+pub fn splice(place: Place) -> Done {
+    let socket = with_a_datagram();
+    let (_reads, writes) = std::io::pipe().unwrap();
+    place.enter();
+    let none = ptr::null::<u8>();
+    match call!(SYS_splice, socket.as_raw_fd(), none, writes.as_raw_fd(), none, 16, 0) {
+        // UDP knows no such thing, but the kernel has looked.
+        Err(libc::EINVAL) | Ok(_) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+pub fn change_the_socket(place: Place) -> Done {
+    let (socket, size) = (with_a_datagram(), 1_i32);
+    place.enter();
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_RCVBUF);
+    call!(SYS_setsockopt, socket.as_raw_fd(), level, option, &raw const size, 4).map(drop)
+}
+
+/// So that nobody receives anything any more.
+pub fn filter_the_socket(place: Place) -> Done {
+    let socket = with_a_datagram();
+    let mut nothing = libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0 };
+    let filter = libc::sock_fprog { len: 1, filter: &raw mut nothing };
+    place.enter();
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    let size = size_of_val(&filter);
+    call!(SYS_setsockopt, socket.as_raw_fd(), level, option, &raw const filter, size).map(drop)
+}
+
+/// So that it receives from this address only.
+pub fn connect_the_socket(place: Place) -> Done {
+    let (socket, to) = (with_a_datagram(), loopback(9));
+    place.enter();
+    call!(SYS_connect, socket.as_raw_fd(), &raw const to, ADDRESS).map(drop)
+}
+
+/// How many bytes the next datagram has.
+pub fn ask_the_socket(place: Place) -> Done {
+    let socket = with_a_datagram();
+    let mut count = 0;
+    place.enter();
+    call!(SYS_ioctl, socket.as_raw_fd(), libc::FIONREAD, &raw mut count).map(drop)
 }
 
 pub fn connect_to_an_abstract_name(place: Place) -> Done {
