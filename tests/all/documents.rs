@@ -1,5 +1,7 @@
 //! What the documents say of the tests.
 
+mod pages;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
