@@ -1,5 +1,7 @@
 //! What the documents say of the tests.
 
+mod pages;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -7,7 +9,7 @@ use std::path::Path;
 use socketserver::ListenOption;
 use socketserver_tests::build;
 
-/// The rows of `docs/behaviours.md`.
+/// The rows of `docs/src/python/behaviours.md`.
 const ROWS: usize = 96;
 
 /// The names of all functions in Rust files below these folders.
@@ -65,7 +67,7 @@ fn what_is_fuzzed_is_what_is_shipped() {
 
 #[test]
 fn every_test_of_cpython_is_there_with_its_counterpart() {
-    let text = fs::read_to_string(build::root().join("docs/behaviours.md")).unwrap();
+    let text = fs::read_to_string(build::root().join("docs/src/python/behaviours.md")).unwrap();
     let tests = functions(&["host/socketserver", "tests/all", "guest-sdk/rust/src"]);
     let (_, table) = text.split_once("| CPython | here |").unwrap();
     let mut theirs = 0;
@@ -82,7 +84,7 @@ fn every_test_of_cpython_is_there_with_its_counterpart() {
 
 #[test]
 fn every_row_of_the_behaviours_is_there_with_its_tests() {
-    let text = fs::read_to_string(build::root().join("docs/behaviours.md")).unwrap();
+    let text = fs::read_to_string(build::root().join("docs/src/python/behaviours.md")).unwrap();
     let tests = functions(&["host/socketserver", "tests/all", "guest-sdk/rust/src"]);
     let probes = build::root().join("tests/conformance/probes");
     for row in 1..=ROWS {

@@ -14,7 +14,7 @@ use socketserver_sandbox::Counts;
 use crate::args::LogFormat;
 use crate::log_rate;
 
-/// Why a request can fail; the table in the README says what each means.
+/// Why a request can fail; `docs/src/reference/reasons.md` says what each means.
 const REASONS: &[&str] = &[
     "call",
     "child",
