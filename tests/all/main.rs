@@ -16,6 +16,7 @@ mod counters;
 mod datagrams;
 mod documents;
 mod door;
+mod goodbye;
 mod jail;
 mod load;
 mod loading;
