@@ -1,11 +1,13 @@
 """The handler of Python's documentation: sends the data back, upper-cased."""
 
 from componentize_py_types import Err
+from socketserver_guest import handler
 from wit_world import exports
 from wit_world.imports.sockets import Socket
 from wit_world.imports.types import Address
 
 
+@handler
 class StreamRequest(exports.StreamRequest):
     request: Socket
 

@@ -17,6 +17,7 @@ mod counters;
 mod datagrams;
 mod documents;
 mod door;
+mod goodbye;
 mod jail;
 mod listen_options;
 mod load;

@@ -1,16 +1,16 @@
 //! The sample handlers, in each language, and the clients of the notes.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
 use socketserver_tests::build;
-use socketserver_tests::process::Server;
+use socketserver_tests::process::{PATIENCE, Server};
 
 use crate::client::{ask, expect, read_to_end};
-use crate::fixture::serve;
+use crate::fixture::{MODES, serve};
 
 /// The languages in which there is an `upper`.
 const LANGUAGES: [&str; 6] = ["rust", "c", "cpp", "go", "python", "javascript"];
@@ -171,9 +171,9 @@ fn whoami_knows_both_addresses() {
         let server = Server::start(&mut command, 1).unwrap();
         let mut stream = server.connect().unwrap();
         let facts = String::from_utf8(read_to_end(&mut stream)).unwrap();
-        let flat = |address: std::net::SocketAddr| match address {
-            std::net::SocketAddr::V4(address) => format!("{} {}", address.ip(), address.port()),
-            std::net::SocketAddr::V6(address) => format!("{} {} 0 0", address.ip(), address.port()),
+        let flat = |address: SocketAddr| match address {
+            SocketAddr::V4(address) => format!("{} {}", address.ip(), address.port()),
+            SocketAddr::V6(address) => format!("{} {} 0 0", address.ip(), address.port()),
         };
         let (here, there) = (flat(stream.local_addr().unwrap()), flat(server.address()));
         let family = if host.starts_with('[') { "AF_INET6" } else { "AF_INET" };
@@ -188,6 +188,32 @@ fn whoami_knows_both_addresses() {
         ] {
             assert!(facts.contains(&fact), "{fact} in {facts}");
         }
+    }
+}
+
+/// One component has a handler for each kind of socket, by two `export!` of Rust.
+#[test]
+fn both_serves_tcp_and_udp_in_one_process() {
+    let guest = build::guest("rust", "both").unwrap();
+    for mode in MODES {
+        let mut command = serve();
+        command.arg(&guest).args(["--bind", "udp://127.0.0.1:0"]).args(mode);
+        let mut server = Server::start(&mut command, 2).unwrap();
+        let udp: SocketAddr =
+            server.endpoints()[1].strip_prefix("udp://").unwrap().parse().unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(udp).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = [0; 100];
+        for round in 0..3 {
+            let line = format!("{round} over TCP\nno end");
+            assert_eq!(ask(&server, line.as_bytes()), line.as_bytes(), "{mode:?}");
+            client.send(format!("{round} over UDP").as_bytes()).unwrap();
+            let length = client.recv(&mut answer).unwrap();
+            assert_eq!(&answer[..length], format!("{round} over UDP").as_bytes(), "{mode:?}");
+        }
+        assert!(server.stop().unwrap().success());
+        assert!(!server.log().iter().any(|line| line.contains("Exception")), "{mode:?}");
     }
 }
 
@@ -206,7 +232,9 @@ fn every_handler_has_a_test() {
     };
     let guests = build::root().join("target/guests");
     let mut tested: Vec<&str> = PROBED.to_vec();
-    tested.push("unread");
+    tested.extend(["unread", "both"]);
+    // By the tests of `goodbye` and `wasi::guests`.
+    tested.extend(["goodbye", "wasip2"]);
     tested.sort_unstable();
     assert_eq!(names(guests.join("rust")), tested);
     // Each of CPython's reference servers has its handler.
@@ -218,7 +246,7 @@ fn every_handler_has_a_test() {
     }
     for language in &LANGUAGES[1..] {
         let beside: &[&str] = if ["cpp", "go"].contains(language) { &["echo"] } else { &[] };
-        let expected: Vec<&str> = beside.iter().copied().chain(["upper"]).collect();
+        let expected: Vec<&str> = beside.iter().copied().chain(["goodbye", "upper"]).collect();
         assert_eq!(names(guests.join(language)), expected, "{language}");
     }
 }

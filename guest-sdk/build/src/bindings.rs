@@ -1,4 +1,5 @@
-//! The C bindings in `guest-sdk/c`, which are committed.
+//! The C bindings in `guest-sdk/c`, which are committed: what wit-bindgen makes of
+//! `wit/`, and a line that has them call a handler as `exit.h` says.
 
 use crate::component::contract;
 use crate::workspace::{self, Workspace};
@@ -33,14 +34,31 @@ pub fn check(workspace: &Workspace) -> Result<()> {
 fn generate(workspace: &Workspace) -> Result<Files> {
     let (mut resolve, package) = contract(workspace)?;
     let worlds = resolve.packages[package].worlds.clone();
-    let mut files = Files::default();
+    let mut generated = Files::default();
     for (name, world) in worlds {
         wit_bindgen_c::Opts::default()
             .build()
-            .generate(&mut resolve, world, &mut files)
+            .generate(&mut resolve, world, &mut generated)
             .with_context(|| format!("cannot make the C bindings of the world `{name}`"))?;
     }
+    let mut files = Files::default();
+    for (name, content) in generated.iter() {
+        match name.strip_suffix(".c") {
+            Some(world) => files.push(name, &with_exit(world, content)?),
+            None => files.push(name, content),
+        }
+    }
     Ok(files)
+}
+
+/// The code of the bindings of a world, which includes `exit.h`.
+fn with_exit(world: &str, code: &[u8]) -> Result<Vec<u8>> {
+    let code = std::str::from_utf8(code)?;
+    let header = format!("#include \"{world}.h\"\n");
+    let (before, after) = code
+        .split_once(&header)
+        .with_context(|| format!("the C bindings do not include `{world}.h`"))?;
+    Ok(format!("{before}{header}#include \"exit.h\"\n{after}").into_bytes())
 }
 
 #[cfg(test)]

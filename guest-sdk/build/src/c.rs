@@ -43,7 +43,9 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .arg("-o")
         .arg(&module);
     log.run(&mut compiler, HINT)?;
-    component::encode(&workspace::take(&module)?)
+    let module = workspace::take(&module)?;
+    // What the guest uses of the C library decides whether it imports WASI.
+    component::encode_with_wasi(&module)
 }
 
 /// The compiler, `cc` or `c++`, told what is the same for both.
@@ -63,9 +65,9 @@ pub fn bindings(workspace: &Workspace) -> PathBuf {
     sdk(workspace, ".c")
 }
 
-/// What they declare.
-pub fn header(workspace: &Workspace) -> PathBuf {
-    sdk(workspace, ".h")
+/// What they declare, and how they call a handler.
+pub fn headers(workspace: &Workspace) -> [PathBuf; 2] {
+    [sdk(workspace, ".h"), workspace.sdk(Language::C.folder()).join("exit.h")]
 }
 
 /// The object that tells which world the module is for.

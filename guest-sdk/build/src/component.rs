@@ -15,8 +15,9 @@ const PACKAGE: &str = "socketserver:handler/";
 const EXIT: &str = "wasi:cli/exit@0.2.0";
 
 /// What the adapter makes of WASI's first preview as far as libraries and
-/// runtimes need it: C++ the first eight, because it can end with a message, Go
-/// all. Sockets are not among them: those of the contract are all there are.
+/// runtimes need it: C some if a guest prints, C++ the first eight, because it can
+/// end with a message, Go all. Sockets are not among them: those of the contract are
+/// all there are.
 const WASI: [&str; 18] = [
     "wasi:io/error",
     "wasi:io/streams",
@@ -37,6 +38,9 @@ const WASI: [&str; 18] = [
     "wasi:io/poll",
     "wasi:random/random",
 ];
+
+/// What Rust's library has keys for its hashes from, where it is built for WASI.
+const SEED: &str = "wasi:random/insecure-seed";
 
 /// A world that has [`EXIT`].
 const EXIT_WORLD: &str = "
@@ -96,6 +100,9 @@ pub fn encode_for_world(
 /// Fails unless `bytes` is a component that targets one of the worlds of the
 /// contract and imports nothing else but [`EXIT`] and, in a language whose
 /// runtime needs them, [`WASI`].
+///
+/// A crate of its own brings WASI in whichever version its toolchain has. There the
+/// names of the imports are looked at, and what it exports.
 pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
     let label = guest.label();
     let decoded = wit_component::decode(bytes)
@@ -103,14 +110,22 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
     let DecodedWasm::Component(types, world) = decoded else {
         bail!("what {label} was built to is a WIT package, not a component");
     };
-    let wasi = if guest.language.needs_wasi() { &WASI[..] } else { &[] };
+    let mut wasi = if guest.may_use_wasi() { WASI.to_vec() } else { Vec::new() };
+    wasi.extend(guest.package.is_some().then_some(SEED));
     for key in types.worlds[world].imports.keys() {
         let import = types.name_world_key(key);
         let is_wasi = import.split_once('@').is_some_and(|(name, _)| wasi.contains(&name));
         if !import.starts_with(PACKAGE) && import != EXIT && !is_wasi {
-            let may = [&["socketserver:handler/*", EXIT], wasi].concat().join(", ");
+            let may = [&["socketserver:handler/*", EXIT], &wasi[..]].concat().join(", ");
             bail!("{label} imports `{import}`; it may import nothing but {may}");
         }
+    }
+    if guest.package.is_some() {
+        let mut exports = types.worlds[world].exports.keys().map(|key| types.name_world_key(key));
+        if exports.any(|export| export.starts_with(PACKAGE)) {
+            return Ok(());
+        }
+        bail!("{label} exports nothing of {PACKAGE}*");
     }
 
     let (mut resolve, package) = contract(workspace)?;
@@ -143,8 +158,13 @@ mod tests {
         let sample = include_str!("../../../guests/upper/upper.wat");
         let text = sample.replacen("(component $upper", &format!("(component $upper {import}"), 1);
         assert_eq!(text.len() - sample.len(), import.len() + 1);
-        let guest =
-            Guest { language, name: "upper".to_owned(), source: PathBuf::new(), owns_folder: true };
+        let guest = Guest {
+            language,
+            name: "upper".to_owned(),
+            source: PathBuf::new(),
+            owns_folder: true,
+            package: None,
+        };
         let bytes = wat::parse_str(text).unwrap();
         check(&Workspace::find().unwrap(), &guest, &bytes).map_err(|error| error.to_string())
     }
@@ -163,7 +183,7 @@ mod tests {
             let import = format!(r#"(import "{name}@0.2.12" (instance))"#);
             for language in Language::ALL {
                 let checked = check_with(&import, language);
-                if matches!(language, Language::Cpp | Language::Go) {
+                if matches!(language, Language::C | Language::Cpp | Language::Go) {
                     checked.unwrap();
                 } else {
                     let error = checked.unwrap_err();

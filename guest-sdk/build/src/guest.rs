@@ -17,6 +17,8 @@ pub struct Guest {
     /// Whether the files beside `source` belong to it: so in `guests/NAME/`,
     /// but not in `tests/guests/`, where each file is a guest.
     pub owns_folder: bool,
+    /// The crate that it is, if it is one of its own: `tests/guests/NAME/`.
+    pub package: Option<PathBuf>,
 }
 
 impl Guest {
@@ -24,10 +26,15 @@ impl Guest {
     pub fn label(&self) -> String {
         format!("{}/{}", self.language.folder(), self.name)
     }
+
+    /// Whether it may import WASI.
+    pub fn may_use_wasi(&self) -> bool {
+        self.language.may_use_wasi() || self.package.is_some()
+    }
 }
 
-/// All guests, sorted by language: `guests/NAME/NAME.EXT` and
-/// `tests/guests/NAME.EXT`.
+/// All guests, sorted by language: `guests/NAME/NAME.EXT`, `tests/guests/NAME.EXT`
+/// and, in Rust, `tests/guests/NAME/Cargo.toml`.
 pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
     let mut guests = Vec::new();
     for language in Language::ALL {
@@ -35,15 +42,19 @@ pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
             let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
             let source = folder.join(name).with_extension(language.extension());
             if source.is_file() {
-                guests.push(Guest { language, name: name.to_owned(), source, owns_folder: true });
+                let name = name.to_owned();
+                guests.push(Guest { language, name, source, owns_folder: true, package: None });
             }
         }
         for source in entries(&workspace.test_guests())? {
             let extension = source.extension().and_then(|extension| extension.to_str());
             let Some(name) = source.file_stem().and_then(|name| name.to_str()) else { continue };
+            let name = name.to_owned();
             if extension == Some(language.extension()) {
-                let name = name.to_owned();
-                guests.push(Guest { language, name, source, owns_folder: false });
+                guests.push(Guest { language, name, source, owns_folder: false, package: None });
+            } else if language == Language::Rust && source.join("Cargo.toml").is_file() {
+                let (package, source) = (Some(source.clone()), source.join("src/lib.rs"));
+                guests.push(Guest { language, name, source, owns_folder: false, package });
             }
         }
     }
@@ -88,6 +99,7 @@ mod tests {
                 name: name.to_owned(),
                 source: PathBuf::new(),
                 owns_folder: true,
+                package: None,
             })
             .into()
     }
@@ -115,7 +127,7 @@ mod tests {
         let workspace = Workspace::find().unwrap();
         let labels: Vec<_> = discover(&workspace).unwrap().iter().map(Guest::label).collect();
         let uppers = Language::ALL.map(|language| format!("{}/upper", language.folder()));
-        for label in uppers.iter().map(String::as_str).chain(["rust/lifecycle"]) {
+        for label in uppers.iter().map(String::as_str).chain(["rust/lifecycle", "rust/wasip2"]) {
             assert!(labels.iter().any(|found| found == label), "{label} is not in {labels:?}");
         }
     }

@@ -66,9 +66,10 @@ impl Language {
         }
     }
 
-    /// Whether its runtime asks for WASI, whatever the guest does.
-    pub fn needs_wasi(self) -> bool {
-        matches!(self, Self::Cpp | Self::Go)
+    /// Whether its library asks for WASI: that of C if the guest does, those of C++
+    /// and Go in any case.
+    pub fn may_use_wasi(self) -> bool {
+        matches!(self, Self::C | Self::Cpp | Self::Go)
     }
 
     /// Files that every guest in it is built from, beside its own, its SDK and
@@ -79,7 +80,8 @@ impl Language {
                 .map(|file| workspace.guests().join(file))
                 .into(),
             Self::Cpp => {
-                vec![c::header(workspace), c::bindings(workspace), c::component_type(workspace)]
+                let linked = [c::bindings(workspace), c::component_type(workspace)];
+                c::headers(workspace).into_iter().chain(linked).collect()
             }
             Self::C | Self::Go | Self::Python | Self::JavaScript => Vec::new(),
         }

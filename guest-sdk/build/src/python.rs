@@ -1,7 +1,8 @@
-//! Guests in Python, and the virtual environment that tools from `PyPI` are
-//! installed in.
+//! Guests in Python, with the module in `guest-sdk/python`, and the virtual
+//! environment that tools from `PyPI` are installed in.
 
 use crate::guest::Guest;
+use crate::language::Language;
 use crate::tool::{Log, announce};
 use crate::workspace::{self, Workspace};
 use anyhow::{Context, Result};
@@ -31,6 +32,8 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .arg(workspace.wit())
         .args(["--world", WORLD, "componentize", "--stub-wasi", &guest.name, "--python-path"])
         .arg(folder)
+        .arg("--python-path")
+        .arg(workspace.sdk(Language::Python.folder()))
         .arg("--output")
         .arg(&output)
         .env("PYTHONDONTWRITEBYTECODE", "1");

@@ -1,4 +1,5 @@
-//! Guests in Rust: example targets of the package in `guests/`.
+//! Guests in Rust: example targets of the package in `guests/`, and crates of their
+//! own, which a plain `cargo build` makes components of.
 
 use crate::component;
 use crate::guest::Guest;
@@ -16,35 +17,29 @@ pub const RECIPE: &str = include_str!("rust.rs");
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// That of crates of their own.
+const WASI_TARGET: &str = "wasm32-wasip2";
+
 /// Debian's compiler for the browser, and the sources of its standard library:
 /// the second choice, where rustup cannot add the target.
 const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
 
+/// The library of C that Rust's own needs for [`WASI_TARGET`].
+const DEBIAN_LIBC: &str = "wasi-libc";
+const DEBIAN_LIBC_FOLDER: &str = "/usr/lib/wasm32-wasi";
+
 /// Builds a guest and returns the component.
 pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
-    let target = workspace.out("cargo");
-    let mut cargo = Command::new(program("CARGO", "cargo"));
-    cargo
-        .current_dir(workspace.guests())
-        .args(["build", "--locked", "--release", "--target", TARGET, "--example", &guest.name])
-        .env("CARGO_TARGET_DIR", &target)
-        // Meant for the machine that builds, not for the guests.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET");
-    if !has_target(workspace)? {
-        install_debian(workspace, log)?;
-        cargo
-            .arg("-Zbuild-std=std,panic_abort")
-            .env("RUSTC", DEBIAN_RUSTC)
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker(workspace)?);
+    if let Some(package) = &guest.package {
+        return build_package(workspace, package, log);
     }
+    let mut cargo = cargo(workspace, &workspace.guests(), TARGET, log)?;
+    cargo.args(["--example", &guest.name]);
     log.run(&mut cargo, "install Rust with rustup")?;
 
-    let module = target.join(TARGET).join("release/examples").join(&guest.name);
+    let module = target(workspace, TARGET).join("examples").join(&guest.name);
     let module = module.with_extension("wasm");
     let module = fs::read(&module).with_context(|| {
         let name = &guest.name;
@@ -53,26 +48,83 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     component::encode(&module)
 }
 
+/// Builds a crate of its own, whose folder is called as it is.
+fn build_package(workspace: &Workspace, package: &Path, log: &Log) -> Result<Vec<u8>> {
+    log.run(&mut cargo(workspace, package, WASI_TARGET, log)?, "install Rust with rustup")?;
+    let name = package.file_name().context("the crate is in no folder")?;
+    let component = target(workspace, WASI_TARGET).join(name).with_extension("wasm");
+    fs::read(&component).with_context(|| {
+        format!("cargo wrote no {}: is the crate of crate-type \"cdylib\"?", component.display())
+    })
+}
+
+/// Where Cargo puts what is for a target.
+fn target(workspace: &Workspace, target: &str) -> PathBuf {
+    workspace.out("cargo").join(target).join("release")
+}
+
+/// `cargo build` in a folder, with what it takes on this machine.
+fn cargo(workspace: &Workspace, folder: &Path, target: &str, log: &Log) -> Result<Command> {
+    let mut cargo = Command::new(program("CARGO", "cargo"));
+    cargo
+        .current_dir(folder)
+        .args(["build", "--locked", "--release", "--target", target])
+        .env("CARGO_TARGET_DIR", workspace.out("cargo"))
+        // Meant for the machine that builds, not for the guests.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET");
+    if has_target(workspace, target)? {
+        return Ok(cargo);
+    }
+    let tools = tools(workspace, target)?;
+    let variable = |end: &str| {
+        let target = target.to_uppercase().replace('-', "_");
+        format!("CARGO_TARGET_{target}_{end}")
+    };
+    let mut packages = DEBIAN_PACKAGES.to_vec();
+    if target == WASI_TARGET {
+        packages.push(DEBIAN_LIBC);
+        let libc = DEBIAN_LIBC_FOLDER;
+        let flags =
+            format!("-Clink-self-contained=no -Lnative={libc} -Clink-arg={libc}/crt1-reactor.o");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::split_paths(&path).collect::<Vec<_>>();
+        cargo
+            .env(variable("RUSTFLAGS"), flags)
+            .env(variable("LINKER"), tools.join("wasm-component-ld"))
+            .env(
+                "PATH",
+                std::env::join_paths([tools.join("gcc-ld"), tools].into_iter().chain(path))?,
+            );
+    } else {
+        cargo.env(variable("LINKER"), tools.join("rust-lld"));
+    }
+    install_debian(workspace, target, &packages, log)?;
+    cargo.arg("-Zbuild-std=std,panic_abort").env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
+    Ok(cargo)
+}
+
 /// A program of Rust's: the one that a variable of Cargo's names, if it is set.
 pub fn program(variable: &str, default: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| default.into())
 }
 
-/// Whether the toolchain has a standard library for guests.
-fn has_target(workspace: &Workspace) -> Result<bool> {
-    let folder = library(workspace, &["--target", TARGET])?;
+/// Whether the toolchain has a standard library for a target.
+fn has_target(workspace: &Workspace, target: &str) -> Result<bool> {
+    let folder = library(workspace, &["--target", target])?;
     let Ok(files) = fs::read_dir(folder) else { return Ok(false) };
     let mut names = files.flatten().map(|file| file.file_name());
     Ok(names.any(|name| name.to_string_lossy().starts_with("libstd-")))
 }
 
-/// The linker for guests that rustup's toolchain brings along.
-fn linker(workspace: &Workspace) -> Result<PathBuf> {
-    let linker = library(workspace, &[])?.with_file_name("bin").join("rust-lld");
-    if !linker.exists() {
-        bail!("there is no linker {}: run `rustup target add {TARGET}`", linker.display());
+/// The folder of the linkers that rustup's toolchain brings along.
+fn tools(workspace: &Workspace, target: &str) -> Result<PathBuf> {
+    let tools = library(workspace, &[])?.with_file_name("bin");
+    if !tools.join("rust-lld").exists() {
+        bail!("there is no linker in {}: run `rustup target add {target}`", tools.display());
     }
-    Ok(linker)
+    Ok(tools)
 }
 
 /// The folder of the standard library for a target.
@@ -86,20 +138,22 @@ fn library(workspace: &Workspace, target: &[&str]) -> Result<PathBuf> {
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
-fn install_debian(workspace: &Workspace, log: &Log) -> Result<()> {
-    if Path::new(DEBIAN_SOURCES).exists() && Path::new(DEBIAN_RUSTC).exists() {
+/// Installs these packages of Debian unless they are there.
+fn install_debian(workspace: &Workspace, target: &str, packages: &[&str], log: &Log) -> Result<()> {
+    let libc = !packages.contains(&DEBIAN_LIBC) || Path::new(DEBIAN_LIBC_FOLDER).exists();
+    if libc && Path::new(DEBIAN_SOURCES).exists() && Path::new(DEBIAN_RUSTC).exists() {
         return Ok(());
     }
-    let packages = DEBIAN_PACKAGES.join(" ");
-    let install = format!("apt-get install --no-install-recommends {packages}");
+    let names = packages.join(" ");
+    let install = format!("apt-get install --no-install-recommends {names}");
     let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     if !is_root || !Path::new("/usr/bin/apt-get").exists() {
         bail!(
-            "Rust has no standard library for {TARGET}: run `rustup target add {TARGET}`, \
+            "Rust has no standard library for {target}: run `rustup target add {target}`, \
              or, on Debian, `{install}`"
         );
     }
-    announce(&packages);
+    announce(&names);
     let apt_get = || {
         let mut apt_get = Command::new("apt-get");
         apt_get.current_dir(workspace.guests()).env("DEBIAN_FRONTEND", "noninteractive");
@@ -107,9 +161,9 @@ fn install_debian(workspace: &Workspace, log: &Log) -> Result<()> {
     };
     let tried = log.run(apt_get().arg("update"), "").and_then(|()| {
         let install = ["install", "--yes", "--no-install-recommends"];
-        log.run(apt_get().args(install).args(DEBIAN_PACKAGES), "")
+        log.run(apt_get().args(install).args(packages), "")
     });
     tried.with_context(|| {
-        format!("cannot install {packages}: run `rustup target add {TARGET}` instead")
+        format!("cannot install {names}: run `rustup target add {target}` instead")
     })
 }

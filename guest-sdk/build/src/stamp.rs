@@ -35,6 +35,9 @@ impl Stamp {
                 extensions.iter().any(|extension| path.extension() == Some(OsStr::new(extension)))
             }));
         }
+        if let Some(package) = &guest.package {
+            collect(package, &mut inputs)?;
+        }
         inputs.sort();
         inputs.dedup();
 

@@ -5,8 +5,8 @@ use std::error::Error;
 
 /// Makes the component's exports of a handler.
 ///
-/// Once per crate, which must be a `cdylib`. The component targets the world
-/// that the handler is for:
+/// The crate must be a `cdylib`. The component targets the world that the handler
+/// is for:
 ///
 /// | macro | trait | world |
 /// |---|---|---|
@@ -18,6 +18,27 @@ use std::error::Error;
 /// The names behind `as` are written just so; they need not be imported. A
 /// panic in the handler is written to the log of the host, with its place, and
 /// ends the request.
+///
+/// A crate may have one for each world: such a component serves connections and
+/// datagrams, and so TCP and UDP in one server.
+///
+/// ```
+/// # use socketserver_guest::{DatagramContext, DatagramRequestHandler, Result};
+/// # use socketserver_guest::{StreamContext, StreamRequestHandler, export};
+/// # #[derive(Default)]
+/// # struct OverTcp;
+/// # impl StreamRequestHandler for OverTcp {
+/// #     fn handle(&mut self, _: &mut StreamContext) -> Result { Ok(()) }
+/// # }
+/// # #[derive(Default)]
+/// # struct OverUdp;
+/// # impl DatagramRequestHandler for OverUdp {
+/// #     fn handle(&mut self, _: &mut DatagramContext) -> Result { Ok(()) }
+/// # }
+/// export!(OverTcp as StreamRequestHandler);
+/// export!(OverUdp as DatagramRequestHandler);
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! export {
     (@ $world:ident $life:ty) => {
@@ -124,26 +145,50 @@ impl<L: Life> Slot<L> {
         client_address: bindings::Address,
     ) -> std::result::Result<(), String> {
         log::log_panics();
-        self.call(L::new(request, client_address.into()), L::setup)
+        self.begin(L::new(request, client_address.into()))
+    }
+
+    /// The only call if it fails: then the handler and its context are dropped.
+    fn begin(&self, mut life: L) -> std::result::Result<(), String> {
+        let result = told(life.setup());
+        if result.is_ok() {
+            self.0.set(Some(life));
+        } else {
+            drop(life);
+            exit();
+        }
+        result
     }
 
     pub fn handle(&self) -> std::result::Result<(), String> {
-        self.call(self.take()?, L::handle)
+        let mut life = self.take()?;
+        let result = told(life.handle());
+        self.0.set(Some(life));
+        result
     }
 
     /// The last call: the handler and its context are dropped.
     pub fn finish(&self) -> std::result::Result<(), String> {
-        told(self.take()?.finish())
+        let mut life = self.take()?;
+        let result = told(life.finish());
+        drop(life);
+        exit();
+        result
     }
 
     fn take(&self) -> std::result::Result<L, String> {
         self.0.take().ok_or_else(|| "the host did not call setup first".to_owned())
     }
+}
 
-    fn call(&self, mut life: L, method: fn(&mut L) -> Result) -> std::result::Result<(), String> {
-        let result = method(&mut life);
-        self.0.set(Some(life));
-        told(result)
+/// Does what a program does when its `main` has returned, where it can print.
+fn exit() {
+    #[cfg(target_os = "wasi")]
+    {
+        use std::io::Write;
+        // What fails is lost there, too.
+        let _ = std::io::stdout().flush();
+        crate::sys::exit_of_c();
     }
 }
 
@@ -240,7 +285,7 @@ mod tests {
         let slot = Slot::<Steps>::new();
         assert!(slot.handle().is_err());
         let address = bindings::Address::Unix(UnixAddress::Unnamed);
-        assert_eq!(slot.call(Steps::new("f", address.into()), Steps::setup), Ok(()));
+        assert_eq!(slot.begin(Steps::new("f", address.into())), Ok(()));
         assert_eq!(slot.handle(), Ok(()));
         assert_eq!(slot.finish(), Err("shf".to_owned()));
         assert!(slot.finish().is_err());
@@ -250,7 +295,7 @@ mod tests {
     fn finish_runs_after_an_error_of_handle() {
         let slot = Slot::<Steps>::new();
         let steps = Steps { request: "h", called: String::new() };
-        assert_eq!(slot.call(steps, Steps::setup), Ok(()));
+        assert_eq!(slot.begin(steps), Ok(()));
         assert_eq!(slot.handle(), Err("sh".to_owned()));
         assert_eq!(slot.finish(), Ok(()));
     }

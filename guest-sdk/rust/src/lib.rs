@@ -50,9 +50,18 @@
 //! the program: most requests are answered in the memory that an instance
 //! begins with, which is a good deal faster. Switch it off to have another.
 //!
-//! On any target but `wasm32-unknown-unknown` the crate compiles, for its
-//! documentation and for tests of code that calls no host; calling the host
-//! there panics.
+//! # Targets
+//!
+//! | | `wasm32-unknown-unknown` | `wasm32-wasip2` |
+//! |---|---|---|
+//! | the linker | `wasm-component-ld`, to be set | Rust's own choice: a plain `cargo build` makes a component |
+//! | imports beside the contract | none | parts of WASI, all of which the server grants |
+//! | `println!`, `eprintln!` | lost | lines of the log |
+//! | clocks, `std::env`, `std::fs` | panic, or fail | there, as far as the operator grants |
+//! | `HashMap` | has the same keys in each request | has random keys |
+//!
+//! On others the crate compiles, for its documentation and for tests of code that
+//! calls no host; calling the host there panics.
 
 #![deny(missing_docs)]
 
@@ -78,7 +87,7 @@ mod reader;
 mod server;
 mod socket;
 mod stream;
-#[cfg(all(target_arch = "wasm32", target_os = "unknown", feature = "allocator"))]
+#[cfg(target_arch = "wasm32")]
 mod sys;
 mod text;
 mod writer;

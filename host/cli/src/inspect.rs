@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use serde::Serialize;
-use socketserver_sandbox::{Component, ComponentHandler, Engine, InstanceTimes, LoadError, Policy};
+use socketserver_sandbox::{
+    Component, ComponentHandler, Engine, InstanceTimes, LoadError, Policy, read_component,
+    stubbed_wasi,
+};
 
 use crate::args::{InspectOptions, JailMode, LogFormat, LogLevel};
 use crate::observe;
@@ -14,6 +17,11 @@ use crate::{grants, jail};
 
 /// How many instances are made at the most to see how long one takes.
 const INSTANCES: u32 = 100;
+
+/// What to know of a handler with [`Report::stubbed_wasi`].
+const STUBBED: &str = "warning   cut off from WASI when it was built, as by `--stub-wasi`: \
+    random numbers and hashes are the same in each request, and what it prints, \
+    or asks of a clock or a file, may end the request";
 
 /// What is printed with `--json`.
 #[derive(Debug, Serialize)]
@@ -24,6 +32,8 @@ struct Report {
     worlds: Vec<&'static str>,
     exports: Vec<String>,
     imports: Vec<Import>,
+    /// The interfaces of WASI that it uses and that were replaced when it was built.
+    stubbed_wasi: Vec<&'static str>,
     memories: u32,
     /// Bytes.
     initial_memory: u64,
@@ -64,7 +74,10 @@ pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
 fn report(options: &InspectOptions) -> Result<Report> {
     let loading = &options.loading;
     let engine = Engine::new(INSTANCES as usize, &loading.settings()?)?;
-    let component = Component::load(&engine, &options.handler, &loading.loader(JailMode::Try))?;
+    let loader = loading.loader(JailMode::Try);
+    let bytes = read_component(&options.handler, loader.component_size)?;
+    let name = options.handler.file_stem().unwrap_or_default().to_string_lossy();
+    let component = Component::new(&engine, &name, bytes.clone(), &loader)?;
     let defaults = loading.profile.defaults();
     let (env, dirs) = (options.grants.env(), options.grants.dir.clone());
     let policy = Policy {
@@ -76,7 +89,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
     };
     let engine_memory = component.engine_memory(policy.handles);
     let handler = ComponentHandler::without_start(&engine, &component, policy);
-    // What runs of it runs in the jail.
+    // What runs of it runs in the jail, and what it was built from is read there.
     jail::enter_to_inspect(&options.grants.dir)?;
     let times = handler.and_then(|handler| {
         handler.try_start()?;
@@ -96,6 +109,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
             .iter()
             .map(|name| Import::new(name, !description.not_granted.contains(name), options))
             .collect(),
+        stubbed_wasi: stubbed_wasi(&bytes, &description.imports),
         memories: description.memories,
         initial_memory: description.initial_memory,
         tables: description.tables,
@@ -149,6 +163,9 @@ impl Report {
                 })
                 .collect(),
         );
+        if !self.stubbed_wasi.is_empty() {
+            lines.push(STUBBED.to_owned());
+        }
         lines.push(format!(
             "memory    {} to begin with{}; {} of tables; the engine keeps {}",
             ByteSize(self.initial_memory),

@@ -18,8 +18,11 @@ const COMPONENT: &[u8] = &[13, 0, 1, 0];
 /// The first four bytes of a precompiled artifact, which is an ELF file.
 const ELF: &[u8] = b"\x7fELF";
 
-/// Reads a file, if it is no larger than `limit` bytes.
-pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
+/// Reads a file, if it is no larger than `limit` bytes, for
+/// [`Component::new`](crate::Component::new).
+///
+/// Errors: it is larger, or cannot be read.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     // Opening a pipe would wait until somebody writes to it.
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;

@@ -33,6 +33,7 @@
 //! | `engine`, `ticker` | one Engine for the process, its pool of instances, what makes its epochs pass |
 //! | `settings` | what an engine is like: stack, bounds checks |
 //! | `loader`, `binary`, `component` | bytes to a checked component |
+//! | `stubs` | what of WASI a component was cut off from when it was built |
 //! | `compiler`, `answer` | compiling, in a process of its own if it is not trusted |
 //! | `world`, `exports` | what a component can be a handler of, and where its functions are |
 //! | `cache` | compiled components, kept on disk |
@@ -79,6 +80,7 @@ mod policy;
 mod settings;
 mod sleep;
 mod state;
+mod stubs;
 mod sys;
 mod text;
 mod ticker;
@@ -87,6 +89,7 @@ mod turns;
 mod wasi;
 mod world;
 
+pub use binary::read as read_component;
 pub use cache::Cache;
 pub use compiler::{Compiler, CompilerProcess, compile_for_parent};
 pub use component::{Component, Description};
@@ -99,4 +102,5 @@ pub use handler::{ComponentHandler, InstanceTimes};
 pub use loader::Loader;
 pub use policy::{Killed, Policy};
 pub use settings::{BoundsChecks, Settings};
+pub use stubs::stubbed_wasi;
 pub use world::World;

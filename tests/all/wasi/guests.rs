@@ -1,10 +1,41 @@
-//! Handlers in languages whose libraries import WASI.
+//! Handlers in languages whose libraries import WASI, and in those that are cut off
+//! from it.
 
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 use socketserver_tests::build;
 use socketserver_tests::process::Server;
 
 use crate::client::ask;
-use crate::fixture::serve;
+use crate::fixture::{MODES, host, serve};
+
+/// What `inspect` says of a handler.
+fn inspect(handler: &Path, options: &[&str]) -> String {
+    let said = host().arg("inspect").arg(handler).args(options).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap()
+}
+
+/// The same, with `--json`.
+fn inspect_json(handler: &Path) -> Value {
+    serde_json::from_str(&inspect(handler, &["--json"])).unwrap()
+}
+
+/// What of WASI a handler imports, without versions.
+fn imported(handler: &Path) -> Vec<String> {
+    let inspected = inspect_json(handler);
+    let imports = inspected["imports"].as_array().unwrap().iter();
+    imports
+        .filter_map(|import| import["name"].as_str().unwrap().split_once('@'))
+        .filter(|(name, _)| name.starts_with("wasi:"))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+fn guest(language: &str, name: &str) -> PathBuf {
+    build::guest(language, name).unwrap()
+}
 
 /// They are served with nothing granted, however requests are run.
 #[test]
@@ -25,5 +56,76 @@ fn handlers_in_cpp_and_go_are_served() {
             let failed = server.log().iter().any(|line| line.contains("Exception"));
             assert!(!failed, "{:#?}", server.log());
         }
+    }
+}
+
+/// What a guest in C calls of the library decides what it imports.
+#[test]
+fn a_handler_in_c_imports_wasi_if_it_prints_and_not_otherwise() {
+    assert_eq!(imported(&guest("c", "upper")), [""; 0]);
+    let printing = imported(&guest("c", "goodbye"));
+    assert!(printing.iter().any(|name| name == "wasi:cli/stdout"), "{printing:?}");
+}
+
+/// All that Rust's library asks of WASI is granted, whatever its versions.
+#[test]
+fn a_handler_of_a_plain_cargo_build_for_wasip2_is_served() {
+    let handler = guest("rust", "wasip2");
+    let imported = imported(&handler);
+    for name in ["cli/stdout", "cli/environment", "clocks/wall-clock", "random/insecure-seed"] {
+        let name = format!("wasi:{name}");
+        assert!(imported.contains(&name), "{name} is not in {imported:?}");
+    }
+    for mode in MODES {
+        let mut command = serve();
+        command.arg(&handler).args(["--env", "A=b"]).args(mode);
+        let mut server = Server::start(&mut command, 1).unwrap();
+        let found = || {
+            let found = String::from_utf8(ask(&server, b"w")).unwrap();
+            let words: Vec<&str> = found.split(' ').collect();
+            let [slept, time, vars, no_files, key] = words[..] else { panic!("{found}") };
+            // It waited, and sees the environment but no directory.
+            assert_eq!([slept, vars, no_files], ["true", "1", "true"], "{mode:?}");
+            assert!(time.parse::<u64>().unwrap() > 1_700_000_000, "{mode:?}: {time}");
+            key.to_owned()
+        };
+        // The keys of hashes are new in each request.
+        assert_ne!(found(), found(), "{mode:?}");
+        assert!(server.stop().unwrap().success());
+        assert!(!server.log().iter().any(|line| line.contains("Exception")), "{mode:?}");
+    }
+}
+
+/// Python and JavaScript are built without WASI.
+#[test]
+fn inspect_warns_of_handlers_that_are_cut_off_from_wasi() {
+    for language in ["python", "javascript"] {
+        for name in ["upper", "goodbye"] {
+            let handler = guest(language, name);
+            let said = inspect(&handler, &[]);
+            let warnings: Vec<_> =
+                said.lines().filter(|line| line.starts_with("warning   cut off")).collect();
+            assert_eq!(warnings.len(), 1, "{language}: {said}");
+            assert!(warnings[0].contains("random numbers"), "{language}: {said}");
+            let inspected = inspect_json(&handler);
+            let stubbed = inspected["stubbed_wasi"].as_array().unwrap();
+            for name in ["wasi:cli/stdout", "wasi:clocks/wall-clock", "wasi:filesystem/types"] {
+                assert!(stubbed.iter().any(|stubbed| stubbed == name), "{language}: {stubbed:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn inspect_does_not_warn_of_handlers_that_have_wasi_or_need_none() {
+    let mut handlers: Vec<_> = ["c", "cpp", "go"]
+        .iter()
+        .flat_map(|language| [guest(language, "upper"), guest(language, "goodbye")])
+        .collect();
+    handlers.extend(["upper", "exiter", "both", "wasip2"].map(|name| guest("rust", name)));
+    for handler in handlers {
+        let said = inspect(&handler, &[]);
+        assert!(!said.contains("warning"), "{}: {said}", handler.display());
+        assert_eq!(inspect_json(&handler)["stubbed_wasi"], Value::Array(Vec::new()));
     }
 }
