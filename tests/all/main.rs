@@ -8,6 +8,7 @@ mod fixture;
 
 mod access;
 mod attacks;
+mod backlog;
 mod budget;
 mod cache;
 mod command_line;

@@ -74,8 +74,9 @@
 //! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
 //!
 //! What Python does not have: [`Concurrency::Workers`], several sockets for one
-//! server, [`Hooks::after_fork_in_child`], [`Hooks::request_finished`],
-//! [`Hooks::pause_until`], [`Request::keep`], and the limits of a [`Request`].
+//! server, [`ServerBuilder::graceful_shutdown`], [`Hooks::after_fork_in_child`],
+//! [`Hooks::request_finished`], [`Request::keep`], [`Request::came_after`], and the
+//! limits of a [`Request`].
 //!
 //! # Where things are
 //!
@@ -90,6 +91,8 @@
 //! | `handler`, `hooks` | what a program brings: a handler, and what it overrides |
 //! | `builder`, `class` | making a server; Python's names for some |
 //! | `server`, `serve`, `control` | using it, its loop, ending that |
+//! | `drain` | a graceful end: clients that waited are served, later ones refused |
+//! | `arrivals` | when clients came that had to wait |
 //! | `concurrency` | running requests: one at a time, in threads, in processes |
 //! | `capacity` | how many requests the machine can hold |
 //! | `error` | what can go wrong, and whose fault it was |
@@ -102,6 +105,7 @@
 
 pub mod access;
 mod address;
+mod arrivals;
 mod builder;
 mod capacity;
 mod child;
@@ -109,6 +113,7 @@ mod class;
 mod concurrency;
 mod control;
 mod credentials;
+mod drain;
 mod endpoint;
 mod error;
 mod handler;
