@@ -9,6 +9,7 @@ mod forged;
 
 mod access;
 mod attacks;
+mod backlog;
 mod budget;
 mod cache;
 mod command_line;

@@ -52,10 +52,10 @@ pub struct AccessOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_per_source: Option<u32>,
 
-    /// How many clients may come in a second, over all sources. One more is
-    /// refused, and then nobody is taken for as long as PAUSE, 10s if not given:
-    /// clients wait in the backlog. Those whom another option refuses are not
-    /// counted. Each of --workers counts for itself.
+    /// The most clients that may come in a second, over all sources and all --workers:
+    /// N at once, and as many in each second. One more is refused, and so are all
+    /// others for as long as PAUSE, 10s if not given. Clients that another option
+    /// refuses are not counted.
     #[arg(long, value_name = "N[:PAUSE]", value_parser = cps)]
     pub cps: Option<(u32, Duration)>,
 
@@ -70,10 +70,10 @@ pub struct AccessOptions {
 pub struct Banner(Vec<u8>);
 
 impl AccessOptions {
-    /// The rules.
+    /// The rules. Those of `workers` share what they can.
     ///
     /// Errors: the time zone that `TZ` names is not known.
-    pub fn rules(&self) -> io::Result<Access> {
+    pub fn rules(&self, workers: bool) -> io::Result<Access> {
         // Nobody would be answered, and each would cost an instance.
         let mut access = Access::new().refuse_reset();
         access = self.allow.iter().fold(access, |access, who| access.allow(*who));
@@ -91,7 +91,11 @@ impl AccessOptions {
             access = access.max_per_source(most);
         }
         if let Some((most, pause)) = self.cps {
-            access = access.rate(most, pause);
+            access = if workers {
+                access.rate_over_workers(most, pause)?
+            } else {
+                access.rate(most, pause)
+            };
         }
         if let Some(Banner(banner)) = &self.banner_refused {
             access = access.banner(banner.as_slice());

@@ -43,10 +43,10 @@ pub enum Command {
     /// Prints `listening URL` on standard output for each socket as soon as it
     /// takes connections; the log goes to standard error.
     ///
-    /// The first signal stops accepting and lets the requests in flight finish,
-    /// the second exits at once (with --stats, after the counters). Exit codes: 0
-    /// after a signal or --once, 1 if the handler or an address cannot be served, 2
-    /// if the command line is wrong.
+    /// The first signal refuses new clients and lets those finish that have come, the
+    /// second exits at once (with --stats, after the counters). Exit codes: 0 after a
+    /// signal or --once, 1 if the handler or an address cannot be served, 2 if the
+    /// command line is wrong.
     Serve(Box<ServeOptions>),
     /// Show what a handler is, what it asks for, and whether it can be served.
     ///
@@ -146,7 +146,9 @@ pub struct ServeOptions {
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     pub wall_time: Option<Duration>,
 
-    /// How long the requests in flight may take to finish after a signal.
+    /// How long the requests in flight, and those of clients that wait in the backlog,
+    /// may take to finish after a signal. Later clients are refused. With 0s both are
+    /// ended at once.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration_or_zero)]
     pub grace: Duration,
 

@@ -55,6 +55,7 @@ const RULES: &[&str] = &[
     "source-rate",
     "per-source",
     "rate",
+    "pause",
     OTHER,
 ];
 

@@ -64,12 +64,13 @@ impl ServeHooks {
         // As a string, which the log puts in quotes: a Unix client chooses its name.
         let peer = client_address.to_string();
         tracing::debug!(peer, rule = rule.as_str(), "refused");
-        // It is refused once for each pause.
+        // It is the first of a pause.
         if rule == Refusal::Rate {
-            let pause = self.access.pause_until().map(|until| until - Instant::now());
+            let now = Instant::now();
+            let pause = self.access.paused_until().map(|end| end.saturating_duration_since(now));
             tracing::warn!(
                 rule = rule.as_str(),
-                "too many clients in a second: no more are taken for {:.1?}, see --cps",
+                "too many clients in a second: all are refused for {:.1?}, see --cps",
                 pause.unwrap_or_default()
             );
         }
@@ -90,10 +91,6 @@ impl Hooks for ServeHooks {
 
     fn request_finished(&self, request: &Request, _: &Address, error: Option<&HandlerError>) {
         self.counters.finished(request, error);
-    }
-
-    fn pause_until(&self) -> Option<Instant> {
-        self.access.pause_until()
     }
 
     fn handle_error(&self, _request: &Request, client_address: &Address, error: &HandlerError) {

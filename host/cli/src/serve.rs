@@ -42,11 +42,22 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let watched = (mode == Mode::Sync).then(|| told.end.try_clone()).transpose()?;
     let second = told.second.clone();
     let counters = Arc::new(Counters::new().context("cannot make counters")?);
-    let server = server(options, mode, endpoints, signals, told, &counters)?;
+    let attributes = &options.attributes;
+    let waited = attributes.block_on_close && !(attributes.daemon_threads && mode.has_threads());
+    let graceful = waited && !options.once && !options.grace.is_zero();
+    let server = server(options, mode, endpoints, signals, told, &counters, graceful)?;
+    let server = Arc::new(server);
     let format = options.log.log_format;
     let last_words = options.stats.then_some(move || counters.print(format));
     if let Some(watched) = watched {
-        let cut_off = signals::cut_off(&watched, options.grace, second.clone(), last_words.clone());
+        let server = Arc::clone(&server);
+        let stop_listening = move || {
+            if graceful {
+                server.stop_listening();
+            }
+        };
+        let (grace, second, last_words) = (options.grace, second.clone(), last_words.clone());
+        let cut_off = signals::cut_off(&watched, grace, stop_listening, second, last_words);
         cut_off.context("cannot wait for signals")?;
     }
     if last_words.is_some() {
@@ -87,6 +98,7 @@ fn server(
     signals: Signals,
     told: Told,
     counters: &Arc<Counters>,
+    graceful: bool,
 ) -> Result<Server> {
     let attributes = &options.attributes;
     let handler_name = options
@@ -102,7 +114,8 @@ fn server(
         endpoints.push(default_endpoint(&handler)?);
     }
     let concurrency = concurrency(options, mode, &handler);
-    let access = options.access.rules().context("cannot tell the time for --access-times")?;
+    let access = options.access.rules(matches!(mode, Mode::Workers(_)));
+    let access = access.context("cannot tell the time for --access-times")?;
     let given_up = jail::prepare(options, mode, &endpoints, handler.descriptors())?;
     if mode.forks() && handler.has_start() {
         try_start(&handler, mode, &signals, &given_up).with_context(cannot_serve)?;
@@ -128,6 +141,7 @@ fn server(
         .max_packet_size(attributes.max_packet_size as usize)
         .remove_stale_socket(options.files.remove_stale_socket)
         .shutdown_when_readable(told.end)
+        .graceful_shutdown(graceful)
         .service_when_readable(told.attention);
     if let Some(mode) = options.files.socket_mode {
         builder = builder.socket_mode(mode);

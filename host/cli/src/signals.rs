@@ -214,10 +214,11 @@ impl Signals {
 
 /// Ends the process when `grace` is over after the first signal, whatever still
 /// runs, after `last_words`, if there are some: for a server that runs its requests
-/// in the thread that serves.
+/// in the thread that serves. When the signal comes, `stop_listening` is called first.
 pub fn cut_off(
     signalled: &OwnedFd,
     grace: Duration,
+    stop_listening: impl FnOnce() + Send + 'static,
     second: Second,
     last_words: Option<impl Fn() + Send + 'static>,
 ) -> io::Result<()> {
@@ -225,6 +226,7 @@ pub fn cut_off(
     thread::Builder::new().name("grace".to_owned()).spawn(move || {
         let mut fds = [PollFd::from_borrowed_fd(signalled.as_fd(), PollFlags::IN)];
         while poll(&mut fds, None) == Err(Errno::INTR) {}
+        stop_listening();
         ending(grace);
         let last_words = last_words.as_ref().map(|say| say as &dyn Fn());
         second.wait(grace, last_words, |some| {
@@ -243,11 +245,13 @@ pub fn cut_off(
 /// Says that a signal has come.
 pub fn ending(grace: Duration) {
     tracing::info!(
-        "ending: requests in flight have {grace:?} to finish; another signal ends them now"
+        "ending: clients that have come have {grace:?} to be served; another signal ends it now"
     );
 }
 
 /// Says that time was not enough.
 pub fn still_in_flight(grace: Duration) {
-    tracing::warn!("requests were still in flight after {grace:?}; they are cut off");
+    tracing::warn!(
+        "clients were still being served, or waiting, after {grace:?}; they are cut off"
+    );
 }

@@ -8,6 +8,7 @@ use crate::address::SocketType;
 use crate::bind_hint::BindHint;
 use crate::concurrency::{Concurrency, Core, Dispatcher};
 use crate::control::Control;
+use crate::drain;
 use crate::endpoint::Endpoint;
 use crate::error::BuildError;
 use crate::handler::RequestHandler;
@@ -33,6 +34,7 @@ pub struct ServerBuilder {
     has_timeout: bool,
     stop: Option<OwnedFd>,
     attention: Option<OwnedFd>,
+    graceful: bool,
 }
 
 impl ServerBuilder {
@@ -55,6 +57,7 @@ impl ServerBuilder {
             has_timeout: false,
             stop: None,
             attention: None,
+            graceful: false,
         }
     }
 
@@ -180,6 +183,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Makes a shutdown final, and one that leaves no client behind that had come before
+    /// it. False by default, as in Python, where `shutdown` leaves the clients that wait
+    /// in the backlog for another run, and `server_close` resets them.
+    ///
+    /// A graceful `serve_forever` ends with [`Server::stop_listening`], which takes the
+    /// clients that wait and refuses later ones. `server_close` and
+    /// `server_close_within` serve the clients that were taken as places become free,
+    /// in the order in which they came, and wait for them. Datagrams that were in the
+    /// socket are served too; later ones are lost.
+    pub fn graceful_shutdown(mut self, graceful: bool) -> Self {
+        self.graceful = graceful;
+        self
+    }
+
     /// Calls `service_actions` at once when this descriptor becomes readable,
     /// and not only when the poll interval is over; in `handle_request`, which does
     /// not call it otherwise, too. It is not read here: `service_actions` has to do
@@ -214,7 +231,8 @@ impl ServerBuilder {
                 self.socket.timeout = Some(FORKING_TIMEOUT);
             }
         }
-        let control = Control::new(self.stop.map(Arc::new), self.attention)?;
+        let graceful = self.graceful.then(drain::most_connections);
+        let control = Control::new(self.stop.map(Arc::new), self.attention, graceful)?;
         let dispatcher = Dispatcher::new(&self.concurrency, &control)?;
         let listeners = self
             .endpoints

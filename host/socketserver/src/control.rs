@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -38,6 +39,8 @@ pub(crate) struct Control {
     stop: Option<Arc<OwnedFd>>,
     /// Readable when `service_actions` has something to do.
     attention: Option<OwnedFd>,
+    /// If the shutdown is graceful: how many connections may be taken at it.
+    graceful: Option<usize>,
     phase: Mutex<Phase>,
     ended: Condvar,
 }
@@ -54,12 +57,14 @@ impl Control {
     pub(crate) fn new(
         stop: Option<Arc<OwnedFd>>,
         attention: Option<OwnedFd>,
+        graceful: Option<usize>,
     ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Control {
             requested: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             stop,
             attention,
+            graceful,
             phase: Mutex::new(Phase { serving: None, is_shut_down: false }),
             ended: Condvar::new(),
         }))
@@ -99,6 +104,29 @@ impl Control {
             phase = self.ended.wait(phase).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
+    }
+
+    /// Returns how many connections may be taken at a graceful shutdown; `None` if it is
+    /// not to be one.
+    pub(crate) fn graceful(&self) -> Option<usize> {
+        self.graceful
+    }
+
+    /// Waits until no loop runs, or the deadline passes. False if it passed, or the
+    /// loop runs in this thread.
+    pub(crate) fn wait_for_end(&self, deadline: Option<Instant>) -> bool {
+        let mut phase = self.phase();
+        while let Some(serving) = phase.serving {
+            let left = deadline.map_or(Duration::MAX, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
+            if serving == thread::current().id() || left.is_zero() {
+                return false;
+            }
+            let waited = self.ended.wait_timeout(phase, left);
+            phase = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Makes the loop look up at once.

@@ -1,7 +1,6 @@
 //! What Python's subclasses override.
 
 use std::io;
-use std::time::Instant;
 
 use crate::address::Address;
 use crate::endpoint::Endpoint;
@@ -20,13 +19,6 @@ pub trait Hooks: Send + Sync + 'static {
     /// judges as super-servers do.
     fn verify_request(&self, _request: &Request, _client_address: &Address) -> bool {
         true
-    }
-
-    /// Until when to leave the listening sockets alone: clients wait in the
-    /// backlog until then. `None`, the default, for not at all. Asked in each
-    /// round of the loop, before it waits; a shutdown is noticed meanwhile.
-    fn pause_until(&self) -> Option<Instant> {
-        None
     }
 
     /// Called when a request has failed, in the thread that ran it, before the

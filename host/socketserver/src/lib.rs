@@ -74,8 +74,9 @@
 //! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
 //!
 //! What Python does not have: [`Concurrency::Workers`], several sockets for one
-//! server, [`ListenOptions`], [`Hooks::after_fork_in_child`], [`Hooks::request_finished`],
-//! [`Hooks::pause_until`], [`Request::keep`], and the limits of a [`Request`].
+//! server, [`ListenOptions`], [`ServerBuilder::graceful_shutdown`],
+//! [`Hooks::after_fork_in_child`], [`Hooks::request_finished`], [`Request::keep`],
+//! [`Request::came_after`], and the limits of a [`Request`].
 //!
 //! # Where things are
 //!
@@ -92,6 +93,8 @@
 //! | `handler`, `hooks` | what a program brings: a handler, and what it overrides |
 //! | `builder`, `class` | making a server; Python's names for some |
 //! | `server`, `serve`, `control` | using it, its loop, ending that |
+//! | `drain` | a graceful end: clients that waited are served, later ones refused |
+//! | `arrivals` | when clients came that had to wait |
 //! | `concurrency` | running requests: one at a time, in threads, in processes |
 //! | `capacity` | how many requests the machine can hold |
 //! | `error`, `bind_hint` | what can go wrong, whose fault it was, and the way out |
@@ -104,6 +107,7 @@
 
 pub mod access;
 mod address;
+mod arrivals;
 mod bind_hint;
 mod builder;
 mod capacity;
@@ -113,6 +117,7 @@ mod concurrency;
 mod control;
 mod credentials;
 mod descriptor_passing;
+mod drain;
 mod endpoint;
 mod error;
 mod handler;

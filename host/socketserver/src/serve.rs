@@ -1,5 +1,6 @@
 //! The loop: Python's `serve_forever` and `handle_request`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,23 +13,24 @@ use rustix::io::Errno;
 use crate::address::SocketType;
 use crate::concurrency::{Concurrency, Dispatched, Dispatcher, Job, Threading};
 use crate::control::Control;
+use crate::drain;
 use crate::error::{Blame, HandlerError, ServeError, SystemExit};
 use crate::hooks::DropReason;
 use crate::server::Server;
 use crate::socket::Listener;
 use crate::sys::close_inherited;
-use crate::wait::poll_until;
+use crate::wait::{Waited, poll_until};
 
 /// How long the loop leaves its sockets alone when the process is out of
 /// descriptors, memory or threads. CPython tries again at once, for ever.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the loop ends threads that nobody needs.
 const TIDY: Duration = Duration::from_secs(1);
 
 /// What came of trying to take a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+pub(crate) enum Taken {
     /// It is served, refused or lost.
     Done,
     /// There was none after all.
@@ -58,11 +60,10 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
     while !server.control.shutdown_requested() {
         let now = Instant::now();
         paused_until = paused_until.filter(|until| *until > now);
-        let pause = paused_until.max(asked_to_pause(server, now));
         server.dispatcher.start_workers(&server.core, &work)?;
         let look_up = now.checked_add(poll_interval);
-        let deadline = [look_up, pause, server.dispatcher.due()];
-        poller.wait(pause.is_none(), deadline.into_iter().flatten().min())?;
+        let deadline = [look_up, paused_until, server.dispatcher.due()];
+        poller.wait(paused_until.is_none(), deadline.into_iter().flatten().min())?;
         // Python's order (bpo-35017): what is ready now stays in the backlog.
         if server.control.shutdown_requested() {
             break;
@@ -90,13 +91,11 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
     drop(poller);
     server.report_dropped(&listeners);
     drop(listeners);
+    if server.control.graceful().is_some() && result.is_ok() {
+        server.stop_listening();
+    }
     drop(running);
     result
-}
-
-/// Until when the hooks want no requests, if that is not over.
-fn asked_to_pause(server: &Server, now: Instant) -> Option<Instant> {
-    server.core.hooks.pause_until().filter(|until| *until > now)
 }
 
 /// A server that forks does so for each request, so it had better say at once
@@ -117,7 +116,7 @@ fn serve_as_worker(
     threading: &Threading,
     lifeline: Arc<OwnedFd>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let control = Control::new(Some(lifeline), None)?;
+    let control = Control::new(Some(lifeline), None, server.control.graceful())?;
     // The parent may not want to wait, but what this process leaves is lost.
     let threading = Threading { block_on_close: true, ..threading.clone() };
     let dispatcher = Dispatcher::new(&Concurrency::Threading(threading), &control)?;
@@ -134,6 +133,7 @@ fn serve_as_worker(
     for listener in listeners.iter().filter(streams) {
         close_inherited(listener.as_fd());
     }
+    drain::serve_waiting(&worker, None);
     worker.dispatcher.close(&worker.core, None);
     Ok(())
 }
@@ -157,9 +157,8 @@ fn handle_one(server: &Server) -> Result<(), ServeError> {
         // The server may have been closed while this waited.
         let listeners = server.listeners()?;
         let mut poller = Poller::new(server, &listeners);
-        let pause = asked_to_pause(server, Instant::now());
-        let until = [deadline, pause, server.dispatcher.due()].into_iter().flatten().min();
-        poller.wait(pause.is_none(), until)?;
+        let until = [deadline, server.dispatcher.due()].into_iter().flatten().min();
+        poller.wait(true, until)?;
         if poller.stopped() {
             return Ok(());
         }
@@ -215,8 +214,15 @@ impl<'a> Poller<'a> {
             fd.clear_revents();
         }
         let listens = takes_requests && self.server.dispatcher.has_room();
-        let fds = if listens { &mut self.fds[..] } else { &mut self.fds[..self.first] };
-        poll_until(fds, deadline)?;
+        if listens {
+            let now = Instant::now();
+            let late = self.server.arrivals.is_late(now);
+            if !(late && self.look(Some(now))?) {
+                self.look(deadline)?;
+            }
+        } else {
+            poll_until(&mut self.fds[..self.first], deadline)?;
+        }
         if !self.fds[0].revents().is_empty() {
             self.server.control.drain();
         }
@@ -224,6 +230,16 @@ impl<'a> Poller<'a> {
             self.server.control.request_shutdown();
         }
         Ok(())
+    }
+
+    /// Waits for whatever comes first, and takes note of the listeners. False if the
+    /// deadline passed.
+    fn look(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        let waited = poll_until(&mut self.fds, deadline)?;
+        let listeners = &self.fds[self.first..];
+        let is_ready = |place: usize| !listeners[place].revents().is_empty();
+        self.server.arrivals.looked(Instant::now(), is_ready);
+        Ok(waited == Waited::Ready)
     }
 
     /// Whether the descriptor that ends the loop has become readable.
@@ -249,7 +265,9 @@ impl<'a> Poller<'a> {
     /// Takes a request from that listener.
     fn take(&mut self, place: usize) -> Taken {
         self.turn = place + 1;
-        take_request(self.server, self.listeners, place)
+        take_request(self.server, self.listeners, place, |job| {
+            begin(self.server, self.listeners, &VecDeque::new(), job)
+        })
     }
 
     /// That listener has no request after all.
@@ -258,8 +276,13 @@ impl<'a> Poller<'a> {
     }
 }
 
-/// Python's `_handle_request_noblock`.
-fn take_request(server: &Server, listeners: &[Listener], place: usize) -> Taken {
+/// Python's `_handle_request_noblock`: `begin` is given the request, if there is one.
+pub(crate) fn take_request(
+    server: &Server,
+    listeners: &[Listener],
+    place: usize,
+    begin: impl FnOnce(Job) -> Taken,
+) -> Taken {
     let listener = &listeners[place];
     let (request, client_address) = match listener.get_request() {
         Ok(taken) => taken,
@@ -271,17 +294,28 @@ fn take_request(server: &Server, listeners: &[Listener], place: usize) -> Taken 
         server.core.hooks.handle_dropped(endpoint, 1, reason);
         return Taken::Done;
     }
-    if !server.core.hooks.verify_request(&request, &client_address) {
-        request.shutdown_request();
-        return Taken::Done;
-    }
-    let job = Job {
+    let mut job = Job {
         core: Arc::clone(&server.core),
         request,
         client_address,
         server: Arc::clone(listener.info()),
     };
-    match server.dispatcher.process_request(job, listeners) {
+    job.request.set_came_after(server.arrivals.taken(place));
+    begin(job)
+}
+
+/// Serves a request that was taken, or refuses it.
+pub(crate) fn begin(
+    server: &Server,
+    listeners: &[Listener],
+    waiting: &VecDeque<Job>,
+    job: Job,
+) -> Taken {
+    if !server.core.hooks.verify_request(&job.request, &job.client_address) {
+        job.request.shutdown_request();
+        return Taken::Done;
+    }
+    match server.dispatcher.process_request(job, listeners, waiting) {
         Dispatched::Done => Taken::Done,
         Dispatched::Exhausted => Taken::Exhausted,
         Dispatched::Exit(exit) => Taken::Exit(exit),
@@ -292,6 +326,8 @@ fn accept_failed(server: &Server, listener: &Listener, error: &io::Error) -> Tak
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     match errno {
         Some(Errno::AGAIN | Errno::INTR) => return Taken::Nothing,
+        // Another process of this server has stopped listening, and so will this one.
+        Some(Errno::INVAL) if server.control.graceful().is_some() => return Taken::Exhausted,
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
             server.report_accept_error(listener, error);
             return Taken::Exhausted;

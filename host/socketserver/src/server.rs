@@ -1,16 +1,19 @@
 //! The server: Python's `BaseServer` and `TCPServer`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::address::Address;
+use crate::arrivals::Arrivals;
 use crate::builder::ServerBuilder;
-use crate::concurrency::{Core, Dispatcher};
+use crate::concurrency::{Core, Dispatcher, Job};
 use crate::control::{Control, ShutdownHandle};
+use crate::drain;
 use crate::endpoint::Endpoint;
 use crate::error::{ServeError, ShutdownError};
 use crate::handler::RequestHandler;
@@ -31,6 +34,10 @@ pub struct Server {
     /// Whether this tells of datagrams that the kernel has dropped: workers share their
     /// sockets, and would tell of the same.
     pub(crate) tells_of_drops: bool,
+    pub(crate) arrivals: Arrivals,
+    /// The clients that were taken from the queues when the server stopped listening,
+    /// and have not been served yet.
+    waiting: Mutex<VecDeque<Job>>,
     listeners: Mutex<Option<Arc<[Listener]>>>,
     endpoints: Vec<Endpoint>,
 }
@@ -68,6 +75,8 @@ impl Server {
             dispatcher,
             control,
             timeout,
+            arrivals: Arrivals::new(&listeners),
+            waiting: Mutex::default(),
             endpoints: listeners.iter().map(|listener| listener.endpoint().clone()).collect(),
             listeners: Mutex::new(Some(listeners)),
         }
@@ -126,7 +135,9 @@ impl Server {
     /// CPython, `shutdown` is noticed at once whatever it is.
     ///
     /// A request that is ready when the shutdown is noticed stays in the
-    /// backlog for the next run. The server's `timeout` is not looked at.
+    /// backlog for the next run, unless the shutdown is
+    /// [graceful](ServerBuilder::graceful_shutdown). The server's `timeout` is not
+    /// looked at.
     ///
     /// Errors: the server is closed, or serves already; it forks, and this
     /// process has other threads; a handler that ran in this thread asked for
@@ -169,13 +180,32 @@ impl Server {
         ShutdownHandle(Arc::clone(&self.control))
     }
 
+    /// Takes the clients that wait in the backlog, and then refuses later ones. The end
+    /// of `serve_forever` does this where the shutdown is
+    /// [graceful](ServerBuilder::graceful_shutdown). The loop, if one runs, ends.
+    ///
+    /// `server_close` and `server_close_within` serve the clients that were taken; if
+    /// neither is called, their connections are closed with the server. This may be
+    /// called from any thread, in particular while a request runs in the thread that
+    /// serves, and more than once. Workers do it themselves when the loop of their
+    /// parent ends.
+    ///
+    /// No more connections are taken than `request_queue_size` says, and no more than
+    /// an eighth of the descriptors that the process may have; a connection that is
+    /// made while the last one is taken may be reset.
+    pub fn stop_listening(&self) {
+        drain::stop_listening(self);
+    }
+
     /// Closes the listening sockets, then waits for the requests in flight as
     /// `block_on_close` says. Closing twice is no error. Python's
     /// `server_close`.
     ///
     /// A handler that closes its own server waits for the others only, where
     /// CPython raises `RuntimeError`. Clients that wait in the backlog are reset
-    /// by the kernel. If
+    /// by the kernel; those of a server whose shutdown is
+    /// [graceful](ServerBuilder::graceful_shutdown), or that has
+    /// [stopped listening](Self::stop_listening), are served first. If
     /// `serve_forever` is running in another thread it ends, where CPython's
     /// would spin.
     pub fn server_close(&self) {
@@ -183,19 +213,36 @@ impl Server {
     }
 
     /// As [`server_close`](Self::server_close), but waits for `grace` at most.
-    /// Returns how many requests are still in flight; of a server with workers,
-    /// how many of them are still there.
+    /// Returns how many requests are still in flight, or wait to be; of a server with
+    /// workers, how many of them are still there. Called again, it goes on.
     pub fn server_close_within(&self, grace: Duration) -> usize {
         self.close(Instant::now().checked_add(grace))
     }
 
     fn close(&self, deadline: Option<Instant>) -> usize {
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if listeners.is_some() {
+        if self.control.graceful().is_some() {
+            self.stop_listening();
+        }
+        self.close_listeners();
+        match drain::serve_waiting(self, deadline) {
+            0 => self.dispatcher.close(&self.core, deadline),
+            waiting => waiting + self.dispatcher.in_flight(),
+        }
+    }
+
+    fn close_listeners(&self) {
+        if self.take_listeners().is_some() {
             self.control.request_shutdown();
         }
-        drop(listeners);
-        self.dispatcher.close(&self.core, deadline)
+    }
+
+    /// Takes the listening sockets from the server, which is closed from then on.
+    pub(crate) fn take_listeners(&self) -> Option<Arc<[Listener]>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn waiting(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn listeners(&self) -> Result<Arc<[Listener]>, ServeError> {
@@ -219,7 +266,11 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// Closes the server as CPython does, also if the shutdown is graceful: clients that
+    /// wait are not served.
     fn drop(&mut self) {
-        self.server_close();
+        self.close_listeners();
+        self.waiting().clear();
+        self.dispatcher.close(&self.core, None);
     }
 }

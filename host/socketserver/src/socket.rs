@@ -182,6 +182,15 @@ impl Listener {
         dropped.map_or(0, |all| all.wrapping_sub(self.dropped.swap(all, Ordering::Relaxed)))
     }
 
+    /// Refuses clients from now on, in all processes that have this socket: connecting
+    /// fails, and so does sending to a Unix datagram socket. The kernel resets the
+    /// connections in the queue of a TCP socket; those of a Unix socket, and datagrams,
+    /// can still be taken.
+    pub(crate) fn refuse(&self) {
+        // It fails on a socket that is shut down already, and in a jail for datagrams.
+        let _ = self.socket.shutdown(std::net::Shutdown::Read);
+    }
+
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

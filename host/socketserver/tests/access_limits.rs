@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -159,66 +158,65 @@ fn a_source_has_a_burst_and_others_have_theirs() {
     }
 }
 
-/// Connects until one is refused: `most` have been served before, and in the same
-/// second.
-fn exceed(server: &Server, judged: &Receiver<Result<(), Refusal>>, most: usize) {
-    let mut let_in = 0;
-    loop {
-        let answer = hears("127.0.0.1", server);
-        match next(judged) {
-            Ok(()) => assert_eq!(answer, b"in"),
-            Err(refusal) => {
-                assert_eq!((refusal, &*answer), (Refusal::Rate, &b""[..]));
-                assert!(let_in >= most, "{let_in}");
-                return;
-            }
-        }
-        let_in += 1;
-    }
+/// Clients that come at that pace, and go on from where they are when one of them
+/// was late: never more in a second.
+fn paced(server: &Server, count: u32, every: Duration) -> Vec<std::net::TcpStream> {
+    let come = |_| {
+        std::thread::sleep(every);
+        connect_from("127.0.0.1", address(server))
+    };
+    (0..count).map(come).collect()
 }
 
 #[test]
-fn too_many_in_a_second_and_nobody_is_taken_until_the_pause_is_over() {
-    let access = Access::new().rate(3, Duration::from_millis(200));
-    let (server, judged) = greeter(TCP, access);
-    // In the second round one has been served already.
-    for most in [3, 2] {
-        exceed(&server, &judged, most);
-        // It is in the backlog: it is served, and not refused.
-        assert_eq!(hears("127.0.0.1", &server), b"in");
-        assert_eq!(next(&judged), Ok(()));
+fn one_too_many_in_a_second_and_all_are_refused_until_the_pause_is_over() {
+    let (server, judged) = greeter(TCP, Access::new().rate(3, Duration::from_hours(1)));
+    for verdict in [Ok(()), Ok(()), Ok(()), Err(Refusal::Rate), Err(Refusal::Pause)] {
+        let answer = hears("127.0.0.1", &server);
+        assert_eq!((next(&judged), &*answer), (verdict, verdict.map_or(&b""[..], |()| b"in")));
     }
-}
-
-#[test]
-fn a_pause_leaves_the_sockets_alone_and_a_shutdown_is_noticed() {
-    let (server, judged) = greeter(TCP, Access::new().rate(1, Duration::from_hours(1)));
-    exceed(&server, &judged, 1);
-    let mut waits = connect_from("127.0.0.1", address(&server));
+    // They do not wait, so neither does the end.
     server.wait_until_idle();
-    waits.set_nonblocking(true).unwrap();
-    assert!(waits.read(&mut [0]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock));
-    assert!(judged.try_recv().is_err());
     server.shutdown_handle().request_shutdown();
     in_time(|| server.join()).unwrap();
 }
 
+/// Those that come in the pause must not be the reason for the next one.
 #[test]
-fn handle_request_waits_for_the_end_of_a_pause_too() {
-    let (sender, judged) = mpsc::channel();
-    let server = common::builder(|request| request.sendall(b"in"))
-        .hooks(Door(Access::new().rate(1, Duration::from_millis(200)), sender))
-        .build()
-        .unwrap();
-    let mut verdicts = Vec::new();
-    while verdicts.last() != Some(&Err(Refusal::Rate)) {
-        let _client = connect_from("127.0.0.1", address(&server));
-        server.handle_request().unwrap();
-        verdicts.push(next(&judged));
+fn a_burst_costs_one_pause_and_a_load_below_the_rate_none() {
+    let (server, judged) = greeter(TCP, Access::new().rate(50, Duration::from_millis(500)));
+    let _burst = paced(&server, 100, Duration::ZERO);
+    let mut steady = paced(&server, 90, Duration::from_millis(33));
+    assert_eq!(read_all(steady.last_mut().unwrap()), b"in");
+    let verdicts: Vec<_> = judged.try_iter().collect();
+    let count = |verdict| verdicts.iter().filter(|other| **other == verdict).count();
+    assert_eq!(count(Err(Refusal::Rate)), 1, "{verdicts:?}");
+    assert!(count(Ok(())) >= 50 + 70, "{verdicts:?}");
+}
+
+#[test]
+fn clients_that_waited_for_a_place_have_not_come_at_once() {
+    let rules =
+        || [Access::new().rate(50, Duration::from_hours(1)), Access::new().source_rate(50.0, 10)];
+    for concurrency in [Concurrency::Sync, common::at_most(1)] {
+        for access in rules() {
+            let (sender, judged) = mpsc::channel();
+            let gate = Gate::default();
+            let waiting = gate.clone();
+            let server = common::builder(move |request| {
+                waiting.wait();
+                request.sendall(b"in")
+            });
+            let server = server.concurrency(concurrency.clone()).hooks(Door(access, sender));
+            let server = serve(server.build().unwrap(), NEVER);
+            let mut clients = paced(&server, 60, Duration::from_millis(25));
+            gate.open();
+            for client in &mut clients {
+                assert_eq!(read_all(client), b"in");
+            }
+            assert!(judged.try_iter().all(|verdict| verdict.is_ok()));
+        }
     }
-    let _client = connect_from("127.0.0.1", address(&server));
-    server.handle_request().unwrap();
-    assert_eq!(next(&judged), Ok(()));
 }
 
 #[test]

@@ -190,6 +190,45 @@ fn b19_shutdown_waits_for_the_handler_of_a_sync_server() {
     assert_eq!(shutdown.join().unwrap(), 1);
 }
 
+/// One at a time, the thread that serves is busy: another one refuses later clients.
+#[test]
+fn a_server_stops_listening_while_its_loop_runs_a_request() {
+    let gate = Gate::default();
+    let (sender, entered) = mpsc::channel();
+    let server = builder({
+        let gate = gate.clone();
+        move |request| {
+            sender.send(request.recv(10)?).unwrap();
+            gate.wait();
+            request.sendall(b"done")
+        }
+    });
+    let server = serve(server.build().unwrap(), NEVER);
+    let mut clients: Vec<TcpStream> = Vec::new();
+    for data in [b"1", b"2", b"3"] {
+        clients.push(client_with(&server, data));
+    }
+    assert_eq!(next(&entered), b"1");
+    let address = server.server_address().to_socket_addr().unwrap();
+    for _ in 0..2 {
+        server.stop_listening();
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
+    // They are not served in this thread while the other one is busy.
+    let closing = until_blocked({
+        let server = server.shared();
+        move || server.server_close_within(NEVER)
+    });
+    assert!(!closing.is_finished() && entered.try_recv().is_err());
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(read_all(client), b"done");
+    }
+    assert_eq!(entered.try_iter().collect::<Vec<_>>(), [b"2", b"3"]);
+    assert_eq!(closing.join().unwrap(), 0);
+    server.join().unwrap();
+}
+
 #[test]
 fn b26_closing_under_a_running_loop_ends_it() {
     let server = serve(builder(echo).build().unwrap(), NEVER);

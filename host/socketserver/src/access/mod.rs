@@ -1,11 +1,10 @@
 //! Who is served: the rules of super-servers such as xinetd and tcpserver.
 //!
 //! An [`Access`] is made of rules and judges each client as soon as it is there,
-//! before anything is made for it. It is for [`Hooks::verify_request`] and
-//! [`Hooks::pause_until`]:
+//! before anything is made for it. It is for [`Hooks::verify_request`]:
 //!
 //! ```
-//! use std::time::{Duration, Instant};
+//! use std::time::Duration;
 //! use socketserver::access::{Access, Who, network};
 //! use socketserver::{Address, Hooks, Request, Server};
 //!
@@ -14,10 +13,6 @@
 //! impl Hooks for Door {
 //!     fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
 //!         self.0.verify_request(request, client_address).is_ok()
-//!     }
-//!
-//!     fn pause_until(&self) -> Option<Instant> {
-//!         self.0.pause_until()
 //!     }
 //! }
 //!
@@ -56,11 +51,16 @@
 //! a Unix client. Datagrams count as connections do; whoever sends them by UDP
 //! can make up an address, so those who are counted may be others.
 //!
+//! **Clients that waited have not come at once.** A client is judged when it is taken.
+//! If it may have waited until then, for a place or because the loop was busy, the
+//! rates judge it as if it had come at the best time for it since its queue was last
+//! empty ([`Request::came_after`]). The other rules are about the time at which it is
+//! taken.
+//!
 //! **Each process counts for itself**: with [`Concurrency::Workers`], N workers
-//! let N times as many in.
+//! let N times as many in, except by [`Access::rate_over_workers`].
 //!
 //! [`Hooks::verify_request`]: crate::Hooks::verify_request
-//! [`Hooks::pause_until`]: crate::Hooks::pause_until
 //! [`Threading::max_requests`]: crate::Threading#structfield.max_requests
 //! [`Forking::max_children`]: crate::Forking::max_children
 //! [`Concurrency::Workers`]: crate::Concurrency::Workers
@@ -68,6 +68,7 @@
 mod banner;
 mod hours;
 mod load;
+mod pace;
 mod per_source;
 mod rate;
 mod refusal;
@@ -192,15 +193,25 @@ impl Access {
         Access { per_source: Some(PerSource::new(most)), ..self }
     }
 
-    /// How many clients may come in a second, over all sources. One more is
-    /// refused, and then nobody is taken from the listening sockets for as long as
-    /// `pause`: clients wait in the backlog. xinetd's `cps`.
+    /// Limits the clients that come in a second, over all sources, to `most`: a token
+    /// bucket that holds as many and fills in a second. One more is refused, and so are
+    /// all others for as long as `pause`. After it the bucket is full. xinetd's `cps`,
+    /// which closes its sockets for the time of a pause.
     ///
-    /// A second begins with the first client after the last one. Clients that
-    /// another rule refuses are not counted.
+    /// Clients that another rule refuses are not counted. With 0 all are refused.
     #[must_use]
     pub fn rate(self, most: u32, pause: Duration) -> Self {
         Access { rate: Some(Rate::new(most, pause)), ..self }
+    }
+
+    /// As [`rate`](Self::rate), and counts the clients of all
+    /// [`Concurrency::Workers`](crate::Concurrency::Workers) together.
+    ///
+    /// # Errors
+    ///
+    /// The machine has no memory that they could share.
+    pub fn rate_over_workers(self, most: u32, pause: Duration) -> io::Result<Self> {
+        Ok(Access { rate: Some(Rate::shared(most, pause)?), ..self })
     }
 
     /// What refused clients of streams are sent before the end, the same whatever
@@ -233,11 +244,9 @@ impl Access {
         judged
     }
 
-    /// Until when no client is to be taken from the listening sockets, if there
-    /// was a pause at all: what [`Hooks::pause_until`](crate::Hooks::pause_until)
-    /// is to return.
-    pub fn pause_until(&self) -> Option<Instant> {
-        self.rate.as_ref().and_then(Rate::paused_until)
+    /// Returns when the pause of [`rate`](Self::rate) ends, if there is one now.
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.rate.as_ref().and_then(|rate| rate.paused_until(Instant::now()))
     }
 
     fn judge(&self, request: &Request, client: &Address) -> Result<(), Refusal> {
@@ -258,19 +267,20 @@ impl Access {
         if !(counts || self.max_load.is_some() || self.rate.is_some()) {
             return Ok(());
         }
-        let now = Instant::now();
+        let (now, came_after) = (Instant::now(), request.came_after());
         let busy = self.max_load.as_ref().is_some_and(|max| !max.admit(now));
         refuse_if(busy, Refusal::Load)?;
         let mut place = None;
         if counts {
             let source = Source::of(client, peer).ok_or(Refusal::Peer)?;
-            let often = self.source_rate.as_ref().is_some_and(|rate| !rate.admit(source, now));
+            let often =
+                self.source_rate.as_ref().is_some_and(|rate| !rate.admit(source, came_after, now));
             refuse_if(often, Refusal::SourceRate)?;
             if let Some(per_source) = &self.per_source {
                 place = Some(per_source.take(source).ok_or(Refusal::PerSource)?);
             }
         }
-        refuse_if(self.rate.as_ref().is_some_and(|rate| !rate.admit(now)), Refusal::Rate)?;
+        self.rate.as_ref().map_or(Ok(()), |rate| rate.admit(came_after, now))?;
         if let Some(place) = place {
             request.keep(place);
         }

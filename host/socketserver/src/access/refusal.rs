@@ -25,13 +25,16 @@ pub enum Refusal {
     /// Its source has [`max_per_source`](super::Access::max_per_source) requests
     /// in flight.
     PerSource,
-    /// All sources together came too often for [`rate`](super::Access::rate).
+    /// All sources together came too often for [`rate`](super::Access::rate): a pause
+    /// begins.
     Rate,
+    /// It came in such a pause.
+    Pause,
 }
 
 impl Refusal {
     /// All of them, in the order in which the rules are looked at.
-    pub const ALL: [Refusal; 9] = [
+    pub const ALL: [Refusal; 10] = [
         Refusal::Deny,
         Refusal::Peer,
         Refusal::Allow,
@@ -41,6 +44,7 @@ impl Refusal {
         Refusal::SourceRate,
         Refusal::PerSource,
         Refusal::Rate,
+        Refusal::Pause,
     ];
 
     /// A word for it, such as `per-source`.
@@ -55,6 +59,7 @@ impl Refusal {
             Refusal::SourceRate => "source-rate",
             Refusal::PerSource => "per-source",
             Refusal::Rate => "rate",
+            Refusal::Pause => "pause",
         }
     }
 }

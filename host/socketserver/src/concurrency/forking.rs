@@ -1,7 +1,8 @@
 //! A process for each request: Python's `ForkingMixIn`.
 
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::children::{Children, Ended};
@@ -94,14 +95,19 @@ impl Forks {
     /// Forks a child that finishes the request. The parent closes its copy of
     /// it and, unlike a thread, does not shut it down: that would end the
     /// child's connection.
-    pub(crate) fn process_request(&self, job: Job, listeners: &[Listener]) -> io::Result<()> {
+    pub(crate) fn process_request(
+        &self,
+        job: Job,
+        listeners: &[Listener],
+        waiting: &VecDeque<Job>,
+    ) -> io::Result<()> {
         match sys::fork(&self.tasks) {
             Ok(Forked::Parent(pid)) => {
                 job.request.leave_to_child();
                 self.children.add(pid, Some(job.client_address), job.request.take_kept());
                 Ok(())
             }
-            Ok(Forked::Child) => self.run(&job, listeners),
+            Ok(Forked::Child) => self.run(&job, listeners, waiting),
             Err(error) => {
                 let reason = format!("cannot fork a process for the request: {error}");
                 job.fail(&HandlerError::new(Blame::Host, "no-process", reason));
@@ -129,13 +135,19 @@ impl Forks {
     }
 
     /// The child: finishes the request and ends, with Python's exit status.
-    fn run(&self, job: &Job, listeners: &[Listener]) -> ! {
+    fn run(&self, job: &Job, listeners: &[Listener], waiting: &VecDeque<Job>) -> ! {
         // That is for the parent to drop.
         std::mem::forget(job.request.take_kept());
         // The only thing of the server's that a child needs is the socket that it
         // replies on.
         for listener in listeners.iter().filter(|listener| !listener.is_of(&job.request)) {
             sys::close_inherited(listener.as_fd());
+        }
+        let own = job.request.as_fd().as_raw_fd();
+        let waiting = waiting.iter().map(|other| other.request.as_fd());
+        // Datagrams share their sockets: closing one again is an error and no harm.
+        for other in waiting.filter(|other| other.as_raw_fd() != own) {
+            sys::close_inherited(other);
         }
         self.tasks.close_inherited();
         let prepared = guarded(|| job.core.hooks.after_fork_in_child(Some(&job.request)));

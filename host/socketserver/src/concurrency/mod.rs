@@ -5,6 +5,7 @@ mod forking;
 mod threading;
 mod workers;
 
+use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -189,8 +190,14 @@ impl Dispatcher {
         }
     }
 
-    /// Python's `process_request`.
-    pub(crate) fn process_request(&self, job: Job, listeners: &[Listener]) -> Dispatched {
+    /// Python's `process_request`. A forked child closes its copies of the `listeners`
+    /// and of the requests that are `waiting`.
+    pub(crate) fn process_request(
+        &self,
+        job: Job,
+        listeners: &[Listener],
+        waiting: &VecDeque<Job>,
+    ) -> Dispatched {
         let runs = match self {
             // Workers have a loop, and a dispatcher, of their own.
             Dispatcher::Sync | Dispatcher::Workers(_) => match job.run() {
@@ -198,7 +205,7 @@ impl Dispatcher {
                 Finished::Done | Finished::Failed => true,
             },
             Dispatcher::Threading(threads) => threads.process_request(job),
-            Dispatcher::Forking(forks) => forks.process_request(job, listeners).is_ok(),
+            Dispatcher::Forking(forks) => forks.process_request(job, listeners, waiting).is_ok(),
         };
         if runs { Dispatched::Done } else { Dispatched::Exhausted }
     }
@@ -253,6 +260,14 @@ impl Dispatcher {
     pub(crate) fn end_run(&self) {
         if let Dispatcher::Workers(workers) = self {
             workers.end();
+        }
+    }
+
+    /// Returns how many requests run, or how many workers there are.
+    pub(crate) fn in_flight(&self) -> usize {
+        match self {
+            Dispatcher::Threading(threads) => threads.in_flight(),
+            _ => self.active_children(),
         }
     }
 

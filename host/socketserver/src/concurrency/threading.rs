@@ -158,6 +158,10 @@ impl Threads {
         self.max_requests
     }
 
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state().in_flight
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         let mut state = self.state();
         state.loop_waits = state.in_flight >= self.max_requests;

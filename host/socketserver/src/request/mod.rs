@@ -48,6 +48,7 @@ pub struct Request(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     about: About,
+    came_after: Instant,
     closed: AtomicBool,
     /// The connection ends with a reset.
     resets: AtomicBool,
@@ -104,6 +105,7 @@ impl Request {
         };
         Request(Arc::new(Inner {
             about,
+            came_after: Instant::now(),
             closed: AtomicBool::new(false),
             resets: AtomicBool::new(false),
             patience: Patience::new(),
@@ -112,6 +114,20 @@ impl Request {
             passed,
             is_shared: AtomicBool::new(false),
         }))
+    }
+
+    /// Sets what [`came_after`](Self::came_after) returns, while there is no clone.
+    pub(crate) fn set_came_after(&mut self, came_after: Instant) {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.came_after = came_after;
+        }
+    }
+
+    /// Returns a time after which the client came: when the queue from which it was
+    /// taken was last known to be empty. A client that did not have to wait came a
+    /// moment after it.
+    pub fn came_after(&self) -> Instant {
+        self.0.came_after
     }
 
     fn socket(&self) -> &Socket {

@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 use socketserver::access::{Access, Refusal, Who, network};
@@ -18,10 +17,6 @@ impl Hooks for Door {
         let judged = self.0.verify_request(request, client_address);
         self.1.send(judged).unwrap();
         judged.is_ok()
-    }
-
-    fn pause_until(&self) -> Option<Instant> {
-        self.0.pause_until()
     }
 }
 

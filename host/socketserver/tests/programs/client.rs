@@ -72,6 +72,14 @@ impl Client {
         peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
+    /// Whether the connection ends, with a reset or without, and nothing has come.
+    pub fn is_closed(&mut self) -> bool {
+        match self.0.read(&mut [0]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+
     /// Its address, as a server prints it.
     pub fn address(&self) -> String {
         printed(getsockname(&self.0).ok())
@@ -98,4 +106,16 @@ pub fn waiting_clients(endpoint: &Endpoint) -> usize {
     let listener = sockets.find(|fields| fields[1] == local && fields[3] == "0A").unwrap();
     let (_, received) = listener[4].split_once(':').unwrap();
     usize::from_str_radix(received, 16).unwrap()
+}
+
+/// Whether a socket listens on that port, which a look does not disturb.
+pub fn listens(endpoint: &Endpoint) -> bool {
+    let Some(address) = endpoint.address().to_socket_addr() else { return false };
+    let port = format!(":{:04X}", address.port());
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        fs::read_to_string(table).unwrap().lines().any(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            fields[1].ends_with(&port) && fields[3] == "0A"
+        })
+    })
 }

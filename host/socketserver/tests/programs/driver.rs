@@ -20,14 +20,15 @@ use socketserver::{
 use crate::common::{NEVER, printed};
 
 /// A server as its arguments say: `bind=tcp://127.0.0.1:0`, `forking`,
-/// `workers=2`, and so on.
+/// `workers=2`, `sync`, `graceful`, and so on.
 pub fn server(arguments: &[String]) -> ServerBuilder {
     let mut builder = Server::builder(obey).hooks(Lines);
     let mut forking = Forking::new();
     let mut workers = None;
+    let mut other = None;
     let mut threading = Threading::new();
     for argument in arguments {
-        let (name, value) = argument.split_once('=').unwrap();
+        let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
         let number = || value.parse::<usize>().unwrap();
         match name {
             "bind" => builder = builder.bind(value.parse().unwrap()),
@@ -39,6 +40,8 @@ pub fn server(arguments: &[String]) -> ServerBuilder {
             "daemon_threads" => threading.daemon_threads = value == "true",
             "workers" => workers = Some(number()),
             "max_requests" => threading.max_requests = Some(number()),
+            "sync" | "threading" => other = Some(name),
+            "graceful" => builder = builder.graceful_shutdown(true),
             "timeout" => {
                 builder = builder.timeout(Some(Duration::from_millis(value.parse().unwrap())));
             }
@@ -46,9 +49,11 @@ pub fn server(arguments: &[String]) -> ServerBuilder {
         }
     }
     threading.block_on_close = forking.block_on_close;
-    builder.concurrency(match workers {
-        Some(count) => Concurrency::Workers(Workers { count, threading }),
-        None => Concurrency::Forking(forking),
+    builder.concurrency(match (workers, other) {
+        (Some(count), _) => Concurrency::Workers(Workers { count, threading }),
+        (None, Some("sync")) => Concurrency::Sync,
+        (None, Some(_)) => Concurrency::Threading(threading),
+        (None, None) => Concurrency::Forking(forking),
     })
 }
 

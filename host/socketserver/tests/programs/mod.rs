@@ -134,6 +134,11 @@ impl Program {
         writeln!(self.stdin.as_mut().unwrap(), "{order}").unwrap();
     }
 
+    /// Gives it no more orders: it drops its server, and ends.
+    pub fn drop_orders(&mut self) {
+        drop(self.stdin.take());
+    }
+
     /// The next line that it or one of its children prints.
     pub fn line(&self) -> String {
         next(&self.lines)
