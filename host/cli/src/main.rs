@@ -14,7 +14,8 @@
 //! | `serve` | `serve`: options to a server, and its end |
 //! | `signals` | SIGINT, SIGTERM and SIGUSR1 |
 //! | `inspect` | `inspect`: what a handler is and asks for |
-//! | `observe`, `log_rate` | the log, the hooks that write to it, and its limit |
+//! | `observe`, `log_text`, `log_rate` | the log, the hooks that write to it, what its lines look like, and its limit |
+//! | `output`, `relay` | standard output and error, which nothing waits for, and the process that waits where something must |
 //! | `counters` | what is counted, by all processes together |
 
 #![deny(missing_docs)]
@@ -33,15 +34,18 @@ mod inspect;
 mod jail;
 mod loading;
 mod log_rate;
+mod log_text;
 mod mode;
 mod observe;
+mod output;
 mod owner;
 mod profile;
+mod relay;
 mod serve;
 mod signals;
 mod units;
 
-use std::io::{Write, stderr};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -59,13 +63,14 @@ fn main() -> ExitCode {
         Some(Command::Serve(options)) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
         Some(Command::Inspect(options)) => inspect::inspect(&options),
         Some(Command::Compile(options)) => compile::compile(&options),
+        Some(Command::Relay) => relay::relay(),
         None => return ExitCode::from(2),
     };
     done.unwrap_or_else(|error| failed(format_args!("{error:#}")))
 }
 
 fn failed(why: std::fmt::Arguments<'_>) -> ExitCode {
-    // `eprintln!` would panic where that cannot be written.
-    let _ = writeln!(stderr(), "wasm-socketserver: {why}");
+    // `eprintln!` would panic where that cannot be written, and might wait.
+    let _ = log_rate::unlimited().write_all(format!("wasm-socketserver: {why}\n").as_bytes());
     ExitCode::FAILURE
 }

@@ -225,7 +225,7 @@ pub fn cut_off(
     thread::Builder::new().name("grace".to_owned()).spawn(move || {
         let mut fds = [PollFd::from_borrowed_fd(signalled.as_fd(), PollFlags::IN)];
         while poll(&mut fds, None) == Err(Errno::INTR) {}
-        ending(grace);
+        ending(Some(grace));
         let last_words = last_words.as_ref().map(|say| say as &dyn Fn());
         second.wait(grace, last_words, |some| {
             thread::sleep(some);
@@ -240,11 +240,15 @@ pub fn cut_off(
     Ok(())
 }
 
-/// Says that a signal has come.
-pub fn ending(grace: Duration) {
-    tracing::info!(
-        "ending: requests in flight have {grace:?} to finish; another signal ends them now"
-    );
+/// Says that a signal has come, and how long the requests in flight have, if they are
+/// waited for.
+pub fn ending(grace: Option<Duration>) {
+    match grace {
+        Some(grace) => tracing::info!(
+            "ending: requests in flight have {grace:?} to finish; another signal ends them now"
+        ),
+        None => tracing::info!("ending: requests in flight are not waited for"),
+    }
 }
 
 /// Says that time was not enough.
