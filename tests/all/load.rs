@@ -159,6 +159,7 @@ fn a_file_that_is_not_there() {
         said.contains("cannot serve `no/such/file.wasm`: cannot read it: No such file"),
         "{said}"
     );
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
 }
 
 #[test]
@@ -202,5 +203,28 @@ fn no_language_needs_more_than_the_contract() {
             let name = import["name"].as_str().unwrap();
             assert!(name.starts_with("socketserver:handler/"), "{language}: {name}");
         }
+    }
+}
+
+/// The errors that have one: what the kernel says stands once in each.
+#[test]
+fn a_cause_is_printed_once() {
+    let sample = build::guest("rust", "upper").unwrap();
+    let missing = "no/such/place";
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("tcp://{}", taken.local_addr().unwrap());
+    for (command, arguments, cause) in [
+        ("serve", vec![missing], "os error 2"),
+        ("inspect", vec![missing], "os error 2"),
+        ("serve", vec![&*sample.to_string_lossy(), "--dir", missing], "os error 2"),
+        ("inspect", vec![&*sample.to_string_lossy(), "--dir", missing], "os error 2"),
+        ("serve", vec!["--bind", &taken], "os error 98"),
+        ("serve", vec!["--bind", "unix:///no/such/place"], "os error 2"),
+    ] {
+        let output = host().arg(command).args(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command} {arguments:?}");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(said.matches(cause).count(), 1, "{command} {arguments:?}: {said}");
     }
 }

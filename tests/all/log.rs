@@ -14,6 +14,9 @@ use crate::attacks::wait_until;
 use crate::client::ask;
 use crate::fixture::{FIXTURE, File, Fixture, MODES, serve};
 
+mod guests;
+mod unread;
+
 const FAILS: Fixture<'static> = Fixture { handle: "(return (call $failed))", ..FIXTURE };
 
 #[test]
@@ -25,7 +28,7 @@ fn a_failed_request_is_one_line_with_peer_handler_blame_and_reason() {
     assert_eq!(crate::client::read_to_end(&mut stream), b"");
     let line = served.server.wait_for_log("Exception").unwrap();
     let expected = format!(
-        "ERROR Exception occurred during processing of request from {peer}: handle failed: it failed \
+        "ERROR Exception occurred during processing of request from {peer}: \"handle failed: it failed\" \
          peer=\"{peer}\" handler=\"fixture\" blame=\"guest\" reason=\"error\""
     );
     assert!(line.ends_with(&expected), "{line}\n{expected}");

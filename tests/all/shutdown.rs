@@ -90,11 +90,23 @@ fn a_second_signal_is_no_reason_not_to_print_the_counters() {
 
 #[test]
 fn daemon_threads_are_not_waited_for() {
-    for option in [["--daemon-threads", "true"], ["--block-on-close", "false"]] {
-        let mut server = echo(&[option[0], option[1], "--grace", "1h"]);
+    let (daemon, no_block) = (["--daemon-threads", "true"], ["--block-on-close", "false"]);
+    let [_, threading, forking, workers] = MODES;
+    for (mode, option) in [
+        (threading, daemon),
+        (threading, no_block),
+        (forking, no_block),
+        (workers, daemon),
+        (workers, no_block),
+    ] {
+        let mut server = echo(&[mode, &option, &["--grace", "1h"]].concat());
         let mut stream = in_flight(&server);
         server.signal("TERM").unwrap();
-        assert_eq!(server.wait().unwrap().code(), Some(0));
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{mode:?} {option:?}");
         assert_eq!(read_to_end(&mut stream), b"");
+        // It announces what it does.
+        let ending: Vec<_> = server.log().iter().filter(|line| line.contains("ending")).collect();
+        assert_eq!(ending.len(), 1, "{ending:?}");
+        assert!(ending[0].ends_with("requests in flight are not waited for"), "{ending:?}");
     }
 }

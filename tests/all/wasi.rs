@@ -91,16 +91,19 @@ fn what_it_prints_is_logged_line_by_line_escaped_and_tagged() {
     let peer = stream.local_addr().unwrap();
     stream.write_all(b"ofirst\n\x1b[2Jsecond\nunfinished").unwrap();
     let first = served.server.wait_for_log("first").unwrap();
-    let end = format!("INFO first handler=\"fixture\" peer=\"{peer}\"");
+    let end = format!("INFO guest: \"first\" handler=\"fixture\" peer=\"{peer}\"");
     assert!(first.ends_with(&end), "{first}");
     let second = served.server.wait_for_log("second").unwrap();
-    assert!(second.contains("INFO \\u{1b}[2Jsecond handler"), "{second}");
+    assert!(second.contains("INFO guest: \"\\u{1b}[2Jsecond\" handler"), "{second}");
     // At the end of the request.
-    served.server.wait_for_log("INFO unfinished handler").unwrap();
+    served.server.wait_for_log("INFO guest: \"unfinished\" handler").unwrap();
     assert_eq!(read_to_end(&mut stream), b"k");
     assert_eq!(ask(&served.server, b"Oan error"), b"k");
     let line = served.server.wait_for_log("an error").unwrap();
-    assert!(line.contains("WARN an error handler=\"fixture\" peer=\"127.0.0.1"), "{line}");
+    assert!(
+        line.contains("WARN guest: \"an error\" handler=\"fixture\" peer=\"127.0.0.1"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -109,11 +112,11 @@ fn what_it_began_to_print_is_logged_before_how_it_ended() {
     let fields = "(func $print (call $blocking_write (call $get_stderr) (i32.const 112) (i32.const 7) (i32.const 1024)))
         (start $print)";
     let mut served = serve_with(fields, &[]);
-    served.server.wait_for_log("WARN written handler=\"fixture\"").unwrap();
+    served.server.wait_for_log("WARN guest: \"written\" handler=\"fixture\"").unwrap();
     ended(&mut served, b"?");
     let log = served.server.log();
     let place = |text| log.iter().rposition(|line| line.contains(text)).unwrap();
-    assert!(place("WARN written") < place("Exception occurred"), "{log:#?}");
+    assert!(place("WARN guest: \"written\"") < place("Exception occurred"), "{log:#?}");
 }
 
 #[test]
@@ -127,10 +130,11 @@ fn a_flood_of_lines_and_a_line_without_end_are_bounded() {
     assert_eq!(ask(&served.server, &long), b"k");
     let line = served.server.wait_for_log("xxx").unwrap();
     let expected = "x".repeat(1024) + "... (3072 bytes more)";
-    assert!(line.contains(&format!(" {expected} ")), "{line}");
+    assert!(line.contains(&format!(" \"{expected}\" ")), "{line}");
     // Each request has its own budget, and the flood has logged no more.
     served.server.stop().unwrap();
-    let empty = served.server.log().iter().filter(|line| line.contains("INFO  handler")).count();
+    let empty =
+        served.server.log().iter().filter(|line| line.contains("INFO guest: \"\" handler")).count();
     // An empty one counts as 64 bytes.
     assert_eq!(empty, 1024);
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -28,14 +28,24 @@ impl Server {
     ///
     /// Errors: it ended first; what it said on standard error is in the error.
     pub fn start(command: &mut Command, sockets: usize) -> Result<Server> {
+        Server::start_logging_to(Stdio::piped(), command, sockets)
+    }
+
+    /// The same, with something else as its standard error. Unless that is piped, its
+    /// log is not to be had here.
+    pub fn start_logging_to(
+        stderr: impl Into<Stdio>,
+        command: &mut Command,
+        sockets: usize,
+    ) -> Result<Server> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let stdout = lines(child.stdout.take().context("there is no standard output")?);
-        let stderr = lines(child.stderr.take().context("there is no standard error")?);
+        let stderr = child.stderr.take().map_or_else(|| channel().1, lines);
         let mut server =
             Server { child, endpoints: Vec::new(), addresses: Vec::new(), stderr, log: Vec::new() };
         while server.endpoints.len() < sockets {
@@ -118,9 +128,16 @@ impl Server {
 
     /// Waits for its end.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        // Its log ends when it does.
+        // Its log ends when it does, if it is read here.
         self.everything_logged()?;
-        Ok(self.child.wait()?)
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            anyhow::ensure!(begun.elapsed() < PATIENCE, "it does not end");
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Asks it to end, and waits.

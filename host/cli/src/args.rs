@@ -55,6 +55,9 @@ pub enum Command {
     /// Compile a handler from standard input to standard output.
     #[command(hide = true)]
     Compile(CompileOptions),
+    /// Write standard input to standard output, and wait for its reader.
+    #[command(hide = true)]
+    Relay,
 }
 
 /// What is done when no command is given: `serve`, with its defaults.
@@ -64,7 +67,7 @@ pub fn without_command() -> Option<Command> {
 
 /// Says that options contradict each other, as clap says it, and ends.
 pub fn contradiction(error: &anyhow::Error) -> ! {
-    Arguments::command().error(ErrorKind::ArgumentConflict, error).exit()
+    Arguments::command().error(ErrorKind::ArgumentConflict, format_args!("{error:#}")).exit()
 }
 
 /// The options of `serve`.

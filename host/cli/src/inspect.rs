@@ -1,9 +1,9 @@
 //! `inspect`: what a handler is and asks for.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use bytesize::ByteSize;
 use serde::Serialize;
 use socketserver_sandbox::{
@@ -62,7 +62,7 @@ struct Import {
 
 /// Prints what there is to say about a handler.
 pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
-    observe::init(LogFormat::Text, LogLevel::Warning, u32::MAX);
+    observe::init(LogFormat::Text, LogLevel::Warning, u32::MAX, io::stderr().is_terminal());
     let report = report(options)
         .with_context(|| format!("cannot inspect `{}`", options.handler.display()))?;
     let text =
@@ -118,7 +118,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
         instance_create_us: micros(|times| times.create),
         instance_drop_us: micros(|times| times.drop),
         servable: times.is_ok(),
-        why_not: times.as_ref().err().map(LoadError::to_string),
+        why_not: times.err().map(|error| format!("{:#}", anyhow!(error))),
     })
 }
 

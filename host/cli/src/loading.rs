@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
 use socketserver_sandbox::{
@@ -144,7 +144,7 @@ fn cache(no_cache: bool) -> Cache {
         return Cache::none();
     }
     Cache::of_user().unwrap_or_else(|error| {
-        tracing::warn!("handlers are compiled at each start: {error}");
+        tracing::warn!("handlers are compiled at each start: {:#}", anyhow!(error));
         Cache::none()
     })
 }

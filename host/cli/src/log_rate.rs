@@ -1,23 +1,22 @@
-//! Standard error as a log that cannot be flooded.
+//! Standard error as a log that cannot be flooded, and that holds nothing up.
 
 use std::cell::Cell;
-use std::io::{self, Sink, Stderr, Write};
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, Sink, Write};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use socketserver::SharedCounters;
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::log_text::GUEST;
+use crate::output::Output;
+
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long one line waits for whoever reads the log, until nobody seems to do so.
-/// The next ones do not wait, until one can be written again.
-const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// How long one line waits for room, and all lines of a process together in a second. A
+/// reader that keeps up now and then, and no more, slows nothing down by more than that.
+const WAIT: Duration = Duration::from_millis(100);
 
 /// Writes so many lines in a second, and drops the others. What guests and
 /// clients do is a line each, and they may do it without end. What guests say
@@ -35,56 +34,60 @@ struct Second {
     of_guests: u32,
 }
 
+/// What all processes that write the log know of it: those that serve may end before
+/// they could tell, and the next ones would find out anew.
+static SHARED: OnceLock<SharedCounters> = OnceLock::new();
 /// How many lines were dropped that nobody has been told of.
-static DROPPED: AtomicU64 = AtomicU64::new(0);
+const DROPPED: usize = 0;
+/// Whether there was no room when a line was to be written last.
+const STUCK: usize = 1;
+/// Whether the last line was not written to its end.
+const TORN: usize = 2;
 
 /// When somebody was last told.
 static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// Nobody reads the log.
-static STUCK: AtomicBool = AtomicBool::new(false);
-
-/// The last line that was written was not written to its end.
-static TORN: AtomicBool = AtomicBool::new(false);
+/// Since when lines have waited, and for how long in all.
+static WAITED: Mutex<Option<(Instant, Duration)>> = Mutex::new(None);
 
 thread_local! {
-    /// What this thread logs now is not counted.
-    static EXEMPT: Cell<bool> = const { Cell::new(false) };
+    /// What this thread logs now is neither limited nor counted; whether it was written.
+    static EXEMPT: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// Makes what the processes share: to be called before any is forked.
+///
+/// Errors: there is no memory for it.
+pub fn share() -> io::Result<()> {
+    let shared = SharedCounters::new(TORN + 1)?;
+    SHARED.get_or_init(|| shared);
+    Ok(())
 }
 
 /// Has `tell` log how many lines were dropped since the last time, if there were
-/// any, once in a second at the most. Its own line is not dropped.
-pub fn tell_dropped(tell: impl FnOnce(u64)) {
-    if DROPPED.load(Ordering::Relaxed) == 0 {
+/// any, once in a second at the most, or `at_once`. Its own line is not dropped, and
+/// what it could not tell is told another time.
+pub fn tell_dropped(at_once: bool, tell: impl FnOnce(u64)) {
+    let Some(shared) = SHARED.get().filter(|shared| shared.get(DROPPED) > 0) else { return };
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if !at_once && told.is_some_and(|told| told.elapsed() < SECOND) {
         return;
     }
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.is_none_or(|told| told.elapsed() >= SECOND) {
-        *told = Some(Instant::now());
-        EXEMPT.set(true);
-        tell(DROPPED.swap(0, Ordering::Relaxed));
-        EXEMPT.set(false);
+    *told = Some(Instant::now());
+    let dropped = shared.get(DROPPED);
+    // Otherwise another process tells.
+    if shared.replace(DROPPED, dropped, 0) {
+        EXEMPT.set(Some(false));
+        tell(dropped);
+        if EXEMPT.take() == Some(false) {
+            shared.add(DROPPED, dropped);
+        }
     }
-}
-
-/// Has writing to standard error fail where it would wait, if that is a pipe. It is
-/// opened anew for that: those who share it with us do not expect it to.
-///
-/// Errors: it cannot be opened, as one that another user made. Then a line may wait
-/// if other processes write at the same moment.
-pub fn do_not_wait() -> io::Result<()> {
-    let stderr = io::stderr();
-    if FileType::from_raw_mode(fstat(&stderr)?.st_mode).is_fifo() {
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let anew = open("/proc/self/fd/2", flags, Mode::empty())?;
-        nix::unistd::dup2_stderr(&anew)?;
-    }
-    Ok(())
 }
 
 /// Standard error for what was asked for: it is not counted as lines of the log are.
 pub fn unlimited() -> Line {
-    Line::Written { stderr: io::stderr(), begun: false }
+    Line::Written
 }
 
 impl LimitedStderr {
@@ -108,17 +111,17 @@ impl LimitedStderr {
     }
 
     fn line(&self, of_guest: bool) -> Line {
-        if EXEMPT.get() || self.has_room(of_guest) {
-            return unlimited();
+        if EXEMPT.get().is_some() || self.has_room(of_guest) {
+            return Line::Written;
         }
-        DROPPED.fetch_add(1, Ordering::Relaxed);
+        count_dropped();
         Line::Dropped(io::sink())
     }
 }
 
 /// Where one line goes.
 pub enum Line {
-    Written { stderr: Stderr, begun: bool },
+    Written,
     Dropped(Sink),
 }
 
@@ -130,30 +133,25 @@ impl<'a> MakeWriter<'a> for LimitedStderr {
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
-        self.line(metadata.target() == "guest")
+        self.line(metadata.target() == GUEST)
     }
 }
 
-/// A log that cannot be written, for want of room on its disk or of anybody who
-/// reads it, is no reason to stop serving: `tracing` would panic, and whoever waits
-/// for a reader keeps the others from writing, too.
+/// A log that cannot be written, for want of room on its disk or of a reader, is no
+/// reason to stop serving: `tracing` would panic. It writes each line with one call.
 impl Write for Line {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let (written, begun) = match self {
-            Line::Written { stderr, begun } => (write(stderr, data, *begun), begun),
-            Line::Dropped(sink) => return sink.write(data),
-        };
-        match written {
-            Ok(count) if count > 0 => {
-                *begun = true;
-                Ok(count)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            Ok(_) | Err(_) => {
-                TORN.fetch_or(*begun, Ordering::Relaxed);
-                DROPPED.fetch_add(1, Ordering::Relaxed);
+        match self {
+            Line::Written => {
+                let whole = write(data);
+                match EXEMPT.get() {
+                    Some(_) => EXEMPT.set(Some(whole)),
+                    None if !whole => count_dropped(),
+                    None => {}
+                }
                 Ok(data.len())
             }
+            Line::Dropped(sink) => sink.write(data),
         }
     }
 
@@ -162,24 +160,74 @@ impl Write for Line {
     }
 }
 
-/// Writes some of a line, or of the rest of one that was begun.
-///
-/// Errors: it cannot be written, or not before long.
-fn write(stderr: &Stderr, data: &[u8], begun: bool) -> io::Result<usize> {
-    let mut stderr = stderr.lock();
-    let wait = if STUCK.load(Ordering::Relaxed) { NO_WAIT } else { WAIT };
-    let has_room =
-        poll(&mut [PollFd::from_borrowed_fd(stderr.as_fd(), PollFlags::OUT)], Some(&wait));
-    // If it cannot be asked, writing tells.
-    STUCK.store(has_room == Ok(0), Ordering::Relaxed);
-    if has_room == Ok(0) {
-        return Err(io::ErrorKind::WouldBlock.into());
+fn count_dropped() {
+    if let Some(shared) = SHARED.get() {
+        shared.add(DROPPED, 1);
     }
-    if !begun && TORN.load(Ordering::Relaxed) {
-        stderr.write_all(b"\n")?;
-        TORN.store(false, Ordering::Relaxed);
+}
+
+/// Writes a line with one call, or with another one when there is room again. Whether it
+/// was written to its end. What was not is not written later: another process may have
+/// written meanwhile, and the rest, which a guest may have chosen, would look like a line
+/// of its own.
+fn write(line: &[u8]) -> bool {
+    let begun;
+    let torn = is_marked(TORN);
+    let line = if torn {
+        begun = [b"\n", line].concat();
+        &begun
+    } else {
+        line
+    };
+    let written = match Output::Error.write(line) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let has_room = !is_marked(STUCK) && wait_for_room();
+            if has_room { Output::Error.write(line) } else { Err(error) }
+        }
+        written => written,
+    };
+    let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    mark(STUCK, written.as_ref().is_err_and(full));
+    let written = written.unwrap_or(0);
+    if written > 0 {
+        mark(TORN, line[written - 1] != b'\n');
     }
-    stderr.write(data)
+    written == line.len()
+}
+
+/// Waits for as long as a line may.
+fn wait_for_room() -> bool {
+    let begun = Instant::now();
+    let left = {
+        let mut waited = WAITED.lock().unwrap_or_else(PoisonError::into_inner);
+        if waited.is_none_or(|(since, _)| since.elapsed() >= SECOND) {
+            *waited = Some((begun, Duration::ZERO));
+        }
+        WAIT.saturating_sub(waited.map_or(Duration::ZERO, |(_, waited)| waited))
+    };
+    if left.is_zero() {
+        return false;
+    }
+    let has_room = Output::Error.has_room_within(left);
+    let mut waited = WAITED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, waited)) = &mut *waited {
+        *waited += begun.elapsed();
+    }
+    has_room
+}
+
+fn is_marked(mark: usize) -> bool {
+    SHARED.get().is_some_and(|shared| shared.get(mark) != 0)
+}
+
+fn mark(mark: usize, set: bool) {
+    if let Some(shared) = SHARED.get() {
+        let now = shared.get(mark);
+        if (now != 0) != set {
+            // If another process sets it meanwhile, it knows better.
+            shared.replace(mark, now, u64::from(set));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@
 //! | `way_out` | which option helps where an address cannot be bound |
 //! | `signals` | SIGINT, SIGTERM and SIGUSR1 |
 //! | `inspect` | `inspect`: what a handler is and asks for |
-//! | `observe`, `log_rate` | the log, the hooks that write to it, and its limit |
+//! | `observe`, `log_text`, `log_rate` | the log, the hooks that write to it, what its lines look like, and its limit |
+//! | `output`, `relay` | standard output and error, which nothing waits for, and the process that waits where something must |
 //! | `counters` | what is counted, by all processes together |
 
 #![deny(missing_docs)]
@@ -34,16 +35,19 @@ mod inspect;
 mod jail;
 mod loading;
 mod log_rate;
+mod log_text;
 mod mode;
 mod observe;
+mod output;
 mod owner;
 mod profile;
+mod relay;
 mod serve;
 mod signals;
 mod units;
 mod way_out;
 
-use std::io::{Write, stderr};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -61,13 +65,14 @@ fn main() -> ExitCode {
         Some(Command::Serve(options)) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
         Some(Command::Inspect(options)) => inspect::inspect(&options),
         Some(Command::Compile(options)) => compile::compile(&options),
+        Some(Command::Relay) => relay::relay(),
         None => return ExitCode::from(2),
     };
     done.unwrap_or_else(|error| failed(format_args!("{error:#}")))
 }
 
 fn failed(why: std::fmt::Arguments<'_>) -> ExitCode {
-    // `eprintln!` would panic where that cannot be written.
-    let _ = writeln!(stderr(), "wasm-socketserver: {why}");
+    // `eprintln!` would panic where that cannot be written, and might wait.
+    let _ = log_rate::unlimited().write_all(format!("wasm-socketserver: {why}\n").as_bytes());
     ExitCode::FAILURE
 }

@@ -1,12 +1,15 @@
 //! The log.
 
-use std::io::{self, IsTerminal};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use socketserver::access::{Access, Refusal};
-use socketserver::{Address, Blame, DropReason, Endpoint, HandlerError, Hooks, Request};
+use socketserver::{
+    Address, Blame, DropReason, Endpoint, HandlerError, Hooks, Request, UnixAddress, printable,
+};
 use tracing::Level;
 use tracing_subscriber::fmt;
 
@@ -14,26 +17,56 @@ use crate::args::{LogFormat, LogLevel};
 use crate::counters::Counters;
 use crate::jail::GivenUp;
 use crate::log_rate::{self, LimitedStderr};
+use crate::log_text::{Text, quoted};
 use crate::signals::{Asked, Signals};
 
-/// Sends the log to standard error, so many lines in a second at the most.
-pub fn init(format: LogFormat, level: LogLevel, lines_per_second: u32) {
+/// How much of the text of a panic is logged, in bytes.
+const MAX_PANIC: usize = 1 << 10;
+
+/// Sends the log to standard error, so many lines in a second at the most, in colours if
+/// it is text and for people.
+pub fn init(format: LogFormat, level: LogLevel, lines_per_second: u32, colours: bool) {
     let level = match level {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warning => Level::WARN,
         LogLevel::Info => Level::INFO,
         LogLevel::Debug => Level::DEBUG,
     };
-    let waits = log_rate::do_not_wait();
     let log = fmt().with_max_level(level).with_writer(LimitedStderr::new(lines_per_second));
     match format {
-        LogFormat::Text => {
-            log.with_target(false).with_ansi(io::stderr().is_terminal()).init();
-        }
+        LogFormat::Text => log.with_ansi(colours).event_format(Text).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
-    if let Err(error) = waits {
-        tracing::debug!("the log is written as it was opened: {error}");
+}
+
+/// Has a panic, which is a bug of the host, be a line of the log.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let trace = Backtrace::capture();
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        let error = printable(panic.payload_as_str().unwrap_or("?"), MAX_PANIC);
+        tracing::error!(error, place, trace, "the host panicked");
+    }));
+}
+
+/// Logs how many lines were not, if there are some: once in a second, or `at_once`.
+pub fn tell_dropped(at_once: bool) {
+    log_rate::tell_dropped(at_once, |dropped| {
+        tracing::warn!(
+            dropped,
+            "lines were not logged, as there were more than --log-rate, or no room for them"
+        );
+    });
+}
+
+/// A client as a sentence of the host names it: in quotes if it chose its name itself.
+fn named(client_address: &Address) -> String {
+    match client_address {
+        Address::Unix(UnixAddress::Pathname(_) | UnixAddress::Abstract(_)) => {
+            quoted(&client_address.to_string())
+        }
+        _ => client_address.to_string(),
     }
 }
 
@@ -61,7 +94,6 @@ impl ServeHooks {
     /// logged of each is for those who look for mistakes.
     fn refused(&self, client_address: &Address, rule: Refusal) {
         self.counters.refused(rule.as_str());
-        // As a string, which the log puts in quotes: a Unix client chooses its name.
         let peer = client_address.to_string();
         tracing::debug!(peer, rule = rule.as_str(), "refused");
         // It is the first of a pause.
@@ -73,6 +105,31 @@ impl ServeHooks {
                 "too many clients in a second: all are refused for {:.1?}, see --cps",
                 pause.unwrap_or_default()
             );
+        }
+    }
+
+    /// A line for each failed request. What the handler said, or what the client is
+    /// called, is in quotes; the sentence itself is the host's.
+    fn failed(&self, client_address: &Address, error: &HandlerError) {
+        let (handler, blame, reason) = (&*self.handler, error.blame().as_str(), error.reason());
+        let (client, peer) = (named(client_address), client_address.to_string());
+        let why = quoted(&format!("{error:#}"));
+        // CPython's words.
+        match error.blame() {
+            Blame::Client => tracing::warn!(
+                peer,
+                handler,
+                blame,
+                reason,
+                "Exception occurred during processing of request from {client}: {why}"
+            ),
+            Blame::Guest | Blame::Policy | Blame::Host => tracing::error!(
+                peer,
+                handler,
+                blame,
+                reason,
+                "Exception occurred during processing of request from {client}: {why}"
+            ),
         }
     }
 }
@@ -94,34 +151,11 @@ impl Hooks for ServeHooks {
     }
 
     fn handle_error(&self, _request: &Request, client_address: &Address, error: &HandlerError) {
-        let (handler, blame, reason) = (&*self.handler, error.blame().as_str(), error.reason());
-        let peer = client_address.to_string();
-        // CPython's words.
-        match error.blame() {
-            Blame::Client => tracing::warn!(
-                peer,
-                handler,
-                blame,
-                reason,
-                "Exception occurred during processing of request from {client_address}: {error}"
-            ),
-            Blame::Guest | Blame::Policy | Blame::Host => tracing::error!(
-                peer,
-                handler,
-                blame,
-                reason,
-                "Exception occurred during processing of request from {client_address}: {error}"
-            ),
-        }
+        self.failed(client_address, error);
     }
 
     fn service_actions(&self) {
-        log_rate::tell_dropped(|dropped| {
-            tracing::warn!(
-                dropped,
-                "lines were not logged, for there were too many: see --log-rate"
-            );
-        });
+        tell_dropped(false);
         let (asked, format) = &self.asked;
         if !self.counters.of_worker() && asked.take() {
             self.counters.print(*format);
@@ -129,21 +163,15 @@ impl Hooks for ServeHooks {
     }
 
     fn handle_child_error(&self, client_address: Option<&Address>, error: &HandlerError) {
-        let (handler, blame, reason) = (&*self.handler, error.blame().as_str(), error.reason());
-        let Some(client_address) = client_address else {
-            tracing::error!(handler, blame, reason, "{error}");
-            self.counters.sweep();
+        if let Some(client_address) = client_address {
+            self.counters.child_failed(error);
+            self.failed(client_address, error);
             return;
-        };
-        self.counters.child_failed(error);
-        let peer = client_address.to_string();
-        tracing::error!(
-            peer,
-            handler,
-            blame,
-            reason,
-            "Exception occurred during processing of request from {client_address}: {error}"
-        );
+        }
+        let (handler, blame, reason) = (&*self.handler, error.blame().as_str(), error.reason());
+        let why = quoted(&format!("{error:#}"));
+        tracing::error!(handler, blame, reason, "a worker failed: {why}");
+        self.counters.sweep();
     }
 
     fn after_fork_in_child(&self, request: Option<&Request>) -> Result<(), HandlerError> {

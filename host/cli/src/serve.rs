@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use nix::unistd::dup2_stdin;
@@ -16,8 +17,10 @@ use socketserver_sandbox::{Component, ComponentHandler, Engine, Policy, Settings
 use crate::args::{self, ServeOptions};
 use crate::counters::Counters;
 use crate::jail::{self, GivenUp};
+use crate::log_rate;
 use crate::mode::{Mode, default_endpoint, endpoints, mode};
 use crate::observe::{self, ServeHooks};
+use crate::output::{self, Output};
 use crate::owner::Owner;
 use crate::signals::{self, Signals, Told};
 use crate::way_out;
@@ -28,13 +31,21 @@ const SAMPLE: (&str, &str) = ("upper", include_str!("../../../guests/upper/upper
 /// How much a process may say of why a handler does not start, in bytes.
 const MAX_ERROR: usize = 4 << 10;
 
+/// How long the ready lines wait for room.
+const READY: Duration = Duration::from_millis(100);
+
 /// Serves until a signal, or one request.
 pub fn serve(options: &ServeOptions) -> Result<()> {
     let (mode, endpoints) = match (mode(options), endpoints(options)) {
         (Ok(mode), Ok(endpoints)) => (mode, endpoints),
         (Err(error), _) | (_, Err(error)) => args::contradiction(&error),
     };
-    observe::init(options.log.log_format, options.log.log_level, options.log.log_rate);
+    let for_people = io::stderr().is_terminal();
+    output::do_not_wait()?;
+    log_rate::share().context("cannot make what the processes share of the log")?;
+    let log = &options.log;
+    observe::init(log.log_format, log.log_level, log.log_rate, for_people);
+    observe::log_panics();
     raise_descriptor_limit();
     forget_standard_input();
     // Before the ready line: whoever reads it may send a signal.
@@ -63,17 +74,17 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     if last_words.is_some() {
         second.is_looked_for();
     }
-    announce(server.endpoints(), options.handler.is_none());
+    let attributes = &options.attributes;
+    let waited = attributes.block_on_close && !(attributes.daemon_threads && mode.has_threads());
+    announce(server.endpoints(), options.handler.is_none() && for_people);
     if options.once {
         server.handle_request()?;
     } else {
-        server.serve_forever(options.attributes.poll_interval)?;
+        server.serve_forever(attributes.poll_interval)?;
         if mode != Mode::Sync {
-            signals::ending(options.grace);
+            signals::ending(waited.then_some(options.grace));
         }
     }
-    let attributes = &options.attributes;
-    let waited = attributes.block_on_close && !(attributes.daemon_threads && mode.has_threads());
     let last_words = last_words.as_ref().map(|say| say as &dyn Fn());
     let heard = last_words.filter(|_| waited);
     let mut left = 0;
@@ -87,6 +98,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     if let Some(last_words) = last_words {
         last_words();
     }
+    observe::tell_dropped(true);
     // Whatever is left in threads ends with the process.
     std::process::exit(0)
 }
@@ -228,8 +240,10 @@ fn try_start(
     let tried = in_child(None, |told| {
         let keep = (mode == Mode::Forking).then_some(told);
         signals.in_child().map_err(|error| error.to_string())?;
-        given_up.in_child(None, keep, signals.descriptors()).map_err(|error| error.to_string())?;
-        handler.try_start().map_err(|error| error.to_string())
+        given_up
+            .in_child(None, keep, signals.descriptors())
+            .map_err(|error| format!("{error:#}"))?;
+        handler.try_start().map_err(|error| format!("{:#}", anyhow!(error)))
     });
     // Whoever broke out could say anything.
     tried.context("cannot try it")?.map_err(|error| anyhow!(printable(&error, MAX_ERROR)))
@@ -257,25 +271,38 @@ fn policy(options: &ServeOptions, mode: Mode) -> Policy {
     }
 }
 
-/// Prints the ready lines. Whoever started this may have closed the other end
-/// of the pipe; that is no reason to stop serving.
+/// Prints the ready lines. Whoever started this may have closed the other end of the
+/// pipe, or not read from it: that is no reason to stop serving.
 fn announce(endpoints: &[Endpoint], sample: bool) {
-    let mut stdout = io::stdout().lock();
-    for endpoint in endpoints {
-        let _ = writeln!(stdout, "listening {endpoint}");
+    let lines: String =
+        endpoints.iter().map(|endpoint| format!("listening {endpoint}\n")).collect();
+    let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    let mut said = Output::Standard.write(lines.as_bytes());
+    if said.as_ref().is_err_and(full) && Output::Standard.has_room_within(READY) {
+        said = Output::Standard.write(lines.as_bytes());
     }
-    let _ = stdout.flush();
+    match said {
+        Ok(written) if written < lines.len() => not_announced(),
+        Err(error) if full(&error) => not_announced(),
+        Ok(_) | Err(_) => {}
+    }
     let Some(address) = endpoints[0].address().to_socket_addr() else { return };
     let stream = endpoints[0].socket_type() == SocketType::Stream;
-    if sample && stream && io::stderr().is_terminal() {
-        eprintln!(
+    if sample && stream {
+        let help = format!(
             "This is the embedded sample. Try it from another terminal:\n\n    \
              python3 -c \"import socket; s = socket.create_connection(('{}', {})); s.sendall(b'hello world'); print(s.recv(1024))\"\n\n\
-             `wasm-socketserver serve HANDLER` serves your own; --help tells more. Ctrl-C ends this.",
+             `wasm-socketserver serve HANDLER` serves your own; --help tells more. Ctrl-C ends this.\n",
             address.ip(),
             address.port(),
         );
+        // It is no loss where that cannot be written.
+        let _ = log_rate::unlimited().write_all(help.as_bytes());
     }
+}
+
+fn not_announced() {
+    tracing::warn!("standard output did not take the lines that say where this listens");
 }
 
 /// Allows as many open sockets as the system lets this process have. Servers
@@ -299,8 +326,6 @@ fn forget_standard_input() {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::Parser;
 
     use super::*;

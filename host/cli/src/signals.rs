@@ -227,7 +227,7 @@ pub fn cut_off(
         let mut fds = [PollFd::from_borrowed_fd(signalled.as_fd(), PollFlags::IN)];
         while poll(&mut fds, None) == Err(Errno::INTR) {}
         stop_listening();
-        ending(grace);
+        ending(Some(grace));
         let last_words = last_words.as_ref().map(|say| say as &dyn Fn());
         second.wait(grace, last_words, |some| {
             thread::sleep(some);
@@ -242,11 +242,16 @@ pub fn cut_off(
     Ok(())
 }
 
-/// Says that a signal has come.
-pub fn ending(grace: Duration) {
-    tracing::info!(
-        "ending: clients that have come have {grace:?} to be served; another signal ends it now"
-    );
+/// Says that a signal has come, and how long clients that have come are served, if they
+/// are waited for.
+pub fn ending(grace: Option<Duration>) {
+    if let Some(grace) = grace {
+        tracing::info!(
+            "ending: clients that have come have {grace:?} to be served; another signal ends it now"
+        );
+    } else {
+        tracing::info!("ending: requests in flight are not waited for");
+    }
 }
 
 /// Says that time was not enough.

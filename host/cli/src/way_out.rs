@@ -3,13 +3,12 @@
 use anyhow::{Error, anyhow};
 use socketserver::{BindHint, BuildError};
 
-/// The error, with the option that helps if one does.
+/// Returns the error, with the option that helps if one does.
 pub fn named(error: BuildError) -> Error {
-    let option = match &error {
-        BuildError::Bind { hint: Some(BindHint::StaleSocket), .. } => {
-            "--remove-stale-socket true removes it"
-        }
-        _ => return error.into(),
+    let BuildError::Bind { hint: Some(hint), .. } = &error else { return error.into() };
+    let (hint, option) = match hint {
+        BindHint::StaleSocket => (*hint, ": --remove-stale-socket true removes it"),
+        _ => (*hint, ""),
     };
-    anyhow!("{error}: {option}")
+    anyhow!("{:#}: {hint}{option}", Error::from(error))
 }

@@ -37,32 +37,36 @@ impl fmt::Display for Wall {
     }
 }
 
-/// Why there is no jail.
+/// Why there is no jail. It prints without its cause, which is its
+/// [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JailError {
     /// This kernel does not offer one of the walls.
-    #[error("this machine has no {wall} for the jail: {why}; `--jail try` does without")]
+    #[error("this machine has no {wall} for the jail (`--jail try` does without)")]
     Missing {
         /// Which one.
         wall: Wall,
         /// What the kernel says.
+        #[source]
         why: io::Error,
     },
     /// A wall that there is could not be put up.
-    #[error("cannot enter the jail: {wall}: {why}")]
+    #[error("cannot enter the jail: {wall}")]
     Failed {
         /// Which one.
         wall: Wall,
         /// What the kernel says.
+        #[source]
         why: io::Error,
     },
     /// A path that is to be open in the jail is not there.
-    #[error("cannot open `{}` for the jail: {why}", path.display())]
+    #[error("cannot open `{}` for the jail", path.display())]
     Path {
         /// Which one.
         path: PathBuf,
         /// Why.
+        #[source]
         why: io::Error,
     },
     /// Another user was asked for, and only root can become one.
@@ -88,5 +92,26 @@ impl JailError {
     /// For `map_err`: this wall could not be put up.
     pub(crate) fn failed<E: Into<io::Error>>(wall: Wall) -> impl Fn(E) -> JailError {
         move |why| JailError::Failed { wall, why: why.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn an_error_prints_without_its_cause() {
+        let why = || io::Error::from(io::ErrorKind::Unsupported);
+        for error in [
+            JailError::Missing { wall: Wall::Landlock, why: why() },
+            JailError::Failed { wall: Wall::Limits, why: why() },
+            JailError::Path { path: "/nowhere".into(), why: why() },
+        ] {
+            let cause = error.source().unwrap().to_string();
+            assert_eq!(cause, why().to_string());
+            assert!(!error.to_string().contains(&cause), "{error}");
+        }
     }
 }

@@ -78,6 +78,7 @@ impl Files {
     }
 }
 
-fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> JailError {
-    JailError::Failed { wall: Wall::Landlock, why: io::Error::other(error) }
+/// As text: errors of the library print their causes, and have them as sources too.
+fn failed(error: impl std::fmt::Display) -> JailError {
+    JailError::Failed { wall: Wall::Landlock, why: io::Error::other(error.to_string()) }
 }

@@ -113,7 +113,9 @@ fn compile(
 ) -> Result<(wasmtime::component::Component, Footprint), LoadError> {
     let key = Key::new(engine.wasmtime(), &source);
     // A cache that cannot be used costs time; it is no reason not to serve.
-    let warn = |error: CacheError| tracing::warn!("compiling without the cache: {error}");
+    let warn = |error: CacheError| {
+        tracing::warn!("compiling without the cache: {:#}", wasmtime::Error::new(error));
+    };
     let (kept, keep) = match loader.cache.get(&key) {
         Ok(kept) => (kept, true),
         Err(error) => {

@@ -16,11 +16,12 @@ pub enum EngineError {
     Engine(String),
 }
 
-/// Why a file cannot be served as a handler.
+/// Why a file cannot be served as a handler. It prints without its cause, which is its
+/// [`source`](std::error::Error::source).
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it")]
     Read(#[from] io::Error),
     /// The file is larger than any handler may be.
     #[error(
@@ -130,11 +131,12 @@ pub enum LoadError {
         limit: usize,
     },
     /// A directory that is granted to it cannot be opened.
-    #[error("the directory `{}`, which is granted to it, cannot be opened: {error}", path.display())]
+    #[error("the directory `{}`, which is granted to it, cannot be opened", path.display())]
     Dir {
         /// Where it should be.
         path: PathBuf,
         /// Why.
+        #[source]
         error: io::Error,
     },
     /// The trial instance failed.
@@ -196,18 +198,20 @@ fn others(imports: &[String]) -> String {
     }
 }
 
-/// Why compiled components cannot be kept.
+/// Why compiled components cannot be kept. It prints without its cause, which is its
+/// [`source`](std::error::Error::source).
 #[derive(Debug, Error)]
 pub enum CacheError {
     /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
     #[error("there is no cache directory: set XDG_CACHE_HOME or HOME")]
     NoDirectory,
     /// The directory cannot be made or read.
-    #[error("cannot use the cache directory {path}: {error}")]
+    #[error("cannot use the cache directory {path}")]
     Io {
         /// Where.
         path: PathBuf,
         /// Why.
+        #[source]
         error: io::Error,
     },
     /// Somebody else could write to it.
@@ -220,4 +224,26 @@ pub enum CacheError {
         /// Whose it is, or what its mode is.
         why: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn an_error_prints_without_its_cause() {
+        let why = || io::Error::from(io::ErrorKind::NotFound);
+        let errors: [Box<dyn Error>; 3] = [
+            LoadError::Read(why()).into(),
+            LoadError::Dir { path: "/nowhere".into(), error: why() }.into(),
+            CacheError::Io { path: "/nowhere".into(), error: why() }.into(),
+        ];
+        for error in errors {
+            let cause = error.source().unwrap().to_string();
+            assert_eq!(cause, why().to_string());
+            assert!(!error.to_string().contains(&cause), "{error}");
+        }
+    }
 }

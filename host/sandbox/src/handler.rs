@@ -169,7 +169,7 @@ impl ComponentHandler {
     ///
     /// Errors: it fails to start, or its functions have other types than its world says.
     pub fn try_start(&self) -> Result<(), LoadError> {
-        self.engine.tick().map_err(|error| LoadError::Instantiate(error.to_string()))?;
+        self.engine.tick().map_err(|error| LoadError::Instantiate(format!("{error:#}")))?;
         self.try_instance()
     }
 
@@ -252,7 +252,7 @@ impl ComponentHandler {
             let begun = Instant::now();
             let made = self.instantiate(None);
             create += begun.elapsed();
-            let made = made.map_err(|error| LoadError::Instantiate(error.to_string()))?;
+            let made = made.map_err(|error| LoadError::Instantiate(format!("{error:#}")))?;
             let begun = Instant::now();
             drop(made);
             drop_ += begun.elapsed();
@@ -264,7 +264,7 @@ impl ComponentHandler {
 
     fn try_instance(&self) -> Result<(), LoadError> {
         let made = self.instantiate(None);
-        let made = made.map_err(|error| LoadError::Instantiate(error.to_string()))?;
+        let made = made.map_err(|error| LoadError::Instantiate(format!("{error:#}")))?;
         trial::check(made, &self.exports).map(drop)
     }
 
@@ -273,7 +273,7 @@ impl ComponentHandler {
     }
 
     fn tick_for_now(&self) -> Result<Ticker, LoadError> {
-        self.engine.tick_for_now().map_err(|error| LoadError::Instantiate(error.to_string()))
+        self.engine.tick_for_now().map_err(|error| LoadError::Instantiate(format!("{error:#}")))
     }
 
     /// Makes an instance: for a request, whose time it takes, or ahead of one.

@@ -50,7 +50,7 @@ pub(crate) fn at_rest(
         Err(error) if error.is::<HasStart>() => Ok(None),
         Err(error) => {
             let error = ended(Step::Instantiate, &error, store.data());
-            Err(LoadError::Instantiate(error.to_string()))
+            Err(LoadError::Instantiate(format!("{error:#}")))
         }
     }
 }

@@ -47,7 +47,8 @@ impl fmt::Display for Blame {
 /// Why a request failed: what Python's `handle_error` finds in
 /// `sys.exc_info()`.
 ///
-/// It prints as one sentence, with what caused it behind a colon.
+/// It prints what [`new`](Self::new) was given, and with `{:#}` also what caused that,
+/// each cause behind a colon. [`source`](StdError::source) is the first cause.
 #[derive(Debug)]
 pub struct HandlerError {
     blame: Blame,
@@ -112,7 +113,7 @@ impl HandlerError {
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.source)?;
-        let mut cause = self.source.source();
+        let mut cause = self.source.source().filter(|_| f.alternate());
         while let Some(error) = cause {
             write!(f, ": {error}")?;
             cause = error.source();
@@ -179,7 +180,8 @@ impl From<&str> for HandlerError {
     }
 }
 
-/// Why a server could not be made.
+/// Why a server could not be made. It prints without its cause, which is its
+/// [`source`](StdError::source).
 #[derive(Debug, Error)]
 pub enum BuildError {
     /// No address was given to listen on.
@@ -187,11 +189,12 @@ pub enum BuildError {
     NoAddress,
     /// The address cannot be listened on. Python's constructor raises this
     /// `OSError`.
-    #[error("cannot listen on {endpoint}: {error}{}", hint.map(|hint| format!(": {hint}")).unwrap_or_default())]
+    #[error("cannot listen on {endpoint}")]
     Bind {
         /// Where.
         endpoint: crate::Endpoint,
         /// What the kernel said.
+        #[source]
         error: io::Error,
         /// What would help, if that is known.
         hint: Option<BindHint>,
@@ -223,11 +226,12 @@ pub enum BuildError {
         capacity: Capacity,
     },
     /// The kernel refused something else that the loop needs.
-    #[error("cannot make the server: {0}")]
+    #[error("cannot make the server")]
     Os(#[from] io::Error),
 }
 
-/// Why `serve_forever` or `handle_request` could not run, or had to end.
+/// Why `serve_forever` or `handle_request` could not run, or had to end. It prints
+/// without its cause, which is its [`source`](StdError::source).
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// The server was closed.
@@ -249,7 +253,7 @@ pub enum ServeError {
     #[error("{0}")]
     SystemExit(SystemExit),
     /// Waiting for requests failed.
-    #[error("cannot wait for requests: {0}")]
+    #[error("cannot wait for requests")]
     Wait(#[from] io::Error),
 }
 
@@ -263,4 +267,49 @@ pub enum ShutdownError {
         "shutdown() was called from the thread that serves, and cannot wait for it; the loop ends when the handler returns"
     )]
     OwnThread,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an error and its causes print, as one sentence.
+    fn sentence(error: &(dyn StdError + 'static)) -> String {
+        let causes = std::iter::successors(Some(error), |error| StdError::source(*error));
+        causes.map(|error| error.to_string()).collect::<Vec<_>>().join(": ")
+    }
+
+    #[test]
+    fn an_error_prints_without_its_cause() {
+        let os = || io::Error::from(Errno::ACCESS);
+        let endpoint: crate::Endpoint = "tcp://127.0.0.1:1".parse().unwrap();
+        let said = os().to_string();
+        let errors: [(Box<dyn StdError>, &str); 5] = [
+            (
+                BuildError::Bind { endpoint, error: os() }.into(),
+                "cannot listen on tcp://127.0.0.1:1: ",
+            ),
+            (BuildError::Os(os()).into(), "cannot make the server: "),
+            (ServeError::Wait(os()).into(), "cannot wait for requests: "),
+            (
+                HandlerError::new(Blame::Host, "x", BuildError::Os(os())).into(),
+                "cannot make the server: ",
+            ),
+            (HandlerError::from(os()).into(), ""),
+        ];
+        for (error, begin) in errors {
+            assert_eq!(sentence(&*error), format!("{begin}{said}"));
+        }
+    }
+
+    #[test]
+    fn a_handler_error_prints_its_causes_when_asked() {
+        let error = || HandlerError::new(Blame::Host, "x", BuildError::Os(Errno::ACCESS.into()));
+        let whole = format!("cannot make the server: {}", io::Error::from(Errno::ACCESS));
+        assert_eq!(error().to_string(), "cannot make the server");
+        assert_eq!(format!("{:#}", error()), whole);
+        let both = crate::handler::outcome(Err(error()), Err("it broke".into())).unwrap_err();
+        assert_eq!(format!("{both:#}"), format!("it broke; before that, handle: {whole}"));
+        assert_eq!(sentence(&both), format!("{both:#}"));
+    }
 }

@@ -136,7 +136,7 @@ impl<H> Default for RequestHandlerClass<H> {
 /// `finish` failed after `handle` had: Python's exception with a
 /// `__context__`.
 #[derive(Debug, Error)]
-#[error("{finish}; before that, handle: {handle}")]
+#[error("{finish:#}; before that, handle: {handle:#}")]
 struct BothFailed {
     handle: HandlerError,
     finish: HandlerError,

@@ -27,7 +27,7 @@ pub trait Hooks: Send + Sync + 'static {
     fn handle_error(&self, _request: &Request, client_address: &Address, error: &HandlerError) {
         let rule = "-".repeat(40);
         eprintln!(
-            "{rule}\nException occurred during processing of request from {client_address}\n{}: {error}\n{rule}",
+            "{rule}\nException occurred during processing of request from {client_address}\n{}: {error:#}\n{rule}",
             error.blame()
         );
     }
@@ -62,8 +62,8 @@ pub trait Hooks: Send + Sync + 'static {
     /// `handle_error` itself. Python does not look.
     fn handle_child_error(&self, client_address: Option<&Address>, error: &HandlerError) {
         match client_address {
-            Some(client_address) => eprintln!("the child for {client_address} failed: {error}"),
-            None => eprintln!("{error}"),
+            Some(client_address) => eprintln!("the child for {client_address} failed: {error:#}"),
+            None => eprintln!("{error:#}"),
         }
     }
 

@@ -48,11 +48,12 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
     let mut poller = Poller::new(server, &listeners);
     let work = |threading: &Threading, lifeline: Arc<OwnedFd>| {
         let done = serve_as_worker(server, &listeners, poll_interval, threading, lifeline);
-        if let Err(error) = &done {
-            let error = HandlerError::new(Blame::Host, "worker", error.to_string());
+        let failed = done.is_err();
+        if let Err(error) = done {
+            let error = HandlerError::new(Blame::Host, "worker", error);
             server.core.hooks.handle_child_error(None, &error);
         }
-        i32::from(done.is_err())
+        i32::from(failed)
     };
     let mut result = Ok(());
     let mut paused_until: Option<Instant> = None;
@@ -115,7 +116,7 @@ fn serve_as_worker(
     poll_interval: Duration,
     threading: &Threading,
     lifeline: Arc<OwnedFd>,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let control = Control::new(Some(lifeline), None, server.control.graceful())?;
     // The parent may not want to wait, but what this process leaves is lost.
     let threading = Threading { block_on_close: true, ..threading.clone() };

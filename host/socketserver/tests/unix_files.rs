@@ -416,7 +416,8 @@ fn a_file_that_cannot_be_given_away_is_an_error_and_is_removed() {
                 let Err(error) = built else { panic!("it was given away") };
                 let text = error.to_string();
                 assert!(text.contains(&path.display().to_string()), "{text}");
-                assert!(text.contains("not permitted"), "{text}");
+                let why = std::error::Error::source(&error).unwrap().to_string();
+                assert!(why.contains("not permitted"), "{text}: {why}");
                 assert_eq!(bind_error(Err(error)), ErrorKind::PermissionDenied);
                 assert!(!path.exists());
                 // What one may do works without being root.

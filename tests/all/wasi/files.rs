@@ -96,7 +96,7 @@ fn a_file_can_be_copied_to_standard_output() {
     let place = Place::new();
     let mut served = place.serve(":ro", &[]);
     assert_eq!(act(&served, b'c', "file"), OK);
-    served.server.wait_for_log("INFO inside handler").unwrap();
+    served.server.wait_for_log("INFO guest: \"inside\" handler").unwrap();
 }
 
 #[test]

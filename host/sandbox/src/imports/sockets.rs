@@ -206,7 +206,7 @@ fn denied(cx: &mut Cx<'_>, what: &str) -> ErrorCode {
     if !std::mem::replace(&mut state.denial_logged, true) {
         let peer = state.peer.as_ref().map(|peer| peer.client_address.to_string());
         let (handler, peer) = (&*state.handler, peer.as_deref());
-        tracing::info!(handler, peer, "denied: {}", printable(what, MAX_LOG_LINE));
+        tracing::info!(call = printable(what, MAX_LOG_LINE), handler, peer, "denied");
     }
     ErrorCode::Denied
 }

@@ -116,7 +116,7 @@ fn a_path_of_terminal_escapes_and_no_text() {
         let mut client = named(&SockAddr::unix(&path).unwrap(), &server);
         client.write_all(b"x").unwrap();
         client.read_to_end(&mut Vec::new()).unwrap();
-        let line = logged(process, &format!("{number}: handle failed"));
+        let line = logged(process, &format!("{number}\": \"handle failed"));
         assert_reported(&line, "error", "guest");
         assert!(line.contains(r"[2J") && line.contains("ERROR"), "{line}");
     });
@@ -136,7 +136,11 @@ fn an_abstract_name_of_terminal_escapes_and_nul() {
         let mut client = named(&SockAddr::unix(&name).unwrap(), &server);
         client.write_all(b"x").unwrap();
         client.read_to_end(&mut Vec::new()).unwrap();
-        assert_reported(&logged(process, &format!("{number}: handle failed")), "error", "guest");
+        assert_reported(
+            &logged(process, &format!("{number}\": \"handle failed")),
+            "error",
+            "guest",
+        );
     });
     let log = hostile.server.log();
     assert!(!log.iter().any(|line| line.contains(char::is_control)), "{log:#?}");

@@ -34,7 +34,7 @@ fn is_to_blame(reason: &str, put_there: impl Fn(&Path)) {
         fs::remove_file(&path).unwrap();
         put_there(&path);
         server.signal("CONT").unwrap();
-        let line = logged(server, &format!("client-{number}: handle failed"));
+        let line = logged(server, &format!("client-{number}\": \"handle failed"));
         assert_reported(&line, reason, "client");
         assert!(line.contains("WARN"), "{line}");
     });
