@@ -211,13 +211,15 @@ fn no_language_needs_more_than_the_contract() {
 fn a_cause_is_printed_once() {
     let sample = build::guest("rust", "upper").unwrap();
     let missing = "no/such/place";
+    let dir = format!("--dir={missing}::/data");
+    let sample = &*sample.to_string_lossy();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("tcp://{}", taken.local_addr().unwrap());
     for (command, arguments, cause) in [
         ("serve", vec![missing], "os error 2"),
         ("inspect", vec![missing], "os error 2"),
-        ("serve", vec![&*sample.to_string_lossy(), "--dir", missing], "os error 2"),
-        ("inspect", vec![&*sample.to_string_lossy(), "--dir", missing], "os error 2"),
+        ("serve", vec![sample, &dir], "os error 2"),
+        ("inspect", vec![sample, &dir], "os error 2"),
         ("serve", vec!["--bind", &taken], "os error 98"),
         ("serve", vec!["--bind", "unix:///no/such/place"], "os error 2"),
     ] {

@@ -52,7 +52,7 @@ fn cpu_time_is_a_second() {
         let mut served = hostile(&endless, options);
         ask(&served.server, b"x");
         let line = ended(&mut served, "cpu-time");
-        assert!(line.contains(&format!("its CPU time of {limit} ")), "{line}");
+        assert!(line.contains(&format!("its CPU time of {limit}\" ")), "{line}");
     }
 }
 

@@ -107,10 +107,10 @@ impl Output {
     pub fn write(self, data: &[u8]) -> io::Result<usize> {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let fd = self.choose(stdout.as_fd(), stderr.as_fd());
-        let written = retry_on_intr(|| match SOCKETS[self as usize].load(Ordering::Relaxed) {
-            true => send(fd, data, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
-            false => write(fd, data),
-        });
+        let is_socket = SOCKETS[self as usize].load(Ordering::Relaxed);
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let written =
+            retry_on_intr(|| if is_socket { send(fd, data, flags) } else { write(fd, data) });
         Ok(written?)
     }
 

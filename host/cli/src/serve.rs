@@ -274,8 +274,9 @@ fn policy(options: &ServeOptions, mode: Mode) -> Policy {
 /// Prints the ready lines. Whoever started this may have closed the other end of the
 /// pipe, or not read from it: that is no reason to stop serving.
 fn announce(endpoints: &[Endpoint], sample: bool) {
-    let lines: String =
+    let lines: Vec<_> =
         endpoints.iter().map(|endpoint| format!("listening {endpoint}\n")).collect();
+    let lines = lines.concat();
     let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
     let mut said = Output::Standard.write(lines.as_bytes());
     if said.as_ref().is_err_and(full) && Output::Standard.has_room_within(READY) {

@@ -276,7 +276,7 @@ mod tests {
     /// What an error and its causes print, as one sentence.
     fn sentence(error: &(dyn StdError + 'static)) -> String {
         let causes = std::iter::successors(Some(error), |error| StdError::source(*error));
-        causes.map(|error| error.to_string()).collect::<Vec<_>>().join(": ")
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub trait Hooks: Send + Sync + 'static {
 
     /// Called when a request has failed, in the thread that ran it, before the
     /// request is shut down. By default it reports to standard error as
-    /// CPython does.
+    /// CPython does, and waits for the reader of that.
     fn handle_error(&self, _request: &Request, client_address: &Address, error: &HandlerError) {
         let rule = "-".repeat(40);
         eprintln!(

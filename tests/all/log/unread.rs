@@ -109,7 +109,8 @@ fn not_read(kind: Kind, foreign: bool) {
                 line.ends_with("reason=\"error\"") || of_guest && line.ends_with('"')
             };
             let whole = lines().filter(is_whole).count();
-            let lost = lines().filter_map(|line| line.rsplit_once("dropped=")?.1.parse().ok());
+            let lost =
+                lines().filter_map(|line| line.rsplit_once("dropped=")?.1.parse::<usize>().ok());
             (whole, lost.sum::<usize>())
         };
         // The second time it is known to be stuck.

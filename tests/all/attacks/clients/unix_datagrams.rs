@@ -154,7 +154,7 @@ fn who_takes_no_answer() {
         for _ in 0..queue + 10 {
             client.send_to(b"x", &to).unwrap();
         }
-        let line = logged(server, &format!("client-{number}: handle was ended"));
+        let line = logged(server, &format!("client-{number}\": \"handle was ended"));
         assert_reported(&line, "idle-timeout", "client");
     });
 }

@@ -104,7 +104,7 @@ fn run(fixture: &Fixture<'_>, end: &End) {
             Denied => {
                 assert_eq!(told(&client), DENIED);
                 let line = logged(server, &format!("a handler may send to its own client, {peer}"));
-                assert!(line.contains("denied: sendto ") && line.contains("INFO"), "{line}");
+                assert!(line.contains("denied call=\"sendto ") && line.contains("INFO"), "{line}");
             }
             Tells(word) => assert_eq!(told(&client), *word),
         }
