@@ -26,6 +26,7 @@ mod loading;
 mod log;
 mod matrix;
 mod options;
+mod overtime;
 mod own_addresses;
 mod processes;
 mod profile;

@@ -40,7 +40,7 @@ fn what_it_draws_is_drawn_for_each_request() {
 }
 
 /// The process that was forked from a server before that listens.
-fn forked_by(server: u32) -> Option<String> {
+pub fn forked_by(server: u32) -> Option<String> {
     let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).ok()?;
     let is_fork = |child: &&str| {
         let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();

@@ -24,6 +24,7 @@ const REASONS: &[&str] = &[
     "handles",
     "idle-timeout",
     "jail",
+    "lifetime",
     "memory",
     "memory-total",
     "no-address",

@@ -13,6 +13,7 @@ use socketserver_sandbox::{
 
 use crate::args::{InspectOptions, JailMode, LogFormat, LogLevel};
 use crate::observe;
+use crate::overtime::Overtime;
 use crate::{grants, jail};
 
 /// How many instances are made at the most to see how long one takes.
@@ -88,9 +89,11 @@ fn report(options: &InspectOptions) -> Result<Report> {
         ..Policy::default()
     };
     let engine_memory = component.engine_memory(policy.handles);
+    // An instance is made to be tried, and others for their time.
+    let cpu_seconds = Overtime::of(&policy).cpu_seconds.saturating_mul(2);
     let handler = ComponentHandler::without_start(&engine, &component, policy);
     // What runs of it runs in the jail, and what it was built from is read there.
-    jail::enter_to_inspect(&options.grants.dir)?;
+    jail::enter_to_inspect(&options.grants.dir, cpu_seconds)?;
     let times = handler.and_then(|handler| {
         handler.try_start()?;
         handler.time_instances(INSTANCES)

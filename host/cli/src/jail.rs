@@ -16,6 +16,7 @@ use socketserver_sandbox::{Dir, HandlerDescriptors};
 
 use crate::args::{JailMode, ServeOptions};
 use crate::mode::Mode;
+use crate::overtime::Overtime;
 use crate::owner::Identity;
 
 /// What the processes that serve give up; clones are of the same.
@@ -37,6 +38,7 @@ pub fn prepare(
     mode: Mode,
     endpoints: &[Endpoint],
     descriptors: HandlerDescriptors,
+    overtime: Overtime,
 ) -> Result<GivenUp> {
     let (user, forks) = (options.user, mode.forks());
     if let Some(Identity { user, group }) = user {
@@ -56,13 +58,18 @@ pub fn prepare(
         (false, true) => Serves::Datagrams,
         _ => Serves::Streams,
     };
-    let kind = if mode == Mode::Forking { Kind::Request } else { Kind::Worker };
+    // A worker lives on.
+    let (kind, cpu_seconds) = match mode {
+        Mode::Forking => (Kind::Request, Some(overtime.cpu_seconds)),
+        _ => (Kind::Worker, None),
+    };
     let becomes = user.map(|Identity { user, group }| (user, group));
     let (read_only, read_write) = granted(&options.grants.dir);
     let unix = |end: &&Endpoint| end.address().family() == AddressFamily::Unix;
     let senders = endpoints.iter().filter(unix).any(|end| end.socket_type() == SocketType::Dgram);
     let packet_info = endpoints.iter().any(Endpoint::has_packet_info);
-    let user_and_files = Jail { user: becomes, read_only, read_write, ..Jail::new(walls) };
+    let user_and_files =
+        Jail { user: becomes, read_only, read_write, cpu_seconds, ..Jail::new(walls) };
     let has_unix = endpoints.iter().any(|end| unix(&end));
     let names_source = packet_info && !has_unix;
     if packet_info && has_unix {
@@ -78,13 +85,15 @@ pub fn prepare(
     Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, descriptors })
 }
 
-/// Puts `inspect` in a jail as far as there is one; these directories stay within reach.
+/// Puts `inspect` in a jail as far as there is one, with so much CPU time; these directories
+/// stay within reach.
 ///
 /// Errors: a directory cannot be opened. The process has to end where a wall could not
 /// be put up.
-pub fn enter_to_inspect(dirs: &[Dir]) -> Result<(), JailError> {
+pub fn enter_to_inspect(dirs: &[Dir], cpu_seconds: u64) -> Result<(), JailError> {
     let (read_only, read_write) = granted(dirs);
-    let jail = Jail { read_only, read_write, ..Jail::new(Walls::Try) };
+    let cpu_seconds = Some(cpu_seconds);
+    let jail = Jail { read_only, read_write, cpu_seconds, ..Jail::new(Walls::Try) };
     jail.prepare(Kind::Worker)?.enter(None, &Descriptors::All).map(drop)
 }
 

@@ -10,6 +10,7 @@
 //! | `units`, `owner` | sizes, durations and users on the command line |
 //! | `grants`, `env`, `dir` | what of the host a handler may see |
 //! | `access`, `jail` | who may be served, and what a process that serves may do |
+//! | `overtime` | when a forked process is ended from outside |
 //! | `mode` | what the options say together: where to listen, how to run requests |
 //! | `serve` | `serve`: options to a server, and its end |
 //! | `way_out` | which option helps where an address cannot be bound |
@@ -39,6 +40,7 @@ mod log_text;
 mod mode;
 mod observe;
 mod output;
+mod overtime;
 mod owner;
 mod profile;
 mod relay;

@@ -21,6 +21,7 @@ use crate::log_rate;
 use crate::mode::{Mode, default_endpoint, endpoints, mode};
 use crate::observe::{self, ServeHooks};
 use crate::output::{self, Output};
+use crate::overtime::Overtime;
 use crate::owner::Owner;
 use crate::signals::{self, Signals, Told};
 use crate::way_out;
@@ -125,12 +126,14 @@ fn server(
     if endpoints.is_empty() {
         endpoints.push(default_endpoint(&handler)?);
     }
-    let concurrency = concurrency(options, mode, &handler);
+    let overtime = Overtime::of(&policy(options, mode));
+    let concurrency = concurrency(options, mode, &handler, overtime);
     let access = options.access.rules(matches!(mode, Mode::Workers(_)));
     let access = access.context("cannot tell the time for --access-times")?;
-    let given_up = jail::prepare(options, mode, &endpoints, handler.descriptors())?;
+    let given_up = jail::prepare(options, mode, &endpoints, handler.descriptors(), overtime)?;
     if mode.forks() && handler.has_start() {
-        try_start(&handler, mode, &signals, &given_up).with_context(cannot_serve)?;
+        let start = overtime.start;
+        try_start(&handler, mode, &signals, &given_up, start).with_context(cannot_serve)?;
     }
     told.second.is_second();
     given_up.report();
@@ -189,7 +192,12 @@ fn engine(mode: Mode, settings: &Settings) -> Result<Engine> {
     Ok(engine)
 }
 
-fn concurrency(options: &ServeOptions, mode: Mode, handler: &ComponentHandler) -> Concurrency {
+fn concurrency(
+    options: &ServeOptions,
+    mode: Mode,
+    handler: &ComponentHandler,
+    overtime: Overtime,
+) -> Concurrency {
     let attributes = &options.attributes;
     let max_requests = options.max_requests.map(|max| max as usize);
     let threading = |max_requests, needs| Threading {
@@ -205,7 +213,7 @@ fn concurrency(options: &ServeOptions, mode: Mode, handler: &ComponentHandler) -
             max_children: attributes.max_children as usize,
             capacity: handler.capacity(Needs::PROCESS),
             block_on_close: attributes.block_on_close,
-            max_lifetime: None,
+            max_lifetime: Some(overtime.lifetime),
         }),
         Mode::Workers(count) => {
             let each = max_requests.map(|max| max / count);
@@ -230,14 +238,16 @@ fn handler(options: &ServeOptions, mode: Mode, engine: &Engine) -> Result<Compon
     })
 }
 
-/// Tries whether a handler starts, in a process that gives up what those that serve do.
+/// Tries whether a handler starts, in a process that gives up what those that serve do, and
+/// is there for `max_lifetime` at the most.
 fn try_start(
     handler: &ComponentHandler,
     mode: Mode,
     signals: &Signals,
     given_up: &GivenUp,
+    max_lifetime: Duration,
 ) -> Result<()> {
-    let tried = in_child(None, |told| {
+    let tried = in_child(Some(max_lifetime), |told| {
         let keep = (mode == Mode::Forking).then_some(told);
         signals.in_child().map_err(|error| error.to_string())?;
         given_up
