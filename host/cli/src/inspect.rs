@@ -7,8 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use bytesize::ByteSize;
 use serde::Serialize;
 use socketserver_sandbox::{
-    Component, ComponentHandler, Engine, InstanceTimes, LoadError, Policy, read_component,
-    stubbed_wasi,
+    Component, ComponentHandler, Engine, InstanceTimes, Policy, read_component, stubbed_wasi,
 };
 
 use crate::args::{InspectOptions, JailMode, LogFormat, LogLevel};

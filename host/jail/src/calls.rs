@@ -344,8 +344,9 @@ pub(crate) fn shared(jail: &Jail, own_filter: OwnFilter) -> Vec<(c_long, Verdict
         shared.insert(libc::SYS_recvmsg, Verdict::Allow);
     }
     if jail.takes_descriptors {
-        let linger = Check::OneOf(2, &[libc::SO_LINGER.cast_unsigned()]);
-        shared.entry(libc::SYS_setsockopt).or_insert(Verdict::If(linger));
+        // Taking it from a descriptor, before that is closed.
+        const LINGER: Check = Check::OneOf(2, &[libc::SO_LINGER.cast_unsigned()]);
+        shared.entry(libc::SYS_setsockopt).or_insert(Verdict::If(LINGER));
     }
     if jail.user.is_some() {
         shared.extend(BECOMING.iter().map(|call| (*call, Verdict::Allow)));

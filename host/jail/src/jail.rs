@@ -89,6 +89,7 @@ pub enum Descriptors<'a> {
 
 /// What a jail is to be.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each allows a call that another does not")]
 pub struct Jail {
     /// Whether there is to be one.
     pub mode: Mode,

@@ -286,7 +286,7 @@ mod tests {
         let said = os().to_string();
         let errors: [(Box<dyn StdError>, &str); 5] = [
             (
-                BuildError::Bind { endpoint, error: os() }.into(),
+                BuildError::Bind { endpoint, error: os(), hint: None }.into(),
                 "cannot listen on tcp://127.0.0.1:1: ",
             ),
             (BuildError::Os(os()).into(), "cannot make the server: "),

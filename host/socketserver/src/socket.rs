@@ -24,6 +24,7 @@ use crate::unix_path::{SocketFile, UnixPath};
 
 /// What Python's class attributes say about the socket of a server.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "most are Python's attributes")]
 pub(crate) struct SocketOptions {
     pub request_queue_size: u32,
     /// For streams.

@@ -198,7 +198,8 @@ pub(crate) fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
     // `SK_MEMINFO_DROPS` and `SK_MEMINFO_VARS` of `linux/sock_diag.h`.
     const DROPS: usize = 8;
     let mut numbers = [0_u32; DROPS + 1];
-    let mut length = (DROPS as libc::socklen_t + 1) * SIZE_OF_NUMBER;
+    #[allow(clippy::cast_possible_truncation, reason = "36 bytes")]
+    let mut length = size_of_val(&numbers) as libc::socklen_t;
     // SAFETY: the two are valid for writes, `length` says of how many bytes, and any
     // bytes are valid numbers.
     let done = unsafe {
@@ -302,7 +303,9 @@ pub(crate) fn receive_message(
     while let Some(about) = unsafe { header.as_ref() } {
         // SAFETY: it only computes; the content follows the header, as long as that says.
         let (content, empty) = unsafe { (libc::CMSG_DATA(header), libc::CMSG_LEN(0)) };
-        let length = (about.cmsg_len as usize).saturating_sub(empty as usize);
+        let length = about.cmsg_len.saturating_sub(empty as _);
+        #[allow(clippy::unnecessary_cast, reason = "a `u32` with other C libraries")]
+        let length = length as usize;
         match (about.cmsg_level, about.cmsg_type) {
             (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
                 // SAFETY: there are as many bytes, any of which are valid credentials.
@@ -314,8 +317,8 @@ pub(crate) fn receive_message(
                     // SAFETY: the kernel has made a descriptor for each number that is
                     // there, and this process knows none of them yet.
                     unsafe {
-                        let number = content.cast::<RawFd>().add(place).read_unaligned();
-                        OwnedFd::from_raw_fd(number)
+                        let number = content.add(place * size_of::<RawFd>());
+                        OwnedFd::from_raw_fd(ptr::read_unaligned(number.cast()))
                     }
                 }));
             }

@@ -31,7 +31,7 @@ use socket2::SockRef;
 use socketserver::{Address, Concurrency, Hooks, Request, Server, ServerBuilder, Threading};
 
 /// Longer than any test waits.
-const LINGER: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_mins(1);
 
 /// `SO_PASSRIGHTS` of `asm-generic/socket.h`.
 const SO_PASSRIGHTS: u64 = 83;
@@ -42,7 +42,7 @@ fn lingering() -> (OwnedFd, TcpStream) {
     let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (other_end, _) = listener.accept().unwrap();
     socket.set_nonblocking(true).unwrap();
-    while socket.write(&[0; 1 << 16]).is_ok() {}
+    while socket.write(&[0; 1 << 14]).is_ok() {}
     SockRef::from(&socket).set_linger(Some(LINGER)).unwrap();
     (socket.into(), other_end)
 }

@@ -213,7 +213,7 @@ fn an_address_in_use_tells_a_stale_file_from_a_server() {
         let (_directory, path) = directory();
         leave_behind(&path, socket_type);
         let (stale, kind) = hint(at(&path, socket_type).build());
-        assert_eq!((stale, kind), (Some(BindHint::StaleSocket), std::io::ErrorKind::AddrInUse));
+        assert_eq!((stale, kind), (Some(BindHint::StaleSocket), ErrorKind::AddrInUse));
         let text = BindHint::StaleSocket.to_string();
         assert!(text.contains("no server"), "{text}");
         let _server = at(&path, socket_type).remove_stale_socket(true).build().unwrap();

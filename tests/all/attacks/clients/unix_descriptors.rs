@@ -29,7 +29,7 @@ fn lingering() -> (OwnedFd, TcpStream) {
     let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (other_end, _) = listener.accept().unwrap();
     socket.set_nonblocking(true).unwrap();
-    while socket.write(&[0; 1 << 16]).is_ok() {}
+    while socket.write(&[0; 1 << 14]).is_ok() {}
     SockRef::from(&socket).set_linger(Some(2 * PATIENCE)).unwrap();
     (socket.into(), other_end)
 }
