@@ -503,8 +503,8 @@ fn datagrams_that_the_kernel_dropped_are_counted() {
         };
         let dropped = Dropped::default();
         let builder = Server::builder(handler).hooks(dropped.clone());
-        let server = serve(builder.bind(bind.parse().unwrap()).build().unwrap(), NEVER);
-        let at = SocketAddr::from(([127, 0, 0, 1], address(&server, 0).port()));
+        let counting = serve(builder.bind(bind.parse().unwrap()).build().unwrap(), NEVER);
+        let at = SocketAddr::from(([127, 0, 0, 1], address(&counting, 0).port()));
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.send_to(b"first", at).unwrap();
         assert_eq!(next(&served), b"first");
@@ -523,8 +523,8 @@ fn datagrams_that_the_kernel_dropped_are_counted() {
             }
             last
         });
-        let endpoint = server.endpoints()[0].to_string();
-        server.shutdown().unwrap();
+        let endpoint = counting.endpoints()[0].to_string();
+        counting.shutdown().unwrap();
         let told = dropped.0.lock().unwrap().clone();
         assert!(told.iter().all(|(at, _)| *at == endpoint), "{told:?}");
         let lost: u64 = told.iter().map(|(_, count)| count).sum();
