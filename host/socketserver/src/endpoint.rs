@@ -8,7 +8,9 @@ use nix::net::if_::if_nametoindex;
 use thiserror::Error;
 
 use crate::address::{Address, SocketType, UnixAddress};
-use crate::listen_options::{ListenOptions, OptionError, interface, split_interface};
+use crate::listen_options::{
+    ListenOptions, OptionError, behind_address, interface, split_interface,
+};
 use crate::text::printable;
 
 /// The longest address that is parsed: a host name has 253 characters at most.
@@ -298,8 +300,10 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.scheme())?;
         match (&self.address, &self.zone) {
-            (Address::Inet6(address), Some(zone)) if address.scope_id() != 0 => {
-                write!(f, "[{}%{zone}]:{}", address.ip(), address.port())?;
+            (Address::Inet6(address), zone) if address.scope_id() != 0 => {
+                let number = address.scope_id().to_string();
+                let zone = behind_address(zone.as_deref().unwrap_or(&number));
+                write!(f, "[{}{zone}]:{}", address.ip(), address.port())?;
             }
             (Address::Unix(address), _) => f.write_str(&encoded(&address.to_string()))?,
             (address, _) => write!(f, "{address}")?,
@@ -349,6 +353,9 @@ mod tests {
         for (text, printed) in [
             ("tcp://[fe80::1%25lo]:80", "tcp://[fe80::1%lo]:80"),
             ("tcp://[fe80::1%25]:80", "tcp://[fe80::1%25]:80"),
+            ("tcp://[fe80::1%257]:80", "tcp://[fe80::1%7]:80"),
+            ("tcp://[fe80::1%25257]:80", "tcp://[fe80::1%25257]:80"),
+            ("tcp://[fe80::1%00257]:80", "tcp://[fe80::1%25257]:80"),
             ("unix:///a%3fb", "unix:///a%3Fb"),
             ("unix:///a%25b", "unix:///a%b"),
             ("unix:///%2525", "unix:///%2525"),

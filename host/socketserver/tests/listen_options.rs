@@ -37,7 +37,10 @@ fn build(endpoint: &str) -> Server {
 
 fn fails(builder: ServerBuilder) -> (Option<BindHint>, String) {
     match builder.build().err() {
-        Some(error @ BuildError::Bind { hint, .. }) => (hint, error.to_string()),
+        Some(error @ BuildError::Bind { hint, .. }) => {
+            let cause = std::error::Error::source(&error).unwrap();
+            (hint, format!("{error}: {cause}"))
+        }
         other => panic!("{other:?}"),
     }
 }

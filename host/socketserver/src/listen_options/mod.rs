@@ -20,7 +20,7 @@ use std::time::Duration;
 pub(crate) use apply::{before_bind, groups};
 pub use error::OptionError;
 pub use table::ListenOption;
-pub(crate) use value::{interface, split_interface};
+pub(crate) use value::{behind_address, interface, split_interface};
 
 use crate::address::Address;
 
@@ -284,6 +284,7 @@ mod tests {
             ("tcp://h:1?rcvbuf=8388608", "rcvbuf=8MiB"),
             ("tcp://h:1?keepalive=2m,1m 5s", "keepalive=120s,65s"),
             ("udp://h:1?group=239.1.2.3%25eth0", "group=239.1.2.3%eth0"),
+            ("udp://h:1?group=239.1.2.3%2525g0", "group=239.1.2.3%2525g0"),
             ("tcp://h:1?nodelay=true&rcvbuf=4KiB", "rcvbuf=4KiB&nodelay=true"),
         ] {
             let endpoint: Endpoint = text.replace("h:", "127.0.0.1:").parse().unwrap();

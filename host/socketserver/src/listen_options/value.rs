@@ -98,6 +98,13 @@ pub(crate) fn interface(text: &str) -> Option<String> {
     (fits && text.bytes().all(is_plain)).then(|| text.to_owned())
 }
 
+/// The name or number of an interface behind an address, with its percent sign: one that
+/// begins as an encoded percent sign does is written with that.
+pub(crate) fn behind_address(interface: &str) -> String {
+    let encoded = interface.strip_prefix("25").is_some_and(|rest| !rest.is_empty());
+    format!("{}{interface}", if encoded { "%25" } else { "%" })
+}
+
 /// `ADDRESS%INTERFACE`, with or without the interface. In a URL a percent sign may be
 /// written `%25`, see RFC 6874.
 pub(crate) fn split_interface(text: &str) -> (&str, Option<&str>) {
@@ -119,7 +126,7 @@ pub(super) fn group(text: &str) -> Option<Group> {
 
 pub(super) fn show_group(group: &Group) -> String {
     match &group.interface {
-        Some(interface) => format!("{}%{interface}", group.address),
+        Some(interface) => format!("{}{}", group.address, behind_address(interface)),
         None => group.address.to_string(),
     }
 }
