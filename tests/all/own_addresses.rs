@@ -64,9 +64,9 @@ fn what_claims_to_come_from_a_udp_socket_of_the_server_is_no_request() {
                 assert_eq!(&answer, b"ORDINARY");
             }
         }
-        let answered = json!(2 * ASKED);
+        let requests = json!(2 * ASKED);
         let dropped = json!({ "own-address": forged.len() });
-        assert_eq!(counted(server), [answered.clone(), answered, dropped], "{mode:?}");
+        assert_eq!(counted(server), [requests.clone(), requests, dropped], "{mode:?}");
     }
 }
 
@@ -93,8 +93,8 @@ fn a_unix_name_that_leads_to_the_server_is_answered_once() {
         for name in ["one", "other"].repeat(ASKED) {
             ask(&path(name), &path("asking"));
         }
-        let answered = json!(forged.len() + 2 * ASKED);
-        assert_eq!(counted(server), [answered.clone(), answered, dropped], "{mode:?}");
+        let requests = json!(forged.len() + 2 * ASKED);
+        assert_eq!(counted(server), [requests.clone(), requests, dropped], "{mode:?}");
     }
 }
 

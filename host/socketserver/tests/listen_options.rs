@@ -118,35 +118,39 @@ fn a_buffer_that_cannot_be_had_is_an_error_and_root_can_have_any() {
 
 #[test]
 fn ipv4_and_ipv6_can_have_one_port() {
-    for scheme in ["tcp", "udp"] {
-        let first = build(&format!("{scheme}://[::]:0?v6only=true"));
-        let port = address(&first, 0).port();
-        drop(first);
-        let both =
-            [format!("{scheme}://0.0.0.0:{port}"), format!("{scheme}://[::]:{port}?v6only=true")];
-        let server = serve(echo(&both.each_ref().map(String::as_str)).build().unwrap(), NEVER);
-        for host in ["127.0.0.1", "[::1]"] {
-            let at: SocketAddr = format!("{host}:{port}").parse().unwrap();
-            if scheme == "udp" {
-                assert_eq!(ask(at), b"question");
-            } else {
-                let mut client = connect_to(at).unwrap();
-                client.write_all(b"question").unwrap();
-                let mut answer = [0; 8];
-                client.read_exact(&mut answer).unwrap();
-                assert_eq!(&answer, b"question");
+    // Where no other test has a port.
+    in_namespace("ipv4_and_ipv6_can_have_one_port", "", || {
+        for (scheme, port) in [("tcp", 7001), ("udp", 7002)] {
+            let both = [
+                format!("{scheme}://0.0.0.0:{port}"),
+                format!("{scheme}://[::]:{port}?v6only=true"),
+            ];
+            let server = serve(echo(&both.each_ref().map(String::as_str)).build().unwrap(), NEVER);
+            for host in ["127.0.0.1", "[::1]"] {
+                let at: SocketAddr = format!("{host}:{port}").parse().unwrap();
+                if scheme == "udp" {
+                    assert_eq!(ask(at), b"question");
+                } else {
+                    let mut client = connect_to(at).unwrap();
+                    client.write_all(b"question").unwrap();
+                    let mut answer = [0; 8];
+                    client.read_exact(&mut answer).unwrap();
+                    assert_eq!(&answer, b"question");
+                }
+            }
+            drop(server);
+        }
+        // Without the option they cannot, and the error names it, whichever comes first.
+        for (scheme, port) in [("tcp", 7003), ("udp", 7004)] {
+            let [v4, v6] = ["0.0.0.0", "[::]"].map(|host| format!("{scheme}://{host}:{port}"));
+            for endpoints in [[&*v4, &*v6], [&*v6, &*v4]] {
+                let hint = fails(echo(&endpoints)).0;
+                assert_eq!(hint, Some(BindHint::OnlyV6), "{endpoints:?}");
+                let hint = hint.unwrap().to_string();
+                assert!(hint.contains("?v6only=true"), "{hint}");
             }
         }
-        drop(server);
-        // Without the option they cannot, and the error names it, whichever comes first.
-        let [v4, v6] = [both[0].clone(), format!("{scheme}://[::]:{port}")];
-        for endpoints in [[&*v4, &*v6], [&*v6, &*v4]] {
-            let hint = fails(echo(&endpoints)).0;
-            assert_eq!(hint, Some(BindHint::OnlyV6), "{endpoints:?}");
-            let hint = hint.unwrap().to_string();
-            assert!(hint.contains("?v6only=true"), "{hint}");
-        }
-    }
+    });
 }
 
 #[test]
@@ -193,7 +197,7 @@ fn a_link_local_address_has_a_zone() {
 
 #[test]
 fn only_what_comes_by_the_device_is_taken() {
-    let setup = "link add one type veth peer name two\nlink set one up";
+    let setup = "link add one type veth peer name two\nlink set one up\nlink set two up";
     in_namespace("only_what_comes_by_the_device_is_taken", setup, || {
         let server = serve(build("udp://0.0.0.0:0?device=lo"), NEVER);
         assert_eq!(ask(([127, 0, 0, 1], address(&server, 0).port()).into()), b"question");
@@ -494,7 +498,7 @@ impl Hooks for Dropped {
 fn datagrams_that_the_kernel_dropped_are_counted() {
     const SENT: u64 = 1000;
     for bind in ["udp://127.0.0.1:0?rcvbuf=4KiB", "udp://0.0.0.0:0?rcvbuf=4KiB"] {
-        let (sender, served) = mpsc::channel();
+        let (sender, taken_by_handler) = mpsc::channel();
         let gate = common::Gate::default();
         let handler = {
             let gate = gate.clone();
@@ -506,11 +510,11 @@ fn datagrams_that_the_kernel_dropped_are_counted() {
         };
         let dropped = Dropped::default();
         let builder = Server::builder(handler).hooks(dropped.clone());
-        let counting = serve(builder.bind(bind.parse().unwrap()).build().unwrap(), NEVER);
-        let at = SocketAddr::from(([127, 0, 0, 1], address(&counting, 0).port()));
+        let server = serve(builder.bind(bind.parse().unwrap()).build().unwrap(), NEVER);
+        let at = SocketAddr::from(([127, 0, 0, 1], address(&server, 0).port()));
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.send_to(b"first", at).unwrap();
-        assert_eq!(next(&served), b"first");
+        assert_eq!(next(&taken_by_handler), b"first");
         for _ in 0..SENT {
             client.send_to(b"flood", at).unwrap();
         }
@@ -520,14 +524,14 @@ fn datagrams_that_the_kernel_dropped_are_counted() {
         common::wait_until("the last one is served", || {
             client.send_to(b"last", at).unwrap();
             let mut last = false;
-            while let Ok(data) = served.recv_timeout(Duration::from_millis(10)) {
+            while let Ok(data) = taken_by_handler.recv_timeout(Duration::from_millis(10)) {
                 taken += u64::from(data == b"flood");
                 last |= data == b"last";
             }
             last
         });
-        let endpoint = counting.endpoints()[0].to_string();
-        counting.shutdown().unwrap();
+        let endpoint = server.endpoints()[0].to_string();
+        server.shutdown().unwrap();
         let told = dropped.0.lock().unwrap().clone();
         assert!(told.iter().all(|(at, _)| *at == endpoint), "{told:?}");
         let lost: u64 = told.iter().map(|(_, count)| count).sum();

@@ -94,11 +94,8 @@ fn leaves_descriptors_for_others(what: &str) {
             expect(keeper, REFUSED);
         }
         assert_eq!(ask(&server, b"p"), b"/data\nk");
-        // The others may not have been closed yet.
-        let most = before + keepers.len() + 75;
-        wait_until("files take three eighths of the descriptors", || {
-            Usage::of(server.pid()).unwrap().descriptors <= most
-        });
+        let now = Usage::of(server.pid()).unwrap().descriptors;
+        assert!(now <= before + keepers.len() + 75, "{now} descriptors, before {before}");
         let mut others: Vec<_> = (0..50).map(|_| server.connect().unwrap()).collect();
         for other in &mut others {
             other.write_all(b"w").unwrap();
@@ -112,6 +109,7 @@ fn leaves_descriptors_for_others(what: &str) {
             keeper.write_all(b"!").unwrap();
             assert_eq!(read_to_end(keeper), b"");
         }
+        wait_until("all is closed", || Usage::of(server.pid()).unwrap().descriptors <= before);
     }
     assert!(server.log().is_empty(), "{:#?}", server.log());
 }

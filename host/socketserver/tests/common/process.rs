@@ -88,6 +88,14 @@ pub fn in_namespace(test: &str, setup: &str, body: impl FnOnce()) {
             let done = Command::new("ip").args(line.split_whitespace()).status();
             assert!(done.unwrap().success(), "ip {line}");
         }
+        wait_until("the links are up, and their addresses can be used", || {
+            let said = |what: &str| {
+                let output = Command::new("ip").args(["-o", what]).output().unwrap();
+                String::from_utf8(output.stdout).unwrap()
+            };
+            let is_up = |line: &str| line.contains("LOOPBACK") || line.contains("state UP");
+            said("link").lines().all(is_up) && !said("addr").contains("tentative")
+        });
         body();
     });
 }
