@@ -109,11 +109,12 @@ fn every_row_of_the_behaviours_is_there_with_its_tests() {
 
 /// The options of a listening socket stand once, in the program.
 #[test]
-fn the_readme_has_the_options_of_listening_sockets() {
-    let text = fs::read_to_string(build::root().join("README.md")).unwrap();
+fn the_page_about_listening_has_the_options_of_sockets() {
+    let page = "docs/src/serving/listening.md";
+    let text = fs::read_to_string(build::root().join(page)).unwrap();
     let rows: Vec<_> = ListenOption::ALL.iter().map(ToString::to_string).collect();
     let table = format!("\n{}\n{}\n\n", ListenOption::HEADING, rows.join("\n"));
-    assert!(text.contains(&table), "README.md lacks this table:\n{table}");
+    assert!(text.contains(&table), "{page} lacks this table:\n{table}");
 }
 
 /// What SECURITY.md names as the proof of its promises is there.

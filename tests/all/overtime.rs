@@ -40,7 +40,7 @@ fn a_held_place_is_free_again(options: &[&str]) {
     assert_eq!((&line["reason"], &line["blame"]), (&json!("lifetime"), &json!("host")), "{line}");
     let message = line["message"].as_str().unwrap();
     let begin = format!("process {} was still there after ", held[0]);
-    assert!(message.contains(&begin) && message.ends_with("s, and was killed"), "{message}");
+    assert!(message.contains(&begin) && message.ends_with("s, and was killed\""), "{message}");
     assert_eq!(read_to_end(&mut stream), b"");
     assert_eq!(ask(&served.server, b"-"), b"ok");
     wait_until("the children are gone", || children(served.server.pid()).is_empty());

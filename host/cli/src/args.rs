@@ -81,7 +81,7 @@ pub struct ServeOptions {
     /// in brackets; port 0 takes a free one. Or unix://PATH for streams and
     /// unixgram://PATH for datagrams; @NAME in the place of a path is an abstract
     /// name. Options of the socket follow a question mark, such as
-    /// udp://0.0.0.0:514?rcvbuf=4MiB: the README lists them. May be given more than
+    /// udp://0.0.0.0:514?rcvbuf=4MiB: the page about listening lists them. May be given more than
     /// once. By default 127.0.0.1:9999, with TCP or UDP as the handler needs.
     #[arg(long, value_name = "URL")]
     pub bind: Vec<Endpoint>,
