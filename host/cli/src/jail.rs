@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use socketserver::{
-    AddressFamily, Blame, Endpoint, HandlerError, SocketType, kernel_refuses_descriptors,
+    AddressFamily, Endpoint, HandlerError, Reason, SocketType, kernel_refuses_descriptors,
 };
 use socketserver_jail::{
     Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Request as OneRequest, Serves,
@@ -142,7 +142,7 @@ impl GivenUp {
         keep: Option<BorrowedFd<'_>>,
         unneeded: &[RawFd],
     ) -> Result<(), HandlerError> {
-        let failed = |error| HandlerError::new(Blame::Host, "jail", error);
+        let failed = |error| HandlerError::new(Reason::Jail, error);
         let Some(jail) = &self.jail else {
             return self.user.map_or(Ok(()), |Identity { user, group }| {
                 become_user(user, group).map_err(failed)

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use socketserver::access::{Access, Refusal};
 use socketserver::{
-    Address, Blame, DropReason, Endpoint, HandlerError, Hooks, Request, UnixAddress, printable,
+    Address, Blame, DropReason, Endpoint, HandlerError, Hooks, Reason, Request, UnixAddress,
+    printable,
 };
 use tracing::Level;
 use tracing_subscriber::fmt;
@@ -111,7 +112,8 @@ impl ServeHooks {
     /// A line for each failed request. What the handler said, or what the client is
     /// called, is in quotes; the sentence itself is the host's.
     fn failed(&self, client_address: &Address, error: &HandlerError) {
-        let (handler, blame, reason) = (&*self.handler, error.blame().as_str(), error.reason());
+        let (handler, blame, reason) =
+            (&*self.handler, error.blame().as_str(), error.reason().as_str());
         let (client, peer) = (named(client_address), client_address.to_string());
         let why = quoted(&format!("{error:#}"));
         // CPython's words.
@@ -168,7 +170,8 @@ impl Hooks for ServeHooks {
             self.failed(client_address, error);
             return;
         }
-        let (handler, blame, reason) = (&*self.handler, error.blame().as_str(), error.reason());
+        let (handler, blame, reason) =
+            (&*self.handler, error.blame().as_str(), error.reason().as_str());
         let why = quoted(&format!("{error:#}"));
         tracing::error!(handler, blame, reason, "a worker failed: {why}");
         self.counters.sweep();
@@ -176,7 +179,7 @@ impl Hooks for ServeHooks {
 
     fn after_fork_in_child(&self, request: Option<&Request>) -> Result<(), HandlerError> {
         self.counters.forked(request.is_none());
-        let failed = |error| HandlerError::new(Blame::Host, "child", error);
+        let failed = |error| HandlerError::new(Reason::Child, error);
         self.signals.in_child().map_err(failed)?;
         let (socket_type, keep) = (request.map(Request::socket_type), request.map(AsFd::as_fd));
         self.given_up.in_child(socket_type, keep, self.signals.descriptors())

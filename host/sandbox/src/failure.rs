@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use socketserver::{Blame, HandlerError};
+use socketserver::{HandlerError, Reason};
 use thiserror::Error;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
@@ -61,57 +61,58 @@ impl Step {
 pub(crate) fn returned(step: Step, message: &str, state: &State) -> HandlerError {
     let message = format!("{} failed: {}", step.as_str(), printable(message, MAX_LOG_LINE));
     if let Some(reason) = state.lost {
-        return HandlerError::new(Blame::Client, reason, message);
+        return HandlerError::new(reason, message);
     }
-    HandlerError::new(Blame::Guest, "error", message)
+    HandlerError::new(Reason::Error, message)
 }
 
 /// A call into the guest did not return: it trapped, was ended, or could not
 /// be made.
 pub(crate) fn ended(step: Step, error: &wasmtime::Error, state: &State) -> HandlerError {
-    let (mut blame, mut reason, why) = explain(error, state);
-    if step == Step::Instantiate && reason == "call" {
-        // That it can be made showed at load: the machine is out of something.
-        (blame, reason) = (Blame::Host, "no-instance");
+    let (mut reason, why) = explain(error, state);
+    if step == Step::Instantiate && reason == Reason::Call {
+        // The load has shown that it can be made: the machine is out of something.
+        reason = Reason::NoInstance;
     }
-    HandlerError::new(blame, reason, format!("{} was ended: {why}", step.as_str()))
+    HandlerError::new(reason, format!("{} was ended: {why}", step.as_str()))
 }
 
-fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, String) {
+fn explain(error: &wasmtime::Error, state: &State) -> (Reason, String) {
     if let Some(kill) = error.downcast_ref::<Kill>() {
-        return match kill {
-            Kill::CpuTime { .. } => (Blame::Guest, "cpu-time", kill.to_string()),
-            Kill::Idle { .. } => (Blame::Client, "idle-timeout", kill.to_string()),
-            Kill::Sleep { .. } => (Blame::Guest, "sleep", kill.to_string()),
-            Kill::WallTime { .. } => (Blame::Policy, "wall-time", kill.to_string()),
-            Kill::Received { .. } => (Blame::Client, "received", kill.to_string()),
-            Kill::Sent { .. } => (Blame::Guest, "sent", kill.to_string()),
+        let reason = match kill {
+            Kill::CpuTime { .. } => Reason::CpuTime,
+            Kill::Idle { .. } => Reason::IdleTimeout,
+            Kill::Sleep { .. } => Reason::Sleep,
+            Kill::WallTime { .. } => Reason::WallTime,
+            Kill::Received { .. } => Reason::Received,
+            Kill::Sent { .. } => Reason::Sent,
         };
+        return (reason, kill.to_string());
     }
     if let Some(exit) = error.downcast_ref::<Exit>() {
-        return (Blame::Guest, "exit", exit.to_string());
+        return (Reason::Exit, exit.to_string());
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return (Blame::Host, "no-instance", error.root_cause().to_string());
+        return (Reason::NoInstance, error.root_cause().to_string());
     }
     let what = error.root_cause().to_string();
     // wasmtime has a type for the one, and words for the other.
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
         || what.contains("handle limit exceeded")
     {
-        return (Blame::Guest, "handles", "it holds as many handles as it may".to_owned());
+        return (Reason::Handles, "it holds as many handles as it may".to_owned());
     }
     let mut why = printable(&what, MAX_LOG_LINE);
     match state.limits.refused() {
         Some(Refused::Own { wanted, limit }) => {
             let refused = format!("it wanted {wanted} bytes in all, the limit is {limit}");
             why = format!("{why}; before that it was refused memory: {refused}");
-            return (Blame::Guest, "memory", why);
+            return (Reason::Memory, why);
         }
         Some(Refused::Shared { limit }) => {
             let refused = format!("all instances together may have {limit} bytes");
             why = format!("{why}; before that it was refused memory: {refused}");
-            return (Blame::Policy, "memory-total", why);
+            return (Reason::MemoryTotal, why);
         }
         None => {}
     }
@@ -119,11 +120,11 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Blame, &'static str, Stri
         why = format!("{why} (in {place})");
     }
     let reason = match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => "stack",
-        Some(_) => "trap",
-        None => "call",
+        Some(Trap::StackOverflow) => Reason::Stack,
+        Some(_) => Reason::Trap,
+        None => Reason::Call,
     };
-    (Blame::Guest, reason, why)
+    (reason, why)
 }
 
 /// The innermost functions that have names.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socketserver::{
-    Address, Blame, Capacity, Endpoint, HandlerError, Needs, Request, RequestHandler, ServerInfo,
+    Address, Capacity, Endpoint, HandlerError, Needs, Reason, Request, RequestHandler, ServerInfo,
     outcome,
 };
 use wasmtime::Store;
@@ -370,7 +370,7 @@ impl RequestHandler for ComponentHandler {
         client_address: &Address,
         server: &Arc<ServerInfo>,
     ) -> Result<(), HandlerError> {
-        let no_ticker = |error| HandlerError::new(Blame::Host, "no-ticker", error);
+        let no_ticker = |error| HandlerError::new(Reason::NoTicker, error);
         self.engine.tick().map_err(no_ticker)?;
         request.set_idle_timeout(Some(self.policy.idle_timeout));
         request.set_wall_time(Some(self.policy.wall_time));
@@ -378,8 +378,8 @@ impl RequestHandler for ComponentHandler {
         request.set_max_sent(Some(self.policy.max_sent));
         let world = World::of(request.socket_type());
         let functions = self.exports.get(world);
-        let functions = functions
-            .ok_or_else(|| HandlerError::new(Blame::Policy, "wrong-world", self.not_for(world)))?;
+        let functions =
+            functions.ok_or_else(|| HandlerError::new(Reason::WrongWorld, self.not_for(world)))?;
         match self.answer(functions, request, client_address, server) {
             Ok(()) => Ok(()),
             Err(Ended::Failed(error)) => Err(error),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use socketserver::Request;
-use socketserver::{Address, ServerInfo};
+use socketserver::{Address, Reason, ServerInfo};
 use wasmtime::component::ResourceTable;
 use wasmtime::error::format_err;
 
@@ -52,7 +52,7 @@ pub(crate) struct State {
     /// The client went away, or cannot be answered, while the guest was at it:
     /// why, as the reason of an error. What the guest returns later is then the
     /// client's fault.
-    pub lost: Option<&'static str>,
+    pub lost: Option<Reason>,
     /// The guest has shut down its side of the connection: that it cannot send is
     /// its own doing.
     pub finished_sending: bool,

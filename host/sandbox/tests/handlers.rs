@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use socketserver::{Needs, RequestHandler, Server};
+use socketserver::{Needs, Reason, RequestHandler, Server};
 use socketserver_sandbox::{
     Cache, Component, ComponentHandler, Engine, LoadError, Loader, Policy, Settings, World,
 };
@@ -127,7 +127,7 @@ fn a_request_of_the_wrong_kind_is_refused_where_nobody_has_asked_before() {
             server: &std::sync::Arc<socketserver::ServerInfo>,
         ) -> Result<(), socketserver::HandlerError> {
             let error = self.0.finish_request(request, client_address, server).unwrap_err();
-            assert_eq!(error.reason(), "wrong-world");
+            assert_eq!(error.reason(), Reason::WrongWorld);
             assert!(error.to_string().contains(World::Stream.name()), "{error}");
             request.sendall(b"refused")?;
             Ok(())

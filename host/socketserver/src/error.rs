@@ -11,38 +11,8 @@ use crate::bind_hint::BindHint;
 use crate::capacity::Capacity;
 use crate::listen_options::OptionError;
 use crate::patience::{IdleTimeout, WallTimeout};
+use crate::reason::{Blame, Reason};
 use crate::traffic::{ReceiveLimit, SendLimit};
-
-/// Whose fault it was that a request failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Blame {
-    /// The handler's: it returned an error, panicked or trapped.
-    Guest,
-    /// The client's: it reset the connection, or was silent for too long.
-    Client,
-    /// The operator's policy: a limit was reached or something is not granted.
-    Policy,
-    /// The host's: it ran out of something, or has a bug.
-    Host,
-}
-
-impl Blame {
-    /// `guest`, `client`, `policy` or `host`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Blame::Guest => "guest",
-            Blame::Client => "client",
-            Blame::Policy => "policy",
-            Blame::Host => "host",
-        }
-    }
-}
-
-impl fmt::Display for Blame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Why a request failed: what Python's `handle_error` finds in
 /// `sys.exc_info()`.
@@ -51,29 +21,23 @@ impl fmt::Display for Blame {
 /// each cause behind a colon. [`source`](StdError::source) is the first cause.
 #[derive(Debug)]
 pub struct HandlerError {
-    blame: Blame,
-    reason: &'static str,
+    reason: Reason,
     source: Box<dyn StdError + Send + Sync>,
 }
 
 impl HandlerError {
-    /// An error for which `blame` is to blame. `reason` is a word that
-    /// programs can look for, such as `trap`; `source` says the rest.
-    pub fn new(
-        blame: Blame,
-        reason: &'static str,
-        source: impl Into<Box<dyn StdError + Send + Sync>>,
-    ) -> Self {
-        HandlerError { blame, reason, source: source.into() }
+    /// Makes an error with this reason; `source` describes what happened.
+    pub fn new(reason: Reason, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        HandlerError { reason, source: source.into() }
     }
 
-    /// Whose fault it was.
+    /// Returns the party to blame, which the reason decides.
     pub fn blame(&self) -> Blame {
-        self.blame
+        self.reason.blame()
     }
 
-    /// The reason as one word.
-    pub fn reason(&self) -> &'static str {
+    /// Returns the reason.
+    pub fn reason(&self) -> Reason {
         self.reason
     }
 }
@@ -88,10 +52,10 @@ impl HandlerError {
 /// | processes | the request, and its process with status 1 |
 ///
 /// ```
-/// use socketserver::{HandlerError, SystemExit};
+/// use socketserver::{HandlerError, Reason, SystemExit};
 ///
 /// let error = HandlerError::from(SystemExit(3));
-/// assert_eq!(error.reason(), "exit");
+/// assert_eq!(error.reason(), Reason::Exit);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the handler exits with status {0}")]
@@ -99,7 +63,7 @@ pub struct SystemExit(pub i32);
 
 impl From<SystemExit> for HandlerError {
     fn from(exit: SystemExit) -> Self {
-        HandlerError::new(Blame::Guest, "exit", exit)
+        HandlerError::new(Reason::Exit, exit)
     }
 }
 
@@ -135,48 +99,46 @@ impl From<io::Error> for HandlerError {
         use io::ErrorKind as Kind;
         if let Some(inner) = error.get_ref() {
             let limit = match inner {
-                _ if inner.is::<IdleTimeout>() => Some((Blame::Client, "idle-timeout")),
-                _ if inner.is::<WallTimeout>() => Some((Blame::Policy, "wall-time")),
-                _ if inner.is::<ReceiveLimit>() => Some((Blame::Client, "received")),
-                _ if inner.is::<SendLimit>() => Some((Blame::Guest, "sent")),
+                _ if inner.is::<IdleTimeout>() => Some(Reason::IdleTimeout),
+                _ if inner.is::<WallTimeout>() => Some(Reason::WallTime),
+                _ if inner.is::<ReceiveLimit>() => Some(Reason::Received),
+                _ if inner.is::<SendLimit>() => Some(Reason::Sent),
                 _ => None,
             };
-            if let Some((blame, reason)) = limit {
-                return HandlerError::new(blame, reason, error);
+            if let Some(reason) = limit {
+                return HandlerError::new(reason, error);
             }
         }
-        let (blame, reason) = match error.kind() {
+        let reason = match error.kind() {
             Kind::ConnectionReset
             | Kind::BrokenPipe
             | Kind::ConnectionAborted
             | Kind::NotConnected
-            | Kind::ConnectionRefused => (Blame::Client, "connection-lost"),
-            Kind::TimedOut => (Blame::Client, "timed-out"),
+            | Kind::ConnectionRefused => Reason::ConnectionLost,
+            Kind::TimedOut => Reason::TimedOut,
             // A Unix socket without a name.
-            _ if Errno::from_io_error(&error) == Some(Errno::DESTADDRREQ) => {
-                (Blame::Client, "no-address")
-            }
-            _ => (Blame::Guest, "error"),
+            _ if Errno::from_io_error(&error) == Some(Errno::DESTADDRREQ) => Reason::NoAddress,
+            _ => Reason::Error,
         };
-        HandlerError::new(blame, reason, error)
+        HandlerError::new(reason, error)
     }
 }
 
 impl From<Box<dyn StdError + Send + Sync>> for HandlerError {
     fn from(error: Box<dyn StdError + Send + Sync>) -> Self {
-        HandlerError::new(Blame::Guest, "error", error)
+        HandlerError::new(Reason::Error, error)
     }
 }
 
 impl From<String> for HandlerError {
     fn from(error: String) -> Self {
-        HandlerError::new(Blame::Guest, "error", error)
+        HandlerError::new(Reason::Error, error)
     }
 }
 
 impl From<&str> for HandlerError {
     fn from(error: &str) -> Self {
-        HandlerError::new(Blame::Guest, "error", error)
+        HandlerError::new(Reason::Error, error)
     }
 }
 
@@ -292,7 +254,7 @@ mod tests {
             (BuildError::Os(os()).into(), "cannot make the server: "),
             (ServeError::Wait(os()).into(), "cannot wait for requests: "),
             (
-                HandlerError::new(Blame::Host, "x", BuildError::Os(os())).into(),
+                HandlerError::new(Reason::NoInstance, BuildError::Os(os())).into(),
                 "cannot make the server: ",
             ),
             (HandlerError::from(os()).into(), ""),
@@ -304,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_handler_error_prints_its_causes_when_asked() {
-        let error = || HandlerError::new(Blame::Host, "x", BuildError::Os(Errno::ACCESS.into()));
+        let error = || HandlerError::new(Reason::NoInstance, BuildError::Os(Errno::ACCESS.into()));
         let whole = format!("cannot make the server: {}", io::Error::from(Errno::ACCESS));
         assert_eq!(error().to_string(), "cannot make the server");
         assert_eq!(format!("{:#}", error()), whole);

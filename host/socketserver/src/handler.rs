@@ -150,7 +150,7 @@ pub fn outcome(
 ) -> Result<(), HandlerError> {
     match (handle, finish) {
         (Err(handle), Err(finish)) if finish.system_exit().is_none() => {
-            Err(HandlerError::new(finish.blame(), finish.reason(), BothFailed { handle, finish }))
+            Err(HandlerError::new(finish.reason(), BothFailed { handle, finish }))
         }
         (Err(_), Err(exit)) => Err(exit),
         (handle, finish) => handle.and(finish),

@@ -97,7 +97,7 @@
 //! | `arrivals` | when clients came that had to wait |
 //! | `concurrency` | running requests: one at a time, in threads, in processes |
 //! | `capacity` | how many requests the machine can hold |
-//! | `error`, `bind_hint` | what can go wrong, whose fault it was, and the way out |
+//! | `error`, `reason`, `bind_hint` | errors, why requests fail and who is to blame, hints for addresses that cannot be bound |
 //! | `shared` | counters that forked processes share |
 //! | `text` | text that somebody else wrote, made safe to print |
 //! | `sys` | forking, shared memory, credentials, turns, and the only unsafe code |
@@ -126,6 +126,7 @@ mod listen_options;
 mod own_addresses;
 mod packet_info;
 mod patience;
+mod reason;
 mod request;
 mod serve;
 mod server;
@@ -150,13 +151,14 @@ pub use control::ShutdownHandle;
 pub use credentials::PeerCredentials;
 pub use descriptor_passing::kernel_refuses_descriptors;
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{Blame, BuildError, HandlerError, ServeError, ShutdownError, SystemExit};
+pub use error::{BuildError, HandlerError, ServeError, ShutdownError, SystemExit};
 pub use handler::{
     BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, outcome,
 };
 pub use hooks::{DefaultHooks, DropReason, Hooks};
 pub use listen_options::{KeepAlive, ListenOption, ListenOptions, OptionError};
 pub use patience::{IdleTimeout, WallTimeout};
+pub use reason::{Blame, Reason};
 pub use request::Request;
 pub use server::Server;
 pub use shared::SharedCounters;

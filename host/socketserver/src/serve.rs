@@ -14,8 +14,9 @@ use crate::address::SocketType;
 use crate::concurrency::{Concurrency, Dispatched, Dispatcher, Job, Threading};
 use crate::control::Control;
 use crate::drain;
-use crate::error::{Blame, HandlerError, ServeError, SystemExit};
+use crate::error::{HandlerError, ServeError, SystemExit};
 use crate::hooks::DropReason;
+use crate::reason::Reason;
 use crate::server::Server;
 use crate::socket::Listener;
 use crate::sys::close_inherited;
@@ -50,7 +51,7 @@ pub(crate) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<
         let done = serve_as_worker(server, &listeners, poll_interval, threading, lifeline);
         let failed = done.is_err();
         if let Err(error) = done {
-            let error = HandlerError::new(Blame::Host, "worker", error);
+            let error = HandlerError::new(Reason::Worker, error);
             server.core.hooks.handle_child_error(None, &error);
         }
         i32::from(failed)

@@ -20,7 +20,7 @@ use programs::{
     server_program, signal, tests, waiting_clients,
 };
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
-use socketserver::{Address, Blame, HandlerError, Hooks, Request};
+use socketserver::{Address, HandlerError, Hooks, Reason, Request};
 
 fn main() -> ExitCode {
     programs::run(
@@ -298,7 +298,7 @@ impl Hooks for Prepared {
     fn after_fork_in_child(&self, _request: Option<&Request>) -> Result<(), HandlerError> {
         println!("prepared {}", std::process::id());
         if ACCEPTED.load(Ordering::SeqCst) == 2 {
-            return Err(HandlerError::new(Blame::Host, "engine", "no engine"));
+            return Err(HandlerError::new(Reason::NoInstance, "no engine"));
         }
         assert_ne!(ACCEPTED.load(Ordering::SeqCst), 3, "a hook that panics");
         Ok(())
@@ -327,7 +327,7 @@ fn a_child_that_cannot_be_prepared_fails_its_request() {
     assert_eq!(one_request(&mut program, "echo"), (0, vec!["prepared CHILD".to_owned()]));
     let (status, lines) = one_request(&mut program, "panic: the handler does not run");
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    assert_eq!(lines, ["prepared CHILD", "error in CHILD for CLIENT: host engine: no engine"]);
+    assert_eq!(lines, ["prepared CHILD", "error in CHILD for CLIENT: host no-instance: no engine"]);
     assert_eq!(status, 1 << 8);
     // The parent reports a status that is not 0 or 1.
     assert_eq!(one_request(&mut program, "echo").0, 101 << 8);

@@ -170,7 +170,7 @@ fn an_exit_is_its_own_error() {
     let error = HandlerError::from(SystemExit(3));
     assert_eq!(error.system_exit(), Some(SystemExit(3)));
     assert_eq!(
-        (error.reason(), error.to_string().as_str()),
+        (error.reason().as_str(), error.to_string().as_str()),
         ("exit", "the handler exits with status 3")
     );
     assert_eq!(HandlerError::from("exit").system_exit(), None);

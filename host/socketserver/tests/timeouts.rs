@@ -203,7 +203,7 @@ fn the_wall_time_ends_a_request_that_never_has_to_wait() {
     };
     assert_eq!(wall_limit(&result), Some(Duration::from_millis(50)));
     let error = HandlerError::from(result.unwrap_err());
-    assert_eq!((error.blame(), error.reason()), (Blame::Policy, "wall-time"));
+    assert_eq!((error.blame(), error.reason().as_str()), (Blame::Policy, "wall-time"));
 }
 
 #[test]

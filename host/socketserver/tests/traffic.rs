@@ -27,7 +27,7 @@ fn send_limit<T>(result: &io::Result<T>) -> Option<u64> {
 
 fn reported(error: io::Result<usize>) -> (Blame, &'static str) {
     let error = HandlerError::from(error.unwrap_err());
-    (error.blame(), error.reason())
+    (error.blame(), error.reason().as_str())
 }
 
 #[test]
@@ -165,7 +165,7 @@ impl Hooks for Tells {
     fn handle_error(&self, _: &Request, _: &Address, _: &HandlerError) {}
 
     fn request_finished(&self, request: &Request, _: &Address, error: Option<&HandlerError>) {
-        let reason = error.map(HandlerError::reason);
+        let reason = error.map(|error| error.reason().as_str());
         self.0.send((request.received(), request.sent(), reason)).unwrap();
     }
 }

@@ -16,7 +16,7 @@ use programs::{
     signal, tests, wait_for_end, waiting_clients,
 };
 use rustix::process::Signal;
-use socketserver::{Address, Blame, HandlerError, Hooks, Request};
+use socketserver::{Address, HandlerError, Hooks, Reason, Request};
 
 fn main() -> ExitCode {
     programs::run(
@@ -143,7 +143,7 @@ struct Prepared {
 impl Hooks for Prepared {
     fn after_fork_in_child(&self, _request: Option<&Request>) -> Result<(), HandlerError> {
         println!("prepared {}", std::process::id());
-        if self.fails { Err(HandlerError::new(Blame::Host, "engine", "no engine")) } else { Ok(()) }
+        if self.fails { Err(HandlerError::new(Reason::NoInstance, "no engine")) } else { Ok(()) }
     }
 
     fn handle_child_error(&self, client: Option<&Address>, error: &HandlerError) {
@@ -216,7 +216,7 @@ fn a_worker_that_dies_again_and_again_is_replaced_after_longer_and_longer_pauses
     for pause in [100, 200, 400] {
         let line = program.line();
         let pid = line.strip_prefix("prepared ").expect(&line);
-        assert_eq!(program.line(), "child-error for all: host engine: no engine");
+        assert_eq!(program.line(), "child-error for all: host no-instance: no engine");
         assert_eq!(
             program.line(),
             format!(

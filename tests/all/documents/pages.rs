@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
+use socketserver::Reason;
+use socketserver::access::Refusal;
 use socketserver_tests::build;
 
 /// The documents at the root.
@@ -222,19 +224,15 @@ fn the_pages_about_serving_explain_each_option_and_no_other() {
     assert_eq!(unknown, Vec::<&String>::new(), "`serve` has no such options");
 }
 
-/// The words of a list in the source of the counters.
-fn words_of(list: &str) -> Vec<String> {
-    let source = read("host/cli/src/counters.rs");
-    let begin = format!("const {list}: &[&str] = &[");
-    let (_, rest) = source.split_once(&begin).unwrap();
-    let (words, _) = rest.split_once("];").unwrap();
-    words.split('"').skip(1).step_by(2).map(str::to_owned).collect()
-}
-
 #[test]
 fn the_reference_explains_each_reason_and_rule_that_is_counted() {
     let page = read("docs/src/reference/reasons.md");
-    for word in words_of("REASONS").iter().chain(&words_of("RULES")) {
-        assert!(page.contains(&format!("\n| `{word}` | ")), "no row explains `{word}`");
+    let reasons = Reason::ALL.iter().filter(|reason| **reason != Reason::Exit);
+    for reason in reasons {
+        let row = format!("\n| `{reason}` | {} | ", reason.blame());
+        assert!(page.contains(&row), "no row explains `{reason}`");
+    }
+    for rule in Refusal::ALL {
+        assert!(page.contains(&format!("\n| `{rule}` | ")), "no row explains `{rule}`");
     }
 }

@@ -23,8 +23,8 @@ pub struct Contestant {
     pub name: String,
     pub target: Target,
     pub turns: Vec<Turn>,
-    /// It runs for as long as this is here.
-    _server: Server,
+    /// The running process, which is stopped when this is dropped.
+    pub server: Server,
 }
 
 impl Group {
@@ -48,8 +48,7 @@ impl Group {
     fn add(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let server = Server::start(command, 1).with_context(|| name.to_owned())?;
         let target = Target::parse(&server.endpoints()[0])?;
-        let contestant =
-            Contestant { name: name.to_owned(), target, turns: Vec::new(), _server: server };
+        let contestant = Contestant { name: name.to_owned(), target, turns: Vec::new(), server };
         self.contestants.push(contestant);
         Ok(())
     }

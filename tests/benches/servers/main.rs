@@ -47,7 +47,8 @@ fn main() -> Result<()> {
                     "round {round} of {rounds}: {}, {}",
                     group.title, contestant.name
                 ));
-                let turn = measure(&contestant.target, Duration::from_secs(seconds))
+                let time = Duration::from_secs(seconds);
+                let turn = measure(&contestant.target, contestant.server.pid(), time)
                     .with_context(|| contestant.name.clone())?;
                 contestant.turns.push(turn);
             }
@@ -65,25 +66,41 @@ fn main() -> Result<()> {
 fn print_group(group: &Group) {
     let cpython = group.contestants.iter().find(|contestant| contestant.name == group.cpython);
     println!(
-        "\n{:<36} {:>10} {:>9} {:>9}  {:>25} {:>21}",
-        group.title, "requests/s", "p50", "p99", "to native (range)", "to CPython (range)"
+        "\n{:<36} {:>10} {:>9} {:>9} {:>11} {:>9}  {:>25} {:>21}",
+        group.title,
+        "requests/s",
+        "p50",
+        "p99",
+        "CPU/request",
+        "to native",
+        "to native (range)",
+        "to CPython (range)"
     );
     for contestant in &group.contestants {
         let of = |value: fn(&Turn) -> f64| median(contestant.turns.iter().map(value).collect());
         let native = Ratios::of(contestant, &group.contestants[0]);
         let cpython = cpython.map(|cpython| Ratios::of(contestant, cpython));
         println!(
-            "{:<36} {:>10.0} {:>6.0} us {:>6.0} us  {:>25} {:>21}",
+            "{:<36} {:>10.0} {:>6.0} us {:>6.0} us {:>8.1} us {:>9.3}  {:>25} {:>21}",
             contestant.name,
             of(|turn| turn.per_second),
             of(|turn| turn.p50.as_secs_f64() * 1e6),
             of(|turn| turn.p99.as_secs_f64() * 1e6),
+            of(|turn| turn.cpu),
+            cpu_ratio(contestant, &group.contestants[0]),
             format!("{:.3} ({:.3}-{:.3})", native.median, native.lowest, native.highest),
             cpython.map_or_else(String::new, |ratios| {
                 format!("{:.2} ({:.2}-{:.2})", ratios.median, ratios.lowest, ratios.highest)
             }),
         );
     }
+}
+
+/// Returns the median over the rounds of the CPU time for each request, as a ratio to
+/// that of another server in the same round.
+fn cpu_ratio(contestant: &Contestant, other: &Contestant) -> f64 {
+    let turns = contestant.turns.iter().zip(&other.turns);
+    median(turns.map(|(turn, other)| turn.cpu / other.cpu).collect())
 }
 
 /// How a server compares with another, round by round.

@@ -1,11 +1,13 @@
 //! What one server does in a given time.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use socketserver_tests::load::{Client, Target};
+use socketserver_tests::usage::children;
 
 pub const CLIENTS: usize = 8;
 
@@ -14,11 +16,14 @@ pub struct Turn {
     pub per_second: f64,
     pub p50: Duration,
     pub p99: Duration,
+    /// CPU time of the server, in microseconds for each request.
+    pub cpu: f64,
 }
 
-/// Keeps a server busy for that long.
-pub fn measure(target: &Target, time: Duration) -> Result<Turn> {
+/// Keeps the server with this process ID busy for `time`.
+pub fn measure(target: &Target, pid: u32, time: Duration) -> Result<Turn> {
     let stop = AtomicBool::new(false);
+    let cpu_before = cpu_time(pid)?;
     let begun = Instant::now();
     let latencies: Result<Vec<Vec<Duration>>> = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| client(target, &stop))).collect();
@@ -30,12 +35,15 @@ pub fn measure(target: &Target, time: Duration) -> Result<Turn> {
             .collect()
     });
     let elapsed = begun.elapsed();
+    let cpu = cpu_time(pid)?.saturating_sub(cpu_before);
     let mut latencies = latencies?.concat();
     ensure!(!latencies.is_empty(), "no request was answered");
     latencies.sort_unstable();
+    let requests = f64::from(u32::try_from(latencies.len())?);
     let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
     Ok(Turn {
-        per_second: f64::from(u32::try_from(latencies.len())?) / elapsed.as_secs_f64(),
+        per_second: requests / elapsed.as_secs_f64(),
+        cpu: cpu.as_secs_f64() * 1e6 / requests,
         p50: at(50),
         p99: at(99),
     })
@@ -50,4 +58,20 @@ fn client(target: &Target, stop: &AtomicBool) -> Result<Vec<Duration>> {
         latencies.push(begun.elapsed());
     }
     Ok(latencies)
+}
+
+/// Returns the CPU time that a process, the children that it has reaped, and its children
+/// that still run have used, in steps of 10 ms (`proc_pid_stat(5)`).
+fn cpu_time(pid: u32) -> Result<Duration> {
+    let mut ticks = 0;
+    for pid in children(pid)?.into_iter().chain([pid]) {
+        // A child may have ended since it was listed.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let (_, fields) = stat.rsplit_once(')').context("a stat file without a name")?;
+        // utime, stime, cutime and cstime: fields 14 to 17, of which two are cut off.
+        for field in fields.split_whitespace().skip(11).take(4) {
+            ticks += field.parse::<u64>()?;
+        }
+    }
+    Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use socketserver::{
-    Address, IdleTimeout, ReceiveLimit, Request, SendLimit, SocketType, WallTimeout,
+    Address, IdleTimeout, Reason, ReceiveLimit, Request, SendLimit, SocketType, WallTimeout,
 };
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut};
@@ -105,12 +105,12 @@ fn sendto(mut cx: Cx<'_>, (socket, data, to): (Socket, WasmList<u8>, Named)) -> 
 /// something else by now, or to one that nobody else may write to; or it claims an
 /// address that no route leads to, or that is everybody's, or the port 0, to which
 /// nothing can be sent.
-fn unanswerable(client: &Address, error: &io::Error) -> Option<&'static str> {
+fn unanswerable(client: &Address, error: &io::Error) -> Option<Reason> {
     let errno = Errno::from_io_error(error)?;
     match client {
         Address::Inet(_) | Address::Inet6(_) => match errno {
-            Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS => Some("no-address"),
-            Errno::INVAL if client.to_socket_addr()?.port() == 0 => Some("no-address"),
+            Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS => Some(Reason::NoAddress),
+            Errno::INVAL if client.to_socket_addr()?.port() == 0 => Some(Reason::NoAddress),
             _ => None,
         },
         Address::Unix(_) => match errno {
@@ -120,8 +120,8 @@ fn unanswerable(client: &Address, error: &io::Error) -> Option<&'static str> {
             | Errno::LOOP
             | Errno::PROTOTYPE
             | Errno::ACCESS
-            | Errno::PERM => Some("connection-lost"),
-            Errno::DESTADDRREQ | Errno::NAMETOOLONG => Some("no-address"),
+            | Errno::PERM => Some(Reason::ConnectionLost),
+            Errno::DESTADDRREQ | Errno::NAMETOOLONG => Some(Reason::NoAddress),
             _ => None,
         },
     }
@@ -227,7 +227,7 @@ fn answer<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> Answer<T> {
         _ => false,
     };
     if lost {
-        cx.data_mut().lost = Some("connection-lost");
+        cx.data_mut().lost = Some(Reason::ConnectionLost);
     }
     if code == ErrorCode::Denied {
         denied(cx, &format!("a call on a socket: {error}"));
@@ -264,13 +264,13 @@ mod tests {
         let unix = Address::Unix(UnixAddress::Pathname("/client".into()));
         let udp = Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
         for (errno, reason) in [
-            (Errno::CONNREFUSED, Some("connection-lost")),
-            (Errno::NOENT, Some("connection-lost")),
-            (Errno::PROTOTYPE, Some("connection-lost")),
-            (Errno::LOOP, Some("connection-lost")),
-            (Errno::NOTDIR, Some("connection-lost")),
-            (Errno::DESTADDRREQ, Some("no-address")),
-            (Errno::NAMETOOLONG, Some("no-address")),
+            (Errno::CONNREFUSED, Some(Reason::ConnectionLost)),
+            (Errno::NOENT, Some(Reason::ConnectionLost)),
+            (Errno::PROTOTYPE, Some(Reason::ConnectionLost)),
+            (Errno::LOOP, Some(Reason::ConnectionLost)),
+            (Errno::NOTDIR, Some(Reason::ConnectionLost)),
+            (Errno::DESTADDRREQ, Some(Reason::NoAddress)),
+            (Errno::NAMETOOLONG, Some(Reason::NoAddress)),
             (Errno::MSGSIZE, None),
             (Errno::NOBUFS, None),
             (Errno::BADF, None),
@@ -278,7 +278,7 @@ mod tests {
             assert_eq!(unanswerable(&unix, &errno.into()), reason, "{errno}");
             assert_eq!(unanswerable(&udp, &errno.into()), None, "{errno}");
         }
-        assert_eq!(unanswerable(&unix, &Errno::ACCESS.into()), Some("connection-lost"));
+        assert_eq!(unanswerable(&unix, &Errno::ACCESS.into()), Some(Reason::ConnectionLost));
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
         for host in [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()] {
             let client = |port| Address::from(std::net::SocketAddr::from((host, port)));
             let (invalid, large) = (io::Error::from(Errno::INVAL), Errno::MSGSIZE.into());
-            assert_eq!(unanswerable(&client(0), &invalid), Some("no-address"));
+            assert_eq!(unanswerable(&client(0), &invalid), Some(Reason::NoAddress));
             assert_eq!(unanswerable(&client(0), &large), None);
             assert_eq!(unanswerable(&client(1), &invalid), None);
         }
@@ -296,7 +296,7 @@ mod tests {
     fn who_cannot_be_reached_is_to_blame() {
         let client = Address::from(std::net::SocketAddr::from(([192, 0, 2, 1], 1)));
         for errno in [Errno::NETUNREACH, Errno::HOSTUNREACH, Errno::ACCESS] {
-            assert_eq!(unanswerable(&client, &errno.into()), Some("no-address"), "{errno}");
+            assert_eq!(unanswerable(&client, &errno.into()), Some(Reason::NoAddress), "{errno}");
         }
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::children::{Children, Ended};
 use super::{Core, Finished, Job, guarded};
 use crate::capacity::{Capacity, Needs};
-use crate::error::{Blame, BuildError, HandlerError};
+use crate::error::{BuildError, HandlerError};
+use crate::reason::Reason;
 use crate::socket::Listener;
 use crate::sys::{self, Forked, Tasks};
 
@@ -110,7 +111,7 @@ impl Forks {
             Ok(Forked::Child) => self.run(&job, listeners, waiting),
             Err(error) => {
                 let reason = format!("cannot fork a process for the request: {error}");
-                job.fail(&HandlerError::new(Blame::Host, "no-process", reason));
+                job.fail(&HandlerError::new(Reason::NoProcess, reason));
                 Err(error)
             }
         }
@@ -173,8 +174,8 @@ impl Forks {
 
 fn report(ended: &Ended, core: &Core) {
     if let Some(failure) = ended.failure() {
-        let reason = if ended.outlived() { "lifetime" } else { "child" };
-        let error = HandlerError::new(Blame::Host, reason, failure);
+        let reason = if ended.outlived() { Reason::Lifetime } else { Reason::Child };
+        let error = HandlerError::new(reason, failure);
         guarded(|| core.hooks.handle_child_error(ended.client_address.as_ref(), &error));
     }
 }

@@ -21,9 +21,10 @@ use workers::{Work, WorkerProcesses};
 
 use crate::address::Address;
 use crate::control::Control;
-use crate::error::{Blame, BuildError, HandlerError, SystemExit};
+use crate::error::{BuildError, HandlerError, SystemExit};
 use crate::handler::{RequestHandler, ServerInfo};
 use crate::hooks::Hooks;
+use crate::reason::Reason;
 use crate::request::Request;
 use crate::socket::Listener;
 
@@ -98,7 +99,7 @@ impl Job {
             Err(panic) => {
                 let message = panic_message(&*panic).to_owned();
                 forget(panic);
-                Some(HandlerError::new(Blame::Guest, "panic", message))
+                Some(HandlerError::new(Reason::Panic, message))
             }
         };
         let Some(error) = failed else {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use super::Job;
 use crate::capacity::{Capacity, Needs};
 use crate::control::Control;
-use crate::error::{Blame, BuildError, HandlerError};
+use crate::error::{BuildError, HandlerError};
+use crate::reason::Reason;
 
 /// How long a thread is kept that has no request.
 const KEEP: Duration = Duration::from_secs(10);
@@ -196,8 +197,7 @@ impl Threads {
         self.done(&mut self.state());
         if let Next::Request(job) = std::mem::take(&mut *worker.next()) {
             job.fail(&HandlerError::new(
-                Blame::Host,
-                "no-thread",
+                Reason::NoThread,
                 format!("cannot start a thread for the request: {error}"),
             ));
         }

@@ -9,7 +9,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::children::Children;
 use super::{Core, Threading, guarded};
-use crate::error::{Blame, BuildError, HandlerError};
+use crate::error::{BuildError, HandlerError};
+use crate::reason::Reason;
 use crate::sys::{self, Forked, Tasks};
 
 /// How long the place of a worker that died stays empty, at first and at most.
@@ -106,8 +107,8 @@ impl WorkerProcesses {
 
     /// Takes note of workers that have ended, and reports them.
     pub(crate) fn collect(&self, core: &Core) {
-        let report = |reason: String| {
-            let error = HandlerError::new(Blame::Host, "worker", reason);
+        let report = |failure: String| {
+            let error = HandlerError::new(Reason::Worker, failure);
             guarded(|| core.hooks.handle_child_error(None, &error));
         };
         for ended in self.children.collect() {
@@ -154,7 +155,7 @@ impl WorkerProcesses {
                 Err(error) => {
                     self.state().not_before = Some(Instant::now() + PAUSES.1);
                     let reason = format!("cannot fork a worker: {error}");
-                    let error = HandlerError::new(Blame::Host, "no-process", reason);
+                    let error = HandlerError::new(Reason::NoProcess, reason);
                     guarded(|| core.hooks.handle_child_error(None, &error));
                     break;
                 }

@@ -238,7 +238,7 @@ impl Hooks for Recorder {
         self.tell(Event::Error {
             client: client_address.clone(),
             blame: error.blame(),
-            reason: error.reason(),
+            reason: error.reason().as_str(),
             text: error.to_string(),
             thread: thread::current().id(),
         });
