@@ -2,8 +2,9 @@
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
-use clap::{Args, ValueEnum, value_parser};
-use socketserver_sandbox::Policy;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, value_parser};
+use socketserver_sandbox::{OnKill, Policy};
 
 use crate::profile::Defaults;
 use crate::units;
@@ -41,17 +42,14 @@ pub struct Budget {
     /// How the connection of a request is closed that was ended, because its
     /// handler trapped or a limit was reached. The client is never told why; a
     /// reset tells it that what it got is not all.
-    #[arg(long, value_name = "HOW", default_value = "close")]
-    pub killed: Killed,
+    #[arg(long, value_name = "HOW", default_value_t, value_parser = on_kill())]
+    pub killed: OnKill,
 }
 
-/// How the connection of a request is closed that was ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Killed {
-    /// As any other.
-    Close,
-    /// With a reset.
-    Reset,
+/// Returns the parser of `--killed`.
+fn on_kill() -> impl TypedValueParser<Value = OnKill> {
+    PossibleValuesParser::new(OnKill::ALL.iter().map(|value| value.as_str()))
+        .try_map(|word| word.parse::<OnKill>())
 }
 
 impl Budget {
@@ -64,10 +62,7 @@ impl Budget {
             call_memory: self.call_memory,
             handles: self.handles.unwrap_or(defaults.handles) as usize,
             log_bytes: usize::try_from(log_bytes).unwrap_or(usize::MAX),
-            killed: match self.killed {
-                Killed::Close => socketserver_sandbox::Killed::Close,
-                Killed::Reset => socketserver_sandbox::Killed::Reset,
-            },
+            on_kill: self.killed,
             ..Policy::default()
         }
     }

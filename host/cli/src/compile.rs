@@ -6,12 +6,12 @@ use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 use socketserver_jail::{Descriptors, Jail, Kind, Mode};
-use socketserver_sandbox::compile_for_parent;
+use socketserver_sandbox::{BoundsChecks, compile_for_parent};
 
 use crate::args::JailMode;
 use crate::loading::Loading;
@@ -30,29 +30,10 @@ pub struct CompileOptions {
     seconds: u64,
     /// The bounds checks of the engine.
     #[arg(long)]
-    bounds_checks: Checks,
+    bounds_checks: BoundsChecks,
     /// Whether there must be all of the jail.
     #[arg(long)]
     jail: JailMode,
-}
-
-/// How a guest is held to its memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Checks {
-    /// By guard pages.
-    Guarded,
-    /// By checks before each access.
-    Explicit,
-}
-
-impl Checks {
-    /// As on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Checks::Guarded => "guarded",
-            Checks::Explicit => "explicit",
-        }
-    }
 }
 
 /// Compiles standard input to standard output.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 use serde_json::{Map, Value, json};
 use socketserver::{HandlerError, Reason, Request, SharedCounters};
-use socketserver_sandbox::Counts;
+use socketserver_sandbox::HandlerCounters;
 
 use crate::args::LogFormat;
 use crate::log_rate;
@@ -72,6 +72,16 @@ pub struct Counters {
     worker: AtomicUsize,
 }
 
+impl HandlerCounters for Counters {
+    fn instance_used(&self) {
+        self.shared.add(INSTANCES, 1);
+    }
+
+    fn log_limit_reached(&self) {
+        self.shared.add(LOG_BYTES, 1);
+    }
+}
+
 impl Counters {
     /// All of them zero.
     ///
@@ -79,12 +89,6 @@ impl Counters {
     pub fn new() -> io::Result<Self> {
         let shared = Arc::new(SharedCounters::new(ALL)?);
         Ok(Counters { shared, worker: AtomicUsize::new(0) })
-    }
-
-    /// Those that a handler adds to.
-    pub fn of_handler(&self) -> Counts {
-        let counters = Arc::clone(&self.shared);
-        Counts { counters, instances: INSTANCES, log_bytes: LOG_BYTES }
     }
 
     /// A request begins.

@@ -9,11 +9,10 @@ use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
 use socketserver_sandbox::{
-    BoundsChecks, Cache, Compiler, CompilerProcess, Engine, Loader, Settings,
+    BoundsChecks, Cache, Compiler, CompilerProcess, Engine, EngineSettings, Loader,
 };
 
 use crate::args::JailMode;
-use crate::compile::Checks;
 use crate::profile::Profile;
 use crate::units;
 
@@ -64,7 +63,7 @@ impl Loading {
     /// guests in sync and in forked processes, and in each mode the instance that
     /// is made at load. Beyond its stack the process would be ended, and not the
     /// guest.
-    pub fn settings(&self) -> Result<Settings> {
+    pub fn settings(&self) -> Result<EngineSettings> {
         let needed = self.stack as u64 + HOST_STACK;
         if let Some(has) = getrlimit(Resource::Stack).current.filter(|has| *has < needed) {
             bail!(
@@ -75,7 +74,7 @@ impl Loading {
             );
         }
         let bounds_checks = self.profile.defaults().bounds_checks;
-        Ok(Settings { stack: self.stack, bounds_checks })
+        Ok(EngineSettings { stack: self.stack, bounds_checks })
     }
 
     /// How the handler is loaded: compiled by this program, in another process.
@@ -85,16 +84,13 @@ impl Loading {
             (JailMode::Require, _) | (_, JailMode::Require) => "require",
             _ => "try",
         };
-        let checks = match self.profile.defaults().bounds_checks {
-            BoundsChecks::Guarded => Checks::Guarded,
-            BoundsChecks::Explicit => Checks::Explicit,
-        };
+        let checks = self.profile.defaults().bounds_checks;
         let (memory, seconds) = self.compiler_limits();
         let arguments = [
             "compile".to_owned(),
             format!("--memory={memory}"),
             format!("--seconds={seconds}"),
-            format!("--bounds-checks={}", checks.name()),
+            format!("--bounds-checks={}", checks.as_str()),
             format!("--jail={jail}"),
         ];
         Loader {
@@ -120,19 +116,15 @@ impl Loading {
     }
 
     /// An engine that only compiles, with what the command line of `compile` says.
-    pub fn engine_for(checks: Checks) -> Result<Engine> {
-        let bounds_checks = match checks {
-            Checks::Guarded => BoundsChecks::Guarded,
-            Checks::Explicit => BoundsChecks::Explicit,
-        };
-        Ok(Engine::for_compiling(&Settings { bounds_checks, ..Settings::default() })?)
+    pub fn engine_for(bounds_checks: BoundsChecks) -> Result<Engine> {
+        Ok(Engine::for_compiling(&EngineSettings { bounds_checks, ..EngineSettings::default() })?)
     }
 }
 
 /// Parses a size, as [`units::size`] does, for the stack of a guest.
 fn stack(text: &str) -> Result<usize, String> {
     let size = units::size(text)?;
-    if !Settings::STACKS.contains(&size) {
+    if !EngineSettings::STACKS.contains(&size) {
         return Err("a guest has at least 64KiB and at most 1MiB of stack".to_owned());
     }
     Ok(size)

@@ -12,7 +12,7 @@ use socketserver::{
     Concurrency, Endpoint, Forking, Needs, Server, ServerBuilder, SocketType, Threading, Workers,
     in_child, printable,
 };
-use socketserver_sandbox::{Component, ComponentHandler, Engine, Policy, Settings};
+use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings, Policy};
 
 use crate::args::{self, ServeOptions};
 use crate::counters::Counters;
@@ -122,7 +122,7 @@ fn server(
     let settings = options.loading.settings()?;
     let engine = engine(mode, &settings)?;
     let handler = handler(options, mode, &engine).with_context(cannot_serve)?;
-    let handler = handler.counting(counters.of_handler());
+    let handler = handler.with_counters(Arc::<Counters>::clone(counters));
     if endpoints.is_empty() {
         endpoints.push(default_endpoint(&handler)?);
     }
@@ -180,7 +180,7 @@ fn server(
     Ok(server)
 }
 
-fn engine(mode: Mode, settings: &Settings) -> Result<Engine> {
+fn engine(mode: Mode, settings: &EngineSettings) -> Result<Engine> {
     if mode == Mode::Forking {
         // The many mappings of a pool would be copied at each fork.
         return Ok(Engine::on_demand(settings)?);

@@ -10,14 +10,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use socketserver::{Endpoint, ServerClass, UnixAddress};
-use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Loader, Policy, Settings};
+use socketserver_sandbox::{
+    Cache, Component, ComponentHandler, Engine, EngineSettings, Loader, Policy,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(handler), Some(path)) = (arguments.next(), arguments.next()) else {
         return Err("usage: unix_socket HANDLER PATH".into());
     };
-    let engine = Engine::new(100, &Settings::default())?;
+    let engine = Engine::new(100, &EngineSettings::default())?;
     let component =
         Component::load(&engine, Path::new(&handler), &Loader::in_process(Cache::none()))?;
     let handler = ComponentHandler::new(&engine, &component, Policy::default())?;

@@ -56,6 +56,14 @@ pub struct CompilerProcess {
     pub time: Duration,
 }
 
+impl CompilerProcess {
+    /// The default of [`memory`](Self::memory): 4 GiB.
+    pub const DEFAULT_MEMORY: u64 = 4 << 30;
+
+    /// The default of [`time`](Self::time): 60 s.
+    pub const DEFAULT_TIME: Duration = Duration::from_mins(1);
+}
+
 impl Compiler {
     /// Compiles a component, given as a binary or as text.
     pub(crate) fn compile(&self, engine: &Engine, source: Vec<u8>) -> Result<Artifact, LoadError> {

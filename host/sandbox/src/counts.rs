@@ -1,29 +1,12 @@
-//! What is counted that no error tells of.
+//! The events of a handler that no error reports.
 
-use std::sync::Arc;
+/// Counts events of a [`ComponentHandler`](crate::ComponentHandler) that are not errors of
+/// a request. Forked processes call it too.
+pub trait HandlerCounters: Send + Sync {
+    /// Counts an instance that a request uses: a new one, or the prewarmed one that a child
+    /// inherits from its parent.
+    fn instance_used(&self);
 
-use socketserver::SharedCounters;
-
-/// Which of some counters a [`ComponentHandler`](crate::ComponentHandler) adds
-/// to, also in processes that were forked.
-#[derive(Debug, Clone)]
-pub struct Counts {
-    /// The counters.
-    pub counters: Arc<SharedCounters>,
-    /// The index of the one that counts the instances that were made for
-    /// requests. One that a child takes over from its parent counts there.
-    pub instances: usize,
-    /// The index of the one that counts requests that had more to log than they
-    /// may.
-    pub log_bytes: usize,
-}
-
-impl Counts {
-    pub(crate) fn instance(&self) {
-        self.counters.add(self.instances, 1);
-    }
-
-    pub(crate) fn log_bytes(&self) {
-        self.counters.add(self.log_bytes, 1);
-    }
+    /// Counts a request that had more to log than its policy allows.
+    fn log_limit_reached(&self);
 }

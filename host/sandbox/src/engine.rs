@@ -10,7 +10,7 @@ use wasmtime::{
 
 use crate::error::EngineError;
 use crate::policy::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
-use crate::settings::Settings;
+use crate::settings::EngineSettings;
 use crate::sys::EpochsByTimer;
 use crate::ticker::Ticker;
 
@@ -37,7 +37,7 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     engine: wasmtime::Engine,
-    settings: Settings,
+    settings: EngineSettings,
     slots: Option<usize>,
     fallback: Option<String>,
     /// Begun by the first request, so that it runs in the process that serves.
@@ -70,7 +70,7 @@ impl Engine {
     /// [`fallback`](Self::fallback) tells why.
     ///
     /// Errors: this machine cannot run the engine at all.
-    pub fn new(slots: usize, settings: &Settings) -> Result<Self, EngineError> {
+    pub fn new(slots: usize, settings: &EngineSettings) -> Result<Self, EngineError> {
         let pooled = with(settings, pool(slots, settings, Enabled::Auto));
         pooled.map(|engine| Engine::of(engine, settings, Some(slots), None, None)).or_else(
             |EngineError::Engine(why)| {
@@ -100,7 +100,7 @@ impl Engine {
     /// that serves one request does not pay for a thread.
     ///
     /// Errors: this machine cannot run the engine at all.
-    pub fn on_demand(settings: &Settings) -> Result<Self, EngineError> {
+    pub fn on_demand(settings: &EngineSettings) -> Result<Self, EngineError> {
         let engine = with(settings, InstanceAllocationStrategy::OnDemand)?;
         let by_timer = EpochsByTimer::new(&engine, TICK).map_err(|error| no_timer(&error))?;
         Ok(Engine::of(engine, settings, None, None, Some(by_timer)))
@@ -111,14 +111,14 @@ impl Engine {
     /// nothing.
     ///
     /// Errors: this machine cannot run the engine at all.
-    pub fn for_compiling(settings: &Settings) -> Result<Self, EngineError> {
+    pub fn for_compiling(settings: &EngineSettings) -> Result<Self, EngineError> {
         let engine = with(settings, InstanceAllocationStrategy::OnDemand)?;
         Ok(Engine::of(engine, settings, None, None, None))
     }
 
     fn of(
         engine: wasmtime::Engine,
-        settings: &Settings,
+        settings: &EngineSettings,
         slots: Option<usize>,
         fallback: Option<String>,
         by_timer: Option<EpochsByTimer>,
@@ -205,14 +205,14 @@ fn no_timer(error: &std::io::Error) -> EngineError {
 }
 
 fn with(
-    settings: &Settings,
+    settings: &EngineSettings,
     strategy: InstanceAllocationStrategy,
 ) -> Result<wasmtime::Engine, EngineError> {
     wasmtime::Engine::new(config(settings).allocation_strategy(strategy))
         .map_err(|error| EngineError::Engine(format!("{error:#}")))
 }
 
-fn config(settings: &Settings) -> Config {
+fn config(settings: &EngineSettings) -> Config {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
@@ -234,7 +234,11 @@ fn config(settings: &Settings) -> Config {
     config
 }
 
-fn pool(slots: usize, settings: &Settings, pagemap_scan: Enabled) -> InstanceAllocationStrategy {
+fn pool(
+    slots: usize,
+    settings: &EngineSettings,
+    pagemap_scan: Enabled,
+) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(count(slots, 1))
         // A counter: these cost nothing until they are used.
@@ -277,7 +281,6 @@ mod tests {
     use std::hash::{DefaultHasher, Hash, Hasher};
 
     use super::*;
-    use crate::settings::BoundsChecks;
 
     fn hash(engine: &Engine) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -287,8 +290,8 @@ mod tests {
 
     #[test]
     fn engines_with_the_same_settings_run_the_same_code_and_others_do_not() {
-        let guarded = Settings::default();
-        let explicit = Settings { bounds_checks: BoundsChecks::Explicit, ..guarded };
+        let guarded = EngineSettings::default();
+        let explicit = EngineSettings::hostile();
         let mut codes = Vec::new();
         for settings in [guarded, explicit] {
             let pooled = Engine::new(1, &settings).unwrap();

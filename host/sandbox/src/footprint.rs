@@ -196,11 +196,11 @@ fn info(artifact: &[u8]) -> wasmtime::Result<&[u8]> {
 mod tests {
     use super::*;
     use crate::engine::Engine;
-    use crate::settings::Settings;
+    use crate::settings::EngineSettings;
     use crate::sys::Artifact;
 
     fn footprint(text: &str) -> Footprint {
-        let engine = Engine::for_compiling(&Settings::default()).unwrap();
+        let engine = Engine::for_compiling(&EngineSettings::default()).unwrap();
         let artifact = Artifact::compile(engine.wasmtime(), text.as_bytes()).unwrap();
         Footprint::of_compiled(artifact.bytes()).unwrap()
     }

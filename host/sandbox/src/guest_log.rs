@@ -53,8 +53,8 @@ pub(crate) fn log(state: &mut State, level: Level, message: &str) {
             reason = "log-bytes",
             "the handler had more than {limit} bytes to log for this request; this and what it logs from here on is dropped"
         );
-        if let Some(counts) = &state.counts {
-            counts.log_bytes();
+        if let Some(counters) = &state.counters {
+            counters.log_limit_reached();
         }
         return;
     }

@@ -14,7 +14,7 @@ use wasmtime::error::format_err;
 
 use crate::budget::limit_cpu_time;
 use crate::component::Component;
-use crate::counts::Counts;
+use crate::counts::HandlerCounters;
 use crate::descriptors::{HandlerDescriptors, memory_images};
 use crate::engine::{ADDRESSES_PER_MEMORY, Engine, MAPPINGS_PER_MEMORY, Pool};
 use crate::error::LoadError;
@@ -25,7 +25,7 @@ use crate::grants::Grants;
 use crate::imports::{self, same_contract};
 use crate::limits::{Limits, SharedMemory};
 use crate::open_files::DESCRIPTORS;
-use crate::policy::{Killed, Policy};
+use crate::policy::{OnKill, Policy};
 use crate::state::{Peer, State};
 use crate::text::printable;
 use crate::ticker::Ticker;
@@ -52,7 +52,7 @@ pub struct ComponentHandler {
     has_start: bool,
     /// The descriptors of what its memories begin with, where children need them.
     images: Arc<[RawFd]>,
-    counts: Option<Counts>,
+    counters: Option<Arc<dyn HandlerCounters>>,
     /// An instance that was made ahead and that nobody has used yet. Each forked
     /// child finds a copy of it here, takes it and ends with it.
     ahead: Mutex<Option<Made>>,
@@ -137,7 +137,7 @@ impl ComponentHandler {
             engine_memory,
             has_start: false,
             images: Arc::default(),
-            counts: None,
+            counters: None,
             ahead: Mutex::default(),
         };
         let store = handler.store(None);
@@ -173,13 +173,13 @@ impl ComponentHandler {
         self.try_instance()
     }
 
-    /// Counts what it does from now on.
+    /// Adds what the handler does from now on to `counters`.
     #[must_use]
-    pub fn counting(self, counts: Counts) -> Self {
+    pub fn with_counters(self, counters: Arc<dyn HandlerCounters>) -> Self {
         if let Some((store, _)) = &mut *self.ahead() {
-            store.data_mut().counts = Some(counts.clone());
+            store.data_mut().counters = Some(Arc::clone(&counters));
         }
-        ComponentHandler { counts: Some(counts), ..self }
+        ComponentHandler { counters: Some(counters), ..self }
     }
 
     /// The name of the component, for the log.
@@ -289,7 +289,7 @@ impl ComponentHandler {
     fn store(&self, request: Option<&Request>) -> Result<Store<State>, HandlerError> {
         self.shared_memory.wait_for(self.initial, self.policy.idle_timeout);
         let limits = Limits::new(self.policy.memory, &self.shared_memory);
-        let mut state = State::new(limits, &self.policy, &self.name, self.counts.as_ref());
+        let mut state = State::new(limits, &self.policy, &self.name, self.counters.as_ref());
         if let Some(request) = request {
             self.attach(&mut state, request);
         }
@@ -327,8 +327,8 @@ impl ComponentHandler {
             }
             None => self.instantiate(Some(request)).map_err(Ended::Killed)?,
         };
-        if let Some(counts) = &self.counts {
-            counts.instance();
+        if let Some(counters) = &self.counters {
+            counters.instance_used();
         }
         let store = &mut store;
         store.data_mut().peer = Some(peer);
@@ -384,7 +384,7 @@ impl RequestHandler for ComponentHandler {
             Ok(()) => Ok(()),
             Err(Ended::Failed(error)) => Err(error),
             Err(Ended::Killed(error)) => {
-                if self.policy.killed == Killed::Reset {
+                if self.policy.on_kill == OnKill::Reset {
                     request.reset_on_close();
                 }
                 Err(error)

@@ -9,11 +9,11 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use socketserver::{Concurrency, Server, Threading};
-//! use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy, Loader, Settings};
+//! use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy, Loader, EngineSettings};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let policy = Policy::default();
-//! let engine = Engine::new(100, &Settings::default())?;
+//! let engine = Engine::new(100, &EngineSettings::default())?;
 //! let component = Component::load(&engine, "upper.wasm".as_ref(), &Loader::in_process(Cache::of_user()?))?;
 //! let handler = ComponentHandler::new(&engine, &component, policy)?;
 //! let threading = Threading { max_requests: Some(100), ..Threading::new() };
@@ -93,14 +93,14 @@ pub use binary::read as read_component;
 pub use cache::Cache;
 pub use compiler::{Compiler, CompilerProcess, compile_for_parent};
 pub use component::{Component, Description};
-pub use counts::Counts;
+pub use counts::HandlerCounters;
 pub use descriptors::HandlerDescriptors;
 pub use engine::Engine;
 pub use error::{CacheError, EngineError, LoadError};
 pub use grants::Dir;
 pub use handler::{ComponentHandler, InstanceTimes};
 pub use loader::Loader;
-pub use policy::{Killed, Policy};
-pub use settings::{BoundsChecks, Settings};
+pub use policy::{OnKill, Policy, UnknownWord};
+pub use settings::{BoundsChecks, EngineSettings};
 pub use stubs::stubbed_wasi;
 pub use world::World;

@@ -2,24 +2,30 @@
 
 use crate::cache::Cache;
 use crate::compiler::Compiler;
-use crate::policy::MAX_COMPONENT;
 
-/// How components are loaded: where from, by whom, and how large they may be.
+/// How components are loaded: the cache, the compiler, and the largest size.
 #[derive(Debug, Clone)]
 pub struct Loader {
-    /// Where compiled components are kept.
+    /// The cache of compiled components.
     pub cache: Cache,
-    /// Where the others are compiled.
+    /// The compiler of components that are not in the cache.
     pub compiler: Compiler,
-    /// The largest component that is read, in bytes. 256 MiB by default: a
-    /// Python handler has 18 MB.
+    /// The largest component that is read, in bytes.
     pub component_size: u64,
 }
 
 impl Loader {
-    /// One that compiles in this process: for components that are trusted not to
-    /// exhaust or crash it.
+    /// The default of [`component_size`](Self::component_size): 256 MiB. A Python handler
+    /// has 18 MB.
+    pub const DEFAULT_COMPONENT_SIZE: u64 = 256 << 20;
+
+    /// Returns a loader that compiles in this process. It is for components that are trusted
+    /// not to exhaust or crash the process.
     pub fn in_process(cache: Cache) -> Self {
-        Loader { cache, compiler: Compiler::InProcess, component_size: MAX_COMPONENT }
+        Loader {
+            cache,
+            compiler: Compiler::InProcess,
+            component_size: Loader::DEFAULT_COMPONENT_SIZE,
+        }
     }
 }

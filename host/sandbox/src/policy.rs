@@ -1,72 +1,80 @@
-//! What a guest may use.
+//! The limits of requests, and their defaults.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use socketserver::memory_of_this_machine;
+use thiserror::Error;
 
 use crate::grants::Dir;
 
-/// The limits of one request, and of all together. The guest's own wishes can
-/// only lower them.
+/// The limits of one request, and the limits of all requests together. A guest can only
+/// lower them.
+///
+/// The defaults stand here and nowhere else: [`Policy::default`] has those of the profile
+/// `standard`, [`Policy::hostile`] those of the profile `hostile`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Bytes of memory, over all linear memories and tables of the instance and what
-    /// the engine keeps for it beside them. 64 MiB by default.
+    /// Bytes of host memory for one instance: its linear memories, its tables, and what the
+    /// engine keeps for it.
     pub memory: usize,
-    /// Bytes of memory for all instances together. Three quarters of what the
-    /// machine has by default, or 1 GiB if that cannot be found out.
+    /// Bytes of host memory for all instances together. The default is three quarters of
+    /// the machine's memory, or 1 GiB if the size of that is not known.
     pub memory_total: usize,
-    /// CPU time, from the making of the instance to its end. Time spent
-    /// waiting in a host call is not CPU time. 10 s by default.
+    /// CPU time of a request, from the creation of the instance to its end. Time in which a
+    /// host call waits is not CPU time.
     pub cpu_time: Duration,
-    /// How long the guest may wait for its client, added up, without a byte
-    /// moving in either direction. 60 s by default; CPython has no such limit.
+    /// How long the guest may wait for its client in all while no byte moves in either
+    /// direction. CPython has no such limit.
     pub idle_timeout: Duration,
-    /// How long the request may take in all, however busy it and its client
-    /// are. An hour by default; CPython has no such limit.
+    /// How long a request may take in all, however busy it and its client are. CPython has
+    /// no such limit.
     pub wall_time: Duration,
-    /// Bytes that the request may receive. 1 GiB by default; CPython has no such
-    /// limit. A datagram is there already.
+    /// Bytes that a request may receive. CPython has no such limit. The datagram of a
+    /// datagram request does not count.
     pub max_received: u64,
-    /// Bytes that the request may send. 1 GiB by default; CPython has no such
-    /// limit.
+    /// Bytes that a request may send. CPython has no such limit.
     pub max_sent: u64,
-    /// Bytes that one call allocates in the host at the most: what a `recv` or the
-    /// like returns, whatever the guest asks for. 256 KiB by default. What the
-    /// guest hands over is not copied, but for the error that it returns, and
-    /// cannot be more than its `memory`.
+    /// Bytes that the host allocates for one host call, such as the data that `recv`
+    /// returns, whatever size the guest asks for. The host does not copy the data that a
+    /// guest passes, except for an error that it returns; such data is never larger than
+    /// the guest's `memory`.
     pub call_memory: usize,
-    /// How many handles the guest may hold, to what the host gave it, and as many
-    /// again to resources of its own. 256 by default.
+    /// Handles that the guest may hold to resources of the host, and as many again to
+    /// resources of its own.
     pub handles: usize,
-    /// Bytes that the guest may log; what it logs later is dropped. A line counts
-    /// as [`MIN_LOG_LINE`](Self::MIN_LOG_LINE) bytes at least. 64 KiB by default.
+    /// Bytes that a request may log. The host drops what a guest logs beyond that. A line
+    /// counts as at least [`MIN_LOG_LINE`](Self::MIN_LOG_LINE) bytes.
     pub log_bytes: usize,
-    /// What the client of a request sees that was ended, because it trapped or
-    /// reached a limit. Its end by default.
-    pub killed: Killed,
-    /// The environment that the guest sees, names and values. Empty by default.
+    /// How the host closes the connection of a request that trapped or reached a limit.
+    pub on_kill: OnKill,
+    /// The environment variables that the guest sees, as names and values.
     pub env: Vec<(String, String)>,
-    /// The directories that the guest may use. None by default.
+    /// The directories that the guest may use.
     pub dirs: Vec<Dir>,
 }
 
-/// How a connection is closed whose handler was ended. That a handler was ended,
-/// and why, is for the log: a client is told neither.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Killed {
-    /// As any other: the client cannot tell it from a short answer.
-    #[default]
-    Close,
-    /// With a reset, so that a client does not take a part for the whole. Unix
-    /// sockets and datagrams know no such thing.
-    Reset,
-}
-
 impl Policy {
-    /// What an empty line counts as that is logged, in bytes: about what the log
-    /// writes around it.
+    /// The number of bytes that an empty line in the log counts as: about the size of the
+    /// fields that the log adds to it.
     pub const MIN_LOG_LINE: usize = 64;
+
+    /// Returns the defaults for hostile handlers and clients, the profile `hostile`. It
+    /// belongs together with [`EngineSettings::hostile`](crate::EngineSettings::hostile).
+    pub fn hostile() -> Self {
+        Policy {
+            memory: 16 << 20,
+            cpu_time: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(10),
+            wall_time: Duration::from_mins(1),
+            max_received: 64 << 20,
+            max_sent: 64 << 20,
+            handles: 64,
+            log_bytes: 8 << 10,
+            ..Policy::default()
+        }
+    }
 }
 
 impl Default for Policy {
@@ -82,40 +90,106 @@ impl Default for Policy {
             call_memory: 256 << 10,
             handles: 256,
             log_bytes: 64 << 10,
-            killed: Killed::Close,
+            on_kill: OnKill::Close,
             env: Vec::new(),
             dirs: Vec::new(),
         }
     }
 }
 
-/// How many directories a guest may be granted: each takes a handle.
+/// How the host closes the connection of a request that trapped or reached a limit. The
+/// log says why the host ended the request; the client learns neither that nor the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnKill {
+    /// Closes it like any other connection. The client cannot tell it from a short
+    /// response.
+    #[default]
+    Close,
+    /// Resets it, so that the client does not take a part of a response for the whole.
+    /// Unix sockets and datagrams have no reset.
+    Reset,
+}
+
+impl OnKill {
+    /// All values.
+    pub const ALL: &[OnKill] = &[OnKill::Close, OnKill::Reset];
+
+    /// Returns the word for it, such as `reset`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OnKill::Close => "close",
+            OnKill::Reset => "reset",
+        }
+    }
+}
+
+impl fmt::Display for OnKill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for OnKill {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        OnKill::ALL.iter().copied().find(|value| value.as_str() == word).ok_or(UnknownWord)
+    }
+}
+
+/// A word that stands for no value of the type that it was parsed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("there is no such value")]
+pub struct UnknownWord;
+
+/// The number of directories that a guest may be granted: each takes a handle.
 pub(crate) const MAX_DIRS: usize = 16;
 
-/// The most that a guest hands over in one call, in bytes. The host copies text that
-/// is not UTF-8 before it can look at it.
+/// The most data that a guest passes in one call, in bytes. The host copies text that is
+/// not UTF-8 before it can check it.
 pub(crate) const MAX_CALL_DATA: usize = 16 << 20;
 
-/// The longest error that a guest may return, in bytes: it is copied before it can
-/// be looked at, and counts as nobody's memory.
+/// The longest error that a guest may return, in bytes. The host copies it before it can
+/// check it, and the copy counts as memory of no instance.
 pub(crate) const MAX_ERROR: usize = 1 << 20;
 
-/// The longest line of a guest that is logged, in bytes; longer ones are cut.
+/// The longest line of a guest in the log, in bytes. The host cuts longer ones.
 pub(crate) const MAX_LOG_LINE: usize = 1024;
 
-/// How many entries one table may have.
+/// The number of entries that one table may have.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
 
-/// How many core instances, memories and tables one component may have.
+/// The number of core instances that one component may have.
 pub(crate) const MAX_CORE_INSTANCES: u32 = 100;
-/// See [`MAX_CORE_INSTANCES`].
+/// The number of linear memories that one component may have.
 pub(crate) const MAX_MEMORIES: u32 = 16;
-/// See [`MAX_CORE_INSTANCES`].
+/// The number of tables that one component may have.
 pub(crate) const MAX_TABLES: u32 = 64;
 
-/// The most that the engine may keep for an instance beside its memories, tables and
+/// The most memory that the engine may keep for an instance beside its memories, tables and
 /// handles, in bytes.
 pub(crate) const MAX_ENGINE_MEMORY: u64 = 1 << 20;
 
-/// The largest component that is loaded, in bytes. A Python handler has 18 MB.
-pub(crate) const MAX_COMPONENT: u64 = 256 << 20;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_parses_as_its_value() {
+        for value in OnKill::ALL {
+            assert_eq!(value.as_str().parse(), Ok(*value));
+        }
+        assert_eq!("closed".parse::<OnKill>(), Err(UnknownWord));
+    }
+
+    #[test]
+    fn the_hostile_profile_allows_no_more_than_the_standard_one() {
+        let (hostile, standard) = (Policy::hostile(), Policy::default());
+        assert!(hostile.memory < standard.memory && hostile.handles < standard.handles);
+        assert!(hostile.cpu_time < standard.cpu_time && hostile.wall_time < standard.wall_time);
+        assert!(hostile.idle_timeout < standard.idle_timeout);
+        assert!(hostile.log_bytes < standard.log_bytes);
+        assert!(hostile.max_received < standard.max_received);
+        assert!(hostile.max_sent < standard.max_sent);
+    }
+}

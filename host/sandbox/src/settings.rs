@@ -1,15 +1,19 @@
 //! What an engine is like: the settings that hold for all of its guests.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use wasmtime::Config;
 
+use crate::policy::UnknownWord;
+
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct EngineSettings {
     /// How many bytes of stack a guest may use, of those that its thread has.
     /// 512 KiB by default, as in wasmtime. Values outside of
-    /// [`Settings::STACKS`] are brought into it.
+    /// [`EngineSettings::STACKS`] are brought into it.
     pub stack: usize,
     /// How a guest is held to its memory.
     pub bounds_checks: BoundsChecks,
@@ -36,13 +40,46 @@ const ALL: u64 = 4 << 30;
 const RESERVED: u64 = ALL - (64 << 20);
 const GUARD: u64 = 32 << 20;
 
-impl Default for Settings {
+impl Default for EngineSettings {
     fn default() -> Self {
-        Settings { stack: 512 << 10, bounds_checks: BoundsChecks::Guarded }
+        EngineSettings { stack: 512 << 10, bounds_checks: BoundsChecks::Guarded }
     }
 }
 
-impl Settings {
+impl BoundsChecks {
+    /// All values.
+    pub const ALL: &[BoundsChecks] = &[BoundsChecks::Guarded, BoundsChecks::Explicit];
+
+    /// Returns the word for it, such as `guarded`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BoundsChecks::Guarded => "guarded",
+            BoundsChecks::Explicit => "explicit",
+        }
+    }
+}
+
+impl fmt::Display for BoundsChecks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for BoundsChecks {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        BoundsChecks::ALL.iter().copied().find(|value| value.as_str() == word).ok_or(UnknownWord)
+    }
+}
+
+impl EngineSettings {
+    /// Returns the settings for hostile handlers, the profile `hostile`: explicit bounds
+    /// checks. They belong together with [`Policy::hostile`](crate::Policy::hostile).
+    pub fn hostile() -> Self {
+        EngineSettings { bounds_checks: BoundsChecks::Explicit, ..EngineSettings::default() }
+    }
+
     /// The stacks that a guest can be given, in bytes. The threads of
     /// `socketserver` have 2 MiB, of which the host needs some itself.
     pub const STACKS: RangeInclusive<usize> = (64 << 10)..=(1 << 20);
@@ -75,12 +112,8 @@ mod tests {
     use crate::engine::Engine;
     use crate::sys::Artifact;
 
-    fn explicit() -> Settings {
-        Settings { bounds_checks: BoundsChecks::Explicit, ..Settings::default() }
-    }
-
     /// `cmova` and `cmovae` with 64 bits: the address, or null.
-    fn guarded_selects(settings: &Settings) -> usize {
+    fn guarded_selects(settings: &EngineSettings) -> usize {
         let text = "(component (core module (memory 1)
             (func (export \"load\") (param i32) (result i32) (i32.load (local.get 0)))))";
         let engine = Engine::for_compiling(settings).unwrap();
@@ -92,7 +125,7 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn explicit_checks_hold_for_speculation() {
-        assert_eq!(guarded_selects(&Settings::default()), 0);
-        assert_eq!(guarded_selects(&explicit()), 1);
+        assert_eq!(guarded_selects(&EngineSettings::default()), 0);
+        assert_eq!(guarded_selects(&EngineSettings::hostile()), 1);
     }
 }

@@ -9,7 +9,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::error::format_err;
 
 use crate::budget::CpuTime;
-use crate::counts::Counts;
+use crate::counts::HandlerCounters;
 use crate::guest_log::{self, Unfinished};
 use crate::limits::Limits;
 use crate::policy::{MAX_CALL_DATA, Policy};
@@ -39,7 +39,7 @@ pub(crate) struct State {
     /// See `log_bytes`.
     pub log_bytes_left: Option<usize>,
     /// Where it is counted what is not an error of the request.
-    pub counts: Option<Counts>,
+    pub counters: Option<Arc<dyn HandlerCounters>>,
     /// The lines that it has begun on its standard output and error; `None` if it
     /// never wrote to them.
     pub unfinished: Option<Box<Unfinished>>,
@@ -71,7 +71,7 @@ impl State {
         limits: Limits,
         policy: &Policy,
         handler: &Arc<str>,
-        counts: Option<&Counts>,
+        counters: Option<&Arc<dyn HandlerCounters>>,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(policy.handles);
@@ -86,7 +86,7 @@ impl State {
             call_memory: policy.call_memory,
             log_bytes: policy.log_bytes,
             log_bytes_left: Some(policy.log_bytes),
-            counts: counts.cloned(),
+            counters: counters.cloned(),
             unfinished: None,
             request: None,
             sleep_left: policy.idle_timeout,

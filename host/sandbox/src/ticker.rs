@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn there_is_one_ticker_from_the_first_request_to_the_end_of_the_engine() {
-        let engine = Engine::new(1, &crate::Settings::default()).unwrap();
+        let engine = Engine::new(1, &crate::EngineSettings::default()).unwrap();
         assert_eq!(tickers(), 0);
         let for_now = engine.tick_for_now().unwrap();
         wait_for_tickers(1);

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 
 use socketserver::{Needs, Reason, RequestHandler, Server};
 use socketserver_sandbox::{
-    Cache, Component, ComponentHandler, Engine, LoadError, Loader, Policy, Settings, World,
+    Cache, Component, ComponentHandler, Engine, EngineSettings, LoadError, Loader, Policy, World,
 };
 
 const STREAM: &str = include_str!("../../../tests/fixtures/handler.wat");
@@ -38,13 +38,13 @@ fn load(engine: &Engine, text: &str) -> Result<ComponentHandler, LoadError> {
 }
 
 fn refused(text: &str) -> LoadError {
-    let engine = Engine::on_demand(&Settings::default()).unwrap();
+    let engine = Engine::on_demand(&EngineSettings::default()).unwrap();
     load(&engine, text).map(|handler| handler.name().to_owned()).unwrap_err()
 }
 
 #[test]
 fn a_component_says_which_worlds_it_targets() {
-    let engine = Engine::on_demand(&Settings::default()).unwrap();
+    let engine = Engine::on_demand(&EngineSettings::default()).unwrap();
     for (text, worlds) in [
         (fixture(STREAM, 4), vec![World::Stream]),
         (fixture(DATAGRAM, 4), vec![World::Datagram]),
@@ -59,7 +59,7 @@ fn a_component_says_which_worlds_it_targets() {
 
 #[test]
 fn a_handler_is_for_the_endpoints_of_its_world() {
-    let engine = Engine::on_demand(&Settings::default()).unwrap();
+    let engine = Engine::on_demand(&EngineSettings::default()).unwrap();
     let (streams, datagrams) =
         (["tcp://127.0.0.1:0", "unix://s"], ["udp://[::1]:0", "unixgram://@s"]);
     for (text, takes, refuses) in
@@ -134,7 +134,7 @@ fn a_request_of_the_wrong_kind_is_refused_where_nobody_has_asked_before() {
         }
     }
 
-    let engine = Engine::on_demand(&Settings::default()).unwrap();
+    let engine = Engine::on_demand(&EngineSettings::default()).unwrap();
     let handler = load(&engine, &fixture(DATAGRAM, 4)).unwrap();
     let bind = "tcp://127.0.0.1:0".parse().unwrap();
     let server = Server::builder(Unchecked(handler)).bind(bind).build().unwrap();
@@ -149,8 +149,8 @@ fn a_request_of_the_wrong_kind_is_refused_where_nobody_has_asked_before() {
 #[test]
 fn how_many_there_can_be_depends_on_what_each_runs_in() {
     let (pooled, on_demand) = (
-        Engine::new(3, &Settings::default()).unwrap(),
-        Engine::on_demand(&Settings::default()).unwrap(),
+        Engine::new(3, &EngineSettings::default()).unwrap(),
+        Engine::on_demand(&EngineSettings::default()).unwrap(),
     );
     let text = fixture(STREAM, 4);
     let few = load(&pooled, &text).unwrap();

@@ -9,13 +9,15 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use socketserver::Server;
-use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Loader, Policy, Settings};
+use socketserver_sandbox::{
+    Cache, Component, ComponentHandler, Engine, EngineSettings, Loader, Policy,
+};
 
 fn main() {
     assert_eq!(threads(), 1);
-    check(|| Engine::on_demand(&Settings::default()).unwrap(), 1);
+    check(|| Engine::on_demand(&EngineSettings::default()).unwrap(), 1);
     // Its ticker begins with the first request.
-    check(|| Engine::new(10, &Settings::default()).unwrap(), 2);
+    check(|| Engine::new(10, &EngineSettings::default()).unwrap(), 2);
 }
 
 fn check(engine: impl Fn() -> Engine, serving: usize) {

@@ -19,7 +19,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Loader, Policy, Settings};
+use socketserver_sandbox::{
+    Cache, Component, ComponentHandler, Engine, EngineSettings, Loader, Policy,
+};
 use socketserver_tests::bench::{ProcessorTime, is_test, number, option, progress};
 use socketserver_tests::build;
 
@@ -125,7 +127,7 @@ impl Ratios {
 }
 
 fn print_instances() -> Result<()> {
-    let engine = Engine::new(100, &Settings::default())?;
+    let engine = Engine::new(100, &EngineSettings::default())?;
     println!("{:<44} {:>10} {:>9}", "sample", "make", "drop");
     let mut paths = vec![build::root().join("guests/upper/upper.wat")];
     for (language, name) in [

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use socketserver_sandbox::{Cache, Component, Description, Engine, Loader, Settings};
+use socketserver_sandbox::{Cache, Component, Description, Engine, EngineSettings, Loader};
 use tempfile::TempDir;
 
 /// What is in the place of the entry.
@@ -36,7 +36,7 @@ static KEPT: LazyLock<Kept> = LazyLock::new(|| {
     let directory = tempfile::tempdir().expect("a directory");
     let cache = Cache::at(&directory.path().join("cache")).expect("a cache");
     let loader = Loader::in_process(cache);
-    let engine = Engine::new(1, &Settings::default()).expect("an engine");
+    let engine = Engine::new(1, &EngineSettings::default()).expect("an engine");
     let component =
         Component::new(&engine, "fuzz", COMPONENT.to_vec(), &loader).expect("a component");
     let description = component.description().clone();

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use socketserver_fuzz::{check_message, is_printable};
-use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Loader, Policy, Settings};
+use socketserver_sandbox::{
+    Cache, Component, ComponentHandler, Engine, EngineSettings, Loader, Policy,
+};
 
 /// A component can be slow to start. What it may use is not what is looked for.
 static POLICY: LazyLock<Policy> =
     LazyLock::new(|| Policy { cpu_time: Duration::from_millis(100), ..Policy::default() });
 static ENGINE: LazyLock<Engine> =
-    LazyLock::new(|| Engine::new(4, &Settings::default()).expect("an engine"));
+    LazyLock::new(|| Engine::new(4, &EngineSettings::default()).expect("an engine"));
 static LOADER: LazyLock<Loader> = LazyLock::new(|| Loader::in_process(Cache::none()));
 
 fuzz_target!(|bytes: &[u8]| {

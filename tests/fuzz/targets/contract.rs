@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use semver::{BuildMetadata, Version, VersionReq};
 use socketserver_fuzz::check_message;
-use socketserver_sandbox::{Cache, Component, Engine, Loader, Settings, World};
+use socketserver_sandbox::{Cache, Component, Engine, EngineSettings, Loader, World};
 
 static ENGINE: LazyLock<Engine> =
-    LazyLock::new(|| Engine::new(1, &Settings::default()).expect("an engine"));
+    LazyLock::new(|| Engine::new(1, &EngineSettings::default()).expect("an engine"));
 static LOADER: LazyLock<Loader> = LazyLock::new(|| Loader::in_process(Cache::none()));
 
 fuzz_target!(|name: &str| -> Corpus {
