@@ -9,7 +9,9 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use socketserver::{Concurrency, Server, Threading};
-//! use socketserver_sandbox::{Cache, Component, ComponentHandler, Engine, Policy, Loader, EngineSettings};
+//! use socketserver_sandbox::{
+//!     Cache, Component, ComponentHandler, Engine, EngineSettings, Loader, Policy,
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let policy = Policy::default();
@@ -28,79 +30,62 @@
 //!
 //! # Where things are
 //!
-//! | file | what it holds |
-//! |---|---|
-//! | `engine`, `ticker` | one Engine for the process, its pool of instances, what makes its epochs pass |
-//! | `settings` | what an engine is like: stack, bounds checks |
-//! | `loader`, `binary`, `component` | bytes to a checked component |
-//! | `stubs` | what of WASI a component was cut off from when it was built |
-//! | `compiler`, `answer` | compiling, in a process of its own if it is not trusted |
-//! | `world`, `exports` | what a component can be a handler of, and where its functions are |
-//! | `cache` | compiled components, kept on disk |
-//! | `policy` | what a guest may use |
-//! | `counts` | what is counted that no error tells of |
-//! | `footprint` | what an instance takes from its beginning, known at load |
-//! | `limits`, `budget` | holding it to that: memory and tables, CPU time |
-//! | `trial` | what shows on an instance only |
-//! | `handler` | one request: Store, instance, setup, handle, finish |
-//! | `state` | what the imports see of their request |
-//! | `imports` | the host's side of the contract, one file per WIT interface |
-//! | `wasi` | the part of WASI that handlers are given, likewise |
-//! | `descriptors` | what a handler holds open beside its request |
-//! | `grants`, `open_files` | what of the host an operator lets a handler see; how many files it holds open |
-//! | `guest_log`, `sleep` | what guests write to the log; letting them wait for time to pass |
-//! | `failure` | why a request failed, and whose fault it was |
-//! | `text` | text from guests, made safe to print |
-//! | `sys` | the unsafe code |
+//! Each folder uses the folders above it in this table, and none below it. `policy`,
+//! `error` and `world` use no folder, and every folder may use them; `sys` has the unsafe
+//! code.
+//!
+//! | folder | file | content |
+//! |---|---|---|
+//! | `engine/` | `mod` | the engine of the process, and its pool of instances |
+//! | | `settings` | settings for all guests of an engine: stack, bounds checks |
+//! | | `ticker` | the thread that counts epochs |
+//! | `limits/` | `memory` | memory and tables of one instance, and memory of all instances |
+//! | | `cpu` | CPU time and wall time of one instance |
+//! | | `time_slice` | the time slice of a thread whose guest computes for long |
+//! | `host/` | `state` | the data of one Store, which host calls see |
+//! | | `contract/` | the host's side of the contract: one file for each WIT interface |
+//! | | `wasi/` | the part of WASI 0.2 that handlers get: one file for each interface or package |
+//! | | `grants` | the environment and directories that the operator grants |
+//! | | `open_files` | the number of files that all instances hold open |
+//! | | `guest_log` | lines that guests write to the log |
+//! | | `sleep` | waiting for time to pass |
+//! | | `counters` | events that no error reports |
+//! | `load/` | `loader` | how components are loaded |
+//! | | `source` | from a file to the binary of a component |
+//! | | `compiler`, `wire` | the compiler, its process, and the wire format of its result |
+//! | | `cache` | compiled components on disk |
+//! | | `footprint` | the memory that each instance of a component takes, known at load |
+//! | | `component` | a compiled component, and its imports and exports |
+//! | | `stubs` | WASI interfaces that a build tool replaced in a component |
+//! | `instance/` | `handler` | one request: Store, instance, `setup`, `handle`, `finish` |
+//! | | `exports` | the functions that a handler exports |
+//! | | `preflight` | the trial instance, which shows what would fail for every request |
+//! | | `failure` | the error of a failed request, with its reason |
+//! | | `descriptors` | the descriptors that a handler holds beside its requests |
 
 #![deny(missing_docs)]
 
-mod answer;
-mod binary;
-mod bindings;
-mod budget;
-mod cache;
-mod compiler;
-mod component;
-mod counts;
-mod descriptors;
 mod engine;
 mod error;
-mod exports;
-mod failure;
-mod footprint;
-mod grants;
-mod guest_log;
-mod handler;
-mod imports;
+mod host;
+mod instance;
 mod limits;
-mod loader;
-mod open_files;
+mod load;
 mod policy;
-mod settings;
-mod sleep;
-mod state;
-mod stubs;
 mod sys;
-mod text;
-mod ticker;
-mod trial;
-mod turns;
-mod wasi;
 mod world;
 
-pub use binary::read as read_component;
-pub use cache::Cache;
-pub use compiler::{Compiler, CompilerProcess, compile_for_parent};
-pub use component::{Component, Description};
-pub use counts::HandlerCounters;
-pub use descriptors::HandlerDescriptors;
 pub use engine::Engine;
+pub use engine::settings::{BoundsChecks, EngineSettings};
 pub use error::{CacheError, EngineError, LoadError};
-pub use grants::Dir;
-pub use handler::{ComponentHandler, InstanceTimes};
-pub use loader::Loader;
-pub use policy::{OnKill, Policy, UnknownWord};
-pub use settings::{BoundsChecks, EngineSettings};
-pub use stubs::stubbed_wasi;
+pub use host::counters::HandlerCounters;
+pub use instance::descriptors::HandlerDescriptors;
+pub use instance::handler::{ComponentHandler, InstanceTimes};
+pub use load::cache::Cache;
+pub use load::compiler::{Compiler, CompilerProcess, compile_for_parent};
+pub use load::component::{Component, Description};
+pub use load::loader::Loader;
+pub use load::source::read as read_component;
+pub use load::stubs::stubbed_wasi;
+pub use policy::{Dir, OnKill, Policy, UnknownWord};
 pub use world::World;

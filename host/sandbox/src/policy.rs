@@ -1,13 +1,12 @@
 //! The limits of requests, and their defaults.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use socketserver::memory_of_this_machine;
 use thiserror::Error;
-
-use crate::grants::Dir;
 
 /// The limits of one request, and the limits of all requests together. A guest can only
 /// lower them.
@@ -95,6 +94,19 @@ impl Default for Policy {
             dirs: Vec::new(),
         }
     }
+}
+
+/// A directory of the host that a handler may use, with everything below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dir {
+    /// The path on the host. The directory is opened when the handler is loaded, and stays
+    /// open.
+    pub host: PathBuf,
+    /// The path that the handler uses, such as `/data`.
+    pub guest: String,
+    /// Set if the handler may change the directory. No limit holds for how much it writes:
+    /// use a quota of the file system.
+    pub writable: bool,
 }
 
 /// How the host closes the connection of a request that trapped or reached a limit. The

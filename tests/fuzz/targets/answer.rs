@@ -7,17 +7,14 @@ use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
 use socketserver_fuzz::check_message;
 
-// What `answer` takes from its own crate.
+// What `wire` takes from its own crate.
 mod error {
     pub use socketserver_sandbox::LoadError;
 }
-mod text {
-    pub use socketserver::printable;
-}
 
-#[path = "../../../host/sandbox/src/answer.rs"]
+#[path = "../../../host/sandbox/src/load/wire.rs"]
 #[allow(dead_code, reason = "only what reads is fuzzed")]
-mod answer;
+mod wire;
 
 const LIMIT: u64 = 10_000;
 
@@ -30,7 +27,7 @@ enum Written<'a> {
 
 fuzz_target!(|written: Written<'_>| {
     let bytes = written.bytes();
-    match answer::read(bytes.as_slice(), LIMIT) {
+    match wire::read(bytes.as_slice(), LIMIT) {
         Ok(Ok(code)) => {
             assert!(code.len() as u64 <= LIMIT);
             assert!(bytes.ends_with(&code) && bytes.len() == code.len() + 57, "{written:?}");

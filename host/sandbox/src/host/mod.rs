@@ -1,0 +1,12 @@
+//! What a guest can reach of the host: the interfaces that it may import, and the state
+//! behind them.
+
+pub(crate) mod bindings;
+pub(crate) mod contract;
+pub(crate) mod counters;
+pub(crate) mod grants;
+pub(crate) mod guest_log;
+pub(crate) mod open_files;
+pub(crate) mod sleep;
+pub(crate) mod state;
+pub(crate) mod wasi;

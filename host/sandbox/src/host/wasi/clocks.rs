@@ -1,0 +1,59 @@
+//! `wasi:clocks`: the time, and waiting for it to pass.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource};
+use wasmtime::{Result, StoreContextMut};
+
+use crate::host::grants::Grants;
+use crate::host::state::State;
+
+use super::poll::Pollable;
+
+type Cx<'a> = StoreContextMut<'a, State>;
+
+/// `wall-clock.datetime`: since 1970.
+#[derive(Debug, Clone, Copy, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(super) struct Datetime {
+    pub seconds: u64,
+    pub nanoseconds: u32,
+}
+
+/// What is before 1970 is 1970.
+impl From<SystemTime> for Datetime {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Datetime { seconds: since.as_secs(), nanoseconds: since.subsec_nanos() }
+    }
+}
+
+/// Its instants are nanoseconds since the handler was loaded: how long the
+/// machine has been running is not a handler's business.
+pub(super) fn add_monotonic(linker: &mut Linker<State>, grants: &Arc<Grants>) -> Result<()> {
+    let mut clock = linker.instance("wasi:clocks/monotonic-clock@0.2.0")?;
+    let begun = grants.begun;
+    clock.func_wrap("now", move |_: Cx<'_>, ()| Ok((nanoseconds(begun.elapsed()),)))?;
+    clock.func_wrap("resolution", |_: Cx<'_>, ()| Ok((1_u64,)))?;
+    clock.func_wrap("subscribe-instant", move |cx: Cx<'_>, (when,): (u64,)| {
+        subscribe(cx, begun.checked_add(Duration::from_nanos(when)))
+    })?;
+    clock.func_wrap("subscribe-duration", |cx: Cx<'_>, (how_long,): (u64,)| {
+        subscribe(cx, Instant::now().checked_add(Duration::from_nanos(how_long)))
+    })
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn subscribe(mut cx: Cx<'_>, when: Option<Instant>) -> Result<(Resource<Pollable>,)> {
+    Ok((cx.data_mut().table.push(Pollable::At(when))?,))
+}
+
+pub(super) fn add_wall(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<()> {
+    let mut clock = linker.instance("wasi:clocks/wall-clock@0.2.0")?;
+    clock.func_wrap("now", |_: Cx<'_>, ()| Ok((Datetime::from(SystemTime::now()),)))?;
+    clock.func_wrap("resolution", |_: Cx<'_>, ()| Ok((Datetime { seconds: 0, nanoseconds: 1 },)))
+}

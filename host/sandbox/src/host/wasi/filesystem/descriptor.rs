@@ -1,0 +1,276 @@
+//! The methods of `descriptor` that are about what it stands for.
+
+#![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
+
+use std::fs::{File, Metadata};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cap_std::fs::MetadataExt as _;
+use rustix::fs::{fdatasync, fsync};
+use wasmtime::Result;
+use wasmtime::component::{LinkerInstance, Resource, WasmList};
+
+use crate::host::grants::{Directory, Grants};
+use crate::host::open_files::Counted;
+use crate::host::state::State;
+use crate::host::wasi::clocks::Datetime;
+use crate::host::wasi::streams::{InputStream, OutputStream, read_at};
+
+use super::errno::ErrorCode;
+use super::types::{Advice, DescriptorFlags, DescriptorStat, DescriptorType, MetadataHashValue};
+use super::{Answer, Cx, Handle, Outcome};
+
+/// What a guest holds.
+pub(in crate::host::wasi) enum Descriptor {
+    Directory(Directory),
+    File(OpenFile),
+}
+
+/// A file that is open.
+#[derive(Debug, Clone)]
+pub(in crate::host::wasi) struct OpenFile {
+    pub file: Arc<Counted<File>>,
+    pub readable: bool,
+    pub writable: bool,
+}
+
+pub(super) fn add_to_linker(
+    types: &mut LinkerInstance<'_, State>,
+    grants: &Arc<Grants>,
+) -> Result<()> {
+    types.func_wrap("[method]descriptor.read-via-stream", read_via_stream)?;
+    types.func_wrap("[method]descriptor.write-via-stream", write_via_stream)?;
+    types.func_wrap("[method]descriptor.append-via-stream", append_via_stream)?;
+    types.func_wrap("[method]descriptor.advise", advise)?;
+    types.func_wrap("[method]descriptor.sync-data", sync_data)?;
+    types.func_wrap("[method]descriptor.sync", sync)?;
+    types.func_wrap("[method]descriptor.get-flags", get_flags)?;
+    types.func_wrap("[method]descriptor.get-type", get_type)?;
+    types.func_wrap("[method]descriptor.set-size", set_size)?;
+    types.func_wrap("[method]descriptor.read", read)?;
+    types.func_wrap("[method]descriptor.write", write)?;
+    types.func_wrap("[method]descriptor.stat", stat)?;
+    types.func_wrap("[method]descriptor.is-same-object", is_same_object)?;
+    let grants = Arc::clone(grants);
+    types.func_wrap(
+        "[method]descriptor.metadata-hash",
+        move |cx: Cx<'_>, (descriptor,): (Handle,)| {
+            let identity = cx.data().table.get(&descriptor)?.identity();
+            Ok((identity.map(|identity| hash(&grants.hasher, identity)).map_err(ErrorCode::from),))
+        },
+    )
+}
+
+fn read_via_stream(mut cx: Cx<'_>, (handle, at): (Handle, u64)) -> Answer<Resource<InputStream>> {
+    Ok((match readable(&cx, &handle)? {
+        Ok(file) => Ok(cx.data_mut().table.push(InputStream::File { file, at })?),
+        Err(error) => Err(error),
+    },))
+}
+
+fn write_via_stream(mut cx: Cx<'_>, (handle, at): (Handle, u64)) -> Answer<Resource<OutputStream>> {
+    Ok((match writable(&cx, &handle)? {
+        Ok(file) => Ok(cx.data_mut().table.push(OutputStream::File { file, at })?),
+        Err(error) => Err(error),
+    },))
+}
+
+fn append_via_stream(mut cx: Cx<'_>, (handle,): (Handle,)) -> Answer<Resource<OutputStream>> {
+    Ok((match writable(&cx, &handle)? {
+        Ok(file) => Ok(cx.data_mut().table.push(OutputStream::End { file })?),
+        Err(error) => Err(error),
+    },))
+}
+
+/// Nothing is made of it.
+fn advise(cx: Cx<'_>, (handle, _, _, _): (Handle, u64, u64, Advice)) -> Answer<()> {
+    cx.data().table.get(&handle)?;
+    Ok((Ok(()),))
+}
+
+fn sync_data(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<()> {
+    let synced = with_file(cx.data().table.get(&handle)?, |file| fdatasync(file));
+    Ok((synced.map_err(ErrorCode::from),))
+}
+
+fn sync(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<()> {
+    let synced = with_file(cx.data().table.get(&handle)?, |file| fsync(file));
+    Ok((synced.map_err(ErrorCode::from),))
+}
+
+/// A directory is held open for its paths only: for more it is opened anew.
+fn with_file(
+    descriptor: &Descriptor,
+    act: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<()>,
+) -> io::Result<()> {
+    Ok(match descriptor {
+        Descriptor::Directory(directory) => act(directory.dir.open(".")?.as_fd()),
+        Descriptor::File(open) => act((**open.file).as_fd()),
+    }?)
+}
+
+fn get_flags(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<DescriptorFlags> {
+    let mut flags = DescriptorFlags::empty();
+    match cx.data().table.get(&handle)? {
+        Descriptor::Directory(directory) => {
+            flags |= DescriptorFlags::READ;
+            if directory.writable {
+                flags |= DescriptorFlags::MUTATE_DIRECTORY;
+            }
+        }
+        Descriptor::File(open) => {
+            if open.readable {
+                flags |= DescriptorFlags::READ;
+            }
+            if open.writable {
+                flags |= DescriptorFlags::WRITE;
+            }
+        }
+    }
+    Ok((Ok(flags),))
+}
+
+fn get_type(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<DescriptorType> {
+    Ok((Ok(match cx.data().table.get(&handle)? {
+        Descriptor::Directory(_) => DescriptorType::Directory,
+        Descriptor::File(_) => DescriptorType::RegularFile,
+    }),))
+}
+
+fn set_size(cx: Cx<'_>, (handle, size): (Handle, u64)) -> Answer<()> {
+    let set = |file: Arc<Counted<File>>| file.set_len(size).map_err(ErrorCode::from);
+    Ok((writable(&cx, &handle)?.and_then(set),))
+}
+
+/// Reads at most as much as one call may get, and tells whether that was the end.
+fn read(cx: Cx<'_>, (handle, len, at): (Handle, u64, u64)) -> Answer<(Vec<u8>, bool)> {
+    let data = readable(&cx, &handle)?
+        .and_then(|file| read_at(&file, len, cx.data().call_memory, at).map_err(ErrorCode::from))
+        .map(|data| {
+            let end = data.is_empty() && len > 0;
+            (data, end)
+        });
+    Ok((data,))
+}
+
+/// The data is written from where it lies in the guest's memory.
+fn write(cx: Cx<'_>, (handle, data, at): (Handle, WasmList<u8>, u64)) -> Answer<u64> {
+    let written = |file: Arc<Counted<File>>| {
+        let count = file.write_at(data.as_le_slice(&cx), at)?;
+        Ok(count as u64)
+    };
+    Ok((writable(&cx, &handle)?.and_then(written),))
+}
+
+fn stat(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<DescriptorStat> {
+    let stat = match cx.data().table.get(&handle)? {
+        Descriptor::Directory(directory) => directory.dir.dir_metadata().map(|of| stat_of(&of)),
+        Descriptor::File(open) => open.file.metadata().map(|of| stat_of_file(&of)),
+    };
+    Ok((stat.map_err(ErrorCode::from),))
+}
+
+fn is_same_object(cx: Cx<'_>, (one, other): (Handle, Handle)) -> Result<(bool,)> {
+    let table = &cx.data().table;
+    let (one, other) = (table.get(&one)?.identity(), table.get(&other)?.identity());
+    Ok((matches!((one, other), (Ok(one), Ok(other)) if one == other),))
+}
+
+/// The file that a guest holds, if it may read it.
+fn readable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
+    file(cx, handle, |open| open.readable)
+}
+
+/// The file that a guest holds, if it may write to it.
+fn writable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
+    file(cx, handle, |open| open.writable)
+}
+
+fn file(
+    cx: &Cx<'_>,
+    handle: &Handle,
+    may: fn(&OpenFile) -> bool,
+) -> Result<Outcome<Arc<Counted<File>>>> {
+    Ok(match cx.data().table.get(handle)? {
+        Descriptor::Directory(_) => Err(ErrorCode::IsDirectory),
+        Descriptor::File(open) if may(open) => Ok(Arc::clone(&open.file)),
+        Descriptor::File(_) => Err(ErrorCode::BadDescriptor),
+    })
+}
+
+impl Descriptor {
+    /// The device and the inode.
+    fn identity(&self) -> io::Result<(u64, u64)> {
+        Ok(match self {
+            Descriptor::Directory(directory) => {
+                let of = directory.dir.dir_metadata()?;
+                (of.dev(), of.ino())
+            }
+            Descriptor::File(open) => {
+                let of = open.file.metadata()?;
+                (MetadataExt::dev(&of), MetadataExt::ino(&of))
+            }
+        })
+    }
+}
+
+/// Tells files apart; which they are it does not tell.
+pub(super) fn hash(hasher: &RandomState, identity: (u64, u64)) -> MetadataHashValue {
+    MetadataHashValue {
+        lower: hasher.hash_one(identity),
+        upper: hasher.hash_one((identity, "upper")),
+    }
+}
+
+pub(super) fn stat_of(of: &cap_std::fs::Metadata) -> DescriptorStat {
+    DescriptorStat {
+        descriptor_type: type_of(of.file_type()),
+        link_count: of.nlink(),
+        size: of.len(),
+        data_access_timestamp: of.accessed().ok().map(|time| time.into_std().into()),
+        data_modification_timestamp: of.modified().ok().map(|time| time.into_std().into()),
+        status_change_timestamp: changed(of.ctime(), of.ctime_nsec()),
+    }
+}
+
+fn stat_of_file(of: &Metadata) -> DescriptorStat {
+    DescriptorStat {
+        descriptor_type: DescriptorType::RegularFile,
+        link_count: MetadataExt::nlink(of),
+        size: of.len(),
+        data_access_timestamp: of.accessed().ok().map(Into::into),
+        data_modification_timestamp: of.modified().ok().map(Into::into),
+        status_change_timestamp: changed(MetadataExt::ctime(of), MetadataExt::ctime_nsec(of)),
+    }
+}
+
+fn changed(seconds: i64, nanoseconds: i64) -> Option<Datetime> {
+    let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since).map(Into::into)
+}
+
+fn type_of(file_type: cap_std::fs::FileType) -> DescriptorType {
+    use cap_std::fs::FileTypeExt as _;
+    if file_type.is_dir() {
+        DescriptorType::Directory
+    } else if file_type.is_file() {
+        DescriptorType::RegularFile
+    } else if file_type.is_symlink() {
+        DescriptorType::SymbolicLink
+    } else if file_type.is_fifo() {
+        DescriptorType::Fifo
+    } else if file_type.is_socket() {
+        DescriptorType::Socket
+    } else if file_type.is_block_device() {
+        DescriptorType::BlockDevice
+    } else if file_type.is_char_device() {
+        DescriptorType::CharacterDevice
+    } else {
+        DescriptorType::Unknown
+    }
+}

@@ -1,0 +1,111 @@
+//! What is in a directory, an entry at a time.
+
+#![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::mem::MaybeUninit;
+
+use rustix::fs::{AtFlags, FileType, RawDir, statat};
+use wasmtime::Result;
+use wasmtime::component::{LinkerInstance, Resource};
+
+use crate::host::open_files::Counted;
+use crate::host::state::State;
+
+use super::errno::ErrorCode;
+use super::open::counted;
+use super::types::{DescriptorType, DirectoryEntry};
+use super::{Answer, Cx, Handle, Outcome, directory};
+
+/// How much of a directory is read at once, in bytes: a guest may have as many streams
+/// as handles. A name has at most 255 bytes; the file systems of others may have longer
+/// ones.
+const READ_AT_ONCE: usize = 2 << 10;
+
+/// `directory-entry-stream`. It takes one descriptor, with an offset of its own.
+pub(super) struct Entries {
+    directory: Counted<File>,
+    /// What was read and is still to be told.
+    next: VecDeque<Outcome<DirectoryEntry>>,
+}
+
+pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()> {
+    types.func_wrap("[method]descriptor.read-directory", read_directory)?;
+    types.func_wrap("[method]directory-entry-stream.read-directory-entry", read_directory_entry)
+}
+
+fn read_directory(mut cx: Cx<'_>, (handle,): (Handle,)) -> Answer<Resource<Entries>> {
+    // The guest's directory is held open for its paths only.
+    let opened = directory(&cx, &handle)?.and_then(|directory| {
+        counted(directory, || directory.dir.open(".").map(cap_std::fs::File::into_std))
+    });
+    Ok((match opened {
+        Ok(directory) => {
+            let next = VecDeque::new();
+            Ok(cx.data_mut().table.push(Entries { directory, next })?)
+        }
+        Err(error) => Err(error),
+    },))
+}
+
+/// A name that is not text is `illegal-byte-sequence`; the next call goes on
+/// behind it.
+fn read_directory_entry(
+    mut cx: Cx<'_>,
+    (entries,): (Resource<Entries>,),
+) -> Answer<Option<DirectoryEntry>> {
+    Ok((cx.data_mut().table.get_mut(&entries)?.next().transpose(),))
+}
+
+impl Entries {
+    fn next(&mut self) -> Option<Outcome<DirectoryEntry>> {
+        if self.next.is_empty()
+            && let Err(error) = self.read()
+        {
+            return Some(Err(error));
+        }
+        self.next.pop_front()
+    }
+
+    /// Reads on, to the end of the directory or until there is something to tell.
+    fn read(&mut self) -> Outcome<()> {
+        let mut buffer = [MaybeUninit::uninit(); READ_AT_ONCE];
+        let mut entries = RawDir::new(&*self.directory, &mut buffer);
+        // What is in the buffer must be taken: the kernel has gone on behind it.
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(std::io::Error::from)?;
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                // Some file systems do not tell while they list.
+                let file_type = match entry.file_type() {
+                    FileType::Unknown => statat(&*self.directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                        .map_or(FileType::Unknown, |of| FileType::from_raw_mode(of.st_mode)),
+                    known => known,
+                };
+                let name = name.to_str().map(str::to_owned);
+                self.next.push_back(match name {
+                    Ok(name) => Ok(DirectoryEntry { descriptor_type: type_of(file_type), name }),
+                    Err(_) => Err(ErrorCode::IllegalByteSequence),
+                });
+            }
+            if entries.is_buffer_empty() && !self.next.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn type_of(file_type: FileType) -> DescriptorType {
+    match file_type {
+        FileType::RegularFile => DescriptorType::RegularFile,
+        FileType::Directory => DescriptorType::Directory,
+        FileType::Symlink => DescriptorType::SymbolicLink,
+        FileType::Fifo => DescriptorType::Fifo,
+        FileType::Socket => DescriptorType::Socket,
+        FileType::CharacterDevice => DescriptorType::CharacterDevice,
+        FileType::BlockDevice => DescriptorType::BlockDevice,
+        FileType::Unknown => DescriptorType::Unknown,
+    }
+}

@@ -1,0 +1,122 @@
+//! Opening what is in a directory.
+
+use std::io;
+use std::sync::Arc;
+
+use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
+use cap_std::fs::{OpenOptions, OpenOptionsExt};
+use rustix::fs::OFlags;
+
+use crate::host::grants::Directory;
+use crate::host::open_files::Counted;
+
+use super::Outcome;
+use super::descriptor::{Descriptor, OpenFile};
+use super::errno::ErrorCode;
+use super::types::{DescriptorFlags, OpenFlags};
+
+/// How a guest asks for something to be opened.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// Whether a symbolic link at the end of the path is followed.
+    pub follow: bool,
+    pub open: OpenFlags,
+    pub flags: DescriptorFlags,
+}
+
+impl How {
+    /// Whether something would change, now or later.
+    fn changes(self) -> bool {
+        let changing = OpenFlags::CREATE | OpenFlags::TRUNCATE;
+        let writing = DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY;
+        self.open & changing != OpenFlags::empty()
+            || self.flags & writing != DescriptorFlags::empty()
+    }
+}
+
+/// Opens a file or a directory.
+///
+/// Errors: `read-only` where something would change that may not be; what is
+/// neither a file nor a directory is `not-permitted`; what leads out of the
+/// directory is too; or what the kernel says.
+pub(super) fn open(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor> {
+    if how.changes() && !directory.writable {
+        return Err(ErrorCode::ReadOnly);
+    }
+    let found = look(directory, path, how.follow);
+    let is_directory = found.as_ref().is_ok_and(cap_std::fs::Metadata::is_dir);
+    if how.open.contains(OpenFlags::DIRECTORY) || is_directory {
+        return open_directory(directory, path, how);
+    }
+    match found {
+        Ok(found) if found.is_file() => {}
+        Ok(found) if found.is_symlink() => return Err(ErrorCode::Loop),
+        // Before it is opened: to some devices that is enough to act.
+        Ok(_) => return Err(ErrorCode::NotPermitted),
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && how.open.contains(OpenFlags::CREATE) => {}
+        Err(error) => return Err(error.into()),
+    }
+    open_file(directory, path, how)
+}
+
+fn look(directory: &Directory, path: &str, follow: bool) -> io::Result<cap_std::fs::Metadata> {
+    if follow { directory.dir.metadata(path) } else { directory.dir.symlink_metadata(path) }
+}
+
+fn open_directory(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor> {
+    let anew = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+    if how.open.contains(OpenFlags::DIRECTORY) {
+        if how.open.contains(OpenFlags::CREATE) {
+            return Err(ErrorCode::Invalid);
+        }
+    } else if how.open.contains(anew) {
+        return Err(ErrorCode::Exist);
+    }
+    if how.open.contains(OpenFlags::TRUNCATE) || how.flags.contains(DescriptorFlags::WRITE) {
+        return Err(ErrorCode::IsDirectory);
+    }
+    let dir = counted(directory, || {
+        if how.follow {
+            directory.dir.open_dir(path)
+        } else {
+            directory.dir.open_dir_nofollow(path)
+        }
+    })?;
+    Ok(Descriptor::Directory(Directory { dir: Arc::new(dir), ..directory.clone() }))
+}
+
+/// Opens something there, if no more is open than may be.
+pub(super) fn counted<T>(
+    directory: &Directory,
+    open: impl FnOnce() -> io::Result<T>,
+) -> Outcome<Counted<T>> {
+    Ok(directory.files.open(open).ok_or(ErrorCode::InsufficientMemory)??)
+}
+
+fn open_file(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor> {
+    let writable = how.flags.contains(DescriptorFlags::WRITE);
+    // Without either, a file can be looked at.
+    let readable = how.flags.contains(DescriptorFlags::READ);
+    let truncate = how.open.contains(OpenFlags::TRUNCATE);
+    let create = how.open.contains(OpenFlags::CREATE);
+    let mut options = OpenOptions::new();
+    options
+        .read(readable || !writable)
+        .write(writable || truncate || create)
+        .truncate(truncate)
+        .create(create)
+        .create_new(create && how.open.contains(OpenFlags::EXCLUSIVE))
+        .follow(if how.follow { FollowSymlinks::Yes } else { FollowSymlinks::No });
+    // It may have become a pipe since it was looked at: opening one waits for
+    // the other end.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    options.custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+    let file = counted(directory, || {
+        directory.dir.open_with(path, &options).map(cap_std::fs::File::into_std)
+    })?;
+    if !file.metadata()?.is_file() {
+        return Err(ErrorCode::NotPermitted);
+    }
+    Ok(Descriptor::File(OpenFile { file: Arc::new(file), readable, writable }))
+}

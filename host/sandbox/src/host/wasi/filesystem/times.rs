@@ -1,0 +1,134 @@
+//! Setting the times of files.
+
+#![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
+
+use std::fs::FileTimes;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use cap_fs_ext::{DirExt, SystemTimeSpec};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use cap_std::time::SystemTime as CapTime;
+use rustix::fs::{AtFlags, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
+use wasmtime::Result;
+use wasmtime::component::{LinkerInstance, WasmStr};
+
+use crate::host::grants::Directory;
+use crate::host::state::State;
+
+use super::descriptor::{Descriptor, OpenFile};
+use super::errno::ErrorCode;
+use super::types::{NewTimestamp, PathFlags};
+use super::{Answer, Cx, Handle, Outcome, path, writable};
+
+pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()> {
+    types.func_wrap("[method]descriptor.set-times", set_times)?;
+    types.func_wrap("[method]descriptor.set-times-at", set_times_at)
+}
+
+fn set_times(
+    cx: Cx<'_>,
+    (handle, accessed, modified): (Handle, NewTimestamp, NewTimestamp),
+) -> Answer<()> {
+    let (accessed, modified) = match (spec(accessed), spec(modified)) {
+        (Ok(accessed), Ok(modified)) => (accessed, modified),
+        (Err(error), _) | (_, Err(error)) => return Ok((Err(error),)),
+    };
+    Ok((match cx.data().table.get(&handle)? {
+        Descriptor::Directory(Directory { writable: false, .. }) => Err(ErrorCode::ReadOnly),
+        Descriptor::File(OpenFile { writable: false, .. }) => Err(ErrorCode::BadDescriptor),
+        Descriptor::Directory(Directory { dir, .. }) => {
+            DirExt::set_times(&***dir, ".", accessed, modified).map_err(ErrorCode::from)
+        }
+        Descriptor::File(OpenFile { file, .. }) => {
+            let mut times = FileTimes::new();
+            if let Some(accessed) = accessed.map(time) {
+                times = times.set_accessed(accessed);
+            }
+            if let Some(modified) = modified.map(time) {
+                times = times.set_modified(modified);
+            }
+            file.set_times(times).map_err(ErrorCode::from)
+        }
+    },))
+}
+
+fn time(spec: SystemTimeSpec) -> SystemTime {
+    match spec {
+        SystemTimeSpec::SymbolicNow => SystemTime::now(),
+        SystemTimeSpec::Absolute(time) => time.into_std(),
+    }
+}
+
+fn set_times_at(
+    cx: Cx<'_>,
+    (handle, flags, name, accessed, modified): (
+        Handle,
+        PathFlags,
+        WasmStr,
+        NewTimestamp,
+        NewTimestamp,
+    ),
+) -> Answer<()> {
+    let set = |accessed, modified| -> Result<Outcome<()>> {
+        let directory = match writable(&cx, &handle)? {
+            Ok(directory) => &directory.dir,
+            Err(error) => return Ok(Err(error)),
+        };
+        let set = match path(&cx, &name)? {
+            Err(error) => return Ok(Err(error)),
+            Ok(path) if flags.contains(PathFlags::SYMLINK_FOLLOW) => {
+                set_times_of(directory, &path, accessed, modified)
+            }
+            Ok(path) => directory.set_symlink_times(path, accessed, modified),
+        };
+        Ok(set.map_err(ErrorCode::from))
+    };
+    Ok((match (spec(accessed), spec(modified)) {
+        (Ok(accessed), Ok(modified)) => set(accessed, modified)?,
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    },))
+}
+
+/// Sets the times of what is at a path, or where a link there leads. It is found but
+/// not opened: to open a pipe is to wait for its other end.
+fn set_times_of(
+    directory: &Dir,
+    path: &str,
+    accessed: Option<SystemTimeSpec>,
+    modified: Option<SystemTimeSpec>,
+) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(i32::try_from(OFlags::PATH.bits()).unwrap_or(0));
+    let found = directory.open_with(path, &options)?;
+    let times =
+        Timestamps { last_access: timespec(accessed)?, last_modification: timespec(modified)? };
+    Ok(utimensat(&found, "", &times, AtFlags::EMPTY_PATH)?)
+}
+
+/// The kernel has two numbers of nanoseconds that stand for no time of their own.
+fn timespec(spec: Option<SystemTimeSpec>) -> io::Result<Timespec> {
+    Ok(match spec {
+        None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        Some(SystemTimeSpec::SymbolicNow) => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        Some(SystemTimeSpec::Absolute(time)) => time
+            .into_std()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .ok()
+            .and_then(|since| Timespec::try_from(since).ok())
+            .ok_or(io::ErrorKind::InvalidInput)?,
+    })
+}
+
+fn spec(time: NewTimestamp) -> Outcome<Option<SystemTimeSpec>> {
+    Ok(match time {
+        NewTimestamp::NoChange => None,
+        NewTimestamp::Now => Some(SystemTimeSpec::SymbolicNow),
+        NewTimestamp::Timestamp(time) if time.nanoseconds < 1_000_000_000 => {
+            let since = Duration::new(time.seconds, time.nanoseconds);
+            let time = SystemTime::UNIX_EPOCH.checked_add(since).ok_or(ErrorCode::Invalid)?;
+            Some(SystemTimeSpec::Absolute(CapTime::from_std(time)))
+        }
+        NewTimestamp::Timestamp(_) => return Err(ErrorCode::Invalid),
+    })
+}

@@ -1,0 +1,55 @@
+//! The part of WASI 0.2 that handlers are given, a file for each of its
+//! interfaces or packages.
+//!
+//! It shows them nothing of the host but time and random numbers, unless the
+//! operator grants more: see [`Grants`]. What a guest writes to its standard
+//! output and error goes to the log.
+
+mod clocks;
+mod environment;
+mod exit;
+mod filesystem;
+mod poll;
+mod random;
+mod stdio;
+mod streams;
+mod terminal;
+
+use std::sync::Arc;
+
+use wasmtime::Result;
+use wasmtime::component::Linker;
+
+use crate::host::grants::Grants;
+use crate::host::state::State;
+
+/// Defines one interface.
+type Add = fn(&mut Linker<State>, &Arc<Grants>) -> Result<()>;
+
+/// The interfaces. The versions 0.2.x are one contract. Of their functions the
+/// stable ones are there.
+pub(crate) const INTERFACES: [(&str, Add); 20] = [
+    ("wasi:cli/environment@0.2.0", environment::add_to_linker),
+    (exit::NAME, exit::add_to_linker),
+    ("wasi:cli/stdin@0.2.0", stdio::add_stdin),
+    ("wasi:cli/stdout@0.2.0", stdio::add_stdout),
+    ("wasi:cli/stderr@0.2.0", stdio::add_stderr),
+    ("wasi:cli/terminal-input@0.2.0", terminal::add_input),
+    ("wasi:cli/terminal-output@0.2.0", terminal::add_output),
+    ("wasi:cli/terminal-stdin@0.2.0", terminal::add_stdin),
+    ("wasi:cli/terminal-stdout@0.2.0", terminal::add_stdout),
+    ("wasi:cli/terminal-stderr@0.2.0", terminal::add_stderr),
+    ("wasi:io/error@0.2.0", streams::add_error),
+    (poll::NAME, poll::add_to_linker),
+    ("wasi:io/streams@0.2.0", streams::add_to_linker),
+    ("wasi:clocks/monotonic-clock@0.2.0", clocks::add_monotonic),
+    ("wasi:clocks/wall-clock@0.2.0", clocks::add_wall),
+    ("wasi:random/random@0.2.0", random::add_random),
+    ("wasi:random/insecure@0.2.0", random::add_insecure),
+    ("wasi:random/insecure-seed@0.2.0", random::add_insecure_seed),
+    ("wasi:filesystem/types@0.2.0", filesystem::add_types),
+    ("wasi:filesystem/preopens@0.2.0", filesystem::add_preopens),
+];
+
+/// What a guest that waits for time to pass imports.
+pub(crate) const POLL: &str = poll::NAME;

@@ -1,0 +1,87 @@
+//! `wasi:io/poll`: waiting for the first of several things.
+
+#![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
+use wasmtime::{Result, StoreContextMut, bail};
+
+use crate::host::grants::Grants;
+use crate::host::sleep;
+use crate::host::state::State;
+
+pub(super) const NAME: &str = "wasi:io/poll@0.2.0";
+
+/// What a guest waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pollable {
+    /// Nothing: it is ready. Streams are, for nothing that they do waits for
+    /// somebody.
+    Ready,
+    /// A time to come; `None` is one that never does.
+    At(Option<Instant>),
+}
+
+impl Pollable {
+    fn is_ready(self, now: Instant) -> bool {
+        match self {
+            Pollable::Ready => true,
+            Pollable::At(when) => when.is_some_and(|when| when <= now),
+        }
+    }
+}
+
+type Cx<'a> = StoreContextMut<'a, State>;
+
+pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<()> {
+    let mut poll = linker.instance(NAME)?;
+    poll.resource("pollable", ResourceType::host::<Pollable>(), |mut cx, rep| {
+        cx.data_mut().table.delete(Resource::<Pollable>::new_own(rep))?;
+        Ok(())
+    })?;
+    poll.func_wrap("[method]pollable.ready", ready)?;
+    poll.func_wrap("[method]pollable.block", block)?;
+    poll.func_wrap("poll", poll_all)
+}
+
+fn ready(cx: Cx<'_>, (pollable,): (Resource<Pollable>,)) -> Result<(bool,)> {
+    Ok((cx.data().table.get(&pollable)?.is_ready(Instant::now()),))
+}
+
+fn block(mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)) -> Result<()> {
+    match *cx.data().table.get(&pollable)? {
+        Pollable::Ready => Ok(()),
+        Pollable::At(when) => sleep::until(cx.data_mut(), when),
+    }
+}
+
+/// Which of them are ready, by their places in the list. It ends the guest if
+/// the list is empty, as the interface has it, or longer than one of all that a
+/// guest can hold.
+fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Resource<Pollable>>,)) -> Result<(Vec<u32>,)> {
+    let (count, most) = (list.len(), cx.data().table.max_capacity());
+    if count == 0 {
+        bail!("it polled an empty list, for which it would have waited for ever");
+    }
+    if count > most {
+        bail!("it polled {count} things at once, and {most} are the most");
+    }
+    let handles = list.iter(&mut cx)?.collect::<Result<Vec<_>>>()?;
+    let table = &cx.data().table;
+    let pollables = handles.iter().map(|handle| table.get(handle).copied());
+    let pollables = pollables.collect::<std::result::Result<Vec<Pollable>, _>>()?;
+    let mut now = Instant::now();
+    if !pollables.iter().any(|pollable| pollable.is_ready(now)) {
+        let at = |pollable: &Pollable| match pollable {
+            Pollable::Ready => Some(now),
+            Pollable::At(when) => *when,
+        };
+        let first = pollables.iter().filter_map(at).min();
+        sleep::until(cx.data_mut(), first)?;
+        now = Instant::now();
+    }
+    let ready = (0..).zip(&pollables).filter(|(_, pollable)| pollable.is_ready(now));
+    Ok((ready.map(|(place, _)| place).collect(),))
+}

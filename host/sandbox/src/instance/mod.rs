@@ -1,0 +1,7 @@
+//! A component as the handler of requests: a new instance for each request.
+
+pub(crate) mod descriptors;
+pub(crate) mod exports;
+pub(crate) mod failure;
+pub(crate) mod handler;
+pub(crate) mod preflight;

@@ -1,0 +1,10 @@
+//! From a file to a compiled component whose imports, exports and footprint are known.
+
+pub(crate) mod cache;
+pub(crate) mod compiler;
+pub(crate) mod component;
+pub(crate) mod footprint;
+pub(crate) mod loader;
+pub(crate) mod source;
+pub(crate) mod stubs;
+pub(crate) mod wire;
