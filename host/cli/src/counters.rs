@@ -1,237 +1,287 @@
-//! What is counted while serving, by all processes of a server together.
+//! The counters of a server, which all of its processes share.
 
 use std::fmt::Write;
 use std::io::{self, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 use serde_json::{Map, Value, json};
-use socketserver::{HandlerError, Reason, Request, SharedCounters};
+use socketserver::access::Refusal;
+use socketserver::{DropReason, HandlerError, Reason, Request, Shared, shared_data};
 use socketserver_sandbox::HandlerCounters;
 
 use crate::args::LogFormat;
 use crate::log_rate;
 
-/// Why a client can be refused: the words of `Refusal`.
-const RULES: &[&str] = &[
-    "deny",
-    "peer",
-    "allow",
-    "reset",
-    "hours",
-    "load",
-    "source-rate",
-    "per-source",
-    "rate",
-    "pause",
-    OTHER,
-];
+/// The number of workers that have counters of their own at one time, including those that
+/// are about to end. Further workers count with the process that listens.
+const MAX_WORKERS: usize = 2048;
 
-/// Why a datagram can be dropped before it is a request: the words of `DropReason`.
-const DROPS: &[&str] = &["own-address", "no-room", OTHER];
+shared_data! {
+    /// The counters of all processes.
+    #[derive(Debug)]
+    struct Shape {
+        /// The process that listens, with its children that serve one request each.
+        listener: CachePadded<ProcessCounters>,
+        workers: [CachePadded<ProcessCounters>; MAX_WORKERS],
+        forked: AtomicU64,
+        accept_errors: AtomicU64,
+        failed: [AtomicU64; Reason::ALL.len()],
+        refused: [AtomicU64; Refusal::ALL.len()],
+        dropped: [AtomicU64; DropReason::ALL.len()],
+    }
+}
 
-/// In the place of a word that is not in one of these lists.
-const OTHER: &str = "other";
+shared_data! {
+    /// What one process counts for each request. It has cache lines to itself, so that
+    /// processes do not take them from each other.
+    #[derive(Debug)]
+    struct ProcessCounters {
+        accepted: AtomicU64,
+        in_flight: AtomicU64,
+        done: AtomicU64,
+        received: AtomicU64,
+        sent: AtomicU64,
+        instances: AtomicU64,
+        logs_cut: AtomicU64,
+        /// The process id of the worker; zero if these counters are free.
+        worker: AtomicU64,
+    }
+}
 
-/// More workers at a time, with those that are about to end, are not counted.
-const WORKERS: usize = 2048;
+/// An enum that has a counter for each of its variants.
+trait Counted: Copy + Eq + 'static {
+    const ALL: &'static [Self];
 
-// Where each counter is. The process that listens, with its children that serve one
-// request each, and after it each worker has a row to itself: as long as a line of a
-// processor's cache, which those that write to it would else take from each other.
-const ROW: usize = 8;
-const ACCEPTED: usize = 0;
-const IN_FLIGHT: usize = 1;
-const DONE: usize = 2;
-const RECEIVED: usize = 3;
-const SENT: usize = 4;
-/// Which process the worker is; zero for none.
-const WORKER: usize = 5;
+    /// Returns the name of the counter.
+    fn name(self) -> &'static str;
 
-// The rest is everybody's.
-const INSTANCES: usize = ROW * (1 + WORKERS);
-const LOG_BYTES: usize = INSTANCES + 1;
-const ACCEPT_ERRORS: usize = LOG_BYTES + 1;
-const FORKED: usize = ACCEPT_ERRORS + 1;
-const FAILED: usize = FORKED + 1;
-const REFUSED: usize = FAILED + Reason::ALL.len();
-const DROPPED: usize = REFUSED + RULES.len();
-const ALL: usize = DROPPED + DROPS.len();
+    /// Returns the counter of this variant.
+    fn counter(self, counters: &[AtomicU64]) -> Option<&AtomicU64> {
+        let mut pairs = Self::ALL.iter().zip(counters);
+        pairs.find(|(variant, _)| **variant == self).map(|(_, counter)| counter)
+    }
 
-/// Where a counter of that worker is, or of the process that listens, which is 0.
-const fn of(worker: usize, counter: usize) -> usize {
-    ROW * worker + counter
+    /// Adds to the counter of this variant.
+    fn count(self, counters: &[AtomicU64], number: u64) {
+        if let Some(counter) = self.counter(counters) {
+            add(counter, number);
+        }
+    }
+
+    /// Returns the counters that are not zero, by their names.
+    fn counted(counters: &[AtomicU64]) -> Map<String, Value> {
+        let pairs =
+            Self::ALL.iter().zip(counters).map(|(variant, counter)| (variant, get(counter)));
+        let counted = pairs.filter(|(_, number)| *number > 0);
+        counted.map(|(variant, number)| (variant.name().to_owned(), number.into())).collect()
+    }
+}
+
+impl Counted for Reason {
+    const ALL: &'static [Reason] = Reason::ALL;
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl Counted for Refusal {
+    const ALL: &'static [Refusal] = &Refusal::ALL;
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl Counted for DropReason {
+    const ALL: &'static [DropReason] = &DropReason::ALL;
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
 }
 
 /// The counters of a server.
+#[derive(Debug)]
 pub struct Counters {
-    shared: Arc<SharedCounters>,
-    /// Which worker this process is, from 1 on; 0 if it is none.
-    worker: AtomicUsize,
-}
-
-impl HandlerCounters for Counters {
-    fn instance_used(&self) {
-        self.shared.add(INSTANCES, 1);
-    }
-
-    fn log_limit_reached(&self) {
-        self.shared.add(LOG_BYTES, 1);
-    }
+    shared: Shared<Shape>,
+    /// Set in a worker: the index of its counters, if there were free ones.
+    worker: OnceLock<Option<usize>>,
 }
 
 impl Counters {
-    /// All of them zero.
+    /// Makes counters that are zero.
     ///
-    /// Errors: there is no memory for them.
+    /// # Errors
+    ///
+    /// The machine has no memory for them.
     pub fn new() -> io::Result<Self> {
-        let shared = Arc::new(SharedCounters::new(ALL)?);
-        Ok(Counters { shared, worker: AtomicUsize::new(0) })
+        Ok(Counters { shared: Shared::zeroed()?, worker: OnceLock::new() })
     }
 
-    /// A request begins.
+    /// Counts a request that begins.
     pub fn accepted(&self) {
-        self.shared.add(self.own(ACCEPTED), 1);
-        self.shared.add(self.own(IN_FLIGHT), 1);
+        add(&self.own().accepted, 1);
+        add(&self.own().in_flight, 1);
     }
 
-    /// A client is not served, by that rule.
-    pub fn refused(&self, rule: &str) {
-        self.shared.add(REFUSED + place(RULES, rule), 1);
+    /// Counts a client that `rule` refuses.
+    pub fn refused(&self, rule: Refusal) {
+        rule.count(&self.shared.refused, 1);
     }
 
-    /// So many datagrams are dropped, for that reason.
-    pub fn dropped(&self, count: u64, reason: &str) {
-        self.shared.add(DROPPED + place(DROPS, reason), count);
+    /// Counts datagrams that are dropped.
+    pub fn dropped(&self, count: u64, reason: DropReason) {
+        reason.count(&self.shared.dropped, count);
     }
 
-    /// A request is over.
+    /// Counts a request that has ended.
     pub fn finished(&self, request: &Request, error: Option<&HandlerError>) {
-        self.shared.add(self.own(RECEIVED), request.received());
-        self.shared.add(self.own(SENT), request.sent());
-        self.over(error.map(HandlerError::reason));
+        add(&self.own().received, request.received());
+        add(&self.own().sent, request.sent());
+        self.ended(error.map(HandlerError::reason));
     }
 
-    /// The process of a request is gone, and with it what it had counted.
+    /// Counts a request whose process ended before it could count the end itself.
     pub fn child_failed(&self, error: &HandlerError) {
-        self.over(Some(error.reason()));
+        self.ended(Some(error.reason()));
     }
 
-    fn over(&self, reason: Option<Reason>) {
-        let failed = reason.map(|reason| FAILED + reason as usize);
-        self.shared.add(failed.unwrap_or_else(|| self.own(DONE)), 1);
-        self.shared.decrement(self.own(IN_FLIGHT));
+    fn ended(&self, failure: Option<Reason>) {
+        match failure {
+            Some(reason) => reason.count(&self.shared.failed, 1),
+            None => add(&self.own().done, 1),
+        }
+        decrement(&self.own().in_flight);
     }
 
-    /// No request could be taken.
+    /// Counts a failed attempt to take a request.
     pub fn accept_failed(&self) {
-        self.shared.add(ACCEPT_ERRORS, 1);
+        add(&self.shared.accept_errors, 1);
     }
 
-    /// This process was forked just now, as a worker or for one request.
+    /// Counts this process, which was forked just now, as a worker or for one request.
     pub fn forked(&self, is_worker: bool) {
-        self.shared.add(FORKED, 1);
+        add(&self.shared.forked, 1);
         if is_worker {
             let pid = u64::from(getpid().as_raw_nonzero().get().unsigned_abs());
-            let free =
-                (1..=WORKERS).find(|worker| self.shared.replace(of(*worker, WORKER), 0, pid));
-            self.worker.store(free.unwrap_or(0), Ordering::Relaxed);
+            let free = self.shared.workers.iter().position(|row| replace(&row.worker, 0, pid));
+            self.worker.get_or_init(|| free);
         }
     }
 
-    /// Whether this process is a worker. It may not look at other processes, and
-    /// leaves it to their parent to print.
-    pub fn of_worker(&self) -> bool {
-        self.worker() != 0
+    /// Returns whether this process is a worker. A worker may not look at other processes,
+    /// and leaves printing to its parent.
+    pub fn is_in_worker(&self) -> bool {
+        self.worker.get().is_some()
     }
 
-    fn worker(&self) -> usize {
-        self.worker.load(Ordering::Relaxed)
+    /// Returns the counters of this process.
+    fn own(&self) -> &ProcessCounters {
+        let worker = self.worker.get().copied().flatten();
+        worker.and_then(|index| self.shared.workers.get(index)).unwrap_or(&self.shared.listener)
     }
 
-    /// Where a counter of this process is.
-    fn own(&self, counter: usize) -> usize {
-        of(self.worker(), counter)
-    }
-
-    /// Takes note of workers that are gone, and of the requests that ended with
-    /// them.
+    /// Frees the counters of workers that have ended, and counts their requests in flight
+    /// as failed.
     pub fn sweep(&self) {
-        if self.of_worker() {
+        if self.is_in_worker() {
             return;
         }
-        for worker in 1..=WORKERS {
-            let pid = self.shared.get(of(worker, WORKER));
+        for row in &self.shared.workers {
+            let pid = get(&row.worker);
             if pid == 0 || is_alive(pid) {
                 continue;
             }
-            // In one step: whoever broke out of a sandbox can write any number here.
-            let left = self.shared.get(of(worker, IN_FLIGHT));
-            if self.shared.replace(of(worker, IN_FLIGHT), left, 0) {
-                self.shared.add(FAILED + Reason::Worker as usize, left);
+            // In one step: native code that escaped from a sandbox can write any number.
+            let left = get(&row.in_flight);
+            if replace(&row.in_flight, left, 0) {
+                Reason::Worker.count(&self.shared.failed, left);
             }
-            self.shared.replace(of(worker, WORKER), pid, 0);
+            replace(&row.worker, pid, 0);
         }
     }
 
-    /// Prints them to standard error, as the log is written: for people or for
-    /// programs. They were asked for, so no limit of the log holds for them.
+    /// Prints the counters to standard error in the format of the log. The operator asked
+    /// for them, so the limit of the log does not apply.
     pub fn print(&self, format: LogFormat) {
         let text = match format {
             LogFormat::Text => self.to_text(),
             LogFormat::Json => json!({ "counters": self.to_json() }).to_string() + "\n",
         };
-        // There is nobody to tell if that cannot be written to.
+        // A failure cannot be reported anywhere else.
         let _ = log_rate::unlimited().write_all(text.as_bytes());
     }
 
-    /// All of them, for programs.
     fn to_json(&self) -> Value {
         self.sweep();
-        let get = |index| self.shared.get(index);
-        let all = |counter| {
-            let of_each = (0..=WORKERS).map(|worker| get(of(worker, counter)));
-            of_each.fold(0, u64::wrapping_add)
+        let shared = &self.shared;
+        let sum = |counter: fn(&ProcessCounters) -> &AtomicU64| {
+            let rows = std::iter::once(&shared.listener).chain(&shared.workers);
+            rows.fold(0, |sum: u64, row| sum.wrapping_add(get(counter(row))))
         };
-        let workers = (1..=WORKERS).filter(|worker| get(of(*worker, WORKER)) != 0).count();
-        let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-        let failed = by_word(&reasons, |place| get(FAILED + place));
-        let refused = by_word(RULES, |place| get(REFUSED + place));
-        let dropped = by_word(DROPS, |place| get(DROPPED + place));
+        let workers = shared.workers.iter().filter(|row| get(&row.worker) != 0).count();
         json!({
             "requests": {
-                "accepted": all(ACCEPTED),
-                "in_flight": all(IN_FLIGHT),
-                "done": all(DONE),
-                "failed": failed,
-                "refused": refused,
+                "accepted": sum(|row| &row.accepted),
+                "in_flight": sum(|row| &row.in_flight),
+                "done": sum(|row| &row.done),
+                "failed": Reason::counted(&shared.failed),
+                "refused": Refusal::counted(&shared.refused),
             },
-            "datagrams_dropped": dropped,
-            "instances": get(INSTANCES),
-            "bytes": { "received": all(RECEIVED), "sent": all(SENT) },
-            "children": { "forked": get(FORKED), "workers": workers },
-            "accept_errors": get(ACCEPT_ERRORS),
-            "logs_cut": get(LOG_BYTES),
+            "datagrams_dropped": DropReason::counted(&shared.dropped),
+            "instances": sum(|row| &row.instances),
+            "bytes": { "received": sum(|row| &row.received), "sent": sum(|row| &row.sent) },
+            "children": { "forked": get(&shared.forked), "workers": workers },
+            "accept_errors": get(&shared.accept_errors),
+            "logs_cut": sum(|row| &row.logs_cut),
         })
     }
 
-    /// All of them, for people: a line each.
+    /// Returns a line for each counter.
     fn to_text(&self) -> String {
         let mut text = String::new();
-        lines(&mut text, 0, &self.to_json());
+        write_lines(&mut text, 0, &self.to_json());
         text
     }
 }
 
-/// The counters of words that were counted.
-fn by_word(words: &[&str], get: impl Fn(usize) -> u64) -> Map<String, Value> {
-    let counted = words.iter().enumerate().map(|(place, word)| (word, get(place)));
-    counted.filter(|(_, n)| *n > 0).map(|(word, n)| ((*word).to_owned(), n.into())).collect()
+impl HandlerCounters for Counters {
+    fn instance_used(&self) {
+        add(&self.own().instances, 1);
+    }
+
+    fn log_limit_reached(&self) {
+        add(&self.own().logs_cut, 1);
+    }
 }
 
-fn lines(text: &mut String, depth: usize, value: &Value) {
+/// Adds to a counter, which wraps around after 2<sup>64</sup>.
+fn add(counter: &AtomicU64, number: u64) {
+    counter.fetch_add(number, Ordering::Relaxed);
+}
+
+/// Takes one from a counter that is not zero.
+fn decrement(counter: &AtomicU64) {
+    let less_one = |now: u64| now.checked_sub(1);
+    // An error says that the counter is zero.
+    let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_one);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// Sets a counter to `new` if it is `current`, and returns whether it was.
+fn replace(counter: &AtomicU64, current: u64, new: u64) -> bool {
+    counter.compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+}
+
+fn write_lines(text: &mut String, depth: usize, value: &Value) {
     for (name, value) in value.as_object().into_iter().flatten() {
         let indent = 2 * depth;
         let name = name.replace('_', " ");
@@ -243,16 +293,11 @@ fn lines(text: &mut String, depth: usize, value: &Value) {
             }
             Some(_) => writeln!(text, "{:indent$}{name}", ""),
         };
-        lines(text, depth + 1, value);
+        write_lines(text, depth + 1, value);
     }
 }
 
-/// The place of `word`, or of the last word, which stands for all others.
-fn place(words: &[&str], word: &str) -> usize {
-    words.iter().position(|known| *known == word).unwrap_or(words.len() - 1)
-}
-
-/// Whether there is such a process, be it one that may not be signalled.
+/// Returns whether there is such a process, also if this process may not signal it.
 fn is_alive(pid: u64) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
@@ -262,6 +307,9 @@ fn is_alive(pid: u64) -> bool {
 mod tests {
     use super::*;
 
+    /// A process id that no process has.
+    const NO_PROCESS: u64 = u32::MAX as u64 / 2;
+
     #[test]
     fn what_is_counted_is_shown() {
         let counters = Counters::new().unwrap();
@@ -269,11 +317,12 @@ mod tests {
         for _ in 0..5 {
             counters.accepted();
         }
-        counters.over(None);
+        counters.ended(None);
         counters.child_failed(&error(Reason::Child));
         counters.child_failed(&error(Reason::CpuTime));
-        counters.refused("deny");
-        counters.dropped(3, "own-address");
+        counters.refused(Refusal::Deny);
+        counters.dropped(3, DropReason::OwnAddress);
+        counters.instance_used();
         let shown = counters.to_json();
         assert_eq!(
             shown["requests"],
@@ -284,17 +333,18 @@ mod tests {
             })
         );
         assert_eq!(shown["datagrams_dropped"], json!({ "own-address": 3 }));
+        assert_eq!(shown["instances"], 1);
         let text = counters.to_text();
         assert!(text.contains("\n    cpu-time             1\n"), "{text}");
         assert!(text.contains("\n  in flight              2\n"), "{text}");
     }
 
     #[test]
-    fn what_a_dead_worker_had_in_flight_has_failed() {
+    fn the_requests_in_flight_of_a_dead_worker_have_failed() {
         let counters = Counters::new().unwrap();
-        // No process has that number.
-        assert!(counters.shared.replace(of(7, WORKER), 0, u64::from(u32::MAX / 2)));
-        counters.shared.add(of(7, IN_FLIGHT), 3);
+        let row = &counters.shared.workers[7];
+        assert!(replace(&row.worker, 0, NO_PROCESS));
+        add(&row.in_flight, 3);
         let shown = counters.to_json();
         assert_eq!(shown["requests"]["failed"], json!({ "worker": 3 }));
         assert_eq!(shown["requests"]["in_flight"], 0);
@@ -302,13 +352,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_a_process_made_up_are_wrong_and_hold_nobody_up() {
+    fn numbers_that_a_process_made_up_are_wrong_and_block_nothing() {
         let counters = Counters::new().unwrap();
-        assert!(counters.shared.replace(of(7, WORKER), 0, u64::from(u32::MAX / 2)));
-        for worker in [7, 8, 9] {
-            counters.shared.add(of(worker, IN_FLIGHT), u64::MAX);
+        assert!(replace(&counters.shared.workers[7].worker, 0, NO_PROCESS));
+        for row in &counters.shared.workers[7..10] {
+            add(&row.in_flight, u64::MAX);
         }
-        counters.shared.add(FAILED, 1);
+        Reason::Trap.count(&counters.shared.failed, 1);
         let (done, shown) = std::sync::mpsc::channel();
         std::thread::spawn(move || done.send(counters.to_text()));
         let shown = shown.recv_timeout(std::time::Duration::from_mins(1)).unwrap();
@@ -316,20 +366,31 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_a_counter() {
-        for rule in socketserver::access::Refusal::ALL {
-            assert!(RULES.contains(&rule.as_str()), "{}", rule.as_str());
+    fn each_variant_has_a_counter_of_its_own() {
+        fn check<T: Counted + std::fmt::Debug>(counters: &[AtomicU64]) {
+            assert_eq!(T::ALL.len(), counters.len());
+            for variant in T::ALL {
+                variant.count(counters, 1);
+            }
+            assert!(counters.iter().all(|counter| get(counter) == 1));
+            assert_eq!(T::counted(counters).len(), T::ALL.len(), "names are unique");
         }
+        let counters = Counters::new().unwrap();
+        check::<Reason>(&counters.shared.failed);
+        check::<Refusal>(&counters.shared.refused);
+        check::<DropReason>(&counters.shared.dropped);
     }
 
     #[test]
-    fn a_worker_counts_for_itself() {
+    fn a_worker_counts_in_its_own_cache_lines() {
         let counters = Counters::new().unwrap();
         counters.forked(true);
         counters.accepted();
         let shown = counters.to_json();
         assert_eq!(shown["children"], json!({ "forked": 1, "workers": 1 }));
         assert_eq!(shown["requests"]["in_flight"], 1);
-        assert_eq!(counters.shared.get(of(1, IN_FLIGHT)), 1);
+        assert_eq!(get(&counters.shared.workers[0].in_flight), 1);
+        assert!(size_of::<ProcessCounters>() <= 64);
+        assert!(align_of::<CachePadded<ProcessCounters>>() >= 64);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::io::{self, Sink, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use socketserver::SharedCounters;
+use socketserver::{Shared, shared_data};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -34,15 +35,20 @@ struct Second {
     of_guests: u32,
 }
 
-/// What all processes that write the log know of it: those that serve may end before
-/// they could tell, and the next ones would find out anew.
-static SHARED: OnceLock<SharedCounters> = OnceLock::new();
-/// How many lines were dropped that nobody has been told of.
-const DROPPED: usize = 0;
-/// Whether there was no room when a line was to be written last.
-const STUCK: usize = 1;
-/// Whether the last line was not written to its end.
-const TORN: usize = 2;
+shared_data! {
+    /// What all processes that write the log know of it. A process may end before it could
+    /// report what it dropped, and the next one would find out anew that there is no room.
+    struct LogState {
+        /// The number of lines that were dropped and not yet reported.
+        dropped: AtomicU64,
+        /// Not zero if there was no room for the last line.
+        stuck: AtomicU64,
+        /// Not zero if the last line was not written to its end.
+        torn: AtomicU64,
+    }
+}
+
+static SHARED: OnceLock<Shared<LogState>> = OnceLock::new();
 
 /// When somebody was last told.
 static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
@@ -59,7 +65,7 @@ thread_local! {
 ///
 /// Errors: there is no memory for it.
 pub fn share() -> io::Result<()> {
-    let shared = SharedCounters::new(TORN + 1)?;
+    let shared = Shared::zeroed()?;
     SHARED.get_or_init(|| shared);
     Ok(())
 }
@@ -68,19 +74,23 @@ pub fn share() -> io::Result<()> {
 /// any, once in a second at the most, or `at_once`. Its own line is not dropped, and
 /// what it could not tell is told another time.
 pub fn tell_dropped(at_once: bool, tell: impl FnOnce(u64)) {
-    let Some(shared) = SHARED.get().filter(|shared| shared.get(DROPPED) > 0) else { return };
+    let Some(shared) = SHARED.get().filter(|shared| shared.dropped.load(Ordering::Relaxed) > 0)
+    else {
+        return;
+    };
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
     if !at_once && told.is_some_and(|told| told.elapsed() < SECOND) {
         return;
     }
     *told = Some(Instant::now());
-    let dropped = shared.get(DROPPED);
+    let dropped = shared.dropped.load(Ordering::Relaxed);
     // Otherwise another process tells.
-    if shared.replace(DROPPED, dropped, 0) {
+    let taken = shared.dropped.compare_exchange(dropped, 0, Ordering::SeqCst, Ordering::SeqCst);
+    if taken.is_ok() {
         EXEMPT.set(Some(false));
         tell(dropped);
         if EXEMPT.take() == Some(false) {
-            shared.add(DROPPED, dropped);
+            shared.dropped.fetch_add(dropped, Ordering::Relaxed);
         }
     }
 }
@@ -162,7 +172,7 @@ impl Write for Line {
 
 fn count_dropped() {
     if let Some(shared) = SHARED.get() {
-        shared.add(DROPPED, 1);
+        shared.dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -172,7 +182,7 @@ fn count_dropped() {
 /// of its own.
 fn write(line: &[u8]) -> bool {
     let begun;
-    let torn = is_marked(TORN);
+    let torn = is_marked(|log| &log.torn);
     let line = if torn {
         begun = [b"\n", line].concat();
         &begun
@@ -181,16 +191,16 @@ fn write(line: &[u8]) -> bool {
     };
     let written = match Output::Error.write(line) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let has_room = !is_marked(STUCK) && wait_for_room();
+            let has_room = !is_marked(|log| &log.stuck) && wait_for_room();
             if has_room { Output::Error.write(line) } else { Err(error) }
         }
         written => written,
     };
     let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-    mark(STUCK, written.as_ref().is_err_and(full));
+    set_mark(|log| &log.stuck, written.as_ref().is_err_and(full));
     let written = written.unwrap_or(0);
     if written > 0 {
-        mark(TORN, line[written - 1] != b'\n');
+        set_mark(|log| &log.torn, line[written - 1] != b'\n');
     }
     written == line.len()
 }
@@ -216,16 +226,18 @@ fn wait_for_room() -> bool {
     has_room
 }
 
-fn is_marked(mark: usize) -> bool {
-    SHARED.get().is_some_and(|shared| shared.get(mark) != 0)
+fn is_marked(mark: fn(&LogState) -> &AtomicU64) -> bool {
+    SHARED.get().is_some_and(|shared| mark(shared).load(Ordering::Relaxed) != 0)
 }
 
-fn mark(mark: usize, set: bool) {
+fn set_mark(mark: fn(&LogState) -> &AtomicU64, set: bool) {
     if let Some(shared) = SHARED.get() {
-        let now = shared.get(mark);
+        let mark = mark(shared);
+        let now = mark.load(Ordering::Relaxed);
         if (now != 0) != set {
             // If another process sets it meanwhile, it knows better.
-            shared.replace(mark, now, u64::from(set));
+            let new = u64::from(set);
+            let _ = mark.compare_exchange(now, new, Ordering::SeqCst, Ordering::SeqCst);
         }
     }
 }

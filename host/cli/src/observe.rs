@@ -94,7 +94,7 @@ impl ServeHooks {
     /// Every refusal comes here. They come in floods, and are no failures: what is
     /// logged of each is for those who look for mistakes.
     fn refused(&self, client_address: &Address, rule: Refusal) {
-        self.counters.refused(rule.as_str());
+        self.counters.refused(rule);
         let peer = client_address.to_string();
         tracing::debug!(peer, rule = rule.as_str(), "refused");
         // It is the first of a pause.
@@ -159,7 +159,7 @@ impl Hooks for ServeHooks {
     fn service_actions(&self) {
         tell_dropped(false);
         let (asked, format) = &self.asked;
-        if !self.counters.of_worker() && asked.take() {
+        if !self.counters.is_in_worker() && asked.take() {
             self.counters.print(*format);
         }
     }
@@ -186,7 +186,7 @@ impl Hooks for ServeHooks {
     }
 
     fn handle_dropped(&self, endpoint: &Endpoint, count: u64, reason: DropReason) {
-        self.counters.dropped(count, reason.as_str());
+        self.counters.dropped(count, reason);
         tracing::debug!(endpoint = %endpoint, count, reason = reason.as_str(), "dropped");
     }
 

@@ -106,6 +106,9 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// Every reason.
+    pub const ALL: [DropReason; 2] = [DropReason::OwnAddress, DropReason::NoRoom];
+
     /// The reason as one word, such as `own-address`.
     pub fn as_str(self) -> &'static str {
         match self {

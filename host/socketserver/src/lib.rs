@@ -98,7 +98,6 @@
 //! | `concurrency` | running requests: one at a time, in threads, in processes |
 //! | `capacity` | how many requests the machine can hold |
 //! | `error`, `reason`, `bind_hint` | errors, why requests fail and who is to blame, hints for addresses that cannot be bound |
-//! | `shared` | counters that forked processes share |
 //! | `text` | text that somebody else wrote, made safe to print |
 //! | `sys` | forking, shared memory, credentials, turns, and the only unsafe code |
 
@@ -130,7 +129,6 @@ mod reason;
 mod request;
 mod serve;
 mod server;
-mod shared;
 mod socket;
 mod sockopt;
 mod stale_socket;
@@ -161,6 +159,6 @@ pub use patience::{IdleTimeout, WallTimeout};
 pub use reason::{Blame, Reason};
 pub use request::Request;
 pub use server::Server;
-pub use shared::SharedCounters;
+pub use sys::{Shared, SharedData};
 pub use text::printable;
 pub use traffic::{ReceiveLimit, SendLimit};

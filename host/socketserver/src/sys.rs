@@ -3,13 +3,15 @@
 
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::io;
 use std::mem;
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
-use std::slice;
 use std::sync::atomic::AtomicU64;
 
+use crossbeam_utils::CachePadded;
 use rustix::fs::{Mode, OFlags, fstat, open, stat};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, getpid};
@@ -102,49 +104,113 @@ pub(crate) fn close_inherited(fd: BorrowedFd<'_>) {
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
-/// Numbers in memory that forked processes do not copy but share.
-#[derive(Debug)]
-pub(crate) struct SharedMemory {
-    numbers: NonNull<AtomicU64>,
-    count: usize,
+/// A type whose values forked processes can share in one mapping: atomic numbers, and
+/// arrays and structs of them. [`shared_data!`](crate::shared_data) declares such structs.
+///
+/// # Safety
+///
+/// All zero bytes are a valid value. So are any bytes that another process writes. A value
+/// needs no drop, and the alignment of the type is at most that of a page.
+pub unsafe trait SharedData: Sync {}
+
+// SAFETY: a number has no invalid bytes.
+unsafe impl SharedData for AtomicU64 {}
+// SAFETY: as its elements.
+unsafe impl<T: SharedData, const N: usize> SharedData for [T; N] {}
+// SAFETY: as its content. The padding is never read, and the alignment is 256 at most.
+unsafe impl<T: SharedData> SharedData for CachePadded<T> {}
+
+/// Declares a struct that forked processes can share, in a [`Shared`](crate::Shared). Each
+/// field must itself be [`SharedData`](crate::SharedData).
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// socketserver::shared_data! {
+///     /// What the processes of a server count.
+///     struct Counters {
+///         requests: AtomicU64,
+///         failures: AtomicU64,
+///     }
+/// }
+///
+/// let counters = socketserver::Shared::<Counters>::zeroed()?;
+/// counters.requests.fetch_add(1, Ordering::Relaxed);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[macro_export]
+macro_rules! shared_data {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis struct $name:ident {
+            $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[repr(C)]
+        $visibility struct $name {
+            $($(#[$field_meta])* $field_visibility $field: $type,)*
+        }
+
+        // SAFETY: each field is shared data, and the bytes between them are never read.
+        unsafe impl $crate::SharedData for $name where $($type: $crate::SharedData,)* {}
+    };
 }
 
-// SAFETY: it owns its memory, which holds atomics and nothing that belongs to a
-// thread.
-unsafe impl Send for SharedMemory {}
-// SAFETY: as above; what is shared are references to atomics.
-unsafe impl Sync for SharedMemory {}
+/// A value that a process shares with the processes that it forks afterwards: what one of
+/// them writes, all of them see. The kernel makes it of zero bytes.
+///
+/// The processes can do nothing else to each other through it. Native code that escaped
+/// from a sandbox in one of them can make the numbers wrong.
+pub struct Shared<T: SharedData> {
+    data: NonNull<T>,
+}
 
-impl SharedMemory {
-    /// That many numbers, one at least, all zero.
-    pub(crate) fn new(count: usize) -> io::Result<Self> {
-        let count = count.max(1);
-        let size = count.checked_mul(size_of::<AtomicU64>());
-        let size = size.ok_or(io::ErrorKind::OutOfMemory)?;
+// SAFETY: it owns its memory, whose content threads may share.
+unsafe impl<T: SharedData> Send for Shared<T> {}
+// SAFETY: as above; a `&Shared` gives out `&T` and nothing else.
+unsafe impl<T: SharedData> Sync for Shared<T> {}
+
+impl<T: SharedData> Shared<T> {
+    /// Makes a value of zero bytes.
+    ///
+    /// # Errors
+    ///
+    /// The machine has no memory for it.
+    pub fn zeroed() -> io::Result<Self> {
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let size = size_of::<T>().max(1);
         // SAFETY: a new mapping, wherever the kernel has room for it.
         let mapped = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
         if mapped == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let numbers = NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(SharedMemory { numbers, count })
-    }
-
-    pub(crate) fn numbers(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping has room for that many, is aligned to a page, was
-        // zeroed by the kernel, which is a valid number, and lives as long as
-        // `self`.
-        unsafe { slice::from_raw_parts(self.numbers.as_ptr(), self.count) }
+        let data = NonNull::new(mapped.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Shared { data })
     }
 }
 
-impl Drop for SharedMemory {
+impl<T: SharedData> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the mapping has room for a `T`, is aligned to a page, holds a valid value
+        // from its first moment, and lives as long as `self`.
+        unsafe { self.data.as_ref() }
+    }
+}
+
+impl<T: SharedData> Drop for Shared<T> {
     fn drop(&mut self) {
-        let size = self.count * size_of::<AtomicU64>();
-        // SAFETY: it was mapped with that size, and nobody borrows from it.
-        unsafe { libc::munmap(self.numbers.as_ptr().cast(), size) };
+        // SAFETY: it was mapped with that size, and nothing borrows from it.
+        unsafe { libc::munmap(self.data.as_ptr().cast(), size_of::<T>().max(1)) };
+    }
+}
+
+impl<T: SharedData + fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 

@@ -16,9 +16,10 @@ use programs::{
     Client, Program, ask, end_of, has_ended, server_program, sockets, tests, waiting_clients,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use socketserver::{
-    Address, Concurrency, Forking, HandlerError, Hooks, Request, Server, SharedCounters, SocketType,
+    Address, Concurrency, Forking, HandlerError, Hooks, Request, Server, Shared, SocketType,
 };
 
 fn main() -> ExitCode {
@@ -351,22 +352,24 @@ fn five_hundred_requests_leave_nothing_behind() {
 }
 
 /// Counts requests, and how many of them failed, where they are over.
-struct Counts(Arc<SharedCounters>);
+struct Counts(Arc<Shared<[AtomicU64; 3]>>);
 
 impl Hooks for Counts {
     fn request_finished(&self, request: &Request, _: &Address, error: Option<&HandlerError>) {
-        self.0.add(0, 1);
-        self.0.add(1, u64::from(error.is_some()));
-        self.0.add(2, request.received());
+        for (counter, number) in
+            self.0.iter().zip([1, u64::from(error.is_some()), request.received()])
+        {
+            counter.fetch_add(number, Ordering::Relaxed);
+        }
     }
 }
 
 fn counting_program(_: &[String]) {
-    let counters = Arc::new(SharedCounters::new(3).unwrap());
+    let counters = Arc::new(Shared::<[AtomicU64; 3]>::zeroed().unwrap());
     let forking = Concurrency::Forking(Forking::new());
     let server = Server::builder(programs::obey).bind(common::localhost()).concurrency(forking);
     programs::drive(server.hooks(Counts(Arc::clone(&counters))));
-    println!("counted {:?}", [0, 1, 2].map(|index| counters.get(index)));
+    println!("counted {:?}", counters.each_ref().map(|counter| counter.load(Ordering::Relaxed)));
 }
 
 fn what_children_count_the_parent_sees() {

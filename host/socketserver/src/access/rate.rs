@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::pace::Pace;
 use super::refusal::Refusal;
-use crate::sys::SharedMemory;
+use crate::sys::Shared;
 
 /// The most attempts at a number that other processes change at the same time. After
 /// them a client is let in.
@@ -33,7 +33,7 @@ enum Numbers {
     Own([AtomicU64; 2]),
     /// Shared by workers. One of them that was taken over can have the others refuse
     /// clients, as it can take these from the others' sockets.
-    Shared(SharedMemory),
+    Shared(Shared<[AtomicU64; 2]>),
 }
 
 const FULL_AT: usize = 0;
@@ -51,7 +51,7 @@ impl Rate {
     ///
     /// The machine has no memory that they could share.
     pub(super) fn shared(most: u32, pause: Duration) -> io::Result<Self> {
-        Ok(Rate::with(most, pause, Numbers::Shared(SharedMemory::new(2)?)))
+        Ok(Rate::with(most, pause, Numbers::Shared(Shared::zeroed()?)))
     }
 
     fn with(most: u32, pause: Duration, numbers: Numbers) -> Self {
@@ -62,7 +62,7 @@ impl Rate {
     fn number(&self, index: usize) -> &AtomicU64 {
         match &self.numbers {
             Numbers::Own(numbers) => &numbers[index],
-            Numbers::Shared(memory) => &memory.numbers()[index],
+            Numbers::Shared(numbers) => &numbers[index],
         }
     }
 
