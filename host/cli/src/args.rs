@@ -7,9 +7,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use socketserver::{Endpoint, ServerClass};
+pub use socketserver_jail::JailMode;
 
 use crate::access::AccessOptions;
 use crate::attributes::{ClassAttributes, SocketFiles};
@@ -114,7 +116,7 @@ pub struct ServeOptions {
     /// Whether the processes of --concurrency forking and of --workers give up all
     /// that serving does not need: files, other sockets, programs, signals, new
     /// code. For these, `try` is the default, and `require` with --profile hostile.
-    #[arg(long, value_name = "WHETHER")]
+    #[arg(long, value_name = "WHETHER", value_parser = jail_mode())]
     pub jail: Option<JailMode>,
 
     /// The user, and the group, to become once the sockets are bound: names or
@@ -239,15 +241,16 @@ pub enum Concurrency {
     Forking,
 }
 
-/// Whether forked processes are jailed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum JailMode {
-    /// With all that the jail is made of, or they do not serve.
-    Require,
-    /// With what this machine has of it.
-    Try,
-    /// No.
-    Off,
+/// Returns the parser of `--jail`.
+fn jail_mode() -> impl TypedValueParser<Value = JailMode> {
+    PossibleValuesParser::new(JailMode::ALL.map(|mode| {
+        PossibleValue::new(mode.as_str()).help(match mode {
+            JailMode::Require => "All walls of the jail, or the process does not serve",
+            JailMode::Try => "The walls that this machine offers",
+            JailMode::Off => "No jail",
+        })
+    }))
+    .try_map(|name| name.parse())
 }
 
 /// How the log is written.

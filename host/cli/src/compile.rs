@@ -10,10 +10,9 @@ use clap::Args;
 use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
 };
-use socketserver_jail::{Descriptors, Jail, Kind, Mode};
+use socketserver_jail::{Descriptors, Jail, JailMode, Role};
 use socketserver_sandbox::{BoundsChecks, compile_for_parent};
 
-use crate::args::JailMode;
 use crate::loading::Loading;
 
 /// How much stack compiling may take, in bytes.
@@ -45,16 +44,15 @@ pub fn compile(options: &CompileOptions) -> Result<ExitCode> {
     let stack = getrlimit(Resource::Stack);
     let stack = Rlimit { current: Some(least(stack.current)), maximum: stack.maximum };
     setrlimit(Resource::Stack, stack).context("cannot limit its stack")?;
-    let mode = if options.jail == JailMode::Require { Mode::Require } else { Mode::Try };
     let jail = Jail {
         address_space: Some(options.memory),
         cpu_seconds: Some(options.seconds),
-        ..Jail::new(mode)
+        ..Jail::new(options.jail)
     };
     // Entering closes a descriptor of its own.
-    let jail = ManuallyDrop::new(jail.prepare(Kind::Compile)?);
+    let jail = ManuallyDrop::new(jail.prepare(Role::Compiler)?);
     // Nothing of the component has been read yet.
-    jail.enter(None, &Descriptors::AllBut(&[]))?;
+    jail.enter(None, &Descriptors::Except(&[]))?;
     compile_for_parent(&engine, stdin().lock(), stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }

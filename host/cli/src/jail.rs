@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use socketserver::{
-    AddressFamily, Endpoint, HandlerError, Reason, SocketType, kernel_refuses_descriptors,
+    Address, AddressFamily, Endpoint, HandlerError, Reason, Request, SocketType,
+    kernel_refuses_descriptors,
 };
 use socketserver_jail::{
-    Descriptors, Jail, JailError, Kind, Mode as Walls, Prepared, Request as OneRequest, Serves,
-    become_user, check_user,
+    Descriptors, Jail, JailError, JailMode, Prepared, RequestKind, Role, Transports, become_user,
+    check_user,
 };
 use socketserver_sandbox::{Dir, HandlerDescriptors};
 
-use crate::args::{JailMode, ServeOptions};
+use crate::args::ServeOptions;
 use crate::mode::Mode;
 use crate::overtime::Overtime;
 use crate::owner::Identity;
@@ -44,44 +45,46 @@ pub fn prepare(
     if let Some(Identity { user, group }) = user {
         check_user(user, group).context("--user")?;
     }
-    let walls = match options.loading.profile.jail(options.jail, mode) {
-        JailMode::Require => Walls::Require,
-        JailMode::Try => Walls::Try,
-        JailMode::Off => Walls::Off,
-    };
-    if walls == Walls::Off {
+    let jail_mode = options.loading.profile.jail(options.jail, mode);
+    if jail_mode == JailMode::Off {
         return Ok(GivenUp { jail: None, user, forks, descriptors });
     }
     let serves = |socket_type| endpoints.iter().any(|end| end.socket_type() == socket_type);
-    let serves = match (serves(SocketType::Stream), serves(SocketType::Dgram)) {
-        (true, true) => Serves::Both,
-        (false, true) => Serves::Datagrams,
-        _ => Serves::Streams,
+    let transports = match (serves(SocketType::Stream), serves(SocketType::Dgram)) {
+        (true, true) => Transports::Both,
+        (false, true) => Transports::Datagrams,
+        _ => Transports::Streams,
     };
     // A worker lives on.
-    let (kind, cpu_seconds) = match mode {
-        Mode::Forking => (Kind::Request, Some(overtime.cpu_seconds)),
-        _ => (Kind::Worker, None),
+    let (role, cpu_seconds) = match mode {
+        Mode::Forking => (Role::Request, Some(overtime.cpu_seconds)),
+        _ => (Role::Worker, None),
     };
     let becomes = user.map(|Identity { user, group }| (user, group));
     let (read_only, read_write) = granted(&options.grants.dir);
-    let unix = |end: &&Endpoint| end.address().family() == AddressFamily::Unix;
-    let senders = endpoints.iter().filter(unix).any(|end| end.socket_type() == SocketType::Dgram);
-    let packet_info = endpoints.iter().any(Endpoint::has_packet_info);
-    let user_and_files =
-        Jail { user: becomes, read_only, read_write, cpu_seconds, ..Jail::new(walls) };
-    let has_unix = endpoints.iter().any(|end| unix(&end));
-    let names_source = packet_info && !has_unix;
-    if packet_info && has_unix {
+    let is_unix = |end: &&Endpoint| end.address().family() == AddressFamily::Unix;
+    let unix_sockets = endpoints.iter().any(|end| is_unix(&end));
+    let jail = Jail {
+        user: becomes,
+        transports,
+        unix_sockets,
+        receives_credentials: (endpoints.iter().filter(is_unix))
+            .any(|end| end.socket_type() == SocketType::Dgram),
+        receives_descriptors: unix_sockets && !kernel_refuses_descriptors(),
+        packet_info: endpoints.iter().any(Endpoint::has_packet_info),
+        read_only,
+        read_write,
+        cpu_seconds,
+        ..Jail::new(jail_mode)
+    };
+    if jail.packet_info && !jail.sets_source_address(role) {
         tracing::warn!(
-            "UDP answers leave from an address that the kernel chooses, as there are Unix sockets \
-             in the jail too: serve them in a process of their own, or bind the addresses one by one"
+            "the kernel chooses the source address of replies over UDP, because jailed workers \
+             that have Unix sockets cannot set it: serve the Unix sockets in another process, or \
+             bind each UDP address"
         );
     }
-    let takes_descriptors = has_unix && !kernel_refuses_descriptors();
-    let jail =
-        Jail { serves, senders, takes_descriptors, packet_info, names_source, ..user_and_files };
-    let jail = jail.prepare(kind)?;
+    let jail = jail.prepare(role)?;
     Ok(GivenUp { jail: Some(Arc::new(jail)), user, forks, descriptors })
 }
 
@@ -93,8 +96,8 @@ pub fn prepare(
 pub fn enter_to_inspect(dirs: &[Dir], cpu_seconds: u64) -> Result<(), JailError> {
     let (read_only, read_write) = granted(dirs);
     let cpu_seconds = Some(cpu_seconds);
-    let jail = Jail { read_only, read_write, cpu_seconds, ..Jail::new(Walls::Try) };
-    jail.prepare(Kind::Worker)?.enter(None, &Descriptors::All).map(drop)
+    let jail = Jail { read_only, read_write, cpu_seconds, ..Jail::new(JailMode::Try) };
+    jail.prepare(Role::Worker)?.enter(None, &Descriptors::All).map(drop)
 }
 
 /// The paths of directories that may be read, and of those that may be changed too.
@@ -113,7 +116,7 @@ impl GivenUp {
             return;
         }
         let report = Jail::probe();
-        if report.is_whole() {
+        if report.is_complete() {
             tracing::info!("{report}");
         } else {
             tracing::warn!("this machine has not all walls of the jail: {report}");
@@ -126,7 +129,7 @@ impl GivenUp {
     /// Errors: it cannot be given up. The process has to end.
     pub fn by_this_process(&self) -> Result<(), JailError> {
         match (&self.jail, self.user) {
-            (Some(jail), _) => jail.surround(),
+            (Some(jail), _) => jail.restrict_parent(),
             (None, Some(Identity { user, group })) if !self.forks => become_user(user, group),
             (None, _) => Ok(()),
         }
@@ -138,7 +141,7 @@ impl GivenUp {
     /// Errors: it cannot be given up. The process has to end.
     pub fn in_child(
         &self,
-        request: Option<SocketType>,
+        request: Option<RequestKind>,
         keep: Option<BorrowedFd<'_>>,
         unneeded: &[RawFd],
     ) -> Result<(), HandlerError> {
@@ -148,17 +151,25 @@ impl GivenUp {
                 become_user(user, group).map_err(failed)
             });
         };
-        let request = request.map(|request| match request {
-            SocketType::Stream => OneRequest::Connection,
-            SocketType::Dgram => OneRequest::Datagram,
-        });
         let entered = match keep {
             Some(keep) => {
                 let only = std::iter::once(keep.as_raw_fd()).chain(self.descriptors.iter());
                 jail.enter(request, &Descriptors::Only(&only.collect::<Vec<_>>()))
             }
-            None => jail.enter(request, &Descriptors::AllBut(unneeded)),
+            None => jail.enter(request, &Descriptors::Except(unneeded)),
         };
         entered.map(drop).map_err(failed)
+    }
+}
+
+/// Returns the kind of a request, on which the filter of its process depends.
+pub fn kind_of(request: &Request) -> RequestKind {
+    if request.socket_type() == SocketType::Stream {
+        return RequestKind::Connection;
+    }
+    match request.getsockname().as_ref().map(Address::family) {
+        Ok(AddressFamily::Inet | AddressFamily::Inet6) => RequestKind::UdpDatagram,
+        // The stricter filter, also if the kernel does not tell the address.
+        Ok(AddressFamily::Unix) | Err(_) => RequestKind::UnixDatagram,
     }
 }

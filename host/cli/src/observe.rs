@@ -16,7 +16,7 @@ use tracing_subscriber::fmt;
 
 use crate::args::{LogFormat, LogLevel};
 use crate::counters::Counters;
-use crate::jail::GivenUp;
+use crate::jail::{self, GivenUp};
 use crate::log_rate::{self, LimitedStderr};
 use crate::log_text::{Text, quoted};
 use crate::signals::{Asked, Signals};
@@ -181,8 +181,8 @@ impl Hooks for ServeHooks {
         self.counters.forked(request.is_none());
         let failed = |error| HandlerError::new(Reason::Child, error);
         self.signals.in_child().map_err(failed)?;
-        let (socket_type, keep) = (request.map(Request::socket_type), request.map(AsFd::as_fd));
-        self.given_up.in_child(socket_type, keep, self.signals.descriptors())
+        let (kind, keep) = (request.map(jail::kind_of), request.map(AsFd::as_fd));
+        self.given_up.in_child(kind, keep, self.signals.descriptors())
     }
 
     fn handle_dropped(&self, endpoint: &Endpoint, count: u64, reason: DropReason) {

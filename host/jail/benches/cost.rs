@@ -7,7 +7,7 @@
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::time::{Duration, Instant};
 
-use socketserver_jail::{Descriptors, Jail, JailError, Kind, Mode, Report, Request};
+use socketserver_jail::{Descriptors, Jail, JailError, JailMode, Report, RequestKind, Role};
 
 const CHILDREN: usize = 1000;
 
@@ -15,9 +15,9 @@ fn main() {
     println!("{}", Jail::probe());
     // In there none can be made.
     let mut pipe = std::io::pipe().unwrap();
-    let [request, worker] =
-        [Kind::Request, Kind::Worker].map(|kind| Jail::new(Mode::Require).prepare(kind).unwrap());
-    let free = Jail::new(Mode::Off).prepare(Kind::Request).unwrap();
+    let [request, worker] = [Role::Request, Role::Worker]
+        .map(|kind| Jail::new(JailMode::Require).prepare(kind).unwrap());
+    let free = Jail::new(JailMode::Off).prepare(Role::Request).unwrap();
     let all = Descriptors::All;
     let mut print = |what: &str, enter: &dyn Fn() -> Result<Report, JailError>| {
         let (entering, whole) = measure(&mut pipe, enter);
@@ -26,12 +26,12 @@ fn main() {
     print("no jail", &|| free.enter(None, &all));
     print("a worker", &|| worker.enter(None, &all));
     print("a worker, without seccomp", &|| worker.enter_without_seccomp(&all));
-    print("a request, all walls its own", &|| request.enter(Some(Request::Connection), &all));
+    print("a request, all walls its own", &|| request.enter(Some(RequestKind::Connection), &all));
     print("the same, without seccomp", &|| request.enter_without_seccomp(&all));
     print("no jail", &|| free.enter(None, &all));
-    request.surround().unwrap();
+    request.restrict_parent().unwrap();
     print("a request, with walls around its parent", &|| {
-        request.enter(Some(Request::Connection), &all)
+        request.enter(Some(RequestKind::Connection), &all)
     });
     print("no child enters", &|| free.enter(None, &all));
 }

@@ -1,75 +1,75 @@
-//! What can go wrong.
+//! What can fail.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// What a jail is made of.
+/// A part of the jail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wall {
     /// Another user and group, and no capabilities.
     User,
-    /// `no_new_privs`, and not being debugged or dumped.
+    /// `no_new_privs`, and no debugging or dumping.
     NoNewPrivs,
     /// Limits of resources.
-    Limits,
-    /// No new processes, for root, whom limits do not concern.
+    Rlimits,
+    /// No new processes for root, to which `RLIMIT_NPROC` does not apply.
     Processes,
     /// Landlock: no files, no TCP.
     Landlock,
-    /// No descriptors but those that are needed.
+    /// Closing the descriptors that the process does not need.
     Descriptors,
-    /// seccomp: no system calls but those that serving needs.
+    /// seccomp: no system calls except those that serving needs.
     Seccomp,
 }
 
 impl fmt::Display for Wall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Wall::User => "another user",
+            Wall::User => "change of user",
             Wall::NoNewPrivs => "no_new_privs",
-            Wall::Limits => "rlimits",
-            Wall::Processes => "no new processes",
+            Wall::Rlimits => "rlimits",
+            Wall::Processes => "PID namespace",
             Wall::Landlock => "landlock",
-            Wall::Descriptors => "closed descriptors",
+            Wall::Descriptors => "closing of descriptors",
             Wall::Seccomp => "seccomp",
         })
     }
 }
 
-/// Why there is no jail. It prints without its cause, which is its
+/// An error that prevents the jail. `Display` prints it without its cause, which is its
 /// [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JailError {
-    /// This kernel does not offer one of the walls.
+    /// The kernel does not offer a wall.
     #[error("this machine has no {wall} for the jail (`--jail try` does without)")]
     Missing {
-        /// Which one.
+        /// The wall.
         wall: Wall,
-        /// What the kernel says.
+        /// The error of the kernel.
         #[source]
         why: io::Error,
     },
-    /// A wall that there is could not be put up.
-    #[error("cannot enter the jail: {wall}")]
+    /// The kernel offers a wall, and putting it up failed.
+    #[error("cannot enter the jail: {wall} failed")]
     Failed {
-        /// Which one.
+        /// The wall.
         wall: Wall,
-        /// What the kernel says.
+        /// The error of the kernel.
         #[source]
         why: io::Error,
     },
-    /// A path that is to be open in the jail is not there.
+    /// A path that the jail grants cannot be opened.
     #[error("cannot open `{}` for the jail", path.display())]
     Path {
-        /// Which one.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The error of the kernel.
         #[source]
         why: io::Error,
     },
-    /// Another user was asked for, and only root can become one.
+    /// The process is not root and cannot become another user.
     #[error("only root can become user {user} and group {group}")]
     NotRoot {
         /// The user.
@@ -77,23 +77,28 @@ pub enum JailError {
         /// The group.
         group: u32,
     },
-    /// This process is the user that was asked for, and has other groups beside.
+    /// The process already is the user, but has supplementary groups.
     #[error("only root can give up the other groups of user {user}")]
     OtherGroups {
         /// The user.
         user: u32,
     },
-    /// The user that was asked for is root.
+    /// The user of the jail is root.
     #[error("the user of the jail is root: name another")]
     Root,
 }
 
 impl JailError {
-    /// For `map_err`: this wall could not be put up.
+    /// Returns a function for `map_err` that reports the failure of this wall.
     pub(crate) fn failed<E: Into<io::Error>>(wall: Wall) -> impl Fn(E) -> JailError {
         move |why| JailError::Failed { wall, why: why.into() }
     }
 }
+
+/// A name that is no [`JailMode`](crate::JailMode).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the mode of the jail is require, try or off")]
+pub struct UnknownMode;
 
 #[cfg(test)]
 mod tests {
@@ -106,7 +111,7 @@ mod tests {
         let why = || io::Error::from(io::ErrorKind::Unsupported);
         for error in [
             JailError::Missing { wall: Wall::Landlock, why: why() },
-            JailError::Failed { wall: Wall::Limits, why: why() },
+            JailError::Failed { wall: Wall::Rlimits, why: why() },
             JailError::Path { path: "/nowhere".into(), why: why() },
         ] {
             let cause = error.source().unwrap().to_string();

@@ -1,132 +1,90 @@
-//! The walls around the process that forks one for each request.
+//! The steps by which the process that forks for each request restricts itself.
 //!
-//! Whatever is put up here holds for its children too, and costs none of them
-//! anything. What only a child must do without is taken from it when it enters.
-
-use std::fs::File;
-use std::sync::OnceLock;
+//! Its children inherit these walls at no cost. What only a child must lose, the child
+//! gives up when it enters.
 
 use rustix::thread::CapabilitySet;
-use seccompiler::sock_filter;
 
-use crate::calls;
 use crate::error::{JailError, Wall};
-use crate::files::Files;
-use crate::filter;
-use crate::jail::{Jail, Request, give_up_rights, put_in_place};
-use crate::limits::Limits;
+use crate::prepare::{Prepared, RestrictedParent};
 use crate::sys;
-use crate::user;
+use crate::walls::landlock::Ruleset;
+use crate::walls::seccomp::ChildFilters;
+use crate::walls::{privileges, user};
 
-/// What is to stand around it, and what stands.
-pub(crate) struct Parent {
-    becomes_user: bool,
-    /// Which children need a filter of their own, as far as that is known before it is
-    /// put up.
-    own_filter: OwnFilter,
-    /// The filter, in the order of [`OwnFilter`].
-    filters: Option<[Vec<sock_filter>; 3]>,
-    around: OnceLock<Around>,
-}
-
-/// Which of the children have a filter of their own, as the one that they share with
-/// their parent cannot keep from them all that it must.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum OwnFilter {
-    /// None.
-    None,
-    /// Those for datagrams: they share the socket that their parent receives from.
-    Datagrams,
-    /// All of them.
-    All,
-}
-
-impl OwnFilter {
-    const EACH: [OwnFilter; 3] = [OwnFilter::None, OwnFilter::Datagrams, OwnFilter::All];
-
-    /// What the children of this jail need.
-    fn of(jail: &Jail) -> Self {
-        // A process that can open files can have a descriptor of its parent, to which it
-        // could send what its parent may send to it.
-        match (jail.serves.streams(), jail.serves.datagrams()) {
-            _ if jail.opens() => OwnFilter::All,
-            (true, false) => OwnFilter::None,
-            (true, true) => OwnFilter::Datagrams,
-            (false, _) => OwnFilter::All,
-        }
+impl Prepared {
+    /// Puts up the walls that are the same for all children around this process, for good.
+    ///
+    /// The process that forks for each request calls it once, when its sockets are bound.
+    /// It must have one thread. Afterwards it can accept connections and receive
+    /// datagrams, read, write and wait on the descriptors that it has, fork, wait for its
+    /// children, and kill them. It can open nothing, and do nothing else that a child may
+    /// not do. Does nothing for roles other than
+    /// [`Role::Request`](crate::Role::Request), and with
+    /// [`JailMode::Off`](crate::JailMode::Off).
+    ///
+    /// # Errors
+    ///
+    /// A wall could not be put up. Others may stand already, so the process must end.
+    pub fn restrict_parent(&self) -> Result<(), JailError> {
+        self.restrict_parent_with(true)
     }
 
-    /// Whether a child for that request, or for none, has one.
-    pub(crate) fn is_for(self, request: Option<Request>) -> bool {
-        self == OwnFilter::All || request == Some(Request::Datagram)
-    }
-}
-
-/// What stands, as far as a child has to know.
-pub(crate) struct Around {
-    /// Where no process can be made, for root.
-    pub namespace: Option<File>,
-    /// Whether a child has capabilities to give up.
-    pub has_capabilities: bool,
-    /// Whether the rules of Landlock stand. Without seccomp they are left to each
-    /// child, for they keep it from its parent and siblings only if these are not
-    /// within the same rules.
-    pub landlock: bool,
-    /// Which children have a filter of their own.
-    pub own_filter: OwnFilter,
-}
-
-impl Parent {
-    /// Makes ready what can be. Without an architecture there are no filters.
-    pub(crate) fn new(jail: &Jail, arch: Option<u32>) -> Self {
-        let filters = arch.map(|arch| {
-            OwnFilter::EACH.map(|own| filter::compile_once(arch, &calls::shared(jail, own)))
-        });
-        let (becomes_user, own_filter) = (jail.user.is_some(), OwnFilter::of(jail));
-        Parent { becomes_user, own_filter, filters, around: OnceLock::new() }
+    /// Puts up all walls except seccomp, which hides the others. For tests.
+    #[doc(hidden)]
+    pub fn restrict_parent_without_seccomp(&self) -> Result<(), JailError> {
+        self.restrict_parent_with(false)
     }
 
-    /// What stands; `None` if that is nothing.
-    pub(crate) fn around(&self) -> Option<&Around> {
-        self.around.get()
-    }
-
-    /// Puts the walls up.
-    pub(crate) fn put_up(
-        &self,
-        limits: &Limits,
-        files: Option<&Files>,
-        seccomp: bool,
-    ) -> Result<(), JailError> {
-        if self.around().is_some() {
+    fn restrict_parent_with(&self, seccomp: bool) -> Result<(), JailError> {
+        let Some(walls) = &self.walls else { return Ok(()) };
+        let Some(parent) = &walls.parent else { return Ok(()) };
+        if parent.restricted.get().is_some() {
             return Ok(());
         }
-        // That it may have no processes does not hold for root.
-        let root = !self.becomes_user && user::is_root();
-        let namespace = if root { sys::dead_namespace() } else { Ok(None) };
-        let namespace = namespace.map_err(JailError::failed(Wall::Processes))?;
+        let changes_user = walls.user.is_some();
+        let stays_root = !changes_user && user::is_root();
+        let filters = parent.filters.as_ref().filter(|_| seccomp);
+        let ruleset = walls.landlock.as_ref().filter(|_| filters.is_some());
+
+        // 1. A namespace without processes. RLIMIT_NPROC does not apply to root.
+        let dead_namespace = if stays_root { sys::dead_namespace() } else { Ok(None) };
+        let dead_namespace = dead_namespace.map_err(JailError::failed(Wall::Processes))?;
+
+        // 2. The capabilities that the children do not need in order to enter.
         let mut keep = CapabilitySet::empty();
-        if self.becomes_user {
-            // The last is for the signal that the children get at its end, or theirs.
+        if changes_user {
+            // KILL is for the parent's signals to children that are another user.
             keep |= CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL;
         }
-        if namespace.is_some() {
+        if dead_namespace.is_some() {
             keep |= CapabilitySet::SYS_ADMIN;
         }
-        let kept = give_up_rights(keep)?;
-        limits.set_shared().map_err(JailError::failed(Wall::Limits))?;
-        let everybody = root && namespace.is_none();
-        let own_filter = if everybody { OwnFilter::All } else { self.own_filter };
-        let filters = self.filters.as_ref().filter(|_| seccomp);
-        let files = files.filter(|_| filters.is_some());
-        files.map_or(Ok(()), Files::restrict)?;
-        if let Some(filters) = filters {
-            put_in_place(&filters[own_filter as usize])?;
-        }
-        let (has_capabilities, landlock) = (!kept.is_empty(), files.is_some());
-        let around = Around { namespace, has_capabilities, landlock, own_filter };
-        // Nobody else has put any up: there is one thread.
-        let _ = self.around.set(around);
+        let kept = privileges::drop_all_except(keep)?;
+
+        // 3. The limits that the parent can do without, too.
+        walls.rlimits.set_shared().map_err(JailError::failed(Wall::Rlimits))?;
+
+        // 4. Files.
+        ruleset.map_or(Ok(()), Ruleset::restrict)?;
+
+        // 5. System calls. Without the namespace only a filter of its own keeps a child of
+        // root from forking.
+        let root_can_fork = stays_root && dead_namespace.is_none();
+        let least = if root_can_fork { ChildFilters::All } else { ChildFilters::None };
+        let child_filters = match filters {
+            Some(filters) => filters.install(least)?,
+            None => ChildFilters::All,
+        };
+
+        let restricted = RestrictedParent {
+            dead_namespace,
+            has_capabilities: !kept.is_empty(),
+            landlock: ruleset.is_some(),
+            child_filters,
+        };
+        // The process has one thread, so no other has set it meanwhile.
+        let _ = parent.restricted.set(restricted);
         Ok(())
     }
 }

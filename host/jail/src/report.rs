@@ -1,28 +1,27 @@
-//! Which walls stand.
+//! The walls that stand.
 
 use std::fmt;
 
-/// Which walls of a jail stand, or could. It is one line when printed, such as
-/// `jail: no_new_privs, rlimits, landlock 7, seccomp`.
+/// The walls of a jail that stand, or that the kernel offers. `Display` prints one line,
+/// such as `jail: no_new_privs, rlimits, landlock 7, seccomp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Report {
     /// The user and group that the process has become.
     pub user: Option<(u32, u32)>,
-    /// Whether no rights can be had from programs, and nobody can debug the
-    /// process.
+    /// `no_new_privs`, and no debugging.
     pub no_new_privs: bool,
-    /// Whether resources are limited.
-    pub limits: bool,
-    /// Landlock, as the number of the ABI that this kernel has.
+    /// Limits of resources.
+    pub rlimits: bool,
+    /// Landlock, with the ABI of this kernel.
     pub landlock: Option<u32>,
-    /// Whether system calls are filtered.
+    /// A filter of system calls.
     pub seccomp: bool,
 }
 
 impl Report {
-    /// Whether no wall is missing.
-    pub fn is_whole(&self) -> bool {
-        self.no_new_privs && self.limits && self.landlock.is_some() && self.seccomp
+    /// Returns whether no wall is missing.
+    pub fn is_complete(&self) -> bool {
+        self.no_new_privs && self.rlimits && self.landlock.is_some() && self.seccomp
     }
 }
 
@@ -32,13 +31,13 @@ impl fmt::Display for Report {
         let user = self.user.map(|(user, group)| format!("user {user}:{group}"));
         let walls = [
             (self.no_new_privs, "no_new_privs"),
-            (self.limits, "rlimits"),
+            (self.rlimits, "rlimits"),
             (self.landlock.is_some(), landlock.as_deref().unwrap_or("landlock")),
             (self.seccomp, "seccomp"),
         ];
         let names = |stands: bool| {
-            let those = walls.iter().filter(move |(wall, _)| *wall == stands);
-            those.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+            let matching = walls.iter().filter(move |(wall, _)| *wall == stands);
+            matching.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
         };
         match (names(true), names(false)) {
             (none, _) if none.is_empty() => return f.write_str("jail: none"),
@@ -54,11 +53,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_one_line() {
+    fn a_report_prints_as_one_line() {
         let whole = Report {
             user: None,
             no_new_privs: true,
-            limits: true,
+            rlimits: true,
             landlock: Some(7),
             seccomp: true,
         };
@@ -69,6 +68,6 @@ mod tests {
             "jail: no_new_privs, rlimits, seccomp; without landlock; user 5:6"
         );
         assert_eq!(line(Report::default()), "jail: none");
-        assert!(whole.is_whole() && !Report { seccomp: false, ..whole }.is_whole());
+        assert!(whole.is_complete() && !Report { seccomp: false, ..whole }.is_complete());
     }
 }

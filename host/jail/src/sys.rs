@@ -1,4 +1,4 @@
-//! The unsafe code: system calls that no library has.
+//! The unsafe code of the crate: system calls that no library here wraps.
 
 #![allow(unsafe_code)]
 
@@ -7,13 +7,14 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
-/// The number of the ABI of Landlock that this kernel has:
-/// `landlock_create_ruleset(2)`.
+/// Returns the ABI of Landlock that this kernel has: `landlock_create_ruleset(2)`.
 ///
-/// Errors: it has none, or it is switched off.
+/// # Errors
+///
+/// The kernel has no Landlock, or it is disabled.
 pub(crate) fn landlock_abi() -> io::Result<u32> {
     const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
-    // SAFETY: with this flag the kernel takes no address and only answers.
+    // SAFETY: with this flag the kernel reads no memory and only returns a number.
     let version = unsafe {
         libc::syscall(
             libc::SYS_landlock_create_ruleset,
@@ -25,24 +26,25 @@ pub(crate) fn landlock_abi() -> io::Result<u32> {
     u32::try_from(version).map_err(|_| io::Error::last_os_error())
 }
 
-/// Closes the descriptors from one to another, both included:
-/// `close_range(2)`.
+/// Closes the descriptors from `first` to `last`, both included: `close_range(2)`.
 ///
-/// Their owners are not told: they must not be used or dropped any more, which
-/// holds in a child that serves one request and ends with `_exit`.
-pub(crate) fn close_inherited(first: RawFd, last: RawFd) -> io::Result<()> {
+/// The process must neither use nor drop their owners any more, as in a child that serves
+/// one request and ends with `_exit`.
+pub(crate) fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     let (first, last) = (first.cast_unsigned(), last.cast_unsigned());
-    // SAFETY: as above, nobody in this process uses them.
-    done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+    // SAFETY: as above, no code of this process uses them any more.
+    result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }
 
-/// The descriptors that this program was started with, beside the standard streams:
-/// those that would stay open if it started another one, for what Rust opens would not.
+/// Returns the descriptors that this program was started with, beyond the standard streams:
+/// those without close-on-exec, which Rust sets on all that it opens.
 ///
-/// Errors: there is no `/proc`.
+/// # Errors
+///
+/// `/proc` is not mounted.
 pub(crate) fn inherited() -> io::Result<Vec<RawFd>> {
     let stays = |fd: &RawFd| {
-        // SAFETY: it only asks, also where there is no such descriptor any more.
+        // SAFETY: it only reads a flag, and fails for a descriptor that is closed.
         let flags = unsafe { libc::fcntl(*fd, libc::F_GETFD) };
         flags >= 0 && flags & libc::FD_CLOEXEC == 0
     };
@@ -51,33 +53,36 @@ pub(crate) fn inherited() -> io::Result<Vec<RawFd>> {
     Ok(numbers.filter(|fd| *fd > 2 && stays(fd)).collect())
 }
 
-/// Puts rules of Landlock in force for this thread, and those that it starts:
+/// Enforces a ruleset of Landlock for this thread and the threads that it starts:
 /// `landlock_restrict_self(2)`.
 ///
-/// Errors: it may get new privileges, or has too many such rules already.
+/// # Errors
+///
+/// The thread has no `no_new_privs`, or has too many rulesets already.
 pub(crate) fn landlock_restrict_self(rules: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: it takes no address.
-    done(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) })
+    // SAFETY: the call takes no pointer.
+    result(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) })
 }
 
-/// A namespace of processes whose first one has ended: none can be made in it any
-/// more, see `pid_namespaces(7)`. `None` if this process may not make one.
+/// Creates a PID namespace whose first process has ended, so that no process can be made
+/// in it any more: `pid_namespaces(7)`. Returns `None` if this process may not create one.
 ///
 /// This process must have one thread.
 ///
-/// Errors: it could be made, and not be left again.
+/// # Errors
+///
+/// The process created the namespace and could not leave it again.
 pub(crate) fn dead_namespace() -> io::Result<Option<File>> {
     const FOR_CHILDREN: &str = "/proc/self/ns/pid_for_children";
     let Ok(own) = File::open(FOR_CHILDREN) else { return Ok(None) };
-    // SAFETY: it takes no address, and nothing of this process is shared with
-    // another thread.
+    // SAFETY: the call takes no pointer, and the process has one thread.
     if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
         return Ok(None);
     }
-    // SAFETY: there is one thread. The child does nothing but wait for its end.
+    // SAFETY: the process has one thread. The child only waits for its end.
     let first = unsafe { libc::fork() };
     if first == 0 {
-        // SAFETY: neither takes an address.
+        // SAFETY: neither call takes a pointer.
         unsafe {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             loop {
@@ -88,8 +93,8 @@ pub(crate) fn dead_namespace() -> io::Result<Option<File>> {
     let namespace = if first > 0 { File::open(FOR_CHILDREN).ok() } else { None };
     let back = enter_namespace(&own);
     if first > 0 {
-        // SAFETY: it is a child of this process that nobody has waited for, and
-        // the status may be a null pointer.
+        // SAFETY: it is a child of this process that has not been waited for, and the
+        // status may be a null pointer.
         unsafe {
             libc::kill(first, libc::SIGKILL);
             libc::waitpid(first, ptr::null_mut(), 0);
@@ -98,13 +103,12 @@ pub(crate) fn dead_namespace() -> io::Result<Option<File>> {
     back.map(|()| namespace)
 }
 
-/// From now on the processes that this one makes are in that namespace:
-/// `setns(2)`.
+/// Puts the future children of this process in the namespace: `setns(2)`.
 pub(crate) fn enter_namespace(namespace: &File) -> io::Result<()> {
-    // SAFETY: it takes no address.
-    done(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWPID) }.into())
+    // SAFETY: the call takes no pointer.
+    result(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWPID) }.into())
 }
 
-fn done(returned: libc::c_long) -> io::Result<()> {
+fn result(returned: libc::c_long) -> io::Result<()> {
     if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

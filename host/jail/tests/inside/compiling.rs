@@ -7,16 +7,16 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socketserver_jail::{Descriptors, Jail};
 
-use super::Place;
+use super::Setup;
 
 type Done = Result<(), i32>;
 
 /// From one pipe to another, as standard input and output are.
-pub fn compile(place: Place) -> Done {
+pub fn compile(setup: Setup) -> Done {
     let ((mut component, mut sends), (mut receives, mut code)) = (pipe().unwrap(), pipe().unwrap());
     sends.write_all(b"component").unwrap();
     drop(sends);
-    place.enter();
+    setup.enter();
     let mut read = Vec::new();
     component.read_to_end(&mut read).unwrap();
     let compiled: Vec<u8> = read.iter().rev().copied().collect();
@@ -28,10 +28,10 @@ pub fn compile(place: Place) -> Done {
     Ok(())
 }
 
-pub fn send(place: Place) -> Done {
+pub fn send(setup: Setup) -> Done {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(socket.local_addr().unwrap()).unwrap();
-    place.enter();
+    setup.enter();
     socket.send(b"data").map(drop).map_err(|error| error.raw_os_error().unwrap())
 }
 
@@ -45,18 +45,18 @@ fn reserve(bytes: usize) -> Result<(), i32> {
     reserved.map(drop).map_err(rustix::io::Errno::raw_os_error)
 }
 
-pub fn memory_has_a_limit(place: Place) -> Done {
-    let jail = Jail { address_space: Some(2 * GIBIBYTE as u64), ..place.jail() };
-    place.enter_as(&jail, &Descriptors::All);
+pub fn memory_has_a_limit(setup: Setup) -> Done {
+    let jail = Jail { address_space: Some(2 * GIBIBYTE as u64), ..setup.jail() };
+    setup.enter_as(&jail, &Descriptors::All);
     reserve(GIBIBYTE).unwrap();
     assert_eq!(reserve(GIBIBYTE), Err(libc::ENOMEM));
     Ok(())
 }
 
-pub fn use_cpu_time(place: Place) -> Done {
-    let jail = Jail { cpu_seconds: Some(1), ..place.jail() };
-    place.enter_as(&jail, &Descriptors::All);
-    if !place.jailed {
+pub fn use_cpu_time(setup: Setup) -> Done {
+    let jail = Jail { cpu_seconds: Some(1), ..setup.jail() };
+    setup.enter_as(&jail, &Descriptors::All);
+    if !setup.jailed {
         return Ok(());
     }
     loop {
@@ -65,12 +65,12 @@ pub fn use_cpu_time(place: Place) -> Done {
 }
 
 /// It tries to have more, and ignores the signal that asks it to end.
-pub fn insist_on_cpu_time(place: Place) -> Done {
+pub fn insist_on_cpu_time(setup: Setup) -> Done {
     // SAFETY: there is no handler.
     unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
-    let jail = Jail { cpu_seconds: Some(1), ..place.jail() };
-    place.enter_as(&jail, &Descriptors::All);
-    if !place.jailed {
+    let jail = Jail { cpu_seconds: Some(1), ..setup.jail() };
+    setup.enter_as(&jail, &Descriptors::All);
+    if !setup.jailed {
         return Ok(());
     }
     let more = setrlimit(Resource::Cpu, Rlimit { current: None, maximum: None });
@@ -83,19 +83,19 @@ pub fn insist_on_cpu_time(place: Place) -> Done {
 }
 
 /// As much as whoever starts the server allows it.
-pub fn less_cpu_time(place: Place) -> Done {
+pub fn less_cpu_time(setup: Setup) -> Done {
     setrlimit(Resource::Cpu, Rlimit { current: Some(5), maximum: Some(7) }).unwrap();
-    let jail = Jail { cpu_seconds: Some(9), ..place.jail() };
-    place.enter_as(&jail, &Descriptors::All);
+    let jail = Jail { cpu_seconds: Some(9), ..setup.jail() };
+    setup.enter_as(&jail, &Descriptors::All);
     let limit = getrlimit(Resource::Cpu);
     assert_eq!((limit.current, limit.maximum), (Some(7), Some(7)));
     Ok(())
 }
 
 /// So long that no clock of the kernel counts it.
-pub fn much_cpu_time(place: Place) -> Done {
-    let jail = Jail { cpu_seconds: Some(u64::MAX), ..place.jail() };
-    place.enter_as(&jail, &Descriptors::All);
+pub fn much_cpu_time(setup: Setup) -> Done {
+    let jail = Jail { cpu_seconds: Some(u64::MAX), ..setup.jail() };
+    setup.enter_as(&jail, &Descriptors::All);
     for _ in 0..100_000_000 {
         std::hint::spin_loop();
     }

@@ -1,4 +1,4 @@
-//! The process in the jail.
+//! The cases, and the process in the jail that runs them.
 
 mod calls;
 mod compiling;
@@ -12,132 +12,142 @@ use libc::{
     SIGXCPU, SIGXFSZ,
 };
 use rustix::process::Signal;
-use socketserver_jail::{Descriptors, Jail, Kind, Mode, Report, Request, Serves};
+use socketserver_jail::{Descriptors, Jail, JailMode, Report, RequestKind, Role, Transports};
 
-/// One thing that native code tries.
+/// An action that native code tries.
 pub struct Case {
     pub name: &'static str,
-    pub place: Place,
+    pub setup: Setup,
     pub expected: Expected,
-    /// Whether it goes differently outside of the jail.
+    /// Whether the outcome differs outside of the jail.
     pub differs: bool,
     pub logs_to_a_file: bool,
     act: Act,
 }
 
-/// How a case is to go.
+/// The outcome that a case must have.
 #[derive(Debug, Clone, Copy)]
 pub enum Expected {
     Works,
     Fails(i32),
-    /// There is no process to be had.
+    /// The kernel refuses another process.
     NoProcess,
     Killed(i32),
 }
 
-/// Makes ready what it needs, enters the jail, and acts. The error is an errno.
-type Act = fn(Place) -> Result<(), i32>;
+/// Prepares, enters the jail, and acts. The error is an errno.
+type Act = fn(Setup) -> Result<(), i32>;
 
-/// In which jail.
+/// The jail that a case runs in.
 #[derive(Debug, Clone, Copy)]
-#[allow(clippy::struct_excessive_bools, reason = "they have nothing to do with each other")]
-pub struct Place {
-    pub kind: Kind,
-    pub serves: Serves,
-    /// What its request is, if it is for one.
-    pub request: Option<Request>,
-    /// Whether it may open some files.
-    pub opens: bool,
-    /// Whether seccomp is there, which hides the other walls.
+#[allow(clippy::struct_excessive_bools, reason = "they are independent of each other")]
+pub struct Setup {
+    pub role: Role,
+    pub transports: Transports,
+    /// The kind of the request that the process serves, if it serves one.
+    pub request: Option<RequestKind>,
+    /// Whether the server has Unix sockets.
+    pub unix_sockets: bool,
+    /// Whether the UDP socket is bound to all addresses.
+    pub wildcard: bool,
+    /// Whether the process may open some files.
+    pub opens_files: bool,
+    /// Whether the process has the filter of seccomp, which hides the other walls.
     pub seccomp: bool,
-    /// Whether it becomes another user.
+    /// Whether root runs the case and the process becomes another user.
     pub as_root: bool,
     /// Whether there is a jail at all.
     pub jailed: bool,
-    /// Whether its UDP socket has several addresses.
-    pub names_source: bool,
 }
 
-/// Whom a process becomes that was root.
+/// The user that a process of root becomes.
 pub const NOBODY: u32 = 65_534;
 
-const REQUEST: Place = Place {
-    kind: Kind::Request,
-    serves: Serves::Streams,
-    request: Some(Request::Connection),
-    opens: false,
+const REQUEST: Setup = Setup {
+    role: Role::Request,
+    transports: Transports::Streams,
+    request: Some(RequestKind::Connection),
+    unix_sockets: false,
+    wildcard: false,
+    opens_files: false,
     seccomp: true,
     as_root: false,
     jailed: true,
-    names_source: false,
 };
-const WORKER: Place = Place { kind: Kind::Worker, request: None, ..REQUEST };
-const COMPILE: Place = Place { kind: Kind::Compile, request: None, ..REQUEST };
-const DATAGRAM: Place =
-    Place { serves: Serves::Datagrams, request: Some(Request::Datagram), ..REQUEST };
-/// The two kinds of children of a server of both.
-const MIXED_DATAGRAM: Place = Place { serves: Serves::Both, ..DATAGRAM };
-const MIXED_STREAM: Place = Place { serves: Serves::Both, ..REQUEST };
-/// The same, where files can be opened.
-const OPENS: Place = Place { opens: true, ..REQUEST };
-const OPENS_DATAGRAM: Place = Place { opens: true, ..DATAGRAM };
-const OPENS_MIXED_DATAGRAM: Place = Place { opens: true, ..MIXED_DATAGRAM };
-/// One that only tries whether a handler starts.
-const NO_REQUEST: Place = Place { request: None, ..DATAGRAM };
-/// Where the socket is bound to all addresses.
-const DATAGRAM_ON_ALL: Place = Place { names_source: true, ..DATAGRAM };
-const WORKER_ON_ALL: Place = Place { kind: Kind::Worker, request: None, ..DATAGRAM_ON_ALL };
+const WORKER: Setup = Setup { role: Role::Worker, request: None, ..REQUEST };
+const COMPILER: Setup = Setup { role: Role::Compiler, request: None, ..REQUEST };
+const DATAGRAM: Setup =
+    Setup { transports: Transports::Datagrams, request: Some(RequestKind::UdpDatagram), ..REQUEST };
+/// The children of a server with both transports.
+const MIXED_DATAGRAM: Setup = Setup { transports: Transports::Both, ..DATAGRAM };
+const MIXED_STREAM: Setup = Setup { transports: Transports::Both, ..REQUEST };
+/// The same, and they may open files.
+const OPENS: Setup = Setup { opens_files: true, ..REQUEST };
+const OPENS_DATAGRAM: Setup = Setup { opens_files: true, ..DATAGRAM };
+const OPENS_MIXED_DATAGRAM: Setup = Setup { opens_files: true, ..MIXED_DATAGRAM };
+/// A process that only tries whether a handler starts.
+const NO_REQUEST: Setup = Setup { request: None, ..DATAGRAM };
+/// The UDP socket is bound to all addresses.
+const DATAGRAM_ON_ALL: Setup = Setup { wildcard: true, ..DATAGRAM };
+const WORKER_ON_ALL: Setup = Setup { role: Role::Worker, request: None, ..DATAGRAM_ON_ALL };
+/// The server has such a UDP socket, and Unix sockets.
+const UDP_BESIDE_UNIX: Setup = Setup { unix_sockets: true, wildcard: true, ..MIXED_DATAGRAM };
+const UNIX_DATAGRAM_BESIDE_UDP: Setup =
+    Setup { request: Some(RequestKind::UnixDatagram), ..UDP_BESIDE_UNIX };
+const UNIX_STREAM_BESIDE_UDP: Setup =
+    Setup { request: Some(RequestKind::Connection), ..UDP_BESIDE_UNIX };
+const WORKER_UNIX_AND_UDP: Setup = Setup { role: Role::Worker, request: None, ..UDP_BESIDE_UNIX };
 /// Without seccomp.
-const OTHER_WALLS: Place = Place { seccomp: false, ..REQUEST };
-/// The same, with descriptors to spare.
-const WORKER_WALLS: Place = Place { seccomp: false, ..WORKER };
-const USER: Place = Place { as_root: true, ..OTHER_WALLS };
-const USER_SECCOMP: Place = Place { as_root: true, ..REQUEST };
+const OTHER_WALLS: Setup = Setup { seccomp: false, ..REQUEST };
+/// The same for a worker, which may have more descriptors.
+const WORKER_WALLS: Setup = Setup { seccomp: false, ..WORKER };
+const USER: Setup = Setup { as_root: true, ..OTHER_WALLS };
+const USER_SECCOMP: Setup = Setup { as_root: true, ..REQUEST };
 
-const fn case(name: &'static str, place: Place, expected: Expected, act: Act) -> Case {
-    Case { name, place, expected, differs: true, logs_to_a_file: false, act }
+const fn case(name: &'static str, setup: Setup, expected: Expected, act: Act) -> Case {
+    Case { name, setup, expected, differs: true, logs_to_a_file: false, act }
 }
 
-const fn works(name: &'static str, place: Place, act: Act) -> Case {
-    case(name, place, Expected::Works, act)
+const fn works(name: &'static str, setup: Setup, act: Act) -> Case {
+    case(name, setup, Expected::Works, act)
 }
 
-const fn refused(name: &'static str, place: Place, act: Act) -> Case {
-    case(name, place, Expected::Fails(EPERM), act)
+const fn refused(name: &'static str, setup: Setup, act: Act) -> Case {
+    case(name, setup, Expected::Fails(EPERM), act)
 }
 
-const fn killed(name: &'static str, place: Place, act: Act) -> Case {
-    case(name, place, Expected::Killed(SIGSYS), act)
+const fn killed(name: &'static str, setup: Setup, act: Act) -> Case {
+    case(name, setup, Expected::Killed(SIGSYS), act)
 }
 
-/// What hostile code might do to the datagrams of others, in each place where it is one
-/// that has a datagram.
-macro_rules! to_the_datagrams_of_others {
-    ($($place:ident),*) => { &[$(
-        refused("receive_the_datagrams_of_others", $place, calls::receive),
-        refused("receive_messages_of_others", $place, calls::receive_message),
-        refused("receive_several_messages_of_others", $place, calls::receive_messages),
-        refused("read_the_datagrams_of_others", $place, calls::read),
-        refused("read_the_datagrams_of_others_at_an_offset", $place, calls::read_at_an_offset),
-        refused("read_the_datagrams_of_others_into_parts", $place, calls::read_into_parts),
-        refused("splice_the_datagrams_of_others", $place, calls::splice),
-        refused("end_the_socket_of_others", $place, calls::shutdown),
-        refused("change_the_socket_of_others", $place, calls::change_the_socket),
-        refused("filter_the_socket_of_others", $place, calls::filter_the_socket),
-        refused("connect_the_socket_of_others", $place, calls::connect_the_socket),
-        refused("ask_the_socket_of_others", $place, calls::ask_the_socket),
-        refused("signal_a_thread_of_the_parent", $place, calls::signal_a_thread_of_the_parent),
-        refused("fork", $place, calls::fork),
-        works("answer_a_datagram", $place, serving::answer_a_datagram),
+/// What hostile code might do to the datagrams of other requests, in each setup whose process
+/// has a datagram.
+macro_rules! with_the_datagrams_of_other_requests {
+    ($($setup:ident),*) => { &[$(
+        refused("receive_datagrams_of_other_requests", $setup, calls::receive),
+        refused("receive_messages_of_other_requests", $setup, calls::receive_message),
+        refused("receive_several_messages_of_other_requests", $setup, calls::receive_messages),
+        refused("read_datagrams_of_other_requests", $setup, calls::read),
+        refused("read_datagrams_of_other_requests_at_an_offset", $setup, calls::read_at_an_offset),
+        refused("read_datagrams_of_other_requests_into_parts", $setup, calls::read_into_parts),
+        refused("splice_datagrams_of_other_requests", $setup, calls::splice),
+        refused("shut_down_the_shared_socket", $setup, calls::shutdown),
+        refused("change_the_shared_socket", $setup, calls::change_the_socket),
+        refused("filter_the_shared_socket", $setup, calls::filter_the_socket),
+        refused("connect_the_shared_socket", $setup, calls::connect_the_socket),
+        refused("query_the_shared_socket", $setup, calls::ask_the_socket),
+        refused("signal_a_thread_of_the_parent", $setup, calls::signal_a_thread_of_the_parent),
+        refused("fork", $setup, calls::fork),
+        works("reply_to_a_datagram", $setup, serving::answer_a_datagram),
     )*] };
 }
 
 #[rustfmt::skip]
-const DATAGRAMS: &[Case] = to_the_datagrams_of_others!(
-    DATAGRAM, MIXED_DATAGRAM, OPENS_DATAGRAM, OPENS_MIXED_DATAGRAM
+const DATAGRAMS: &[Case] = with_the_datagrams_of_other_requests!(
+    DATAGRAM, MIXED_DATAGRAM, OPENS_DATAGRAM, OPENS_MIXED_DATAGRAM, UDP_BESIDE_UNIX
 );
 
-/// All cases.
+/// Returns all cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
     CASES.iter().chain(DATAGRAMS)
 }
@@ -169,7 +179,7 @@ const CASES: &[Case] = &[
     case("accept", REQUEST, Expected::Fails(EMFILE), calls::accept),
     case("accept_on_an_inherited_number", REQUEST, Expected::Fails(EBADF), calls::accept_on_an_inherited_number),
     refused("close_standard_input", REQUEST, calls::close_standard_input),
-    refused("close_the_standard_ones", REQUEST, calls::close_the_standard_ones),
+    refused("close_the_standard_streams", REQUEST, calls::close_the_standard_ones),
     refused("open_the_memory_of_the_parent", REQUEST, calls::open_the_memory_of_the_parent),
     denied("open_the_memory_of_the_parent", calls::open_the_memory_of_the_parent),
     refused("socket", WORKER, calls::socket),
@@ -180,9 +190,15 @@ const CASES: &[Case] = &[
     refused("receive_a_descriptor", WORKER, calls::recvmsg),
     refused("pass_a_descriptor_by_a_standard_stream", DATAGRAM_ON_ALL, calls::sendmsg_on_a_standard_stream),
     refused("pass_a_descriptor_by_a_standard_stream", WORKER_ON_ALL, calls::sendmsg_on_a_standard_stream),
-    refused("receive_the_messages_of_others", DATAGRAM_ON_ALL, calls::recvmsg),
-    refused("answer_from_an_address", DATAGRAM, calls::answer_from_an_address),
-    refused("answer_from_an_address", REQUEST, calls::answer_from_an_address),
+    refused("pass_a_descriptor", UNIX_STREAM_BESIDE_UDP, calls::sendmsg),
+    refused("pass_a_descriptor", UNIX_DATAGRAM_BESIDE_UDP, calls::sendmsg),
+    refused("pass_a_descriptor", WORKER_UNIX_AND_UDP, calls::sendmsg),
+    refused("pass_a_descriptor_by_a_standard_stream", UDP_BESIDE_UNIX, calls::sendmsg_on_a_standard_stream),
+    refused("reply_from_a_source_address", WORKER_UNIX_AND_UDP, calls::answer_from_an_address),
+    refused("receive_messages_of_other_requests", UDP_BESIDE_UNIX, calls::recvmsg),
+    refused("receive_messages_of_other_requests", DATAGRAM_ON_ALL, calls::recvmsg),
+    refused("reply_from_a_source_address", DATAGRAM, calls::answer_from_an_address),
+    refused("reply_from_a_source_address", REQUEST, calls::answer_from_an_address),
     refused("send_to_an_address", REQUEST, calls::send_to_an_address),
     refused("pass_a_descriptor", REQUEST, calls::sendmsg),
     refused("pass_a_descriptor", MIXED_STREAM, calls::sendmsg),
@@ -191,7 +207,7 @@ const CASES: &[Case] = &[
     Case { differs: false, ..case("send_elsewhere_by_a_unix_connection", MIXED_STREAM, Expected::Fails(EISCONN), calls::send_to_a_path) },
     works("messages_bring_no_descriptor", MIXED_STREAM, serving::no_descriptor_comes),
     case("accept", MIXED_STREAM, Expected::Fails(EMFILE), calls::accept),
-    refused("receive_the_datagrams_of_others", NO_REQUEST, calls::receive),
+    refused("receive_datagrams_of_other_requests", NO_REQUEST, calls::receive),
     refused("send_to_an_address", NO_REQUEST, calls::send_to_an_address),
     denied("connect", calls::connect),
     denied("bind", calls::bind),
@@ -213,7 +229,7 @@ const CASES: &[Case] = &[
     refused("clone3", REQUEST, calls::clone3),
     refused("thread", REQUEST, calls::thread),
     refused("signal_the_parent", REQUEST, calls::signal_the_parent),
-    refused("signal_everybody", REQUEST, calls::signal_everybody),
+    refused("signal_every_process", REQUEST, calls::signal_everybody),
     refused("signal_a_thread_of_the_parent", REQUEST, calls::signal_a_thread_of_the_parent),
     refused("signal_the_parent", OTHER_WALLS, calls::signal_the_parent),
     refused("signal_a_sibling", REQUEST, calls::signal_a_sibling),
@@ -289,7 +305,7 @@ const CASES: &[Case] = &[
     refused("chroot", OTHER_WALLS, calls::chroot),
     refused("setuid_as_root", OTHER_WALLS, calls::setuid_to_nobody),
     case("dup", OTHER_WALLS, Expected::Fails(EMFILE), calls::dup),
-    works("nothing_is_dumped", OTHER_WALLS, walls::nothing_is_dumped),
+    works("no_core_is_dumped", OTHER_WALLS, walls::nothing_is_dumped),
     case("write_a_file", OTHER_WALLS, Expected::Killed(SIGXFSZ), walls::write_a_file),
     Case { logs_to_a_file: true, ..works("the_log_may_be_a_file", REQUEST, walls::log) },
     case("back_to_root", USER, Expected::Fails(EPERM), calls::setuid_to_root),
@@ -300,24 +316,27 @@ const CASES: &[Case] = &[
     works("descriptors_are_closed", REQUEST, walls::descriptors_are_closed),
     works("paths_can_be_granted", OTHER_WALLS, walls::paths_can_be_granted),
     works("paths_can_be_granted", REQUEST, walls::paths_can_be_granted),
-    works("the_parent_gives_up_too", REQUEST, walls::the_parent_gives_up_too),
-    works("a_filter_for_each_where_there_is_no_other_way", REQUEST, walls::own_filter),
+    works("the_parent_is_restricted_too", REQUEST, walls::the_parent_gives_up_too),
+    works("without_namespaces_each_child_has_a_filter", REQUEST, walls::own_filter),
     works("paths_to_read_are_not_changed", REQUEST, walls::paths_to_read_are_not_changed),
     works("paths_to_read_are_not_changed", WORKER, walls::paths_to_read_are_not_changed),
-    works("require_names_what_is_missing", REQUEST, walls::require_names_what_is_missing),
-    works("try_does_without", REQUEST, walls::try_does_without),
-    works("off_is_off", REQUEST, walls::off_is_off),
-    works("root_is_no_user_for_it", REQUEST, walls::root_is_no_user_for_it),
-    works("the_report_is_whole", REQUEST, walls::the_report_is_whole),
+    works("require_names_the_missing_wall", REQUEST, walls::require_names_what_is_missing),
+    works("try_does_without_a_missing_wall", REQUEST, walls::try_does_without),
+    works("off_puts_up_no_wall", REQUEST, walls::off_is_off),
+    works("root_is_refused_as_user", REQUEST, walls::root_is_no_user_for_it),
+    works("the_report_is_complete", REQUEST, walls::the_report_is_complete),
     // What still works.
     works("talk", REQUEST, serving::talk),
     works("talk", WORKER, serving::talk),
-    works("answer_from_an_address", DATAGRAM_ON_ALL, calls::answer_from_an_address),
-    works("answer_from_an_address", WORKER_ON_ALL, calls::answer_from_an_address),
+    works("reply_from_a_source_address", DATAGRAM_ON_ALL, calls::answer_from_an_address),
+    works("reply_from_a_source_address", WORKER_ON_ALL, calls::answer_from_an_address),
+    works("reply_from_a_source_address", UDP_BESIDE_UNIX, calls::answer_from_an_address),
+    works("reply_to_a_datagram", UDP_BESIDE_UNIX, serving::answer_a_datagram),
+    works("talk", UNIX_STREAM_BESIDE_UDP, serving::talk),
     works("talk", MIXED_STREAM, serving::talk),
     works("talk", OPENS, serving::talk),
-    works("the_parent_receives_and_a_child_answers", MIXED_DATAGRAM, serving::the_parent_receives),
-    works("the_parent_receives_and_a_child_answers", DATAGRAM, serving::the_parent_receives),
+    works("the_parent_receives_and_a_child_replies", MIXED_DATAGRAM, serving::the_parent_receives),
+    works("the_parent_receives_and_a_child_replies", DATAGRAM, serving::the_parent_receives),
     works("the_parent_kills_a_child", REQUEST, serving::the_parent_kills),
     works("the_parent_kills_a_child", MIXED_STREAM, serving::the_parent_kills),
     works("the_parent_kills_a_child", MIXED_DATAGRAM, serving::the_parent_kills),
@@ -325,10 +344,10 @@ const CASES: &[Case] = &[
     works("the_parent_kills_a_child", USER_SECCOMP, serving::the_parent_kills),
     case("cpu_time_has_a_limit", REQUEST, Expected::Killed(SIGXCPU), compiling::use_cpu_time),
     case("cpu_time_has_a_limit", MIXED_DATAGRAM, Expected::Killed(SIGXCPU), compiling::use_cpu_time),
-    case("cpu_time_has_a_limit_for_good", REQUEST, Expected::Killed(SIGKILL), compiling::insist_on_cpu_time),
-    case("cpu_time_has_a_limit_for_good", USER_SECCOMP, Expected::Killed(SIGKILL), compiling::insist_on_cpu_time),
-    works("cpu_time_is_no_more_than_there_is", REQUEST, compiling::less_cpu_time),
-    works("cpu_time_may_be_long", REQUEST, compiling::much_cpu_time),
+    case("cpu_time_ends_although_the_signal_is_ignored", REQUEST, Expected::Killed(SIGKILL), compiling::insist_on_cpu_time),
+    case("cpu_time_ends_although_the_signal_is_ignored", USER_SECCOMP, Expected::Killed(SIGKILL), compiling::insist_on_cpu_time),
+    works("the_limit_of_cpu_time_only_falls", REQUEST, compiling::less_cpu_time),
+    works("the_limit_of_cpu_time_may_be_high", REQUEST, compiling::much_cpu_time),
     works("poll", REQUEST, serving::poll),
     works("poll", WORKER, serving::poll),
     works("grow_the_heap", REQUEST, serving::grow_the_heap),
@@ -341,62 +360,70 @@ const CASES: &[Case] = &[
     works("eventfd", WORKER, serving::eventfd),
     works("pagemap_scan", WORKER, serving::pagemap_scan),
     // A compiler.
-    works("compile", COMPILE, compiling::compile),
-    works("grow_the_heap", COMPILE, serving::grow_the_heap),
-    works("panic", COMPILE, serving::panic),
-    works("hash_map", COMPILE, serving::hash_map),
-    works("descriptors_are_closed", COMPILE, walls::descriptors_are_closed),
-    works("memory_has_a_limit", COMPILE, compiling::memory_has_a_limit),
-    case("cpu_time_has_a_limit", COMPILE, Expected::Killed(SIGXCPU), compiling::use_cpu_time),
-    refused("open_to_read", COMPILE, calls::open_to_read),
-    refused("open_to_write", COMPILE, calls::open_to_write),
-    refused("memfd_create", COMPILE, calls::memfd_create),
-    refused("dup", COMPILE, calls::dup),
-    refused("socket", COMPILE, calls::socket),
-    refused("connect", COMPILE, calls::connect),
-    refused("accept", COMPILE, calls::accept),
-    refused("send", COMPILE, compiling::send),
-    refused("receive_the_datagrams_of_others", COMPILE, calls::receive),
-    refused("end_the_socket_of_others", COMPILE, calls::shutdown),
-    refused("fork", COMPILE, calls::fork),
-    refused("thread", COMPILE, calls::thread),
-    refused("signal_the_parent", COMPILE, calls::signal_the_parent),
-    refused("mprotect_to_execute", COMPILE, calls::mprotect_to_execute),
-    refused("mmap_to_execute", COMPILE, calls::mmap_to_execute),
-    killed("execve", COMPILE, calls::execve),
-    killed("ptrace_the_parent", COMPILE, calls::ptrace_the_parent),
-    killed("io_uring_setup", COMPILE, calls::io_uring_setup),
+    works("compile", COMPILER, compiling::compile),
+    works("grow_the_heap", COMPILER, serving::grow_the_heap),
+    works("panic", COMPILER, serving::panic),
+    works("hash_map", COMPILER, serving::hash_map),
+    works("descriptors_are_closed", COMPILER, walls::descriptors_are_closed),
+    works("memory_has_a_limit", COMPILER, compiling::memory_has_a_limit),
+    case("cpu_time_has_a_limit", COMPILER, Expected::Killed(SIGXCPU), compiling::use_cpu_time),
+    refused("open_to_read", COMPILER, calls::open_to_read),
+    refused("open_to_write", COMPILER, calls::open_to_write),
+    refused("memfd_create", COMPILER, calls::memfd_create),
+    refused("dup", COMPILER, calls::dup),
+    refused("socket", COMPILER, calls::socket),
+    refused("connect", COMPILER, calls::connect),
+    refused("accept", COMPILER, calls::accept),
+    refused("send", COMPILER, compiling::send),
+    refused("receive_datagrams_of_other_requests", COMPILER, calls::receive),
+    refused("shut_down_the_shared_socket", COMPILER, calls::shutdown),
+    refused("fork", COMPILER, calls::fork),
+    refused("thread", COMPILER, calls::thread),
+    refused("signal_the_parent", COMPILER, calls::signal_the_parent),
+    refused("mprotect_to_execute", COMPILER, calls::mprotect_to_execute),
+    refused("mmap_to_execute", COMPILER, calls::mmap_to_execute),
+    killed("execve", COMPILER, calls::execve),
+    killed("ptrace_the_parent", COMPILER, calls::ptrace_the_parent),
+    killed("io_uring_setup", COMPILER, calls::io_uring_setup),
     Case { differs: false, ..case("abort", WORKER, Expected::Killed(SIGABRT), serving::abort) },
     Case { differs: false, ..case("abort", REQUEST, Expected::Killed(SIGSEGV), serving::abort) },
 ];
 
-impl Place {
+impl Setup {
     pub fn name(self) -> String {
-        let Place { kind, serves, request, opens, seccomp, as_root, jailed, names_source } = self;
-        let names_source = if names_source { "_on_all" } else { "" };
-        let kind = format!("{kind:?}").to_lowercase();
-        let serves = match (serves, request) {
-            (_, None) if self.kind == Kind::Request => "_none",
-            (Serves::Both, Some(Request::Datagram)) => "_mixed_datagram",
-            (Serves::Both, _) => "_mixed_stream",
-            (Serves::Datagrams, _) => "_datagram",
-            (Serves::Streams, _) => "",
+        let transports = match (self.transports, self.request) {
+            (_, None) if self.role == Role::Request => "_none",
+            (Transports::Both, Some(RequestKind::UdpDatagram)) => "_mixed_datagram",
+            (Transports::Both, Some(RequestKind::UnixDatagram)) => "_mixed_unix_datagram",
+            (Transports::Both, _) => "_mixed_stream",
+            (Transports::Datagrams, _) => "_datagram",
+            (Transports::Streams, _) => "",
         };
-        let opens = if opens { "_with_files" } else { "" };
-        let seccomp = if seccomp { "" } else { "_without_seccomp" };
-        let user = if as_root { "_as_nobody" } else { "" };
-        let jailed = if jailed { "" } else { "_free" };
-        format!("{kind}{serves}{names_source}{opens}{seccomp}{user}{jailed}")
+        let suffix = |has: bool, suffix| if has { suffix } else { "" };
+        [
+            &format!("{:?}", self.role).to_lowercase(),
+            transports,
+            suffix(self.unix_sockets, "_with_unix"),
+            suffix(self.wildcard, "_on_all"),
+            suffix(self.opens_files, "_with_files"),
+            suffix(!self.seccomp, "_without_seccomp"),
+            suffix(self.as_root, "_as_nobody"),
+            suffix(!self.jailed, "_free"),
+        ]
+        .concat()
     }
 
     pub fn jail(self) -> Jail {
-        let mode = if self.jailed { Mode::Require } else { Mode::Off };
-        let user = self.as_root.then_some((NOBODY, NOBODY));
-        let read_only = if self.opens { vec!["/dev/null".into()] } else { vec![] };
-        let senders = self.serves != Serves::Streams && !self.names_source;
-        let (packet_info, names_source) = (self.names_source, self.names_source);
-        let walls = Jail { user, serves: self.serves, senders, read_only, ..Jail::new(mode) };
-        Jail { packet_info, names_source, ..walls }
+        let mode = if self.jailed { JailMode::Require } else { JailMode::Off };
+        Jail {
+            user: self.as_root.then_some((NOBODY, NOBODY)),
+            transports: self.transports,
+            unix_sockets: self.unix_sockets,
+            receives_credentials: self.transports != Transports::Streams && !self.wildcard,
+            packet_info: self.wildcard,
+            read_only: if self.opens_files { vec!["/dev/null".into()] } else { vec![] },
+            ..Jail::new(mode)
+        }
     }
 
     pub fn enter(self) -> Report {
@@ -408,12 +435,12 @@ impl Place {
     }
 
     pub fn enter_as(self, jail: &Jail, descriptors: &Descriptors<'_>) -> Report {
-        let prepared = jail.prepare(self.kind).unwrap();
-        if self.kind == Kind::Request && self.jailed {
+        let prepared = jail.prepare(self.role).unwrap();
+        if self.role == Role::Request && self.jailed {
             if self.seccomp {
-                prepared.surround().unwrap();
+                prepared.restrict_parent().unwrap();
             } else {
-                prepared.surround_without_seccomp().unwrap();
+                prepared.restrict_parent_without_seccomp().unwrap();
             }
             fork_for_a_request();
         }
@@ -422,52 +449,51 @@ impl Place {
         } else {
             prepared.enter_without_seccomp(descriptors)
         };
-        // What it has open may be closed by now.
+        // Its descriptors may be closed already.
         std::mem::forget(prepared);
         entered.unwrap()
     }
 }
 
-/// What is added to the signal that ended a process, in an exit status.
+/// An exit status above this number stands for the signal that ended a process.
 pub const BY_SIGNAL: i32 = 128;
 
-/// Goes on in a child, as a server does that forks for each request. The parent
-/// ends as the child does.
+/// Continues in a child, as a server that forks for each request does. The parent ends as the
+/// child does.
 fn fork_for_a_request() {
-    // SAFETY: there is one thread.
+    // SAFETY: the process has one thread.
     let child = unsafe { libc::fork() };
     if child == 0 {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
         return;
     }
     let mut status = 0;
-    // SAFETY: the pointer is a good one.
+    // SAFETY: the pointer is valid.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     let code = if libc::WIFSIGNALED(status) {
         BY_SIGNAL + libc::WTERMSIG(status)
     } else {
         libc::WEXITSTATUS(status)
     };
-    // SAFETY: it takes any number.
+    // SAFETY: any status is valid.
     unsafe { libc::_exit(code) }
 }
 
-/// Runs a case, and ends with its errno.
+/// Runs a case and exits with its errno.
 pub fn run(case: &str) -> ! {
-    let (place, name) = case.split_once(' ').unwrap();
-    let is_it = |case: &&Case| {
-        let free = Place { jailed: false, ..case.place };
-        case.name == name && (case.place.name() == place || free.name() == place)
+    let (setup, name) = case.split_once(' ').unwrap();
+    let is_named = |case: &&Case| {
+        let free = Setup { jailed: false, ..case.setup };
+        case.name == name && (case.setup.name() == setup || free.name() == setup)
     };
-    let case = cases().find(is_it).unwrap();
-    let place = Place { jailed: !place.ends_with("_free"), ..case.place };
-    let errno = (case.act)(place).err().unwrap_or(0);
-    // SAFETY: it takes any number. What a process does at its end is not asked
-    // here.
+    let case = cases().find(is_named).unwrap();
+    let setup = Setup { jailed: !setup.ends_with("_free"), ..case.setup };
+    let errno = (case.act)(setup).err().unwrap_or(0);
+    // SAFETY: any status is valid. Destructors are not part of the case.
     unsafe { libc::_exit(errno) }
 }
 
-/// What a system call says: `errno(3)`.
+/// Returns the result of a system call, or its `errno(3)`.
 pub fn result(returned: impl Into<i64>) -> Result<i64, i32> {
     match returned.into() {
         -1 => Err(std::io::Error::last_os_error().raw_os_error().unwrap()),

@@ -17,7 +17,7 @@ use rustix::process::{
 };
 use socketserver_jail::Descriptors;
 
-use super::Place;
+use super::Setup;
 
 type Done = Result<(), i32>;
 
@@ -29,9 +29,9 @@ fn connection() -> (TcpStream, TcpStream) {
     (listener.accept().unwrap().0, client)
 }
 
-pub fn talk(place: Place) -> Done {
+pub fn talk(setup: Setup) -> Done {
     let (mut connection, mut client) = connection();
-    place.enter();
+    setup.enter();
     let mut data = [0; 5];
     connection.read_exact(&mut data).unwrap();
     connection.write_all(&data.to_ascii_uppercase()).unwrap();
@@ -46,20 +46,20 @@ pub fn talk(place: Place) -> Done {
     Ok(())
 }
 
-pub fn answer_a_datagram(place: Place) -> Done {
+pub fn answer_a_datagram(setup: Setup) -> Done {
     let [server, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
-    place.enter();
+    setup.enter();
     server.send_to(b"answer", client.local_addr().unwrap()).unwrap();
     Ok(())
 }
 
 /// The two of a server: each of two datagrams is received by the parent and answered by a
 /// child, which finds nothing in the socket that it could take.
-pub fn the_parent_receives(place: Place) -> Done {
+pub fn the_parent_receives(setup: Setup) -> Done {
     let [server, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
     client.connect(server.local_addr().unwrap()).unwrap();
-    let jail = place.jail().prepare(place.kind).unwrap();
-    jail.surround().unwrap();
+    let jail = setup.jail().prepare(setup.role).unwrap();
+    jail.restrict_parent().unwrap();
     for data in [b"one", b"two"] {
         client.send(data).unwrap();
         client.send(b"of another").unwrap();
@@ -67,7 +67,7 @@ pub fn the_parent_receives(place: Place) -> Done {
         let (count, from) = server.recv_from(&mut received).unwrap();
         let child = fork();
         if child == 0 {
-            jail.enter(place.request, &Descriptors::Only(&[server.as_raw_fd()])).unwrap();
+            jail.enter(setup.request, &Descriptors::Only(&[server.as_raw_fd()])).unwrap();
             let taken = server.recv_from(&mut [0; 16]).unwrap_err();
             assert_eq!(taken.raw_os_error(), Some(libc::EPERM));
             server.send_to(&received[..count], from).unwrap();
@@ -84,7 +84,7 @@ pub fn the_parent_receives(place: Place) -> Done {
 }
 
 /// One that an accomplice sends. Others have the call that could take it.
-pub fn no_descriptor_comes(place: Place) -> Done {
+pub fn no_descriptor_comes(setup: Setup) -> Done {
     let (server, client) = UnixStream::pair().unwrap();
     let (mut byte, mut control) = ([1_u8], [0_u64; 3]);
     let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
@@ -102,7 +102,7 @@ pub fn no_descriptor_comes(place: Place) -> Done {
         libc::CMSG_DATA(header).cast::<i32>().write_unaligned(client.as_raw_fd());
         assert_eq!(libc::sendmsg(client.as_raw_fd(), &raw const message, 0), 1);
     }
-    place.enter_keeping(&[server.as_raw_fd()]);
+    setup.enter_keeping(&[server.as_raw_fd()]);
     // SAFETY: the message is as good as before.
     assert_eq!(unsafe { libc::recvmsg(server.as_raw_fd(), &raw mut message, 0) }, 1);
     assert_eq!(message.msg_controllen, 0);
@@ -112,14 +112,14 @@ pub fn no_descriptor_comes(place: Place) -> Done {
 }
 
 /// A child that holds on, which is another user by now where there is one.
-pub fn the_parent_kills(place: Place) -> Done {
-    let jail = place.jail().prepare(place.kind).unwrap();
+pub fn the_parent_kills(setup: Setup) -> Done {
+    let jail = setup.jail().prepare(setup.role).unwrap();
     let (entered, enters) = UnixStream::pair().unwrap();
-    jail.surround().unwrap();
+    jail.restrict_parent().unwrap();
     let child = fork();
     if child == 0 {
         set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
-        jail.enter(place.request, &Descriptors::Only(&[enters.as_raw_fd()])).unwrap();
+        jail.enter(setup.request, &Descriptors::Only(&[enters.as_raw_fd()])).unwrap();
         (&enters).write_all(b"!").unwrap();
         loop {
             std::thread::park();
@@ -159,17 +159,17 @@ fn end_of(child: i32) -> Option<i32> {
     status.exit_status()
 }
 
-pub fn poll(place: Place) -> Done {
+pub fn poll(setup: Setup) -> Done {
     let (connection, _client) = connection();
-    place.enter();
+    setup.enter();
     let mut fds = [PollFd::new(&connection, PollFlags::IN)];
     let long = Timespec { tv_sec: 60, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut fds, Some(&long)).unwrap(), 1);
     Ok(())
 }
 
-pub fn grow_the_heap(place: Place) -> Done {
-    place.enter();
+pub fn grow_the_heap(setup: Setup) -> Done {
+    setup.enter();
     let mut small: Vec<Vec<u8>> = (0..10_000).map(|n| vec![1; n % 100]).collect();
     small.truncate(10);
     let mut large = vec![1_u8; 64 << 20];
@@ -178,8 +178,8 @@ pub fn grow_the_heap(place: Place) -> Done {
     Ok(())
 }
 
-pub fn clock(place: Place) -> Done {
-    place.enter();
+pub fn clock(setup: Setup) -> Done {
+    setup.enter();
     let begun = Instant::now();
     std::thread::sleep(Duration::from_millis(2));
     assert!(begun.elapsed() >= Duration::from_millis(2));
@@ -195,11 +195,11 @@ extern "C" fn tick(_: i32) {
 }
 
 /// A timer of CPU time, as the engine has it.
-pub fn timer(place: Place) -> Done {
+pub fn timer(setup: Setup) -> Done {
     let tick = tick as extern "C" fn(i32);
     // SAFETY: the handler only stores a flag.
     unsafe { libc::signal(libc::SIGPROF, tick as libc::sighandler_t) };
-    place.enter();
+    setup.enter();
     let soon = libc::timeval { tv_sec: 0, tv_usec: 1000 };
     let timer = libc::itimerval { it_interval: soon, it_value: soon };
     // SAFETY: the second pointer may be null.
@@ -210,8 +210,8 @@ pub fn timer(place: Place) -> Done {
     Ok(())
 }
 
-pub fn panic(place: Place) -> Done {
-    place.enter();
+pub fn panic(setup: Setup) -> Done {
+    setup.enter();
     // With a backtrace, which would like to read this program.
     // SAFETY: there is one thread.
     unsafe { std::env::set_var("RUST_BACKTRACE", "1") };
@@ -219,14 +219,14 @@ pub fn panic(place: Place) -> Done {
     Ok(())
 }
 
-pub fn hash_map(place: Place) -> Done {
-    place.enter();
+pub fn hash_map(setup: Setup) -> Done {
+    setup.enter();
     assert_eq!(HashMap::from([(1, 2)])[&1], 2);
     Ok(())
 }
 
-pub fn thread(place: Place) -> Done {
-    place.enter();
+pub fn thread(setup: Setup) -> Done {
+    setup.enter();
     let threads: Vec<_> = (0..4)
         .map(|n| {
             let name = format!("thread {n}");
@@ -243,18 +243,18 @@ pub fn thread(place: Place) -> Done {
     Ok(())
 }
 
-pub fn accept(place: Place) -> Done {
+pub fn accept(setup: Setup) -> Done {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let _clients: Vec<_> =
         (0..20).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
-    place.enter();
+    setup.enter();
     let accepted: Vec<_> = (0..20).map(|_| listener.accept().unwrap()).collect();
     assert_eq!(accepted.len(), 20);
     Ok(())
 }
 
-pub fn eventfd(place: Place) -> Done {
-    place.enter();
+pub fn eventfd(setup: Setup) -> Done {
+    setup.enter();
     let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
     rustix::io::write(&event, &1_u64.to_ne_bytes()).unwrap();
     let mut fds = [PollFd::new(&event, PollFlags::IN)];
@@ -266,10 +266,10 @@ pub fn eventfd(place: Place) -> Done {
 }
 
 /// What the engine asks about its pool. The file is open before.
-pub fn pagemap_scan(place: Place) -> Done {
+pub fn pagemap_scan(setup: Setup) -> Done {
     let pagemap = File::open("/proc/self/pagemap").unwrap();
     let (_one, _other) = UnixStream::pair().unwrap();
-    place.enter();
+    setup.enter();
     let page = vec![1_u8; 1 << 16];
     // struct pm_scan_arg: size, flags, start, end, walk_end, vec, vec_len, ...
     let start = page.as_ptr().addr().next_multiple_of(4096) as u64;
@@ -291,7 +291,7 @@ pub fn pagemap_scan(place: Place) -> Done {
     }
 }
 
-pub fn abort(place: Place) -> Done {
-    place.enter();
+pub fn abort(setup: Setup) -> Done {
+    setup.enter();
     std::process::abort()
 }

@@ -13,12 +13,14 @@ use rustix::process::{
     getrlimit, parent_process_death_signal, set_parent_process_death_signal, waitpid,
 };
 use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
-use socketserver_jail::{Descriptors, Jail, JailError, Kind, Mode, Report, Request, Serves};
+use socketserver_jail::{
+    Descriptors, Jail, JailError, JailMode, Report, RequestKind, Role, Transports,
+};
 
-use super::{NOBODY, Place};
+use super::{NOBODY, Setup};
 
-pub fn nothing_is_dumped(place: Place) -> Result<(), i32> {
-    place.enter();
+pub fn nothing_is_dumped(setup: Setup) -> Result<(), i32> {
+    setup.enter();
     assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
     assert_eq!(getrlimit(Resource::Memlock).maximum, Some(0));
     assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
@@ -26,22 +28,22 @@ pub fn nothing_is_dumped(place: Place) -> Result<(), i32> {
     Ok(())
 }
 
-pub fn write_a_file(place: Place) -> Result<(), i32> {
+pub fn write_a_file(setup: Setup) -> Result<(), i32> {
     let mut file = File::create(in_directory("file")).unwrap();
     fs::remove_file(in_directory("file")).unwrap();
-    place.enter();
+    setup.enter();
     file.write_all(b"data").unwrap();
     Ok(())
 }
 
-pub fn log(place: Place) -> Result<(), i32> {
-    place.enter();
+pub fn log(setup: Setup) -> Result<(), i32> {
+    setup.enter();
     std::io::stderr().write_all(b"a line\n").unwrap();
     Ok(())
 }
 
-pub fn is_another_user(place: Place) -> Result<(), i32> {
-    let report = place.enter();
+pub fn is_another_user(setup: Setup) -> Result<(), i32> {
+    let report = setup.enter();
     assert_eq!(report.user, Some((NOBODY, NOBODY)));
     let user = rustix::process::getuid().as_raw();
     let group = rustix::process::getgid().as_raw();
@@ -50,14 +52,14 @@ pub fn is_another_user(place: Place) -> Result<(), i32> {
     Ok(())
 }
 
-pub fn ends_with_its_parent(place: Place) -> Result<(), i32> {
+pub fn ends_with_its_parent(setup: Setup) -> Result<(), i32> {
     set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
-    place.enter();
+    setup.enter();
     assert_eq!(parent_process_death_signal().unwrap(), Some(Signal::KILL));
     Ok(())
 }
 
-pub fn descriptors_are_closed(place: Place) -> Result<(), i32> {
+pub fn descriptors_are_closed(setup: Setup) -> Result<(), i32> {
     let pairs: Vec<(UnixStream, UnixStream)> =
         (0..3).map(|_| UnixStream::pair().unwrap()).collect();
     let (kept, other) = &pairs[1];
@@ -65,7 +67,7 @@ pub fn descriptors_are_closed(place: Place) -> Result<(), i32> {
     let after = pairs[2].1.as_raw_fd();
     // Twice, and with one that is kept anyway.
     let (kept, other) = (kept.as_raw_fd(), other.as_raw_fd());
-    place.enter_keeping(&[other, kept, kept, std::io::stderr().as_raw_fd()]);
+    setup.enter_keeping(&[other, kept, kept, std::io::stderr().as_raw_fd()]);
     // SAFETY: it only asks.
     let is_open = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
     assert_eq!([before, after].map(is_open), [false, false]);
@@ -87,15 +89,15 @@ fn make_directories() {
     }
 }
 
-pub fn paths_can_be_granted(place: Place) -> Result<(), i32> {
+pub fn paths_can_be_granted(setup: Setup) -> Result<(), i32> {
     make_directories();
     let path = in_directory;
     let jail = Jail {
         read_only: vec![path("read"), "/etc/passwd".into()],
         read_write: vec![path("write")],
-        ..place.jail()
+        ..setup.jail()
     };
-    place.enter_as(&jail, &Descriptors::All);
+    setup.enter_as(&jail, &Descriptors::All);
     assert_eq!(fs::read_to_string(path("read/file")).unwrap(), "read");
     fs::read("/etc/passwd").unwrap();
     fs::write(path("write/file"), "changed").unwrap();
@@ -111,14 +113,14 @@ pub fn paths_can_be_granted(place: Place) -> Result<(), i32> {
 }
 
 /// What a server does that forks works, and nothing else.
-pub fn the_parent_gives_up_too(_: Place) -> Result<(), i32> {
+pub fn the_parent_gives_up_too(_: Setup) -> Result<(), i32> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let _client = TcpStream::connect(address).unwrap();
     let tasks = File::open("/proc/self/task").unwrap();
-    let jail = Jail::new(Mode::Require).prepare(Kind::Request).unwrap();
-    jail.surround().unwrap();
-    jail.surround().unwrap();
+    let jail = Jail::new(JailMode::Require).prepare(Role::Request).unwrap();
+    jail.restrict_parent().unwrap();
+    jail.restrict_parent().unwrap();
     listener.accept().unwrap();
     rustix::fs::fstat(&tasks).unwrap();
     let refused = [
@@ -135,7 +137,7 @@ pub fn the_parent_gives_up_too(_: Place) -> Result<(), i32> {
         // SAFETY: there is one thread.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            jail.enter(Some(Request::Connection), &Descriptors::Only(&[])).unwrap();
+            jail.enter(Some(RequestKind::Connection), &Descriptors::Only(&[])).unwrap();
             // SAFETY: it takes any number.
             unsafe { libc::_exit(7) }
         }
@@ -150,11 +152,11 @@ pub fn the_parent_gives_up_too(_: Place) -> Result<(), i32> {
 }
 
 /// Of times Landlock knows nothing.
-pub fn paths_to_read_are_not_changed(place: Place) -> Result<(), i32> {
+pub fn paths_to_read_are_not_changed(setup: Setup) -> Result<(), i32> {
     make_directories();
     let path = in_directory("read");
-    let jail = Jail { read_only: vec![path.clone()], ..place.jail() };
-    place.enter_as(&jail, &Descriptors::All);
+    let jail = Jail { read_only: vec![path.clone()], ..setup.jail() };
+    setup.enter_as(&jail, &Descriptors::All);
     let file = File::open(path.join("file")).unwrap();
     assert_eq!(std::io::read_to_string(&file).unwrap(), "read");
     for denied in [
@@ -180,10 +182,10 @@ fn without(call: libc::c_long, errno: i32) {
 }
 
 /// Root, where there can be no namespace that has no processes.
-pub fn own_filter(place: Place) -> Result<(), i32> {
+pub fn own_filter(setup: Setup) -> Result<(), i32> {
     without(libc::SYS_unshare, libc::EPERM);
     let expected = if rustix::process::getuid().is_root() { libc::EPERM } else { libc::EAGAIN };
-    place.enter();
+    setup.enter();
     // SAFETY: the process has one thread.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -196,19 +198,19 @@ pub fn own_filter(place: Place) -> Result<(), i32> {
     Ok(())
 }
 
-pub fn require_names_what_is_missing(_: Place) -> Result<(), i32> {
+pub fn require_names_what_is_missing(_: Setup) -> Result<(), i32> {
     without(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
-    let error = Jail::new(Mode::Require).prepare(Kind::Worker).err().unwrap();
+    let error = Jail::new(JailMode::Require).prepare(Role::Worker).err().unwrap();
     assert!(matches!(error, JailError::Missing { .. }), "{error:?}");
     let error = error.to_string();
     assert!(error.contains("landlock") && error.contains("--jail try"), "{error}");
     Ok(())
 }
 
-pub fn try_does_without(_: Place) -> Result<(), i32> {
+pub fn try_does_without(_: Setup) -> Result<(), i32> {
     without(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
     assert!(Jail::probe().landlock.is_none() && Jail::probe().seccomp);
-    let jail = Jail::new(Mode::Try).prepare(Kind::Request).unwrap();
+    let jail = Jail::new(JailMode::Try).prepare(Role::Request).unwrap();
     let report = jail.enter(None, &Descriptors::All).unwrap();
     assert_eq!(report.to_string(), "jail: no_new_privs, rlimits, seccomp; without landlock");
     // The others stand.
@@ -217,28 +219,28 @@ pub fn try_does_without(_: Place) -> Result<(), i32> {
     Ok(())
 }
 
-pub fn off_is_off(_: Place) -> Result<(), i32> {
-    let jail = Jail { user: Some((1, 1)), ..Jail::new(Mode::Off) };
-    let jail = jail.prepare(Kind::Request).unwrap();
+pub fn off_is_off(_: Setup) -> Result<(), i32> {
+    let jail = Jail { user: Some((1, 1)), ..Jail::new(JailMode::Off) };
+    let jail = jail.prepare(Role::Request).unwrap();
     let report = jail.enter(None, &Descriptors::Only(&[])).unwrap();
     assert_eq!(report, Report::default());
     File::open("/dev/null").unwrap();
     Ok(())
 }
 
-pub fn root_is_no_user_for_it(_: Place) -> Result<(), i32> {
-    for mode in [Mode::Require, Mode::Try] {
-        let jail = Jail { user: Some((0, 5)), serves: Serves::Both, ..Jail::new(mode) };
-        let error = jail.prepare(Kind::Request).err().unwrap();
+pub fn root_is_no_user_for_it(_: Setup) -> Result<(), i32> {
+    for mode in [JailMode::Require, JailMode::Try] {
+        let jail = Jail { user: Some((0, 5)), transports: Transports::Both, ..Jail::new(mode) };
+        let error = jail.prepare(Role::Request).err().unwrap();
         assert!(matches!(error, JailError::Root), "{error:?}");
     }
     Ok(())
 }
 
-pub fn the_report_is_whole(place: Place) -> Result<(), i32> {
+pub fn the_report_is_complete(setup: Setup) -> Result<(), i32> {
     let probed = Jail::probe();
-    let entered = place.enter();
-    assert!(entered.is_whole());
+    let entered = setup.enter();
+    assert!(entered.is_complete());
     assert_eq!(probed, entered);
     Ok(())
 }

@@ -6,11 +6,11 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::{mem, ptr};
 
-use super::super::{Place, result};
+use super::super::{Setup, result};
 use super::{Done, call};
 
-pub fn socket(place: Place) -> Done {
-    place.enter();
+pub fn socket(setup: Setup) -> Done {
+    setup.enter();
     call!(SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0).map(drop)
 }
 
@@ -31,39 +31,39 @@ fn loopback(port: u16) -> libc::sockaddr_in {
 
 const ADDRESS: usize = size_of::<libc::sockaddr_in>();
 
-pub fn connect(place: Place) -> Done {
+pub fn connect(setup: Setup) -> Done {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = loopback(listener.local_addr().unwrap().port());
     let socket = tcp_socket();
-    place.enter();
+    setup.enter();
     call!(SYS_connect, socket.as_raw_fd(), &raw const to, ADDRESS).map(drop)
 }
 
-pub fn bind(place: Place) -> Done {
+pub fn bind(setup: Setup) -> Done {
     let (socket, at) = (tcp_socket(), loopback(0));
-    place.enter();
+    setup.enter();
     call!(SYS_bind, socket.as_raw_fd(), &raw const at, ADDRESS).map(drop)
 }
 
-pub fn listen(place: Place) -> Done {
+pub fn listen(setup: Setup) -> Done {
     let socket = tcp_socket();
-    place.enter();
+    setup.enter();
     call!(SYS_listen, socket.as_raw_fd(), 1).map(drop)
 }
 
-pub fn accept(place: Place) -> Done {
+pub fn accept(setup: Setup) -> Done {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    place.enter();
+    setup.enter();
     let none = ptr::null::<u8>();
     call!(SYS_accept4, listener.as_raw_fd(), none, none, 0).map(drop)
 }
 
 /// A listening socket that this process had until it entered.
-pub fn accept_on_an_inherited_number(place: Place) -> Done {
+pub fn accept_on_an_inherited_number(setup: Setup) -> Done {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    place.enter_keeping(&[]);
+    setup.enter_keeping(&[]);
     let none = ptr::null::<u8>();
     let accepted = call!(SYS_accept4, listener.as_raw_fd(), none, none, 0).map(drop);
     mem::forget(listener);
@@ -71,13 +71,13 @@ pub fn accept_on_an_inherited_number(place: Place) -> Done {
 }
 
 /// To have its number for another one.
-pub fn close_standard_input(place: Place) -> Done {
-    place.enter();
+pub fn close_standard_input(setup: Setup) -> Done {
+    setup.enter();
     call!(SYS_close, 0).map(drop)
 }
 
-pub fn close_the_standard_ones(place: Place) -> Done {
-    place.enter();
+pub fn close_the_standard_ones(setup: Setup) -> Done {
+    setup.enter();
     call!(SYS_close_range, 0, 2, 0).map(drop)
 }
 
@@ -95,9 +95,9 @@ fn with_message(act: impl FnOnce(*mut libc::msghdr) -> Done) -> Done {
     act(&raw mut message)
 }
 
-pub fn sendmsg(place: Place) -> Done {
+pub fn sendmsg(setup: Setup) -> Done {
     let (one, _other) = UnixStream::pair().unwrap();
-    place.enter();
+    setup.enter();
     with_message(|message| {
         // SAFETY: the message is a good one.
         unsafe { (*message).msg_controllen = 0 };
@@ -106,11 +106,11 @@ pub fn sendmsg(place: Place) -> Done {
 }
 
 /// As a server on all addresses does: `IP_PKTINFO`.
-pub fn answer_from_an_address(place: Place) -> Done {
+pub fn answer_from_an_address(setup: Setup) -> Done {
     let server = UdpSocket::bind("0.0.0.0:0").unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut to = loopback(client.local_addr().unwrap().port());
-    place.enter();
+    setup.enter();
     with_message(|message| {
         let info = libc::in_pktinfo {
             ipi_ifindex: 0,
@@ -134,11 +134,11 @@ pub fn answer_from_an_address(place: Place) -> Done {
 }
 
 /// Standard error of a service may be a Unix socket.
-pub fn sendmsg_on_a_standard_stream(place: Place) -> Done {
+pub fn sendmsg_on_a_standard_stream(setup: Setup) -> Done {
     let (one, _other) = UnixStream::pair().unwrap();
     // SAFETY: both are descriptors.
     assert_eq!(unsafe { libc::dup2(one.as_raw_fd(), 2) }, 2);
-    place.enter();
+    setup.enter();
     with_message(|message| {
         // SAFETY: the message is a good one.
         unsafe { (*message).msg_controllen = 0 };
@@ -146,22 +146,22 @@ pub fn sendmsg_on_a_standard_stream(place: Place) -> Done {
     })
 }
 
-pub fn recvmsg(place: Place) -> Done {
+pub fn recvmsg(setup: Setup) -> Done {
     let (one, other) = UnixStream::pair().unwrap();
     std::io::Write::write_all(&mut &other, b"1").unwrap();
-    place.enter();
+    setup.enter();
     with_message(|message| call!(SYS_recvmsg, one.as_raw_fd(), message, 0).map(drop))
 }
 
-pub fn send_to_an_address(place: Place) -> Done {
+pub fn send_to_an_address(setup: Setup) -> Done {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = socket.local_addr().unwrap();
-    place.enter();
+    setup.enter();
     socket.send_to(b"data", to).map(drop).map_err(|error| error.raw_os_error().unwrap())
 }
 
 /// A connection, by which another is to be made: `MSG_FASTOPEN` sends as it connects.
-fn send_elsewhere_by(place: Place, ended: bool) -> Done {
+fn send_elsewhere_by(setup: Setup, ended: bool) -> Done {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -176,7 +176,7 @@ fn send_elsewhere_by(place: Place, ended: bool) -> Done {
         while connection.take_error().unwrap().is_none() {}
     }
     let to = loopback(other.local_addr().unwrap().port());
-    place.enter_keeping(&[connection.as_raw_fd()]);
+    setup.enter_keeping(&[connection.as_raw_fd()]);
     let (socket, data) = (connection.as_raw_fd(), b"data".as_ptr());
     let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
     let sent = call!(SYS_sendto, socket, data, 4, flags, &raw const to, ADDRESS).map(drop);
@@ -184,21 +184,21 @@ fn send_elsewhere_by(place: Place, ended: bool) -> Done {
     sent
 }
 
-pub fn send_elsewhere(place: Place) -> Done {
-    send_elsewhere_by(place, false)
+pub fn send_elsewhere(setup: Setup) -> Done {
+    send_elsewhere_by(setup, false)
 }
 
-pub fn send_elsewhere_after_the_end(place: Place) -> Done {
-    send_elsewhere_by(place, true)
+pub fn send_elsewhere_after_the_end(setup: Setup) -> Done {
+    send_elsewhere_by(setup, true)
 }
 
-pub fn send_to_a_path(place: Place) -> Done {
+pub fn send_to_a_path(setup: Setup) -> Done {
     let (connection, _client) = UnixStream::pair().unwrap();
     // SAFETY: all zeros are an address.
     let mut to: libc::sockaddr_un = unsafe { mem::zeroed() };
     to.sun_family = 1;
     to.sun_path[0] = b'x'.cast_signed();
-    place.enter();
+    setup.enter();
     let (socket, data) = (connection.as_raw_fd(), b"data".as_ptr());
     call!(SYS_sendto, socket, data, 4, 0, &raw const to, size_of_val(&to)).map(drop)
 }
@@ -209,35 +209,35 @@ fn with_a_datagram() -> UdpSocket {
     socket
 }
 
-pub fn receive(place: Place) -> Done {
+pub fn receive(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    place.enter();
+    setup.enter();
     let mut data = [0; 16];
     socket.recv_from(&mut data).map(drop).map_err(|error| error.raw_os_error().unwrap())
 }
 
-pub fn read(place: Place) -> Done {
+pub fn read(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    place.enter();
+    setup.enter();
     let mut data = [0_u8; 16];
     call!(SYS_read, socket.as_raw_fd(), data.as_mut_ptr(), data.len()).map(drop)
 }
 
-pub fn shutdown(place: Place) -> Done {
+pub fn shutdown(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    place.enter();
+    setup.enter();
     call!(SYS_shutdown, socket.as_raw_fd(), libc::SHUT_RDWR).map(drop)
 }
 
-pub fn receive_message(place: Place) -> Done {
+pub fn receive_message(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    place.enter();
+    setup.enter();
     with_message(|message| call!(SYS_recvmsg, socket.as_raw_fd(), message, 0).map(drop))
 }
 
-pub fn receive_messages(place: Place) -> Done {
+pub fn receive_messages(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    place.enter();
+    setup.enter();
     with_message(|message| {
         let none = ptr::null::<u8>();
         // SAFETY: the message is a good one.
@@ -246,27 +246,27 @@ pub fn receive_messages(place: Place) -> Done {
     })
 }
 
-pub fn read_at_an_offset(place: Place) -> Done {
+pub fn read_at_an_offset(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    place.enter();
+    setup.enter();
     let mut data = [0_u8; 16];
     let part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
     // The offset -1 is none.
     call!(SYS_preadv2, socket.as_raw_fd(), &raw const part, 1, -1_i64, -1_i64, 0).map(drop)
 }
 
-pub fn read_into_parts(place: Place) -> Done {
+pub fn read_into_parts(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    place.enter();
+    setup.enter();
     let mut data = [0_u8; 16];
     let part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
     call!(SYS_readv, socket.as_raw_fd(), &raw const part, 1).map(drop)
 }
 
-pub fn splice(place: Place) -> Done {
+pub fn splice(setup: Setup) -> Done {
     let socket = with_a_datagram();
     let (_reads, writes) = std::io::pipe().unwrap();
-    place.enter();
+    setup.enter();
     let none = ptr::null::<u8>();
     match call!(SYS_splice, socket.as_raw_fd(), none, writes.as_raw_fd(), none, 16, 0) {
         // UDP knows no such thing, but the kernel has looked.
@@ -275,43 +275,43 @@ pub fn splice(place: Place) -> Done {
     }
 }
 
-pub fn change_the_socket(place: Place) -> Done {
+pub fn change_the_socket(setup: Setup) -> Done {
     let (socket, size) = (with_a_datagram(), 1_i32);
-    place.enter();
+    setup.enter();
     let (level, option) = (libc::SOL_SOCKET, libc::SO_RCVBUF);
     call!(SYS_setsockopt, socket.as_raw_fd(), level, option, &raw const size, 4).map(drop)
 }
 
 /// So that nobody receives anything any more.
-pub fn filter_the_socket(place: Place) -> Done {
+pub fn filter_the_socket(setup: Setup) -> Done {
     let socket = with_a_datagram();
     let mut nothing = libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0 };
     let filter = libc::sock_fprog { len: 1, filter: &raw mut nothing };
-    place.enter();
+    setup.enter();
     let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
     let size = size_of_val(&filter);
     call!(SYS_setsockopt, socket.as_raw_fd(), level, option, &raw const filter, size).map(drop)
 }
 
 /// So that it receives from this address only.
-pub fn connect_the_socket(place: Place) -> Done {
+pub fn connect_the_socket(setup: Setup) -> Done {
     let (socket, to) = (with_a_datagram(), loopback(9));
-    place.enter();
+    setup.enter();
     call!(SYS_connect, socket.as_raw_fd(), &raw const to, ADDRESS).map(drop)
 }
 
 /// How many bytes the next datagram has.
-pub fn ask_the_socket(place: Place) -> Done {
+pub fn ask_the_socket(setup: Setup) -> Done {
     let socket = with_a_datagram();
     let mut count = 0;
-    place.enter();
+    setup.enter();
     call!(SYS_ioctl, socket.as_raw_fd(), libc::FIONREAD, &raw mut count).map(drop)
 }
 
-pub fn connect_to_an_abstract_name(place: Place) -> Done {
+pub fn connect_to_an_abstract_name(setup: Setup) -> Done {
     let name = format!("jail-{}", std::process::id());
     let name = SocketAddr::from_abstract_name(name).unwrap();
     let _listener = UnixListener::bind_addr(&name).unwrap();
-    place.enter();
+    setup.enter();
     UnixStream::connect_addr(&name).map(drop).map_err(|error| error.raw_os_error().unwrap())
 }

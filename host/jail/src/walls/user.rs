@@ -1,4 +1,4 @@
-//! Becoming another user, for good: `setresuid(2)`, `capabilities(7)`.
+//! The user and the capabilities of the process: `setresuid(2)`, `capabilities(7)`.
 
 use std::io;
 
@@ -10,10 +10,12 @@ use rustix::thread::{
 
 use crate::error::{JailError, Wall};
 
-/// Whether this process can become that user and group, with no other groups, or is
-/// them.
+/// Checks that this process can become the user and the group, without supplementary
+/// groups, or already is them.
 ///
-/// Errors: it is not root; or that user is.
+/// # Errors
+///
+/// The user is root, or this process is not root and differs from the user.
 pub fn check_user(user: u32, group: u32) -> Result<(), JailError> {
     if user == 0 {
         return Err(JailError::Root);
@@ -21,51 +23,54 @@ pub fn check_user(user: u32, group: u32) -> Result<(), JailError> {
     if Uid::effective().is_root() {
         return Ok(());
     }
-    if !is(user, group) {
+    if !has_ids(user, group) {
         return Err(JailError::NotRoot { user, group });
     }
     let groups = getgroups().map_err(io::Error::from).map_err(JailError::failed(Wall::User))?;
-    let only_that = groups.iter().all(|other| other.as_raw() == group);
-    if only_that { Ok(()) } else { Err(JailError::OtherGroups { user }) }
+    let has_no_others = groups.iter().all(|other| other.as_raw() == group);
+    if has_no_others { Ok(()) } else { Err(JailError::OtherGroups { user }) }
 }
 
-/// Becomes that user, with that group and no other, for good, also where there is
-/// no jail.
+/// Becomes the user, with the group and no supplementary groups, for good. Works without
+/// a jail, too.
 ///
-/// A change of user makes the kernel forget the signal that this process gets
-/// when its parent ends (`PR_SET_PDEATHSIG(2const)`): it is set again.
+/// A change of user makes the kernel forget the signal that the process gets when its
+/// parent ends (`PR_SET_PDEATHSIG(2const)`). This function sets the signal again.
 ///
-/// Errors: it is not root, or that user is; the kernel refuses. Something may
-/// have been given up then: the process has to end.
+/// # Errors
+///
+/// This process is not root, the user is root, or the kernel refuses. The process may have
+/// lost some rights already, so it must end.
 pub fn become_user(user: u32, group: u32) -> Result<(), JailError> {
     check_user(user, group)?;
     if Uid::effective().is_root() {
-        change(user, group).map_err(JailError::failed(Wall::User))?;
+        change_user(user, group).map_err(JailError::failed(Wall::User))?;
     }
     Ok(())
 }
 
-fn change(user: u32, group: u32) -> io::Result<()> {
+fn change_user(user: u32, group: u32) -> io::Result<()> {
     let (parent, signal) = (getppid(), parent_process_death_signal()?);
     let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(group));
     setgroups(&[])?;
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)?;
-    if !is(user, group) || !getgroups()?.is_empty() {
+    if !has_ids(user, group) || !getgroups()?.is_empty() {
         return Err(io::Error::other("the kernel has not changed the user"));
     }
     let root = Uid::from_raw(0);
     if setresuid(root, root, root).is_ok() {
-        return Err(io::Error::other("it could become root again"));
+        return Err(io::Error::other("the process could become root again"));
     }
     set_parent_process_death_signal(signal)?;
     if signal.is_some() && getppid() != parent {
-        return Err(io::Error::other("the parent process is gone"));
+        return Err(io::Error::other("the parent process has ended"));
     }
     Ok(())
 }
 
-fn is(user: u32, group: u32) -> bool {
+/// Returns whether all user and group ids of the process are these.
+fn has_ids(user: u32, group: u32) -> bool {
     let users = getresuid()
         .is_ok_and(|ids| [ids.real, ids.effective, ids.saved].iter().all(|id| id.as_raw() == user));
     let groups = getresgid().is_ok_and(|ids| {
@@ -74,8 +79,7 @@ fn is(user: u32, group: u32) -> bool {
     users && groups
 }
 
-/// Gives up all capabilities but these: what makes root more than another user.
-/// Returns those that it has of them.
+/// Drops all capabilities except these. Returns the ones that the process keeps.
 pub(crate) fn keep_capabilities(keep: CapabilitySet) -> io::Result<CapabilitySet> {
     let kept = capabilities(None)?.permitted & keep;
     clear_ambient_capability_set()?;
@@ -84,8 +88,8 @@ pub(crate) fn keep_capabilities(keep: CapabilitySet) -> io::Result<CapabilitySet
     Ok(kept)
 }
 
-/// Gives up all capabilities, if there are some: becoming another user mostly has
-/// done that already, and asking is cheaper.
+/// Drops all capabilities, if there are any. A change of user has usually done so, and
+/// asking is cheaper.
 pub(crate) fn drop_capabilities() -> io::Result<()> {
     let none = CapabilitySet::empty();
     if capabilities(None)?.permitted == none {
@@ -95,8 +99,8 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `RLIMIT_NPROC` does not hold for this process, whatever it gives up:
-/// `getrlimit(2)`.
+/// Returns whether `RLIMIT_NPROC` does not apply to this process, even without
+/// capabilities: `getrlimit(2)`.
 pub(crate) fn is_root() -> bool {
     Uid::current().is_root() || Uid::effective().is_root()
 }

@@ -1,0 +1,205 @@
+//! Which process may make which system calls.
+
+use std::collections::BTreeMap;
+
+use libc::c_long;
+
+use super::program::{Action, Condition};
+use super::rules;
+use crate::config::{Jail, RequestKind, Role};
+
+/// The children that install a filter of their own, because the filter that they share
+/// with their parent allows more than they may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ChildFilters {
+    /// No child.
+    None,
+    /// Children for datagrams: they share the socket that their parent receives from.
+    Datagrams,
+    /// All children.
+    All,
+}
+
+impl ChildFilters {
+    /// Returns what the children of this jail need.
+    pub(super) fn needed(jail: &Jail) -> Self {
+        // A directory in /proc serves `pidfd_send_signal` as a descriptor of a process. A
+        // child that opens files could kill its parent by it, because the shared filter
+        // lets the parent kill its children.
+        if jail.opens_files() {
+            return ChildFilters::All;
+        }
+        // The shared filter has the `sendmsg` of replies over UDP. A child that has a Unix
+        // socket must not have it.
+        let shares_sendmsg = jail.unix_sockets && jail.sets_source_address(Role::Request);
+        match (jail.transports.has_streams(), jail.transports.has_datagrams()) {
+            (true, false) => ChildFilters::None,
+            (true, true) if !shares_sendmsg => ChildFilters::Datagrams,
+            (_, _) => ChildFilters::All,
+        }
+    }
+
+    /// Returns whether a child for this request, or for none, installs a filter.
+    pub(crate) fn includes(self, request: Option<RequestKind>) -> bool {
+        match self {
+            ChildFilters::None => false,
+            ChildFilters::Datagrams => request.is_some_and(RequestKind::is_datagram),
+            ChildFilters::All => true,
+        }
+    }
+}
+
+/// Returns the rules for a process with this role, which serves a request of this kind.
+/// Every other call fails with `EPERM`. Each call has one rule, and they are sorted.
+pub(super) fn for_process(
+    jail: &Jail,
+    role: Role,
+    request: Option<RequestKind>,
+) -> Vec<(c_long, Action)> {
+    let (is_worker, serves) = (role == Role::Worker, role != Role::Compiler);
+    let is_connection = request == Some(RequestKind::Connection);
+    let (sends_datagrams, sets_source_address) = match request {
+        Some(request) => (
+            request.is_datagram(),
+            request == RequestKind::UdpDatagram && jail.sets_source_address(role),
+        ),
+        None => (
+            is_worker && jail.transports.has_datagrams(),
+            is_worker && jail.sets_source_address(role),
+        ),
+    };
+    let all = |calls: &[c_long], action| -> Vec<(c_long, Action)> {
+        calls.iter().map(|call| (*call, action)).collect()
+    };
+    let mut rules = all(rules::ALWAYS, Action::Allow);
+    let conditions = rules::ALWAYS_WITH_CONDITION.iter();
+    rules.extend(conditions.map(|(call, condition)| (*call, Action::AllowIf(*condition))));
+    if serves {
+        rules.extend(all(rules::SERVING, Action::Allow));
+        // Connections have no use for an address.
+        let without_address = Action::AllowIf(Condition::Null { argument: 4 });
+        let sendto = if sends_datagrams { Action::Allow } else { without_address };
+        rules.push((libc::SYS_sendto, sendto));
+        if sets_source_address {
+            // The standard streams may be Unix sockets.
+            let descriptors = Condition::AtLeast { argument: 0, minimum: 3 };
+            rules.push((libc::SYS_sendmsg, Action::AllowIf(descriptors)));
+        }
+    } else {
+        rules.push((libc::SYS_read, Action::Allow));
+    }
+    if is_worker || is_connection {
+        rules.extend(all(rules::CONNECTION, Action::Allow));
+    }
+    if is_worker && jail.receives_messages() || is_connection && jail.receives_descriptors {
+        rules.push((libc::SYS_recvmsg, Action::Allow));
+    }
+    if is_worker {
+        rules.extend(all(rules::WORKER, Action::Allow));
+        rules.extend(rules::THREADS);
+        let scan = Condition::OneOf { argument: 1, values: &[rules::PAGEMAP_SCAN] };
+        rules.push((libc::SYS_ioctl, Action::AllowIf(scan)));
+    }
+    if jail.opens_files() {
+        rules.extend(all(rules::READING_FILES, Action::Allow));
+    }
+    if !jail.read_write.is_empty() {
+        rules.extend(all(rules::CHANGING_FILES, Action::Allow));
+    }
+    rules.extend(all(rules::KILLING, Action::KillProcess));
+    rules.sort_by_key(|(call, _)| *call);
+    rules.dedup();
+    rules
+}
+
+/// Returns the rules that the process that forks shares with its children: what a process
+/// for one request may do, and what else parent and children need. `child_filters` are the
+/// children that install a filter of their own on top.
+pub(super) fn for_parent_and_children(
+    jail: &Jail,
+    child_filters: ChildFilters,
+) -> Vec<(c_long, Action)> {
+    let mut shared = BTreeMap::new();
+    // The datagrams come last: their rule for `sendto` includes that of connections.
+    let kinds = [RequestKind::Connection, RequestKind::UnixDatagram, RequestKind::UdpDatagram];
+    for kind in kinds {
+        let is_served = if kind.is_datagram() {
+            jail.transports.has_datagrams()
+        } else {
+            jail.transports.has_streams()
+        };
+        if is_served {
+            shared.extend(for_process(jail, Role::Request, Some(kind)));
+        }
+    }
+    // The rule compares with the id of one process, and here are many. So `abort` ends a
+    // child by its last resort, an illegal instruction.
+    shared.remove(&libc::SYS_tgkill);
+    shared.extend(rules::PARENT.iter().chain(rules::ENTERING).copied());
+    if jail.receives_messages() {
+        shared.insert(libc::SYS_recvmsg, Action::Allow);
+    }
+    if jail.receives_descriptors {
+        // The parent resets SO_LINGER on a received descriptor before it closes it.
+        shared.entry(libc::SYS_setsockopt).or_insert(Action::AllowIf(rules::LINGER));
+    }
+    if jail.user.is_some() {
+        shared.extend(rules::CHANGING_USER.iter().map(|call| (*call, Action::Allow)));
+    }
+    if child_filters != ChildFilters::None {
+        shared.insert(libc::SYS_seccomp, Action::AllowIf(rules::SET_FILTER));
+    }
+    if child_filters == ChildFilters::All {
+        // The filter of each child has the rule with its own id.
+        shared.insert(libc::SYS_tgkill, Action::Allow);
+    }
+    shared.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{JailMode, Transports};
+
+    #[test]
+    fn each_call_has_one_rule() {
+        for role in [Role::Request, Role::Worker, Role::Compiler] {
+            for transports in [Transports::Streams, Transports::Datagrams, Transports::Both] {
+                for paths in [vec![], vec!["/".into()]] {
+                    let (read_only, read_write) = (paths.clone(), paths);
+                    let jail =
+                        Jail { transports, read_only, read_write, ..Jail::new(JailMode::Require) };
+                    let requests = RequestKind::ALL.map(Some);
+                    for request in [None].into_iter().chain(requests) {
+                        for pair in for_process(&jail, role, request).windows(2) {
+                            assert!(pair[0].0 < pair[1].0, "{pair:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_with_a_unix_socket_has_no_sendmsg() {
+        let jail = Jail {
+            transports: Transports::Both,
+            unix_sockets: true,
+            packet_info: true,
+            ..Jail::new(JailMode::Require)
+        };
+        let has_sendmsg = |role, request| {
+            let rules = for_process(&jail, role, request);
+            rules.iter().any(|(call, _)| *call == libc::SYS_sendmsg)
+        };
+        assert!(!has_sendmsg(Role::Worker, None));
+        assert!(!has_sendmsg(Role::Request, None));
+        assert!(!has_sendmsg(Role::Request, Some(RequestKind::Connection)));
+        assert!(!has_sendmsg(Role::Request, Some(RequestKind::UnixDatagram)));
+        assert!(has_sendmsg(Role::Request, Some(RequestKind::UdpDatagram)));
+        // The shared filter has it, so each child needs a filter without it.
+        assert_eq!(ChildFilters::needed(&jail), ChildFilters::All);
+        let no_unix = Jail { unix_sockets: false, ..jail };
+        assert_eq!(ChildFilters::needed(&no_unix), ChildFilters::Datagrams);
+    }
+}

@@ -1,0 +1,437 @@
+//! Compiles rules for system calls to a program for seccomp.
+//!
+//! The program looks up the number of the call in bitmaps. Each child that needs a filter
+//! installs it anew, and the cost of that grows with the length of the program, which the
+//! kernel compiles. A program that only compares numbers is twice as long; the kernel also
+//! runs such a program for every number at installation, to find the calls that are always
+//! allowed. A chain of comparisons would cost more than the rest of the jail. See
+//! `seccomp(2)`, and `networking/filter.rst` in the kernel's documentation.
+
+use libc::{
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_IMM, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD,
+    BPF_LSH, BPF_MEM, BPF_MISC, BPF_RET, BPF_RSH, BPF_ST, BPF_TAX, BPF_W, BPF_X, SECCOMP_RET_ALLOW,
+    SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, c_long,
+};
+use rustix::process::Pid;
+use seccompiler::sock_filter;
+
+/// What the filter does with a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Allows it.
+    Allow,
+    /// Allows it if the condition holds. Otherwise it fails with `EPERM`.
+    AllowIf(Condition),
+    /// Lets it fail with this error.
+    Errno(i32),
+    /// Ends the process with `SIGSYS`.
+    KillProcess,
+}
+
+/// A condition on the arguments of a call, which are numbered from 0. Except for `Null`,
+/// only the lower half of an argument counts, as it does for these calls in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// The argument is one of the values.
+    OneOf { argument: u32, values: &'static [u32] },
+    /// The argument has none of the bits.
+    NoneOf { argument: u32, bits: u32 },
+    /// The argument is at least the minimum.
+    AtLeast { argument: u32, minimum: u32 },
+    /// The first argument is one of the values; if a second value stands beside it, the
+    /// second argument is that value.
+    Pairs(&'static [(u32, Option<u32>)]),
+    /// Each argument, by its number, is the value beside it.
+    All(&'static [(u32, u32)]),
+    /// The whole argument is a null pointer.
+    Null { argument: u32 },
+    /// The argument is the id of this process: see [`for_process`].
+    OwnProcess { argument: u32 },
+}
+
+/// The errno of calls that no rule names.
+const DEFAULT_ERRNO: i32 = libc::EPERM;
+
+/// The offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+/// The slot of the program's memory for the bit of the number.
+const BIT: u32 = 0;
+
+/// Stands in a program for the id of the process. No process has this id.
+const OWN_PROCESS: u32 = u32::MAX;
+
+const LOAD: u16 = opcode(BPF_LD | BPF_W | BPF_ABS);
+const LOAD_CONSTANT: u16 = opcode(BPF_LD | BPF_IMM);
+const LOAD_SLOT: u16 = opcode(BPF_LD | BPF_MEM);
+const STORE_SLOT: u16 = opcode(BPF_ST);
+const COPY_TO_INDEX: u16 = opcode(BPF_MISC | BPF_TAX);
+const AND: u16 = opcode(BPF_ALU | BPF_AND | BPF_K);
+const SHIFT_LEFT_BY_INDEX: u16 = opcode(BPF_ALU | BPF_LSH | BPF_X);
+const SHIFT_RIGHT: u16 = opcode(BPF_ALU | BPF_RSH | BPF_K);
+const JUMP: u16 = opcode(BPF_JMP | BPF_JA);
+const RETURN: u16 = opcode(BPF_RET | BPF_K);
+
+/// Comparisons of the accumulator with a constant, for [`skip_if`] and [`skip_unless`].
+const EQUAL: u16 = opcode(BPF_JMP | BPF_JEQ | BPF_K);
+const AT_LEAST: u16 = opcode(BPF_JMP | BPF_JGE | BPF_K);
+const SHARES_BITS: u16 = opcode(BPF_JMP | BPF_JSET | BPF_K);
+
+/// Compiles rules to a program for processes of this architecture. A call of another
+/// architecture ends the process.
+pub(super) fn compile(arch: u32, rules: &[(c_long, Action)]) -> Vec<sock_filter> {
+    let words = words(rules);
+    let limit = length(&words).saturating_mul(32);
+    let mut program = vec![
+        // Has no effect. It stops the kernel at once from running the program ahead of
+        // time for every number.
+        step(LOAD_CONSTANT, 0),
+        step(LOAD, ARCH),
+    ];
+    program.extend(skip_if(EQUAL, arch, vec![kill()]));
+    program.push(step(LOAD, NUMBER));
+    program.extend(skip_unless(AT_LEAST, limit, vec![fail(DEFAULT_ERRNO)]));
+    program.extend([
+        // The bit of the number, 1 << (number % 32), and the index of its word.
+        step(AND, 31),
+        step(COPY_TO_INDEX, 0),
+        step(LOAD_CONSTANT, 1),
+        step(SHIFT_LEFT_BY_INDEX, 0),
+        step(STORE_SLOT, BIT),
+        step(LOAD, NUMBER),
+        step(SHIFT_RIGHT, 5),
+    ]);
+    program.extend(find_word(&words, 0));
+    program
+}
+
+/// Returns the program for the process with this id.
+pub(super) fn for_process(program: &[sock_filter], process: Pid) -> Vec<sock_filter> {
+    let mut program = program.to_vec();
+    let process = process.as_raw_nonzero().get().cast_unsigned();
+    let is_placeholder = |step: &&mut sock_filter| step.code == EQUAL && step.k == OWN_PROCESS;
+    program.iter_mut().filter(is_placeholder).for_each(|step| step.k = process);
+    program
+}
+
+/// The rules for 32 successive numbers.
+#[derive(Default, Clone)]
+struct Word {
+    allowed: u32,
+    killing: u32,
+    /// The numbers with other actions.
+    others: Vec<(u32, Action)>,
+}
+
+fn words(rules: &[(c_long, Action)]) -> Vec<Word> {
+    let mut words: Vec<Word> = Vec::new();
+    for (number, action) in rules {
+        // No call has a negative number.
+        let Ok(number) = u32::try_from(*number) else { continue };
+        let index = number as usize / 32;
+        if words.len() <= index {
+            words.resize(index + 1, Word::default());
+        }
+        let bit = 1 << (number % 32);
+        match action {
+            Action::Allow => words[index].allowed |= bit,
+            Action::KillProcess => words[index].killing |= bit,
+            Action::AllowIf(_) | Action::Errno(_) => words[index].others.push((number, *action)),
+        }
+    }
+    words
+}
+
+/// Finds the word whose index is in the accumulator, by bisection. `first` is the index of
+/// the first of these words.
+fn find_word(words: &[Word], first: u32) -> Vec<sock_filter> {
+    match words {
+        [] => return vec![fail(DEFAULT_ERRNO)],
+        [word] => return look_up(word),
+        [..] => {}
+    }
+    let (lower, upper) = words.split_at(words.len() / 2);
+    let from = first.saturating_add(length(lower));
+    let mut steps = skip_if(AT_LEAST, from, find_word(lower, first));
+    steps.extend(find_word(upper, from));
+    steps
+}
+
+/// Finds the action of the number in its word.
+fn look_up(word: &Word) -> Vec<sock_filter> {
+    let mut steps = Vec::new();
+    if word.allowed | word.killing != 0 {
+        steps.push(step(LOAD_SLOT, BIT));
+    }
+    for (bits, action) in [(word.allowed, allow()), (word.killing, kill())] {
+        if bits != 0 {
+            steps.extend(skip_unless(SHARES_BITS, bits, vec![action]));
+        }
+    }
+    if !word.others.is_empty() {
+        steps.push(step(LOAD, NUMBER));
+    }
+    for (number, action) in &word.others {
+        steps.extend(skip_unless(EQUAL, *number, act(*action)));
+    }
+    steps.push(fail(DEFAULT_ERRNO));
+    steps
+}
+
+fn act(action: Action) -> Vec<sock_filter> {
+    match action {
+        Action::Allow => vec![allow()],
+        Action::Errno(errno) => vec![fail(errno)],
+        Action::KillProcess => vec![kill()],
+        Action::AllowIf(condition) => allow_if(condition),
+    }
+}
+
+fn allow_if(condition: Condition) -> Vec<sock_filter> {
+    let mut steps = Vec::new();
+    match condition {
+        Condition::OneOf { argument, values } => {
+            steps.push(load_argument(argument));
+            for value in values {
+                steps.extend(skip_unless(EQUAL, *value, vec![allow()]));
+            }
+        }
+        Condition::NoneOf { argument, bits } => {
+            steps.push(load_argument(argument));
+            steps.extend(skip_if(SHARES_BITS, bits, vec![allow()]));
+        }
+        Condition::AtLeast { argument, minimum } => {
+            steps.push(load_argument(argument));
+            steps.extend(skip_unless(AT_LEAST, minimum, vec![allow()]));
+        }
+        Condition::Pairs(pairs) => {
+            for (first, second) in pairs {
+                let allowed = match second {
+                    None => vec![allow()],
+                    Some(second) => {
+                        let mut steps = vec![load_argument(1)];
+                        steps.extend(skip_unless(EQUAL, *second, vec![allow()]));
+                        steps
+                    }
+                };
+                steps.push(load_argument(0));
+                steps.extend(skip_unless(EQUAL, *first, allowed));
+            }
+        }
+        Condition::All(values) => {
+            for (argument, value) in values {
+                steps.push(load_argument(*argument));
+                steps.extend(skip_if(EQUAL, *value, vec![fail(DEFAULT_ERRNO)]));
+            }
+            steps.push(allow());
+            return steps;
+        }
+        Condition::Null { argument } => {
+            let mut upper_half = vec![step(LOAD, argument_offset(argument) + 4)];
+            upper_half.extend(skip_unless(EQUAL, 0, vec![allow()]));
+            steps.push(load_argument(argument));
+            steps.extend(skip_unless(EQUAL, 0, upper_half));
+        }
+        Condition::OwnProcess { argument } => {
+            steps.push(load_argument(argument));
+            steps.extend(skip_unless(EQUAL, OWN_PROCESS, vec![allow()]));
+        }
+    }
+    steps.push(fail(DEFAULT_ERRNO));
+    steps
+}
+
+/// Skips the block if the comparison of the accumulator with `k` holds.
+fn skip_if(comparison: u16, k: u32, block: Vec<sock_filter>) -> Vec<sock_filter> {
+    let mut steps = match u8::try_from(block.len()) {
+        Ok(length) => vec![jump(comparison, k, length, 0)],
+        // Conditional jumps span at most 255 steps.
+        Err(_) => vec![jump(comparison, k, 0, 1), step(JUMP, length(&block))],
+    };
+    steps.extend(block);
+    steps
+}
+
+/// Skips the block unless the comparison of the accumulator with `k` holds.
+fn skip_unless(comparison: u16, k: u32, block: Vec<sock_filter>) -> Vec<sock_filter> {
+    let mut steps = match u8::try_from(block.len()) {
+        Ok(length) => vec![jump(comparison, k, 0, length)],
+        Err(_) => vec![jump(comparison, k, 1, 0), step(JUMP, length(&block))],
+    };
+    steps.extend(block);
+    steps
+}
+
+/// Returns the length of a list. The kernel refuses a program that is too long for it.
+fn length<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX)
+}
+
+/// Returns the offset of the lower half of an argument, on a little-endian machine.
+fn argument_offset(argument: u32) -> u32 {
+    ARGUMENTS + 8 * argument
+}
+
+fn load_argument(argument: u32) -> sock_filter {
+    step(LOAD, argument_offset(argument))
+}
+
+fn allow() -> sock_filter {
+    step(RETURN, SECCOMP_RET_ALLOW)
+}
+
+fn kill() -> sock_filter {
+    step(RETURN, SECCOMP_RET_KILL_PROCESS)
+}
+
+fn fail(errno: i32) -> sock_filter {
+    step(RETURN, SECCOMP_RET_ERRNO | (errno.cast_unsigned() & 0xffff))
+}
+
+fn jump(comparison: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code: comparison, jt, jf, k }
+}
+
+fn step(code: u16, k: u32) -> sock_filter {
+    sock_filter { code, jt: 0, jf: 0, k }
+}
+
+/// Converts an operation to the width of its field. Evaluated at compile time only.
+const fn opcode(operation: u32) -> u16 {
+    let [low, high, other @ ..] = operation.to_le_bytes();
+    assert!(u16::from_le_bytes(other) == 0, "an opcode has 16 bits");
+    u16::from_le_bytes([low, high])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MACHINE: u32 = 7;
+
+    /// Runs a program as the kernel does.
+    fn run(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+        let data = |offset: u32| match offset {
+            NUMBER => number,
+            ARCH => arch,
+            _ => {
+                let argument = arguments[(offset as usize - 16) / 8];
+                let half = if offset.is_multiple_of(8) { argument } else { argument >> 32 };
+                u32::try_from(half & 0xffff_ffff).unwrap()
+            }
+        };
+        let (mut next, mut accumulator, mut index, mut slot) = (0, 0_u32, 0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[next];
+            let branch = |taken: bool| usize::from(if taken { jt } else { jf });
+            next += 1;
+            match code {
+                LOAD => accumulator = data(k),
+                LOAD_CONSTANT => accumulator = k,
+                LOAD_SLOT => accumulator = slot,
+                STORE_SLOT => slot = accumulator,
+                COPY_TO_INDEX => index = accumulator,
+                AND => accumulator &= k,
+                SHIFT_LEFT_BY_INDEX => accumulator <<= index,
+                SHIFT_RIGHT => accumulator >>= k,
+                EQUAL => next += branch(accumulator == k),
+                AT_LEAST => next += branch(accumulator >= k),
+                SHARES_BITS => next += branch(accumulator & k != 0),
+                JUMP => next += k as usize,
+                RETURN => return k,
+                other => panic!("step {other:#x}"),
+            }
+        }
+    }
+
+    const ALLOW: u32 = SECCOMP_RET_ALLOW;
+    const KILL: u32 = SECCOMP_RET_KILL_PROCESS;
+    const EPERM: u32 = SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    const ENOSYS: u32 = SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+
+    #[test]
+    fn each_number_has_its_action_and_others_fail() {
+        let rules = [
+            (9, Action::KillProcess),
+            (0, Action::Allow),
+            (3, Action::Errno(libc::ENOSYS)),
+            (4, Action::Allow),
+            (5, Action::Allow),
+        ];
+        let expected =
+            [ALLOW, EPERM, EPERM, ENOSYS, ALLOW, ALLOW, EPERM, EPERM, EPERM, KILL, EPERM];
+        let program = compile(MACHINE, &rules);
+        for (number, expected) in (0..).zip(expected) {
+            assert_eq!(run(&program, MACHINE, number, [0; 6]), expected, "{number}");
+        }
+        // The second ABI of x86-64 has these numbers.
+        assert_eq!(run(&program, MACHINE, 0x4000_0000, [0; 6]), EPERM);
+        assert_eq!(run(&program, MACHINE, u32::MAX, [0; 6]), EPERM);
+        assert_eq!(run(&program, MACHINE + 1, 0, [0; 6]), KILL);
+    }
+
+    #[test]
+    fn jumps_may_be_long() {
+        let action = Action::AllowIf(Condition::OneOf { argument: 0, values: &[0] });
+        let rules: Vec<_> = (0..300).map(|number| (number * 2, action)).collect();
+        let program = compile(MACHINE, &rules);
+        for number in 0..700 {
+            let expected = if number < 600 && number % 2 == 0 { ALLOW } else { EPERM };
+            assert_eq!(run(&program, MACHINE, number, [0; 6]), expected, "{number}");
+        }
+        let long: Vec<u32> = (0..300).collect();
+        let condition = Condition::OneOf { argument: 1, values: long.leak() };
+        let program = compile(MACHINE, &[(5, Action::AllowIf(condition))]);
+        assert_eq!(run(&program, MACHINE, 5, [0, 299, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(run(&program, MACHINE, 5, [0, 300, 0, 0, 0, 0]), EPERM);
+        assert_eq!(run(&program, MACHINE, 6, [0; 6]), EPERM);
+    }
+
+    #[test]
+    fn conditions_look_at_the_arguments() {
+        let is_allowed = |condition: Condition, value: u64| {
+            let program = compile(MACHINE, &[(5, Action::AllowIf(condition))]);
+            let program = for_process(&program, Pid::from_raw(77).unwrap());
+            assert_eq!(run(&program, MACHINE, 4, [0; 6]), EPERM);
+            assert_eq!(run(&program, MACHINE, 6, [0; 6]), EPERM);
+            let action = run(&program, MACHINE, 5, [1, 1, value, 1, 1, 1]);
+            assert!(matches!(action, ALLOW | EPERM), "{action:#x}");
+            action == ALLOW
+        };
+        let allowed = |values: &[u64], condition: Condition| -> Vec<bool> {
+            values.iter().map(|value| is_allowed(condition, *value)).collect()
+        };
+        let argument = 2;
+        let one_of = Condition::OneOf { argument, values: &[3, 4] };
+        assert_eq!(allowed(&[2, 3, 4, 5], one_of), [false, true, true, false]);
+        let none_of = Condition::NoneOf { argument, bits: 4 };
+        assert_eq!(allowed(&[0, 1, 4, 7], none_of), [true, true, false, false]);
+        let at_least = Condition::AtLeast { argument, minimum: 2 };
+        assert_eq!(allowed(&[0, 1, 2, 3], at_least), [false, false, true, true]);
+        let null = Condition::Null { argument };
+        assert_eq!(allowed(&[0, 1, 1 << 32], null), [true, false, false]);
+        let own_process = Condition::OwnProcess { argument };
+        assert_eq!(allowed(&[76, 77, 0], own_process), [false, true, false]);
+        let all = Action::AllowIf(Condition::All(&[(1, 9), (3, 0)]));
+        let program = compile(MACHINE, &[(5, all)]);
+        for (arguments, expected) in [
+            ([7, 9, 7, 0, 7, 7], ALLOW),
+            ([7, 8, 7, 0, 7, 7], EPERM),
+            ([7, 9, 7, 4, 7, 7], EPERM),
+            ([9, 0, 0, 9, 7, 7], EPERM),
+        ] {
+            assert_eq!(run(&program, MACHINE, 5, arguments), expected, "{arguments:?}");
+        }
+        let pairs = Action::AllowIf(Condition::Pairs(&[(3, Some(9)), (4, None), (5, Some(8))]));
+        let program = compile(MACHINE, &[(5, pairs)]);
+        for first in 0..8 {
+            for second in 0..12 {
+                let allowed = matches!((first, second), (3, 9) | (4, _) | (5, 8));
+                let expected = if allowed { ALLOW } else { EPERM };
+                assert_eq!(run(&program, MACHINE, 5, [first, second, 0, 0, 0, 0]), expected);
+            }
+        }
+    }
+}
