@@ -1,6 +1,6 @@
-//! What entering the jail costs a forked child: the median of a thousand, and
-//! that of the whole child with the jail and without. The last line is of a
-//! process that has most of it around itself.
+//! What the jail costs a forked child: the median of a thousand children, for entering and
+//! for the whole child, with and without the jail. In the last lines the parent is restricted
+//! too, so that its children inherit most walls.
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
@@ -13,7 +13,7 @@ const CHILDREN: usize = 1000;
 
 fn main() {
     println!("{}", Jail::probe());
-    // In there none can be made.
+    // A restricted parent cannot create a pipe.
     let mut pipe = std::io::pipe().unwrap();
     let [request, worker] = [Role::Request, Role::Worker]
         .map(|kind| Jail::new(JailMode::Require).prepare(kind).unwrap());
@@ -30,13 +30,13 @@ fn main() {
     print("the same, without seccomp", &|| request.enter_without_seccomp(&all));
     print("no jail", &|| free.enter(None, &all));
     request.restrict_parent().unwrap();
-    print("a request, with walls around its parent", &|| {
+    print("a request, with a restricted parent", &|| {
         request.enter(Some(RequestKind::Connection), &all)
     });
-    print("no child enters", &|| free.enter(None, &all));
+    print("no jail, with a restricted parent", &|| free.enter(None, &all));
 }
 
-/// The medians of entering, and of a child from its fork to its end.
+/// Returns the median times of entering, and of a child from its fork to its end.
 fn measure(
     (read, write): &mut (PipeReader, PipeWriter),
     enter: &dyn Fn() -> Result<Report, JailError>,
@@ -44,20 +44,20 @@ fn measure(
     let (mut entering, mut whole) = (Vec::new(), Vec::new());
     for _ in 0..CHILDREN {
         let begun = Instant::now();
-        // SAFETY: there is one thread.
+        // SAFETY: the process has one thread.
         match unsafe { libc::fork() } {
             0 => {
                 let begun = Instant::now();
                 let entered = enter();
                 let took = u64::try_from(begun.elapsed().as_nanos()).unwrap();
                 let _ = write.write_all(&took.to_ne_bytes());
-                // SAFETY: it takes any number.
+                // SAFETY: any status is valid.
                 unsafe { libc::_exit(i32::from(entered.is_err())) }
             }
             child => {
-                entering.push(told(read));
+                entering.push(read_duration(read));
                 let mut status = 1;
-                // SAFETY: it is a child of this process.
+                // SAFETY: it is a child of this process, and the pointer is valid.
                 unsafe { libc::waitpid(child, &raw mut status, 0) };
                 assert_eq!(status, 0);
                 whole.push(begun.elapsed());
@@ -67,7 +67,7 @@ fn measure(
     (median(entering), median(whole))
 }
 
-fn told(read: &mut PipeReader) -> Duration {
+fn read_duration(read: &mut PipeReader) -> Duration {
     let mut took = [0; 8];
     read.read_exact(&mut took).unwrap();
     Duration::from_nanos(u64::from_ne_bytes(took))

@@ -1,4 +1,4 @@
-//! What compiling needs, and what a compiler may have at the most.
+//! What compiling needs, and the limits of a compiler.
 
 use std::io::{Read, Write, pipe};
 use std::net::UdpSocket;
@@ -11,7 +11,7 @@ use super::Setup;
 
 type Done = Result<(), i32>;
 
-/// From one pipe to another, as standard input and output are.
+/// Copies from one pipe to another, as a compiler does from standard input to standard output.
 pub fn compile(setup: Setup) -> Done {
     let ((mut component, mut sends), (mut receives, mut code)) = (pipe().unwrap(), pipe().unwrap());
     sends.write_all(b"component").unwrap();
@@ -39,7 +39,7 @@ const GIBIBYTE: usize = 1 << 30;
 
 fn reserve(bytes: usize) -> Result<(), i32> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-    // SAFETY: it is new memory.
+    // SAFETY: the mapping is new.
     let reserved =
         unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::empty(), flags) };
     reserved.map(drop).map_err(rustix::io::Errno::raw_os_error)
@@ -64,9 +64,9 @@ pub fn use_cpu_time(setup: Setup) -> Done {
     }
 }
 
-/// It tries to have more, and ignores the signal that asks it to end.
+/// Ignores `SIGXCPU` and tries to raise the limit.
 pub fn insist_on_cpu_time(setup: Setup) -> Done {
-    // SAFETY: there is no handler.
+    // SAFETY: the call installs no handler.
     unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
     let jail = Jail { cpu_seconds: Some(1), ..setup.jail() };
     setup.enter_as(&jail, &Descriptors::All);
@@ -75,14 +75,14 @@ pub fn insist_on_cpu_time(setup: Setup) -> Done {
     }
     let more = setrlimit(Resource::Cpu, Rlimit { current: None, maximum: None });
     assert_eq!(more, Err(rustix::io::Errno::PERM));
-    // SAFETY: there is no handler.
+    // SAFETY: the call installs no handler.
     assert_ne!(unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) }, libc::SIG_ERR);
     loop {
         std::hint::spin_loop();
     }
 }
 
-/// As much as whoever starts the server allows it.
+/// The limits that the server was started with are lower, and stay.
 pub fn less_cpu_time(setup: Setup) -> Done {
     setrlimit(Resource::Cpu, Rlimit { current: Some(5), maximum: Some(7) }).unwrap();
     let jail = Jail { cpu_seconds: Some(9), ..setup.jail() };
@@ -92,7 +92,7 @@ pub fn less_cpu_time(setup: Setup) -> Done {
     Ok(())
 }
 
-/// So long that no clock of the kernel counts it.
+/// More seconds than the kernel can count.
 pub fn much_cpu_time(setup: Setup) -> Done {
     let jail = Jail { cpu_seconds: Some(u64::MAX), ..setup.jail() };
     setup.enter_as(&jail, &Descriptors::All);

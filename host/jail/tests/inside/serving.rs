@@ -1,4 +1,4 @@
-//! What serving needs, and what works in the jail.
+//! What serving needs, and so must work in the jail.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,7 +21,7 @@ use super::Setup;
 
 type Done = Result<(), i32>;
 
-/// A connection, and the client at its other end, who has said something.
+/// Returns a connection and its client, which has sent some bytes.
 fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -46,15 +46,15 @@ pub fn talk(setup: Setup) -> Done {
     Ok(())
 }
 
-pub fn answer_a_datagram(setup: Setup) -> Done {
+pub fn reply_to_a_datagram(setup: Setup) -> Done {
     let [server, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
     setup.enter();
     server.send_to(b"answer", client.local_addr().unwrap()).unwrap();
     Ok(())
 }
 
-/// The two of a server: each of two datagrams is received by the parent and answered by a
-/// child, which finds nothing in the socket that it could take.
+/// The parent receives each of two datagrams, and a child replies. The child cannot receive
+/// the datagrams that wait in the socket.
 pub fn the_parent_receives(setup: Setup) -> Done {
     let [server, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
     client.connect(server.local_addr().unwrap()).unwrap();
@@ -77,22 +77,23 @@ pub fn the_parent_receives(setup: Setup) -> Done {
         let count = client.recv(&mut answer).unwrap();
         assert_eq!(&answer[..count], data);
         assert_eq!(end_of(child), Some(0));
-        // It is still there.
+        // The datagram is still there.
         assert_eq!(server.recv(&mut [0; 16]).unwrap(), b"of another".len());
     }
     Ok(())
 }
 
-/// One that an accomplice sends. Others have the call that could take it.
-pub fn no_descriptor_comes(setup: Setup) -> Done {
+/// An accomplice passes a descriptor. The filter allows `recvmsg`; `RLIMIT_NOFILE` refuses the
+/// descriptor.
+pub fn messages_bring_no_descriptor(setup: Setup) -> Done {
     let (server, client) = UnixStream::pair().unwrap();
     let (mut byte, mut control) = ([1_u8], [0_u64; 3]);
     let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
-    // SAFETY: all zeros are a message without anything.
+    // SAFETY: an empty message is all zeros.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
     message.msg_control = control.as_mut_ptr().cast();
-    // SAFETY: there is room for one descriptor, and it is a good one.
+    // SAFETY: the message has room for one descriptor, and the descriptor is open.
     unsafe {
         message.msg_controllen = libc::CMSG_SPACE(4) as _;
         let header = libc::CMSG_FIRSTHDR(&raw const message);
@@ -103,7 +104,7 @@ pub fn no_descriptor_comes(setup: Setup) -> Done {
         assert_eq!(libc::sendmsg(client.as_raw_fd(), &raw const message, 0), 1);
     }
     setup.enter_keeping(&[server.as_raw_fd()]);
-    // SAFETY: the message is as good as before.
+    // SAFETY: the message is as valid as before.
     assert_eq!(unsafe { libc::recvmsg(server.as_raw_fd(), &raw mut message, 0) }, 1);
     assert_eq!(message.msg_controllen, 0);
     assert_eq!(message.msg_flags & libc::MSG_CTRUNC, libc::MSG_CTRUNC);
@@ -111,7 +112,7 @@ pub fn no_descriptor_comes(setup: Setup) -> Done {
     Ok(())
 }
 
-/// A child that holds on, which is another user by now where there is one.
+/// The parent kills a child that does not end. With another user, the child already is that user.
 pub fn the_parent_kills(setup: Setup) -> Done {
     let jail = setup.jail().prepare(setup.role).unwrap();
     let (entered, enters) = UnixStream::pair().unwrap();
@@ -129,7 +130,7 @@ pub fn the_parent_kills(setup: Setup) -> Done {
     (&entered).read_exact(&mut [0]).unwrap();
     let pid = rustix::process::Pid::from_raw(child).unwrap();
     let watched = pidfd_open(pid, PidfdFlags::empty()).unwrap();
-    // Nothing but that.
+    // No other signal.
     for signal in [Signal::TERM, Signal::STOP] {
         let refused = pidfd_send_signal(&watched, signal).unwrap_err();
         assert_eq!(refused.raw_os_error(), libc::EPERM);
@@ -141,18 +142,18 @@ pub fn the_parent_kills(setup: Setup) -> Done {
 }
 
 fn fork() -> i32 {
-    // SAFETY: there is one thread.
+    // SAFETY: the process has one thread.
     let child = unsafe { libc::fork() };
     assert!(child >= 0);
     child
 }
 
 fn exit(status: i32) -> ! {
-    // SAFETY: it takes any number.
+    // SAFETY: any status is valid.
     unsafe { libc::_exit(status) }
 }
 
-/// The exit status of a child.
+/// Waits for a child and returns its exit status.
 fn end_of(child: i32) -> Option<i32> {
     let child = rustix::process::Pid::from_raw(child);
     let (_, status) = waitpid(child, WaitOptions::empty()).unwrap().unwrap();
@@ -183,7 +184,7 @@ pub fn clock(setup: Setup) -> Done {
     let begun = Instant::now();
     std::thread::sleep(Duration::from_millis(2));
     assert!(begun.elapsed() >= Duration::from_millis(2));
-    // The clock of the budget, which is a system call.
+    // The clock of the engine's CPU limit, which is a system call.
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Ok(())
 }
@@ -194,7 +195,7 @@ extern "C" fn tick(_: i32) {
     TICKED.store(true, SeqCst);
 }
 
-/// A timer of CPU time, as the engine has it.
+/// A timer of CPU time, like the engine's.
 pub fn timer(setup: Setup) -> Done {
     let tick = tick as extern "C" fn(i32);
     // SAFETY: the handler only stores a flag.
@@ -212,8 +213,8 @@ pub fn timer(setup: Setup) -> Done {
 
 pub fn panic(setup: Setup) -> Done {
     setup.enter();
-    // With a backtrace, which would like to read this program.
-    // SAFETY: there is one thread.
+    // A backtrace tries to read this program.
+    // SAFETY: the process has one thread.
     unsafe { std::env::set_var("RUST_BACKTRACE", "1") };
     assert!(std::panic::catch_unwind(|| panic!("caught")).is_err());
     Ok(())
@@ -231,7 +232,7 @@ pub fn thread(setup: Setup) -> Done {
         .map(|n| {
             let name = format!("thread {n}");
             let thread = std::thread::Builder::new().name(name);
-            // In there the jail holds too.
+            // The jail applies to new threads, too.
             thread
                 .spawn(move || (vec![n; 1 << 20].len(), File::open("/dev/null").is_err()))
                 .unwrap()
@@ -265,7 +266,7 @@ pub fn eventfd(setup: Setup) -> Done {
     Ok(())
 }
 
-/// What the engine asks about its pool. The file is open before.
+/// The engine's query about its pool. It opens the file before the process enters.
 pub fn pagemap_scan(setup: Setup) -> Done {
     let pagemap = File::open("/proc/self/pagemap").unwrap();
     let (_one, _other) = UnixStream::pair().unwrap();
@@ -278,9 +279,9 @@ pub fn pagemap_scan(setup: Setup) -> Done {
     scan[0] = size_of_val(&scan) as u64;
     (scan[2], scan[3]) = (start, start + 8192);
     (scan[5], scan[6]) = (regions.as_mut_ptr().addr() as u64, 4);
-    // PAGE_IS_PRESENT, as what is asked for and what is answered.
+    // PAGE_IS_PRESENT, in the query and in the answer.
     (scan[10], scan[11]) = (1 << 3, 1 << 3);
-    // SAFETY: both are as large as they say.
+    // SAFETY: both are as large as the structure says.
     let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), 0xc060_6610, scan.as_mut_ptr()) };
     match found {
         -1 => Err(std::io::Error::last_os_error().raw_os_error().unwrap()),

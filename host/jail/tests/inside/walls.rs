@@ -1,4 +1,4 @@
-//! The walls other than seccomp, and how they are asked for.
+//! The walls other than seccomp, and how a caller asks for them.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -19,7 +19,7 @@ use socketserver_jail::{
 
 use super::{NOBODY, Setup};
 
-pub fn nothing_is_dumped(setup: Setup) -> Result<(), i32> {
+pub fn no_core_is_dumped(setup: Setup) -> Result<(), i32> {
     setup.enter();
     assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
     assert_eq!(getrlimit(Resource::Memlock).maximum, Some(0));
@@ -65,10 +65,10 @@ pub fn descriptors_are_closed(setup: Setup) -> Result<(), i32> {
     let (kept, other) = &pairs[1];
     let before = pairs[0].0.as_raw_fd();
     let after = pairs[2].1.as_raw_fd();
-    // Twice, and with one that is kept anyway.
+    // One descriptor twice, and one that stays open anyway.
     let (kept, other) = (kept.as_raw_fd(), other.as_raw_fd());
     setup.enter_keeping(&[other, kept, kept, std::io::stderr().as_raw_fd()]);
-    // SAFETY: it only asks.
+    // SAFETY: the call only reads a flag.
     let is_open = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
     assert_eq!([before, after].map(is_open), [false, false]);
     assert!([0, 1, 2, kept, other].into_iter().all(is_open));
@@ -76,12 +76,12 @@ pub fn descriptors_are_closed(setup: Setup) -> Result<(), i32> {
     Ok(())
 }
 
-/// A path in the directory of this process, which is removed after it.
+/// Returns a path in the directory of this process, which is removed afterwards.
 fn in_directory(name: &str) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
-/// Two, with a file in each.
+/// Makes two directories with a file in each.
 fn make_directories() {
     for name in ["read", "write"] {
         fs::create_dir(in_directory(name)).unwrap();
@@ -112,8 +112,8 @@ pub fn paths_can_be_granted(setup: Setup) -> Result<(), i32> {
     Ok(())
 }
 
-/// What a server does that forks works, and nothing else.
-pub fn the_parent_gives_up_too(_: Setup) -> Result<(), i32> {
+/// The calls of a server that forks work. Others fail.
+pub fn the_parent_is_restricted_too(_: Setup) -> Result<(), i32> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let _client = TcpStream::connect(address).unwrap();
@@ -134,11 +134,11 @@ pub fn the_parent_gives_up_too(_: Setup) -> Result<(), i32> {
         assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EPERM));
     }
     for _ in 0..2 {
-        // SAFETY: there is one thread.
+        // SAFETY: the process has one thread.
         let child = unsafe { libc::fork() };
         if child == 0 {
             jail.enter(Some(RequestKind::Connection), &Descriptors::Only(&[])).unwrap();
-            // SAFETY: it takes any number.
+            // SAFETY: any status is valid.
             unsafe { libc::_exit(7) }
         }
         let child = rustix::process::Pid::from_raw(child).unwrap();
@@ -151,7 +151,7 @@ pub fn the_parent_gives_up_too(_: Setup) -> Result<(), i32> {
     Ok(())
 }
 
-/// Of times Landlock knows nothing.
+/// Landlock does not restrict changes of times, so the filter must.
 pub fn paths_to_read_are_not_changed(setup: Setup) -> Result<(), i32> {
     make_directories();
     let path = in_directory("read");
@@ -170,7 +170,7 @@ pub fn paths_to_read_are_not_changed(setup: Setup) -> Result<(), i32> {
     Ok(())
 }
 
-/// Refuses this system call from now on, as an older kernel, or another jail, would.
+/// Makes this system call fail from now on, as on an older kernel or in another jail.
 fn without(call: libc::c_long, errno: i32) {
     let filter = SeccompFilter::new(
         [(call, vec![])].into(),
@@ -181,15 +181,15 @@ fn without(call: libc::c_long, errno: i32) {
     apply_filter(&seccompiler::BpfProgram::try_from(filter.unwrap()).unwrap()).unwrap();
 }
 
-/// Root, where there can be no namespace that has no processes.
-pub fn own_filter(setup: Setup) -> Result<(), i32> {
+/// Root may not make namespaces, as in many containers.
+pub fn without_namespaces(setup: Setup) -> Result<(), i32> {
     without(libc::SYS_unshare, libc::EPERM);
     let expected = if rustix::process::getuid().is_root() { libc::EPERM } else { libc::EAGAIN };
     setup.enter();
     // SAFETY: the process has one thread.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: it takes any number.
+        // SAFETY: any status is valid.
         unsafe { libc::_exit(0) }
     }
     let error = std::io::Error::last_os_error().raw_os_error();
@@ -198,7 +198,7 @@ pub fn own_filter(setup: Setup) -> Result<(), i32> {
     Ok(())
 }
 
-pub fn require_names_what_is_missing(_: Setup) -> Result<(), i32> {
+pub fn require_names_the_missing_wall(_: Setup) -> Result<(), i32> {
     without(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
     let error = Jail::new(JailMode::Require).prepare(Role::Worker).err().unwrap();
     assert!(matches!(error, JailError::Missing { .. }), "{error:?}");
@@ -207,19 +207,19 @@ pub fn require_names_what_is_missing(_: Setup) -> Result<(), i32> {
     Ok(())
 }
 
-pub fn try_does_without(_: Setup) -> Result<(), i32> {
+pub fn try_does_without_a_missing_wall(_: Setup) -> Result<(), i32> {
     without(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
     assert!(Jail::probe().landlock.is_none() && Jail::probe().seccomp);
     let jail = Jail::new(JailMode::Try).prepare(Role::Request).unwrap();
     let report = jail.enter(None, &Descriptors::All).unwrap();
     assert_eq!(report.to_string(), "jail: no_new_privs, rlimits, seccomp; without landlock");
-    // The others stand.
+    // The other walls stand.
     let error = File::open("/dev/null").unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EPERM));
     Ok(())
 }
 
-pub fn off_is_off(_: Setup) -> Result<(), i32> {
+pub fn off_puts_up_no_wall(_: Setup) -> Result<(), i32> {
     let jail = Jail { user: Some((1, 1)), ..Jail::new(JailMode::Off) };
     let jail = jail.prepare(Role::Request).unwrap();
     let report = jail.enter(None, &Descriptors::Only(&[])).unwrap();
@@ -228,7 +228,7 @@ pub fn off_is_off(_: Setup) -> Result<(), i32> {
     Ok(())
 }
 
-pub fn root_is_no_user_for_it(_: Setup) -> Result<(), i32> {
+pub fn root_is_refused_as_user(_: Setup) -> Result<(), i32> {
     for mode in [JailMode::Require, JailMode::Try] {
         let jail = Jail { user: Some((0, 5)), transports: Transports::Both, ..Jail::new(mode) };
         let error = jail.prepare(Role::Request).err().unwrap();
@@ -237,7 +237,7 @@ pub fn root_is_no_user_for_it(_: Setup) -> Result<(), i32> {
     Ok(())
 }
 
-pub fn the_report_is_complete(setup: Setup) -> Result<(), i32> {
+pub fn the_report_names_every_wall(setup: Setup) -> Result<(), i32> {
     let probed = Jail::probe();
     let entered = setup.enter();
     assert!(entered.is_complete());

@@ -1,4 +1,4 @@
-//! Memory to execute, and what belongs to the whole machine.
+//! Executable memory, and interfaces that affect the whole machine.
 
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
@@ -95,7 +95,7 @@ pub fn raise_a_limit(setup: Setup) -> Done {
 
 pub fn seccomp(setup: Setup) -> Done {
     setup.enter();
-    // Whether there is SECCOMP_RET_ALLOW.
+    // The call asks if the kernel knows SECCOMP_RET_ALLOW.
     let allow = libc::SECCOMP_RET_ALLOW;
     call!(SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const allow).map(drop)
 }
@@ -103,7 +103,7 @@ pub fn seccomp(setup: Setup) -> Done {
 /// `getpid` with a number of the x32 ABI, which has the same architecture.
 pub fn x32(setup: Setup) -> Done {
     setup.enter();
-    // SAFETY: it has no arguments.
+    // SAFETY: the call has no arguments.
     result(unsafe { libc::syscall(0x4000_0000 | libc::SYS_getpid) }).map(drop)
 }
 

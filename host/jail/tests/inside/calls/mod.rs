@@ -1,6 +1,5 @@
-//! What hostile native code calls. Nothing here does harm outside of the jail:
-//! signals are the signal 0, and what would change the machine has arguments
-//! that are refused.
+//! System calls of hostile native code. They do no harm outside of the jail: signals are the
+//! signal 0, and calls that would change the machine have arguments that the kernel refuses.
 
 mod kernel;
 mod processes;
@@ -19,7 +18,7 @@ type Done = Result<(), i32>;
 /// `syscall(2)`.
 macro_rules! call {
     ($number:ident $(, $argument:expr)*) => {
-        // SAFETY: the pointers are good or null, and the kernel checks the rest.
+        // SAFETY: the pointers are valid or null, and the kernel checks the rest.
         result(unsafe { libc::syscall(libc::$number $(, $argument)*) })
     };
 }

@@ -1,4 +1,4 @@
-//! Programs, processes, threads, signals, and the memory of others.
+//! Programs, processes, threads, signals, and the memory of other processes.
 
 use std::ffi::{c_int, c_long};
 use std::os::fd::AsRawFd;
@@ -26,10 +26,10 @@ pub fn fexecve(setup: Setup) -> Done {
     call!(SYS_execveat, memory, c"".as_ptr(), arguments.as_ptr(), environment, flags).map(drop)
 }
 
-/// Ends the child of a fork that should not have been.
+/// Ends the child of a fork that the jail should have refused.
 fn forked(returned: c_long) -> Done {
     if returned == 0 {
-        // SAFETY: it takes any number.
+        // SAFETY: any status is valid.
         unsafe { libc::_exit(0) }
     }
     result(returned).map(drop)
@@ -64,10 +64,10 @@ pub fn clone_in_a_namespace(setup: Setup) -> Done {
 
 pub fn clone3(setup: Setup) -> Done {
     setup.enter();
-    // What it asks for is a fork.
+    // The arguments ask for a fork.
     let mut what = [0_u64; 8];
     what[4] = libc::SIGCHLD as u64;
-    // SAFETY: as above.
+    // SAFETY: the arguments ask for a fork without CLONE_VM.
     forked(unsafe { libc::syscall(libc::SYS_clone3, what.as_ptr(), size_of_val(&what)) })
 }
 
@@ -77,7 +77,7 @@ pub fn thread(setup: Setup) -> Done {
     thread.map(drop).map_err(|error| error.raw_os_error().unwrap())
 }
 
-/// The signal 0: whether it could be sent.
+/// Sends the signal 0, which only checks the permission.
 fn signal(process: i32) -> Done {
     call!(SYS_kill, process, 0).map(drop)
 }
@@ -91,7 +91,7 @@ pub fn signal_the_parent(setup: Setup) -> Done {
     signal(parent())
 }
 
-pub fn signal_everybody(setup: Setup) -> Done {
+pub fn signal_every_process(setup: Setup) -> Done {
     setup.enter();
     signal(-1)
 }
@@ -112,7 +112,7 @@ pub fn pidfd_send_signal(setup: Setup) -> Done {
     call!(SYS_pidfd_send_signal, parent, 0, ptr::null::<u8>(), 0).map(drop)
 }
 
-/// Kills a sibling by a number that this process had for it until it entered.
+/// Kills a sibling by the number of a pidfd that was open before this process entered.
 pub fn kill_by_an_inherited_number(setup: Setup) -> Done {
     let sibling = sibling();
     let number = call!(SYS_pidfd_open, sibling.id(), 0).unwrap();
@@ -120,8 +120,8 @@ pub fn kill_by_an_inherited_number(setup: Setup) -> Done {
     call!(SYS_pidfd_send_signal, number, libc::SIGKILL, ptr::null::<u8>(), 0).map(drop)
 }
 
-/// The kernel gives a descriptor of who made a connection. Here that is this process
-/// itself; the signal is none.
+/// `SO_PEERPIDFD` returns a pidfd of the process that made a connection. Here that is this
+/// process; the signal is 0.
 pub fn kill_the_client(setup: Setup) -> Done {
     const SO_PEERPIDFD: c_int = 77;
     let (connection, _client) = UnixStream::pair().unwrap();
@@ -130,7 +130,7 @@ pub fn kill_the_client(setup: Setup) -> Done {
     let (level, socket) = (libc::SOL_SOCKET, connection.as_raw_fd());
     let asked = call!(SYS_getsockopt, socket, level, SO_PEERPIDFD, &raw mut client, &raw mut size);
     match asked {
-        // It is of Linux 6.5.
+        // SO_PEERPIDFD is new in Linux 6.5.
         Err(libc::ENOPROTOOPT) => {
             client = i32::try_from(call!(SYS_pidfd_open, std::process::id(), 0)?).unwrap();
         }
@@ -139,17 +139,17 @@ pub fn kill_the_client(setup: Setup) -> Done {
     call!(SYS_pidfd_send_signal, client, 0, ptr::null::<u8>(), 0).map(drop)
 }
 
-/// With a descriptor that each process has of itself, from Linux 6.14 on.
+/// Signals the process group by the pidfd that each process has of itself (Linux 6.14).
 pub fn signal_the_group(setup: Setup) -> Done {
     const PIDFD_SELF_THREAD_GROUP: c_int = -10_002;
     const PIDFD_SIGNAL_PROCESS_GROUP: c_int = 1 << 2;
     setup.enter();
     let (itself, flags) = (PIDFD_SELF_THREAD_GROUP, PIDFD_SIGNAL_PROCESS_GROUP);
-    // It leads none, so outside of the jail there is none.
+    // This process leads no group, so outside of the jail the call finds none.
     call!(SYS_pidfd_send_signal, itself, libc::SIGKILL, ptr::null::<u8>(), flags).map(drop)
 }
 
-/// Does not stop it, and ends with this process.
+/// Traces a process. That does not stop the process, and ends with this one.
 fn seize(process: i32) -> Done {
     call!(SYS_ptrace, libc::PTRACE_SEIZE, process, 0, 0).map(drop)
 }
@@ -189,10 +189,10 @@ pub fn process_vm_writev(setup: Setup) -> Done {
     let mut written = 0_u64;
     setup.enter();
     let from = libc::iovec { iov_base: (&raw mut written).cast(), iov_len: 8 };
-    // Nothing is there.
+    // Nothing is mapped at this address.
     let to = libc::iovec { iov_base: ptr::null_mut(), iov_len: 8 };
     match call!(SYS_process_vm_writev, parent(), &raw const from, 1, &raw const to, 1, 0_u64) {
-        // The kernel was willing.
+        // The kernel permitted it.
         Err(libc::EFAULT) | Ok(_) => Ok(()),
         Err(errno) => Err(errno),
     }
@@ -237,7 +237,7 @@ pub fn personality(setup: Setup) -> Done {
     call!(SYS_personality, 0xffff_ffff_u32).map(drop)
 }
 
-/// To type into the terminal of the log.
+/// Types into the terminal of the log.
 pub fn tiocsti(setup: Setup) -> Done {
     setup.enter();
     call!(SYS_ioctl, 2, libc::TIOCSTI, c"x".as_ptr()).map(drop)
@@ -248,7 +248,7 @@ pub fn ptrace_the_parent(setup: Setup) -> Done {
     seize(parent())
 }
 
-/// Is killed when this process ends, whatever ends it.
+/// Starts a process that ends soon.
 fn sibling() -> Child {
     Command::new("sleep").arg("0.1").spawn().unwrap()
 }
@@ -262,12 +262,12 @@ pub fn ptrace_a_sibling(setup: Setup) -> Done {
 pub fn process_vm_readv(setup: Setup) -> Done {
     let mut read = 0_u64;
     setup.enter();
-    // This program is the parent's: what is there is there too.
+    // The parent runs the same program, so this address exists there, too.
     let from = libc::iovec { iov_base: (&raw const ADDRESSED).cast_mut().cast(), iov_len: 8 };
     let to = libc::iovec { iov_base: (&raw mut read).cast(), iov_len: 8 };
     let read = call!(SYS_process_vm_readv, parent(), &raw const to, 1, &raw const from, 1, 0_u64);
     match read {
-        // Where a program lies is random: the kernel was willing.
+        // The address of a program is random: the kernel permitted the call.
         Err(libc::EFAULT) | Ok(_) => Ok(()),
         Err(errno) => Err(errno),
     }

@@ -16,7 +16,7 @@ pub fn socket(setup: Setup) -> Done {
 
 fn tcp_socket() -> OwnedFd {
     let socket = call!(SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0).unwrap();
-    // SAFETY: it was just made.
+    // SAFETY: the descriptor is new.
     unsafe { OwnedFd::from_raw_fd(i32::try_from(socket).unwrap()) }
 }
 
@@ -59,7 +59,7 @@ pub fn accept(setup: Setup) -> Done {
     call!(SYS_accept4, listener.as_raw_fd(), none, none, 0).map(drop)
 }
 
-/// A listening socket that this process had until it entered.
+/// Accepts on the number of a listening socket that was open before this process entered.
 pub fn accept_on_an_inherited_number(setup: Setup) -> Done {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -70,23 +70,23 @@ pub fn accept_on_an_inherited_number(setup: Setup) -> Done {
     accepted
 }
 
-/// To have its number for another one.
+/// Frees the number for a new descriptor.
 pub fn close_standard_input(setup: Setup) -> Done {
     setup.enter();
     call!(SYS_close, 0).map(drop)
 }
 
-pub fn close_the_standard_ones(setup: Setup) -> Done {
+pub fn close_the_standard_streams(setup: Setup) -> Done {
     setup.enter();
     call!(SYS_close_range, 0, 2, 0).map(drop)
 }
 
-/// A message with this descriptor.
+/// Calls `act` with a message that has room for control data.
 fn with_message(act: impl FnOnce(*mut libc::msghdr) -> Done) -> Done {
     let mut byte = [1_u8];
     let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
     let mut control = [0_u64; 8];
-    // SAFETY: all zeros are a message without anything.
+    // SAFETY: an empty message is all zeros.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
@@ -99,14 +99,14 @@ pub fn sendmsg(setup: Setup) -> Done {
     let (one, _other) = UnixStream::pair().unwrap();
     setup.enter();
     with_message(|message| {
-        // SAFETY: the message is a good one.
+        // SAFETY: the message is valid.
         unsafe { (*message).msg_controllen = 0 };
         call!(SYS_sendmsg, one.as_raw_fd(), message, 0).map(drop)
     })
 }
 
-/// As a server on all addresses does: `IP_PKTINFO`.
-pub fn answer_from_an_address(setup: Setup) -> Done {
+/// Names the source address, as a server on all addresses does: `IP_PKTINFO`.
+pub fn reply_from_a_source_address(setup: Setup) -> Done {
     let server = UdpSocket::bind("0.0.0.0:0").unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut to = loopback(client.local_addr().unwrap().port());
@@ -118,7 +118,7 @@ pub fn answer_from_an_address(setup: Setup) -> Done {
             ipi_addr: libc::in_addr { s_addr: 0 },
         };
         let size = u32::try_from(size_of_val(&info)).unwrap();
-        // SAFETY: the message is a good one, and its control data has room for this.
+        // SAFETY: the message is valid, and its control data has room for this.
         unsafe {
             (*message).msg_name = (&raw mut to).cast();
             (*message).msg_namelen = u32::try_from(ADDRESS).unwrap();
@@ -140,7 +140,7 @@ pub fn sendmsg_on_a_standard_stream(setup: Setup) -> Done {
     assert_eq!(unsafe { libc::dup2(one.as_raw_fd(), 2) }, 2);
     setup.enter();
     with_message(|message| {
-        // SAFETY: the message is a good one.
+        // SAFETY: the message is valid.
         unsafe { (*message).msg_controllen = 0 };
         call!(SYS_sendmsg, 2, message, 0).map(drop)
     })
@@ -160,18 +160,18 @@ pub fn send_to_an_address(setup: Setup) -> Done {
     socket.send_to(b"data", to).map(drop).map_err(|error| error.raw_os_error().unwrap())
 }
 
-/// A connection, by which another is to be made: `MSG_FASTOPEN` sends as it connects.
+/// Tries to connect elsewhere by a connection: `MSG_FASTOPEN` connects and sends.
 fn send_elsewhere_by(setup: Setup, ended: bool) -> Done {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (connection, _) = listener.accept().unwrap();
     if ended {
-        // With a reset: nothing of the connection is left.
+        // Closes with a reset, which leaves no state of the connection.
         let (linger, option) = (libc::linger { l_onoff: 1, l_linger: 0 }, libc::SO_LINGER);
         let (socket, level) = (client.as_raw_fd(), libc::SOL_SOCKET);
         call!(SYS_setsockopt, socket, level, option, &raw const linger, 8).unwrap();
-        // SAFETY: nobody uses it any more.
+        // SAFETY: no code uses the descriptor any more.
         unsafe { libc::close(client.as_raw_fd()) };
         while connection.take_error().unwrap().is_none() {}
     }
@@ -194,7 +194,7 @@ pub fn send_elsewhere_after_the_end(setup: Setup) -> Done {
 
 pub fn send_to_a_path(setup: Setup) -> Done {
     let (connection, _client) = UnixStream::pair().unwrap();
-    // SAFETY: all zeros are an address.
+    // SAFETY: an address of all zeros is valid.
     let mut to: libc::sockaddr_un = unsafe { mem::zeroed() };
     to.sun_family = 1;
     to.sun_path[0] = b'x'.cast_signed();
@@ -240,7 +240,7 @@ pub fn receive_messages(setup: Setup) -> Done {
     setup.enter();
     with_message(|message| {
         let none = ptr::null::<u8>();
-        // SAFETY: the message is a good one.
+        // SAFETY: the message is valid.
         let mut several = libc::mmsghdr { msg_hdr: unsafe { *message }, msg_len: 0 };
         call!(SYS_recvmmsg, socket.as_raw_fd(), &raw mut several, 1, 0, none).map(drop)
     })
@@ -251,7 +251,7 @@ pub fn read_at_an_offset(setup: Setup) -> Done {
     setup.enter();
     let mut data = [0_u8; 16];
     let part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
-    // The offset -1 is none.
+    // The offset -1 means the current position.
     call!(SYS_preadv2, socket.as_raw_fd(), &raw const part, 1, -1_i64, -1_i64, 0).map(drop)
 }
 
@@ -269,7 +269,7 @@ pub fn splice(setup: Setup) -> Done {
     setup.enter();
     let none = ptr::null::<u8>();
     match call!(SYS_splice, socket.as_raw_fd(), none, writes.as_raw_fd(), none, 16, 0) {
-        // UDP knows no such thing, but the kernel has looked.
+        // UDP cannot splice, but the filter let the call through.
         Err(libc::EINVAL) | Ok(_) => Ok(()),
         Err(errno) => Err(errno),
     }
@@ -282,7 +282,7 @@ pub fn change_the_socket(setup: Setup) -> Done {
     call!(SYS_setsockopt, socket.as_raw_fd(), level, option, &raw const size, 4).map(drop)
 }
 
-/// So that nobody receives anything any more.
+/// Attaches a filter that drops every datagram.
 pub fn filter_the_socket(setup: Setup) -> Done {
     let socket = with_a_datagram();
     let mut nothing = libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0 };
@@ -293,15 +293,15 @@ pub fn filter_the_socket(setup: Setup) -> Done {
     call!(SYS_setsockopt, socket.as_raw_fd(), level, option, &raw const filter, size).map(drop)
 }
 
-/// So that it receives from this address only.
+/// Restricts the socket to datagrams from one address.
 pub fn connect_the_socket(setup: Setup) -> Done {
     let (socket, to) = (with_a_datagram(), loopback(9));
     setup.enter();
     call!(SYS_connect, socket.as_raw_fd(), &raw const to, ADDRESS).map(drop)
 }
 
-/// How many bytes the next datagram has.
-pub fn ask_the_socket(setup: Setup) -> Done {
+/// Asks for the size of the next datagram.
+pub fn query_the_socket(setup: Setup) -> Done {
     let socket = with_a_datagram();
     let mut count = 0;
     setup.enter();
