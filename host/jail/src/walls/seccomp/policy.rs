@@ -23,9 +23,9 @@ pub(crate) enum ChildFilters {
 impl ChildFilters {
     /// Returns what the children of this jail need.
     pub(super) fn needed(jail: &Jail) -> Self {
-        // A directory in /proc serves `pidfd_send_signal` as a descriptor of a process. A
-        // child that opens files could kill its parent by it, because the shared filter
-        // lets the parent kill its children.
+        // A child that opens files can have new descriptors, and among them pidfds of its
+        // parent and of the client (`pidfd_open`, `SO_PEERPIDFD`). It could kill these
+        // processes, because the shared filter lets the parent kill its children.
         if jail.opens_files() {
             return ChildFilters::All;
         }
