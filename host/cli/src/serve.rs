@@ -10,7 +10,7 @@ use nix::unistd::dup2_stdin;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socketserver::{
     Concurrency, Endpoint, Forking, Needs, Server, ServerBuilder, SocketType, Threading, Workers,
-    in_child, printable,
+    printable, run_in_child,
 };
 use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings, Policy};
 
@@ -247,7 +247,7 @@ fn try_start(
     given_up: &GivenUp,
     max_lifetime: Duration,
 ) -> Result<()> {
-    let tried = in_child(Some(max_lifetime), |told| {
+    let tried = run_in_child(Some(max_lifetime), |told| {
         let keep = (mode == Mode::Forking).then_some(told);
         signals.in_child().map_err(|error| error.to_string())?;
         given_up

@@ -7,12 +7,12 @@ use std::io;
 use rustix::io::Errno;
 use thiserror::Error;
 
-use crate::bind_hint::BindHint;
 use crate::capacity::Capacity;
-use crate::listen_options::OptionError;
-use crate::patience::{IdleTimeout, WallTimeout};
+use crate::listen::bind_hint::BindHint;
+use crate::listen::options::OptionError;
 use crate::reason::{Blame, Reason};
-use crate::traffic::{ReceiveLimit, SendLimit};
+use crate::request::deadlines::{IdleTimeout, WallTimeout};
+use crate::request::traffic::{ReceiveLimit, SendLimit};
 
 /// Why a request failed: what Python's `handle_error` finds in
 /// `sys.exc_info()`.
@@ -270,7 +270,8 @@ mod tests {
         let whole = format!("cannot make the server: {}", io::Error::from(Errno::ACCESS));
         assert_eq!(error().to_string(), "cannot make the server");
         assert_eq!(format!("{:#}", error()), whole);
-        let both = crate::handler::outcome(Err(error()), Err("it broke".into())).unwrap_err();
+        let both =
+            crate::handler::combine_results(Err(error()), Err("it broke".into())).unwrap_err();
         assert_eq!(format!("{both:#}"), format!("it broke; before that, handle: {whole}"));
         assert_eq!(sentence(&both), format!("{both:#}"));
     }

@@ -1,4 +1,4 @@
-//! What runs for each request.
+//! The code that answers each request.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -7,27 +7,35 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::address::{Address, AddressFamily, SocketType};
-use crate::endpoint::Endpoint;
 use crate::error::HandlerError;
+use crate::listen::endpoint::Endpoint;
 use crate::request::Request;
+use crate::server::builder::ServerBuilder;
 
-/// The narrow waist between the loop and whatever answers requests: Python's
+/// The interface between the loop and the code that answers requests: Python's
 /// `finish_request`.
 ///
 /// A closure that takes the request, the client's address and the server's
-/// facts is one; [`RequestHandlerClass`] makes one of a [`BaseRequestHandler`].
+/// facts is a handler; [`RequestHandlerClass`] makes a handler of a
+/// [`BaseRequestHandler`].
 pub trait RequestHandler: Send + Sync + 'static {
-    /// Whether this handler can answer what comes to `endpoint`: some are for
-    /// streams or for datagrams only. Asked when the server is made.
+    /// Checks that this handler can answer requests of `endpoint`: some handlers are for
+    /// streams or for datagrams only. [`ServerBuilder::build`] calls it.
     ///
-    /// Errors: a sentence that says why not.
+    /// # Errors
+    ///
+    /// The handler cannot. The error is a sentence that says why.
     fn check_endpoint(&self, _endpoint: &Endpoint) -> Result<(), String> {
         Ok(())
     }
 
     /// Answers one request. The server shuts the request down and closes it
     /// afterwards, and passes an error to
-    /// [`handle_error`](crate::Hooks::handle_error); a panic counts as one.
+    /// [`handle_error`](crate::Hooks::handle_error); a panic counts as an error.
+    ///
+    /// # Errors
+    ///
+    /// The request failed, or [`SystemExit`](crate::SystemExit).
     fn finish_request(
         &self,
         request: &Request,
@@ -51,7 +59,7 @@ where
     }
 }
 
-/// What a handler may know of its server: the attributes that Python's
+/// Facts about the server for its handlers: the attributes that Python's
 /// handlers read from `self.server`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerInfo {
@@ -62,16 +70,49 @@ pub struct ServerInfo {
     pub address_family: AddressFamily,
     /// The type of that socket.
     pub socket_type: SocketType,
-    /// The backlog that was asked for.
+    /// The backlog that the server asked for.
     pub request_queue_size: u32,
     /// The longest datagram that is taken whole, in bytes; `None` for streams.
     pub max_packet_size: Option<usize>,
-    /// How long `handle_request` waits; it does not touch the request socket.
+    /// The longest time that `handle_request` waits. It does not apply to the request
+    /// socket.
     pub timeout: Option<Duration>,
 }
 
-/// A handler in three steps, as Python's class of that name: a new value for
-/// each request, then `setup`, `handle` and `finish`.
+impl ServerInfo {
+    /// Returns the facts about a server with Python's defaults that listens on
+    /// `endpoint`: for tests that call a handler without a server.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::os::unix::net::UnixStream;
+    /// use socketserver::{Endpoint, Request, RequestHandler, ServerInfo};
+    ///
+    /// fn test(handler: &impl RequestHandler) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let (client, request) = UnixStream::pair()?;
+    ///     let endpoint: Endpoint = "tcp://127.0.0.1:9999".parse()?;
+    ///     let server = Arc::new(ServerInfo::new(&endpoint));
+    ///     let client_address = "127.0.0.1:50000".parse::<std::net::SocketAddr>()?.into();
+    ///     handler.finish_request(&Request::new(request), &client_address, &server)?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn new(endpoint: &Endpoint) -> Self {
+        let socket_type = endpoint.socket_type();
+        ServerInfo {
+            server_address: endpoint.address().clone(),
+            address_family: endpoint.address().family(),
+            socket_type,
+            request_queue_size: ServerBuilder::REQUEST_QUEUE_SIZE,
+            max_packet_size: (socket_type == SocketType::Dgram)
+                .then_some(ServerBuilder::MAX_PACKET_SIZE),
+            timeout: None,
+        }
+    }
+}
+
+/// A handler in three steps, as Python's class of that name: the server makes a new
+/// value for each request, and calls `setup`, `handle` and `finish`.
 ///
 /// ```
 /// use socketserver::{BaseRequestHandler, Context, HandlerError};
@@ -88,17 +129,30 @@ pub struct ServerInfo {
 /// }
 /// ```
 pub trait BaseRequestHandler: Default {
-    /// Called first. After an error neither `handle` nor `finish` is called.
+    /// Prepares the handler; does nothing by default. The server calls it first.
+    ///
+    /// # Errors
+    ///
+    /// The request failed. Neither `handle` nor `finish` is called then.
     fn setup(&mut self, _cx: &Context<'_>) -> Result<(), HandlerError> {
         Ok(())
     }
 
-    /// Does the work; does nothing unless overridden.
+    /// Answers the request; does nothing by default.
+    ///
+    /// # Errors
+    ///
+    /// The request failed.
     fn handle(&mut self, _cx: &Context<'_>) -> Result<(), HandlerError> {
         Ok(())
     }
 
-    /// Called after `handle`, also when that returned an error.
+    /// Cleans up; does nothing by default. The server calls it after `handle`, also if
+    /// that has returned an error.
+    ///
+    /// # Errors
+    ///
+    /// The request failed.
     fn finish(&mut self, _cx: &Context<'_>) -> Result<(), HandlerError> {
         Ok(())
     }
@@ -109,19 +163,19 @@ pub trait BaseRequestHandler: Default {
 pub struct Context<'a> {
     /// The request socket.
     pub request: &'a Request,
-    /// Where the request comes from.
+    /// The address of the client.
     pub client_address: &'a Address,
     /// Facts about the server.
     pub server: &'a ServerInfo,
 }
 
-/// Makes a [`RequestHandler`] of a [`BaseRequestHandler`], as passing the
-/// class itself to a server does in Python.
+/// The [`RequestHandler`] of a [`BaseRequestHandler`], as the class that is passed to a
+/// server in Python.
 #[derive(Debug)]
 pub struct RequestHandlerClass<H>(PhantomData<fn() -> H>);
 
 impl<H> RequestHandlerClass<H> {
-    /// Takes the type; needs no value.
+    /// Returns the handler of the type `H`.
     pub fn new() -> Self {
         RequestHandlerClass(PhantomData)
     }
@@ -133,8 +187,8 @@ impl<H> Default for RequestHandlerClass<H> {
     }
 }
 
-/// `finish` failed after `handle` had: Python's exception with a
-/// `__context__`.
+/// The error of a `finish` that failed after `handle` had failed: Python's exception
+/// with a `__context__`.
 #[derive(Debug, Error)]
 #[error("{finish:#}; before that, handle: {handle:#}")]
 struct BothFailed {
@@ -142,9 +196,13 @@ struct BothFailed {
     finish: HandlerError,
 }
 
-/// What becomes of the results of `handle` and of `finish`, which has run
-/// whatever `handle` returned: there is one error at most, the last.
-pub fn outcome(
+/// Returns the result of a request from those of `handle` and `finish`. If both failed,
+/// the error has the reason of `finish`, the later one, and describes both.
+///
+/// # Errors
+///
+/// `handle` or `finish` failed.
+pub fn combine_results(
     handle: Result<(), HandlerError>,
     finish: Result<(), HandlerError>,
 ) -> Result<(), HandlerError> {
@@ -168,6 +226,6 @@ impl<H: BaseRequestHandler + 'static> RequestHandler for RequestHandlerClass<H> 
         let mut handler = H::default();
         handler.setup(&cx)?;
         let handle = handler.handle(&cx);
-        outcome(handle, handler.finish(&cx))
+        combine_results(handle, handler.finish(&cx))
     }
 }

@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::address::Address;
-use crate::endpoint::Endpoint;
 use crate::error::HandlerError;
+use crate::listen::endpoint::Endpoint;
 use crate::request::Request;
 
 /// The methods of Python's `BaseServer` that are there to be overridden, each

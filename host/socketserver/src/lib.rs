@@ -1,6 +1,6 @@
 //! Python's `socketserver` module in Rust.
 //!
-//! A [`Server`] listens, takes requests and has each answered by a handler:
+//! A [`Server`] listens, takes requests, and calls a handler for each request:
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,9 +29,9 @@
 //!
 //! # From Python's names to these
 //!
-//! The three axes that Python mixes by inheritance are apart here: where a
-//! server listens is an [`Endpoint`], how it runs requests is a
-//! [`Concurrency`], and what a subclass would override is a [`Hooks`].
+//! Python mixes three axes by inheritance, which are separate here: an [`Endpoint`] is
+//! the place where a server listens, a [`Concurrency`] is the way in which it runs
+//! requests, and [`Hooks`] are the methods that a subclass would override.
 //!
 //! | Python | here |
 //! |---|---|
@@ -68,97 +68,84 @@
 //! | `StreamRequestHandler` | the same; `rfile` is `BufReader::new(cx.request)`, `wfile` the request itself or a `BufWriter` |
 //! | `DatagramRequestHandler` | the same; `rfile` is [`Request::data`], `wfile` a `Vec` for [`Request::sendto`] |
 //! | `SystemExit` in a handler | [`SystemExit`] |
+//! | `self.server` with attributes of the program | a field of the handler or of the [`Hooks`]; see the example `shared_state` |
 //! | **fixed** | |
 //! | `server_bind()`, `server_activate()` | in [`ServerBuilder::build`] |
 //! | `get_request()`, `process_request()`, `shutdown_request()`, `close_request()` | in the loop |
 //! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
 //!
-//! What Python does not have: [`Concurrency::Workers`], several sockets for one
+//! Python does not have: [`Concurrency::Workers`], several sockets for one
 //! server, [`ListenOptions`], [`ServerBuilder::graceful_shutdown`],
 //! [`Hooks::after_fork_in_child`], [`Hooks::request_finished`], [`Request::keep`],
-//! [`Request::came_after`], and the limits of a [`Request`].
+//! [`Request::earliest_arrival`], and the limits of a [`Request`].
+//!
+//! # How to
+//!
+//! | task | example |
+//! |---|---|
+//! | serve TCP, UDP, or several sockets | `echo`, `udp`, `multiplex` |
+//! | share state between handlers, as `self.server` does in Python | `shared_state` |
+//! | shut down at a signal | `shutdown_by_signal` |
+//! | test a handler without a server | `test_a_handler` |
+//! | serve one request | `handle_request` |
+//! | refuse clients by rules | `access_control` |
 //!
 //! # Where things are
 //!
-//! | file | what it holds |
+//! | path in `src` | contents |
 //! |---|---|
-//! | `address`, `endpoint`, `listen_options` | addresses, where a server listens, and the options of that socket |
-//! | `socket`, `unix_path`, `stale_socket` | the socket that takes requests, and the file of a Unix one, or of one before it |
-//! | `packet_info`, `own_addresses` | which of a socket's addresses was asked, and which are the server's own |
-//! | `request`, `sockopt`, `credentials` | the request, the options of its socket, who is at the other end |
-//! | `descriptor_passing` | what becomes of descriptors that clients pass along |
-//! | `access` | who is served: the rules of super-servers, for `verify_request` |
-//! | `wait`, `patience` | the one place where a request waits for its socket, and for how long |
-//! | `traffic` | how many bytes it moves, and may move |
-//! | `handler`, `hooks` | what a program brings: a handler, and what it overrides |
-//! | `builder`, `class` | making a server; Python's names for some |
-//! | `server`, `serve`, `control` | using it, its loop, ending that |
-//! | `drain` | a graceful end: clients that waited are served, later ones refused |
-//! | `arrivals` | when clients came that had to wait |
-//! | `concurrency` | running requests: one at a time, in threads, in processes |
-//! | `capacity` | how many requests the machine can hold |
-//! | `error`, `reason`, `bind_hint` | errors, why requests fail and who is to blame, hints for addresses that cannot be bound |
-//! | `text` | text that somebody else wrote, made safe to print |
-//! | `sys` | forking, shared memory, credentials, turns, and the only unsafe code |
+//! | `server/` | the server: its builder, its loop, its shutdown, its graceful end |
+//! | `listen/` | listening sockets: endpoints, their options, the files of Unix sockets |
+//! | `request/` | the request: its transport, deadlines, limits and options |
+//! | `concurrency/` | the ways of running requests: one at a time, in threads, in processes |
+//! | `access/` | rules that refuse clients, for `verify_request` |
+//! | `handler`, `hooks` | the code of the program: its handler, and the methods that it overrides |
+//! | `address` | the addresses of sockets |
+//! | `capacity` | the number of requests that the machine can hold |
+//! | `error`, `reason` | errors, the reasons for which requests fail, and the party to blame |
+//! | `text` | untrusted text, made safe to print |
+//! | `poll` | `poll(2)` with a deadline |
+//! | `sys` | forking, shared memory, credentials, and the only unsafe code |
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
+#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 pub mod access;
 mod address;
-mod arrivals;
-mod bind_hint;
-mod builder;
 mod capacity;
-mod child;
-mod class;
 mod concurrency;
-mod control;
-mod credentials;
-mod descriptor_passing;
-mod drain;
-mod endpoint;
 mod error;
 mod handler;
 mod hooks;
-mod listen_options;
-mod own_addresses;
-mod packet_info;
-mod patience;
+mod listen;
+mod poll;
 mod reason;
 mod request;
-mod serve;
 mod server;
-mod socket;
-mod sockopt;
-mod stale_socket;
 mod sys;
 mod text;
-mod traffic;
-mod unix_path;
-mod wait;
 
 pub use address::{Address, AddressFamily, SocketType, UnixAddress};
-pub use bind_hint::BindHint;
-pub use builder::ServerBuilder;
 pub use capacity::{Capacity, Needs, memory_of_this_machine};
-pub use child::in_child;
-pub use class::{ClassError, ServerClass};
-pub use concurrency::{Concurrency, Forking, Threading, Workers};
-pub use control::ShutdownHandle;
-pub use credentials::PeerCredentials;
-pub use descriptor_passing::kernel_refuses_descriptors;
-pub use endpoint::{Endpoint, EndpointError};
+pub use concurrency::{Concurrency, ConcurrencyKind, Forking, Threading, Workers, run_in_child};
 pub use error::{BuildError, HandlerError, ServeError, ShutdownError, SystemExit};
 pub use handler::{
-    BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, outcome,
+    BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, combine_results,
 };
 pub use hooks::{DefaultHooks, DropReason, Hooks};
-pub use listen_options::{KeepAlive, ListenOption, ListenOptions, OptionError};
-pub use patience::{IdleTimeout, WallTimeout};
+pub use listen::bind_hint::BindHint;
+pub use listen::descriptor_passing::kernel_refuses_descriptors;
+pub use listen::endpoint::{Endpoint, EndpointError};
+pub use listen::options::{KeepAlive, ListenOption, ListenOptions, OptionError};
 pub use reason::{Blame, Reason};
 pub use request::Request;
+pub use request::credentials::PeerCredentials;
+pub use request::deadlines::{IdleTimeout, WallTimeout};
+pub use request::traffic::{ReceiveLimit, SendLimit};
 pub use server::Server;
+pub use server::builder::ServerBuilder;
+pub use server::class::{ClassError, ServerClass};
+pub use server::control::ShutdownHandle;
 pub use sys::{Shared, SharedData};
 pub use text::printable;
-pub use traffic::{ReceiveLimit, SendLimit};

@@ -216,7 +216,7 @@ fn the_wall_time_ends_a_wait_and_counts_from_the_beginning() {
         let error = request.recv(1).unwrap_err();
         assert!(error.get_ref().unwrap().is::<WallTimeout>(), "{error}");
     }
-    assert!(request.ends_at().unwrap() <= Instant::now());
+    assert!(request.wall_deadline().unwrap() <= Instant::now());
     // Without a limit it goes on.
     request.set_wall_time(None);
     client.write_all(b"late").unwrap();

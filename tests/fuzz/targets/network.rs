@@ -6,18 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use libfuzzer_sys::fuzz_target;
-use socketserver::Address;
+use socketserver::{Address, PeerCredentials};
 use socketserver_fuzz::check_message;
 
 use crate::who::{Who, network};
-
-// What `who` takes from its own crate.
-mod address {
-    pub use socketserver::Address;
-}
-mod credentials {
-    pub use socketserver::PeerCredentials;
-}
 
 #[path = "../../../host/socketserver/src/access/who.rs"]
 #[allow(dead_code, reason = "it is about users and groups, too")]

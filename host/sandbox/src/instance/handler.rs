@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socketserver::{
     Address, Capacity, Endpoint, HandlerError, Needs, Reason, Request, RequestHandler, ServerInfo,
-    outcome,
+    combine_results,
 };
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
@@ -304,7 +304,7 @@ impl ComponentHandler {
     }
 
     fn attach(&self, state: &mut State, request: &Request) {
-        state.wall_time = request.ends_at().map(|end| (end, self.policy.wall_time));
+        state.wall_time = request.wall_deadline().map(|end| (end, self.policy.wall_time));
         state.request = self.sleeps.then(|| request.clone());
     }
 
@@ -336,7 +336,7 @@ impl ComponentHandler {
         settle(Step::Setup, setup, store)??;
         let handle = settle(Step::Handle, functions.handle(store, &instance), store)?;
         let finish = settle(Step::Finish, functions.finish(store, &instance), store)?;
-        Ok(outcome(handle, finish)?)
+        Ok(combine_results(handle, finish)?)
     }
 
     /// Why this handler does not answer what comes to sockets of `world`.

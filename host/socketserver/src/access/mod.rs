@@ -54,7 +54,7 @@
 //! **Clients that waited have not come at once.** A client is judged when it is taken.
 //! If it may have waited until then, for a place or because the loop was busy, the
 //! rates judge it as if it had come at the best time for it since its queue was last
-//! empty ([`Request::came_after`]). The other rules are about the time at which it is
+//! empty ([`Request::earliest_arrival`]). The other rules are about the time at which it is
 //! taken.
 //!
 //! **Each process counts for itself**: with [`Concurrency::Workers`], N workers
@@ -267,12 +267,12 @@ impl Access {
         if !(counts || self.max_load.is_some() || self.rate.is_some()) {
             return Ok(());
         }
-        let (now, came_after) = (Instant::now(), request.came_after());
+        let (now, came_after) = (Instant::now(), request.earliest_arrival());
         let busy = self.max_load.as_ref().is_some_and(|max| !max.admit(now));
         refuse_if(busy, Refusal::Load)?;
         let mut place = None;
         if counts {
-            let source = Source::of(client, peer).ok_or(Refusal::Peer)?;
+            let source = Source::of_client(client, peer).ok_or(Refusal::Peer)?;
             let often =
                 self.source_rate.as_ref().is_some_and(|rate| !rate.admit(source, came_after, now));
             refuse_if(often, Refusal::SourceRate)?;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::who::ip;
 use crate::address::Address;
-use crate::credentials::PeerCredentials;
+use crate::request::credentials::PeerCredentials;
 
 /// Whom a request counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub(super) enum Source {
 
 impl Source {
     /// That of a client; `None` for a Unix client whose user is not known.
-    pub(super) fn of(client: &Address, peer: Option<PeerCredentials>) -> Option<Source> {
+    pub(super) fn of_client(client: &Address, peer: Option<PeerCredentials>) -> Option<Source> {
         Some(match ip(client) {
             Some(IpAddr::V4(ip)) => Source::V4(ip),
             Some(IpAddr::V6(ip)) => Source::V6((ip.to_bits() >> 64) as u64),
@@ -36,7 +36,7 @@ mod tests {
     use crate::address::UnixAddress;
 
     fn of(client: &str) -> Source {
-        Source::of(&client.parse::<SocketAddr>().unwrap().into(), None).unwrap()
+        Source::of_client(&client.parse::<SocketAddr>().unwrap().into(), None).unwrap()
     }
 
     #[test]
@@ -58,8 +58,8 @@ mod tests {
         let named = Address::Unix(UnixAddress::Abstract(b"a".to_vec()));
         let unnamed = Address::Unix(UnixAddress::Unnamed);
         let peer = |uid, gid| Some(PeerCredentials { uid, gid });
-        assert_eq!(Source::of(&named, peer(1, 2)), Source::of(&unnamed, peer(1, 3)));
-        assert_ne!(Source::of(&named, peer(1, 2)), Source::of(&named, peer(2, 2)));
-        assert_eq!(Source::of(&named, None), None);
+        assert_eq!(Source::of_client(&named, peer(1, 2)), Source::of_client(&unnamed, peer(1, 3)));
+        assert_ne!(Source::of_client(&named, peer(1, 2)), Source::of_client(&named, peer(2, 2)));
+        assert_eq!(Source::of_client(&named, None), None);
     }
 }

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::address::Address;
-use crate::credentials::PeerCredentials;
+use crate::{Address, PeerCredentials};
 
 /// Some of the clients that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

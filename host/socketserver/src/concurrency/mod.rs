@@ -1,304 +1,218 @@
-//! The ways of concurrency: what Python has as mix-ins.
+//! The ways of running requests: what Python has as mix-ins.
+//!
+//! Each way is one file, with its settings and its [`Dispatcher`]. A new way is a new
+//! file, a variant of [`Concurrency`] and of [`ConcurrencyKind`], and a line in
+//! [`Concurrency::dispatcher`].
+//!
+//! | file | contents |
+//! |---|---|
+//! | this one | [`Concurrency`], and the trait of all ways |
+//! | `job` | one request on its way through the server |
+//! | `sync`, `threading`, `forking`, `workers` | the ways of running requests |
+//! | `children` | the processes that a server has forked |
+//! | `run_in_child` | a function that runs code in a process of its own |
 
 mod children;
 mod forking;
+mod job;
+mod run_in_child;
+mod sync;
 mod threading;
 mod workers;
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(crate) use children::{Children, Ended};
 pub use forking::Forking;
-use forking::Forks;
+use job::RequestEnd;
+pub(crate) use job::{Application, Job};
+pub use run_in_child::run_in_child;
 pub use threading::Threading;
-use threading::Threads;
+pub(crate) use workers::RunWorker;
 pub use workers::Workers;
-use workers::{Work, WorkerProcesses};
 
-use crate::address::Address;
-use crate::control::Control;
-use crate::error::{BuildError, HandlerError, SystemExit};
-use crate::handler::{RequestHandler, ServerInfo};
-use crate::hooks::Hooks;
-use crate::reason::Reason;
-use crate::request::Request;
-use crate::socket::Listener;
+use crate::error::{BuildError, SystemExit};
+use crate::listen::listener::Listener;
+use crate::server::control::Control;
 
-/// How requests are run: one at a time, or several at once.
+/// The way in which requests run: one at a time, or several at once.
 #[derive(Debug, Clone, Default)]
 pub enum Concurrency {
     /// In the thread that serves, one after the other: Python's `TCPServer`.
     #[default]
     Sync,
-    /// In a thread for each: Python's `ThreadingMixIn`.
+    /// Each in a thread: Python's `ThreadingMixIn`.
     Threading(Threading),
-    /// In a process for each: Python's `ForkingMixIn`. The process that serves
+    /// Each in a process: Python's `ForkingMixIn`. The process that serves
     /// must have no other thread.
     Forking(Forking),
-    /// In threads of several processes, so that the end of one costs only its
+    /// In threads of several processes, so that the end of one process costs only its
     /// own requests. The process that serves must have no other thread.
     Workers(Workers),
 }
 
-/// What each request needs from its server.
-pub(crate) struct Core {
-    pub handler: Box<dyn RequestHandler>,
-    pub hooks: Box<dyn Hooks>,
-}
-
-/// One request, from its acceptance on.
-pub(crate) struct Job {
-    pub core: Arc<Core>,
-    pub request: Request,
-    pub client_address: Address,
-    pub server: Arc<ServerInfo>,
-}
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Finished {
-    Done,
-    /// The error was reported.
-    Failed,
-    /// The handler asked for the end of its thread or process, which nobody
-    /// reports.
-    Exit(SystemExit),
-}
-
-/// What came of giving a request to a [`Dispatcher`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dispatched {
-    /// It runs, or has run.
-    Done,
-    /// It could not be run for want of something that may be there again later.
-    Exhausted,
-    /// It ran here, and ends the loop.
-    Exit(SystemExit),
-}
-
-/// Runs code of the program that uses this crate. `None` if it panicked.
-pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(forget).ok()
-}
-
-impl Job {
-    /// Python's `process_request` and, in a thread, `process_request_thread`:
-    /// finishes the request, reports what failed and shuts it down.
-    pub(crate) fn run(&self) -> Finished {
-        let Job { core, request, client_address, server } = self;
-        let finished = catch_unwind(AssertUnwindSafe(|| {
-            core.handler.finish_request(request, client_address, server)
-        }));
-        let failed = match finished {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
-            Err(panic) => {
-                let message = panic_message(&*panic).to_owned();
-                forget(panic);
-                Some(HandlerError::new(Reason::Panic, message))
-            }
-        };
-        let Some(error) = failed else {
-            self.finish(None);
-            return Finished::Done;
-        };
-        if let Some(exit) = error.system_exit() {
-            self.finish(None);
-            return Finished::Exit(exit);
+impl Concurrency {
+    /// Returns the kind, without the settings.
+    pub fn kind(&self) -> ConcurrencyKind {
+        match self {
+            Concurrency::Sync => ConcurrencyKind::Sync,
+            Concurrency::Threading(_) => ConcurrencyKind::Threading,
+            Concurrency::Forking(_) => ConcurrencyKind::Forking,
+            Concurrency::Workers(_) => ConcurrencyKind::Workers,
         }
-        self.fail(&error);
-        Finished::Failed
     }
 
-    /// Reports that the request failed, and shuts it down.
-    pub(crate) fn fail(&self, error: &HandlerError) {
-        // A hook that panics must not take a thread's slot with it.
-        guarded(|| self.core.hooks.handle_error(&self.request, &self.client_address, error));
-        self.finish(Some(error));
-    }
-
-    /// Says that the request is over, and shuts it down.
-    fn finish(&self, error: Option<&HandlerError>) {
-        let Job { core, request, client_address, .. } = self;
-        guarded(|| core.hooks.request_finished(request, client_address, error));
-        request.shutdown_request();
-    }
-}
-
-/// Dropping what was thrown may itself panic.
-fn forget(panic: Box<dyn std::any::Any + Send>) {
-    std::mem::forget(panic);
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic with no message")
-}
-
-/// A [`Concurrency`] at work.
-pub(crate) enum Dispatcher {
-    Sync,
-    Threading(Arc<Threads>),
-    Forking(Forks),
-    Workers(WorkerProcesses),
-}
-
-impl Dispatcher {
-    pub(crate) fn new(
-        concurrency: &Concurrency,
+    /// Returns the dispatcher that runs requests in this way. It wakes the loop through
+    /// `control`.
+    pub(crate) fn dispatcher(
+        &self,
         control: &Arc<Control>,
-    ) -> Result<Self, BuildError> {
-        Ok(match concurrency {
-            Concurrency::Sync => Dispatcher::Sync,
-            Concurrency::Threading(options) => {
-                Dispatcher::Threading(Threads::new(options, Arc::clone(control))?)
+    ) -> Result<Box<dyn Dispatcher>, BuildError> {
+        Ok(match self {
+            Concurrency::Sync => Box::new(sync::ServingThread),
+            Concurrency::Threading(settings) => {
+                Box::new(threading::RequestThreads::new(settings, Arc::clone(control))?)
             }
-            Concurrency::Forking(options) => Dispatcher::Forking(Forks::new(options)?),
-            Concurrency::Workers(options) => Dispatcher::Workers(WorkerProcesses::new(options)?),
+            Concurrency::Forking(settings) => Box::new(forking::RequestProcesses::new(settings)?),
+            Concurrency::Workers(settings) => Box::new(workers::WorkerProcesses::new(settings)?),
         })
     }
+}
 
-    /// If this forks, for which the process may have one thread only: how many
-    /// it has.
-    pub(crate) fn threads_if_forking(&self) -> Option<std::io::Result<u64>> {
+/// A way of running requests, without its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConcurrencyKind {
+    /// [`Concurrency::Sync`].
+    Sync,
+    /// [`Concurrency::Threading`].
+    Threading,
+    /// [`Concurrency::Forking`].
+    Forking,
+    /// [`Concurrency::Workers`].
+    Workers,
+}
+
+impl ConcurrencyKind {
+    /// Every kind.
+    pub const ALL: [ConcurrencyKind; 4] = [
+        ConcurrencyKind::Sync,
+        ConcurrencyKind::Threading,
+        ConcurrencyKind::Forking,
+        ConcurrencyKind::Workers,
+    ];
+
+    /// Returns `sync`, `threading`, `forking` or `workers`.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Dispatcher::Forking(forks) => Some(forks.threads()),
-            Dispatcher::Workers(workers) => Some(workers.threads()),
-            Dispatcher::Sync | Dispatcher::Threading(_) => None,
+            ConcurrencyKind::Sync => "sync",
+            ConcurrencyKind::Threading => "threading",
+            ConcurrencyKind::Forking => "forking",
+            ConcurrencyKind::Workers => "workers",
         }
     }
 
-    /// Whether the requests are taken by other processes.
-    pub(crate) fn has_workers(&self) -> bool {
-        matches!(self, Dispatcher::Workers(_))
+    /// Returns true if each request has a thread.
+    pub fn has_threads(self) -> bool {
+        matches!(self, ConcurrencyKind::Threading | ConcurrencyKind::Workers)
     }
 
-    /// Whether another request may be taken now. If not, the loop is woken as
+    /// Returns true if forked processes serve the requests.
+    pub fn forks(self) -> bool {
+        matches!(self, ConcurrencyKind::Forking | ConcurrencyKind::Workers)
+    }
+}
+
+impl fmt::Display for ConcurrencyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The end of [`Dispatcher::process_request`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dispatched {
+    /// The request runs, or has run.
+    Done,
+    /// The request failed for want of a resource that may be free again later.
+    Exhausted,
+    /// The request ran in the serving thread, and ends the loop.
+    Exit(SystemExit),
+}
+
+/// The sockets of the server that a forked child must not hold.
+#[derive(Clone, Copy)]
+pub(crate) struct ServerSockets<'a> {
+    pub listeners: &'a [Listener],
+    /// Requests that were taken from a queue and do not run yet.
+    pub waiting: &'a VecDeque<Job>,
+}
+
+/// A [`Concurrency`] with its state: runs the requests of one server.
+pub(crate) trait Dispatcher: Send + Sync {
+    /// Returns the number of requests that may be in flight at once.
+    fn max_requests(&self) -> usize;
+
+    /// Returns true if another request may be taken now. If not, the loop is woken as
     /// soon as one may.
-    pub(crate) fn has_room(&self) -> bool {
-        match self {
-            Dispatcher::Sync => true,
-            Dispatcher::Threading(threads) => threads.has_room(),
-            Dispatcher::Forking(forks) => forks.has_room(),
-            Dispatcher::Workers(_) => false,
-        }
+    fn has_free_permit(&self) -> bool;
+
+    /// Runs a request, or starts to. Python's `process_request`.
+    fn process_request(&self, job: Job, sockets: ServerSockets<'_>) -> Dispatched;
+
+    /// Waits for the requests in flight, for as long as `block_on_close` and `deadline`
+    /// say, and returns the number of requests, or workers with requests, that are
+    /// left. The last part of Python's `server_close`.
+    fn close(&self, app: &Application, deadline: Option<Instant>) -> usize;
+
+    /// Returns the number of requests that run, or of workers.
+    fn in_flight(&self) -> usize {
+        self.active_children()
     }
 
-    /// Python's `process_request`. A forked child closes its copies of the `listeners`
-    /// and of the requests that are `waiting`.
-    pub(crate) fn process_request(
-        &self,
-        job: Job,
-        listeners: &[Listener],
-        waiting: &VecDeque<Job>,
-    ) -> Dispatched {
-        let runs = match self {
-            // Workers have a loop, and a dispatcher, of their own.
-            Dispatcher::Sync | Dispatcher::Workers(_) => match job.run() {
-                Finished::Exit(exit) => return Dispatched::Exit(exit),
-                Finished::Done | Finished::Failed => true,
-            },
-            Dispatcher::Threading(threads) => threads.process_request(job),
-            Dispatcher::Forking(forks) => forks.process_request(job, listeners, waiting).is_ok(),
-        };
-        if runs { Dispatched::Done } else { Dispatched::Exhausted }
+    /// Returns the number of child processes: the size of Python's `active_children`.
+    fn active_children(&self) -> usize {
+        0
     }
 
-    /// What becomes readable when [`collect`](Self::collect) has something to
-    /// do.
-    pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Dispatcher::Sync | Dispatcher::Threading(_) => None,
-            Dispatcher::Forking(forks) => Some(forks.ended()),
-            Dispatcher::Workers(workers) => Some(workers.ended()),
-        }
+    /// Returns the descriptor that becomes readable when
+    /// [`collect_children`](Self::collect_children) has something to do.
+    fn children_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
-    /// Takes note of children that have ended: Python's `collect_children`.
-    pub(crate) fn collect(&self, core: &Core) {
-        match self {
-            Dispatcher::Sync | Dispatcher::Threading(_) => {}
-            Dispatcher::Forking(forks) => forks.collect(core),
-            Dispatcher::Workers(workers) => workers.collect(core),
-        }
+    /// Reaps the children that have ended, without waiting. Python's `collect_children`.
+    fn collect_children(&self, _app: &Application) {}
+
+    /// Returns the time at which the loop must call
+    /// [`collect_children`](Self::collect_children) and
+    /// [`start_workers`](Self::start_workers) again at the latest.
+    fn next_deadline(&self) -> Option<Instant> {
+        None
     }
 
-    /// How many children there are: the size of Python's `active_children`.
-    pub(crate) fn active_children(&self) -> usize {
-        match self {
-            Dispatcher::Sync | Dispatcher::Threading(_) => 0,
-            Dispatcher::Forking(forks) => forks.active_children(),
-            Dispatcher::Workers(workers) => workers.active_children(),
-        }
+    /// Returns the number of threads of this process, if the dispatcher forks: then the
+    /// process may have only one.
+    fn threads_if_forking(&self) -> Option<io::Result<u64>> {
+        None
     }
 
-    /// Starts the workers that should be there and are not; `work` is what they
-    /// do.
-    pub(crate) fn start_workers(&self, core: &Core, work: Work<'_>) -> std::io::Result<()> {
-        match self {
-            Dispatcher::Workers(workers) => workers.start_missing(core, work),
-            _ => Ok(()),
-        }
+    /// Returns true if other processes take the requests.
+    fn has_workers(&self) -> bool {
+        false
     }
 
-    /// When the loop should look again at the latest.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        match self {
-            Dispatcher::Forking(forks) => forks.due(),
-            Dispatcher::Workers(workers) => workers.due(),
-            Dispatcher::Sync | Dispatcher::Threading(_) => None,
-        }
+    /// Starts the workers that are missing. Each of them calls `run`.
+    fn start_workers(&self, _app: &Application, _run: RunWorker<'_>) -> io::Result<()> {
+        Ok(())
     }
 
-    /// The loop has ended: workers end too, when their requests are done.
-    pub(crate) fn end_run(&self) {
-        if let Dispatcher::Workers(workers) = self {
-            workers.end();
-        }
-    }
+    /// Tells the workers that the loop has ended: they finish their requests, and end.
+    fn end_run(&self) {}
 
-    /// Returns how many requests run, or how many workers there are.
-    pub(crate) fn in_flight(&self) -> usize {
-        match self {
-            Dispatcher::Threading(threads) => threads.in_flight(),
-            _ => self.active_children(),
-        }
-    }
-
-    /// Gives up what has not been needed for a while.
-    pub(crate) fn tidy(&self) {
-        if let Dispatcher::Threading(threads) = self {
-            threads.end_idle_threads();
-        }
-    }
-
-    /// How many requests may be in flight at once.
-    pub(crate) fn max_requests(&self) -> usize {
-        match self {
-            Dispatcher::Sync => 1,
-            Dispatcher::Threading(threads) => threads.max_requests(),
-            Dispatcher::Forking(forks) => forks.max_children(),
-            Dispatcher::Workers(workers) => workers.max_requests(),
-        }
-    }
-
-    /// The part of Python's `server_close` that follows the closing of the
-    /// listening socket: waits for the requests in flight, for as long as
-    /// `block_on_close` and `deadline` say. Returns how many are left, or how
-    /// many workers with requests are.
-    pub(crate) fn close(&self, core: &Core, deadline: Option<Instant>) -> usize {
-        match self {
-            Dispatcher::Sync => 0,
-            Dispatcher::Threading(threads) => threads.close(deadline),
-            Dispatcher::Forking(forks) => forks.close(core, deadline),
-            Dispatcher::Workers(workers) => workers.close(core, deadline),
-        }
-    }
+    /// Ends the threads that have had no request for a while.
+    fn end_idle_threads(&self) {}
 }

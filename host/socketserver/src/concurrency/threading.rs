@@ -1,48 +1,48 @@
 //! A thread for each request: Python's `ThreadingMixIn`.
 //!
 //! A request has a thread to itself while it is in flight. When it is done the
-//! thread stays for a while and takes the next one, because a new thread costs
-//! more than most requests do.
+//! thread stays parked for a while and takes the next request, because a new thread
+//! costs more than most requests do.
 
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Job;
+use super::{Application, Dispatched, Dispatcher, Job, ServerSockets};
 use crate::capacity::{Capacity, Needs};
-use crate::control::Control;
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
+use crate::server::control::Control;
 
-/// How long a thread is kept that has no request.
-const KEEP: Duration = Duration::from_secs(10);
+/// The longest time that a thread stays parked.
+const MAX_PARKED: Duration = Duration::from_secs(10);
 
 thread_local! {
-    /// Whose request threads the current one is of, by address.
-    static CURRENT: Cell<usize> = const { Cell::new(0) };
+    /// The address of the [`Pool`] that the current thread belongs to.
+    static CURRENT_POOL: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The settings of [`Concurrency::Threading`](crate::Concurrency::Threading).
 #[derive(Debug, Clone)]
 pub struct Threading {
-    /// How many requests may be in flight at once; the clients of others wait
+    /// The number of requests that may be in flight at once; further clients wait
     /// in the backlog. `None` for as many as the machine can hold. CPython has
     /// no such limit.
     pub max_requests: Option<usize>,
-    /// How many the machine can hold. A handler that takes more than a thread
-    /// and a socket lowers it.
+    /// The number of requests that the machine can hold. A handler that takes more than
+    /// a thread and a socket lowers it.
     pub capacity: Capacity,
-    /// Whether closing the server leaves requests in flight to themselves.
+    /// If true, closing the server does not wait for the requests in flight.
     /// Python's `daemon_threads`, false by default.
     pub daemon_threads: bool,
-    /// Whether closing the server waits for the requests in flight. Python's
+    /// If true, closing the server waits for the requests in flight. Python's
     /// `block_on_close`, true by default.
     pub block_on_close: bool,
 }
 
 impl Threading {
-    /// Python's defaults, and as many requests at once as the machine can
+    /// Returns Python's defaults, and as many requests at once as the machine can
     /// hold if each takes a thread and a socket.
     pub fn new() -> Self {
         Threading {
@@ -53,7 +53,7 @@ impl Threading {
         }
     }
 
-    /// How many requests may be in flight, 1 at least.
+    /// Returns the number of requests that may be in flight, at least 1.
     pub(super) fn max_requests(&self) -> Result<usize, BuildError> {
         match self.max_requests {
             Some(asked) if asked > self.capacity.requests => {
@@ -63,6 +63,10 @@ impl Threading {
             None => Ok(self.capacity.requests),
         }
     }
+
+    pub(super) fn waits_on_close(&self) -> bool {
+        self.block_on_close && !self.daemon_threads
+    }
 }
 
 impl Default for Threading {
@@ -71,8 +75,11 @@ impl Default for Threading {
     }
 }
 
+/// Runs each request in a thread.
+pub(super) struct RequestThreads(Arc<Pool>);
+
 /// The threads of one server.
-pub(crate) struct Threads {
+struct Pool {
     max_requests: usize,
     waits_on_close: bool,
     control: Arc<Control>,
@@ -83,63 +90,62 @@ pub(crate) struct Threads {
 
 struct State {
     in_flight: usize,
-    /// The threads that wait for a request. The last to come is the first to
-    /// be given one: its stack is warm, and the first can end after a burst.
+    /// The threads that wait for a request. The last thread to park gets the next
+    /// request: its stack is warm, and the first ones can end after a burst.
     parked: Vec<Parked>,
-    /// The loop has seen that there is no room, and waits.
+    /// Set if the loop has seen that there is no permit, and waits for one.
     loop_waits: bool,
     closed: bool,
 }
 
-/// A thread that waits for a request, and since when.
+/// A parked thread, and the time at which it parked.
 struct Parked {
-    worker: Arc<Worker>,
+    thread: Arc<RequestThread>,
     since: Instant,
 }
 
-/// A thread, and the place where it is given its next request.
+/// A thread that runs requests, with the slot for its next one.
 #[derive(Default)]
-struct Worker {
-    next: Mutex<Next>,
-    given: Condvar,
+struct RequestThread {
+    slot: Mutex<Slot>,
+    filled: Condvar,
 }
 
 #[derive(Default)]
-enum Next {
+enum Slot {
     #[default]
-    Nothing,
+    Empty,
     Request(Job),
-    /// There will be no more.
+    /// No more requests will come.
     End,
 }
 
-impl Worker {
-    fn next(&self) -> MutexGuard<'_, Next> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+impl RequestThread {
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give(&self, next: Next) {
-        *self.next() = next;
-        self.given.notify_one();
+    fn fill(&self, slot: Slot) {
+        *self.slot() = slot;
+        self.filled.notify_one();
     }
 
-    /// Waits for the next request; `None` when it is time to end.
-    fn wait(&self) -> Option<Job> {
-        let nothing_yet = |next: &mut Next| matches!(next, Next::Nothing);
-        let waited = self.given.wait_while(self.next(), nothing_yet);
-        match std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner)) {
-            Next::Request(job) => Some(job),
-            Next::Nothing | Next::End => None,
+    /// Waits for the next request. Returns `None` when the thread must end.
+    fn next_request(&self) -> Option<Job> {
+        let is_empty = |slot: &mut Slot| matches!(slot, Slot::Empty);
+        let filled = self.filled.wait_while(self.slot(), is_empty);
+        match std::mem::take(&mut *filled.unwrap_or_else(PoisonError::into_inner)) {
+            Slot::Request(job) => Some(job),
+            Slot::Empty | Slot::End => None,
         }
     }
 }
 
-impl Threads {
-    pub(crate) fn new(options: &Threading, control: Arc<Control>) -> Result<Arc<Self>, BuildError> {
-        let max_requests = options.max_requests()?;
-        Ok(Arc::new(Threads {
-            max_requests,
-            waits_on_close: options.block_on_close && !options.daemon_threads,
+impl RequestThreads {
+    pub(super) fn new(settings: &Threading, control: Arc<Control>) -> Result<Self, BuildError> {
+        Ok(RequestThreads(Arc::new(Pool {
+            max_requests: settings.max_requests()?,
+            waits_on_close: settings.waits_on_close(),
             control,
             state: Mutex::new(State {
                 in_flight: 0,
@@ -148,95 +154,107 @@ impl Threads {
                 closed: false,
             }),
             drained: Condvar::new(),
-        }))
+        })))
+    }
+}
+
+impl Dispatcher for RequestThreads {
+    fn max_requests(&self) -> usize {
+        self.0.max_requests
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn max_requests(&self) -> usize {
-        self.max_requests
-    }
-
-    pub(crate) fn in_flight(&self) -> usize {
-        self.state().in_flight
-    }
-
-    pub(crate) fn has_room(&self) -> bool {
-        let mut state = self.state();
-        state.loop_waits = state.in_flight >= self.max_requests;
+    fn has_free_permit(&self) -> bool {
+        let mut state = self.0.state();
+        state.loop_waits = state.in_flight >= self.0.max_requests;
         !state.loop_waits
     }
 
     /// Runs `job` in a parked thread, or in a new one.
-    pub(crate) fn process_request(self: &Arc<Self>, job: Job) -> bool {
+    fn process_request(&self, job: Job, _sockets: ServerSockets<'_>) -> Dispatched {
         let parked = {
-            let mut state = self.state();
+            let mut state = self.0.state();
             state.in_flight += 1;
             state.parked.pop()
         };
         match parked {
-            Some(Parked { worker, .. }) => {
-                worker.give(Next::Request(job));
-                true
+            Some(Parked { thread, .. }) => {
+                thread.fill(Slot::Request(job));
+                Dispatched::Done
             }
-            None => self.start_thread(job),
+            None => start_thread(&self.0, job),
         }
     }
 
-    fn start_thread(self: &Arc<Self>, job: Job) -> bool {
-        // The job is not moved into the thread, so that it is still here if
-        // there is no thread.
-        let worker = Arc::new(Worker { next: Mutex::new(Next::Request(job)), ..Worker::default() });
-        let (threads, of_thread) = (Arc::clone(self), Arc::clone(&worker));
-        let started = thread::Builder::new()
-            .name("request".to_owned())
-            .spawn(move || threads.run_thread(&of_thread));
-        let Err(error) = started else { return true };
-        self.done(&mut self.state());
-        if let Next::Request(job) = std::mem::take(&mut *worker.next()) {
-            job.fail(&HandlerError::new(
-                Reason::NoThread,
-                format!("cannot start a thread for the request: {error}"),
-            ));
-        }
-        false
+    fn close(&self, _app: &Application, deadline: Option<Instant>) -> usize {
+        self.0.close(deadline)
     }
 
-    fn run_thread(&self, worker: &Arc<Worker>) {
-        CURRENT.set(std::ptr::from_ref(self).addr());
-        while let Some(job) = worker.wait() {
+    fn in_flight(&self) -> usize {
+        self.0.state().in_flight
+    }
+
+    fn end_idle_threads(&self) {
+        let mut state = self.0.state();
+        // The list is in the order in which the threads parked.
+        let expired = state.parked.partition_point(|parked| parked.since.elapsed() > MAX_PARKED);
+        for Parked { thread, .. } in state.parked.drain(..expired) {
+            thread.fill(Slot::End);
+        }
+    }
+}
+
+fn start_thread(pool: &Arc<Pool>, job: Job) -> Dispatched {
+    // The job is in the slot and not in the closure, so that it is still here if the
+    // thread cannot start.
+    let slot = Mutex::new(Slot::Request(job));
+    let thread = Arc::new(RequestThread { slot, ..RequestThread::default() });
+    let (own_pool, own_thread) = (Arc::clone(pool), Arc::clone(&thread));
+    let started = thread::Builder::new()
+        .name("request".to_owned())
+        .spawn(move || own_pool.run_requests(&own_thread));
+    let Err(error) = started else { return Dispatched::Done };
+    pool.request_done(&mut pool.state());
+    if let Slot::Request(job) = std::mem::take(&mut *thread.slot()) {
+        job.fail(&HandlerError::new(
+            Reason::NoThread,
+            format!("cannot start a thread for the request: {error}"),
+        ));
+    }
+    Dispatched::Exhausted
+}
+
+impl Pool {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn run_requests(&self, thread: &Arc<RequestThread>) {
+        CURRENT_POOL.set(self.address());
+        while let Some(job) = thread.next_request() {
             job.run();
-            if !self.park(worker) {
+            if !self.park(thread) {
                 return;
             }
         }
     }
 
-    /// Ends a request and, unless the server is closed, puts its thread on
-    /// the list.
-    fn park(&self, worker: &Arc<Worker>) -> bool {
+    /// Ends a request and parks its thread. Returns false if the server is closed: then
+    /// the thread must end.
+    fn park(&self, thread: &Arc<RequestThread>) -> bool {
         let since = Instant::now();
         let mut state = self.state();
-        self.done(&mut state);
+        self.request_done(&mut state);
         if !state.closed {
-            state.parked.push(Parked { worker: Arc::clone(worker), since });
+            state.parked.push(Parked { thread: Arc::clone(thread), since });
         }
         !state.closed
     }
 
-    /// Ends the threads that nobody has needed for a while.
-    pub(crate) fn end_idle_threads(&self) {
-        let mut state = self.state();
-        // The list is in the order in which they were parked.
-        let expired = state.parked.partition_point(|parked| parked.since.elapsed() > KEEP);
-        for Parked { worker, .. } in state.parked.drain(..expired) {
-            worker.give(Next::End);
-        }
-    }
-
-    fn done(&self, state: &mut State) {
+    fn request_done(&self, state: &mut State) {
         state.in_flight -= 1;
         if state.closed {
             self.drained.notify_all();
@@ -246,14 +264,14 @@ impl Threads {
         }
     }
 
-    pub(crate) fn close(&self, deadline: Option<Instant>) -> usize {
+    fn close(&self, deadline: Option<Instant>) -> usize {
         let mut state = self.state();
         state.closed = true;
-        for Parked { worker, .. } in state.parked.drain(..) {
-            worker.give(Next::End);
+        for Parked { thread, .. } in state.parked.drain(..) {
+            thread.fill(Slot::End);
         }
         // A handler that closes its own server cannot wait for itself.
-        let own = usize::from(CURRENT.get() == std::ptr::from_ref(self).addr());
+        let own = usize::from(CURRENT_POOL.get() == self.address());
         while self.waits_on_close && state.in_flight > own {
             let left = match deadline {
                 None => Duration::MAX,

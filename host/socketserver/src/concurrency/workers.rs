@@ -7,40 +7,46 @@ use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::children::Children;
-use super::{Core, Threading, guarded};
+use super::children::{Children, EndedChild};
+use super::job::{Application, Job, RequestEnd, catch_panic};
+use super::threading::Threading;
+use super::{Dispatched, Dispatcher, ServerSockets};
+use crate::capacity::{Capacity, Needs};
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
 use crate::sys::{self, Forked, Tasks};
 
-/// How long the place of a worker that died stays empty, at first and at most.
-/// It doubles with each death that follows the last one soon.
+/// The first and the longest pause before a worker that died is replaced. The pause
+/// doubles with each early death in a row.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// A worker that has lived for this long did not die of its beginning.
-const SOUND: Duration = Duration::from_secs(10);
+/// The lifetime from which on the death of a worker is not an early one.
+const EARLY: Duration = Duration::from_secs(10);
 
 /// The settings of [`Concurrency::Workers`](crate::Concurrency::Workers).
 #[derive(Debug, Clone)]
 pub struct Workers {
-    /// How many processes there are, 1 at least.
+    /// The number of processes, at least 1.
     pub count: usize,
-    /// How each of them runs its requests.
+    /// The way in which each process runs its requests.
     pub threading: Threading,
 }
 
 impl Workers {
-    /// That many processes, with as many threads as the machine can hold in all
-    /// of them.
+    /// Returns settings for `count` processes, with as many threads as the machine can
+    /// hold in all of them together.
     pub fn new(count: usize) -> Self {
-        use crate::capacity::{Capacity, Needs};
         let capacity = Capacity::of_this_machine(Needs::THREAD.in_workers(count));
         Workers { count, threading: Threading { capacity, ..Threading::new() } }
     }
 }
 
-/// The worker processes of one server.
-pub(crate) struct WorkerProcesses {
+/// Runs a worker in its process: takes its settings and its end of the lifeline, and
+/// returns the exit status.
+pub(crate) type RunWorker<'a> = &'a dyn Fn(&Threading, Arc<OwnedFd>) -> i32;
+
+/// Has the requests served by worker processes.
+pub(super) struct WorkerProcesses {
     count: usize,
     threading: Threading,
     max_requests: usize,
@@ -51,28 +57,36 @@ pub(crate) struct WorkerProcesses {
 
 #[derive(Default)]
 struct State {
-    /// Both ends of a pipe that nobody writes to. The workers of a run have the
-    /// first; when this process closes the other, or dies, they see the end of
-    /// it, and end too.
-    lifeline: Option<(Arc<OwnedFd>, OwnedFd)>,
-    /// How many workers died soon, one after the other.
-    deaths: u32,
-    /// No worker is started before.
+    lifeline: Option<Lifeline>,
+    /// The number of early deaths in a row.
+    early_deaths: u32,
+    /// The time before which no worker is started.
     not_before: Option<Instant>,
 }
 
-/// What a worker does, from its lifeline to its exit status.
-pub(crate) type Work<'a> = &'a dyn Fn(&Threading, Arc<OwnedFd>) -> i32;
+/// A pipe without data. The workers of a run have one end; when their parent closes the
+/// other end, or dies, they see the end of the pipe, and end too.
+struct Lifeline {
+    for_workers: Arc<OwnedFd>,
+    for_parent: OwnedFd,
+}
+
+impl Lifeline {
+    fn new() -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok(Lifeline { for_workers: Arc::new(read), for_parent: write })
+    }
+}
 
 impl WorkerProcesses {
-    pub(crate) fn new(options: &Workers) -> Result<Self, BuildError> {
-        let Workers { count, threading } = options.clone();
+    pub(super) fn new(settings: &Workers) -> Result<Self, BuildError> {
+        let Workers { count, threading } = settings.clone();
         let count = count.max(1);
-        let each = threading.max_requests()?;
+        let requests_per_worker = threading.max_requests()?;
         Ok(WorkerProcesses {
             count,
             threading,
-            max_requests: each.saturating_mul(count),
+            max_requests: requests_per_worker.saturating_mul(count),
             tasks: Tasks::new()?,
             children: Children::new(None)?,
             state: Mutex::default(),
@@ -83,80 +97,131 @@ impl WorkerProcesses {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn max_requests(&self) -> usize {
+    /// Returns the workers' end of the lifeline, which is made at the beginning of a
+    /// run; `None` in the pause after a death.
+    fn lifeline(&self) -> io::Result<Option<Arc<OwnedFd>>> {
+        let mut state = self.state();
+        if state.not_before.is_some_and(|not_before| Instant::now() < not_before) {
+            return Ok(None);
+        }
+        state.not_before = None;
+        let lifeline = match state.lifeline.take() {
+            Some(lifeline) => lifeline,
+            None => Lifeline::new()?,
+        };
+        Ok(Some(Arc::clone(&state.lifeline.insert(lifeline).for_workers)))
+    }
+
+    fn run_child(&self, app: &Application, lifeline: &Arc<OwnedFd>, run: RunWorker<'_>) -> ! {
+        if let Some(lifeline) = &self.state().lifeline {
+            sys::close_inherited(lifeline.for_parent.as_fd());
+        }
+        self.children.close_inherited();
+        self.tasks.close_inherited();
+        let status = catch_panic(|| match app.hooks.after_fork_in_child(None) {
+            Ok(()) => run(&self.threading, Arc::clone(lifeline)),
+            Err(error) => {
+                app.hooks.handle_child_error(None, &error);
+                1
+            }
+        });
+        sys::exit_now(status.unwrap_or(1))
+    }
+
+    /// Counts the death of a worker, and returns the pause before it is replaced.
+    fn pause_after(&self, ended: &EndedChild) -> Duration {
+        let mut state = self.state();
+        let early = ended.lifetime < EARLY;
+        state.early_deaths = if early { state.early_deaths.saturating_add(1) } else { 0 };
+        let (first, longest) = PAUSES;
+        let doubled = 1 << state.early_deaths.saturating_sub(1).min(10);
+        let pause = first.saturating_mul(doubled).min(longest);
+        state.not_before = Some(Instant::now() + pause);
+        pause
+    }
+}
+
+impl Dispatcher for WorkerProcesses {
+    fn max_requests(&self) -> usize {
         self.max_requests
     }
 
-    pub(crate) fn active_children(&self) -> usize {
+    /// Returns false: the workers take the requests.
+    fn has_free_permit(&self) -> bool {
+        false
+    }
+
+    /// Runs a request in this thread. The loop takes none for a server with workers.
+    fn process_request(&self, job: Job, _sockets: ServerSockets<'_>) -> Dispatched {
+        match job.run() {
+            RequestEnd::Exit(exit) => Dispatched::Exit(exit),
+            RequestEnd::Done | RequestEnd::Failed => Dispatched::Done,
+        }
+    }
+
+    fn close(&self, app: &Application, deadline: Option<Instant>) -> usize {
+        self.end_run();
+        self.collect_children(app);
+        while self.threading.waits_on_close() && self.children.wait(deadline) {
+            self.collect_children(app);
+        }
         self.children.count()
     }
 
-    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
-        self.children.ended()
+    fn active_children(&self) -> usize {
+        self.children.count()
     }
 
-    /// When to look for missing workers again, if that is not at once.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        [self.state().not_before, self.children.due()].into_iter().flatten().min()
+    fn children_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.children.as_fd())
     }
 
-    /// How many threads this process has.
-    pub(crate) fn threads(&self) -> io::Result<u64> {
-        self.tasks.threads()
-    }
-
-    /// Takes note of workers that have ended, and reports them.
-    pub(crate) fn collect(&self, core: &Core) {
+    /// Reaps the workers that have ended, and reports them.
+    fn collect_children(&self, app: &Application) {
         let report = |failure: String| {
             let error = HandlerError::new(Reason::Worker, failure);
-            guarded(|| core.hooks.handle_child_error(None, &error));
+            catch_panic(|| app.hooks.handle_child_error(None, &error));
         };
         for ended in self.children.collect() {
             let failure = ended.failure();
             if ended.leaving {
-                // Its run is over, and another one may have begun.
+                // Its run is over, and the next one may have begun.
                 if let Some(failure) = failure {
                     report(format!("a worker is gone: {failure}"));
                 }
                 continue;
             }
-            let mut state = self.state();
-            state.deaths = if ended.lived < SOUND { state.deaths.saturating_add(1) } else { 0 };
-            let (first, longest) = PAUSES;
-            let doubled = 1 << state.deaths.saturating_sub(1).min(10);
-            let pause = first.saturating_mul(doubled).min(longest);
-            state.not_before = Some(Instant::now() + pause);
-            drop(state);
+            let pause = self.pause_after(&ended);
             let failure = failure.unwrap_or_else(|| format!("process {} ended early", ended.pid));
             report(format!("a worker is gone, and is replaced in {pause:?}: {failure}"));
         }
     }
 
-    /// Begins a run, and starts workers until there are as many as there should
-    /// be, unless one died a moment ago.
-    pub(crate) fn start_missing(&self, core: &Core, work: Work<'_>) -> io::Result<()> {
-        let lifeline = {
-            let mut state = self.state();
-            if state.not_before.is_some_and(|not_before| Instant::now() < not_before) {
-                return Ok(());
-            }
-            state.not_before = None;
-            if state.lifeline.is_none() {
-                let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-                state.lifeline = Some((Arc::new(read), write));
-            }
-            state.lifeline.as_ref().map(|(read, _)| Arc::clone(read))
-        };
-        let Some(lifeline) = lifeline else { return Ok(()) };
-        while self.children.staying() < self.count {
+    fn next_deadline(&self) -> Option<Instant> {
+        [self.state().not_before, self.children.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn threads_if_forking(&self) -> Option<io::Result<u64>> {
+        Some(self.tasks.threads())
+    }
+
+    fn has_workers(&self) -> bool {
+        true
+    }
+
+    /// Begins a run, and starts the workers that are missing, unless a worker died a
+    /// moment ago.
+    fn start_workers(&self, app: &Application, run: RunWorker<'_>) -> io::Result<()> {
+        let Some(lifeline) = self.lifeline()? else { return Ok(()) };
+        while self.children.count_staying() < self.count {
             match sys::fork(&self.tasks) {
                 Ok(Forked::Parent(pid)) => self.children.add(pid, None, Vec::new()),
-                Ok(Forked::Child) => self.run(core, &lifeline, work),
+                Ok(Forked::Child) => self.run_child(app, &lifeline, run),
                 Err(error) => {
                     self.state().not_before = Some(Instant::now() + PAUSES.1);
                     let reason = format!("cannot fork a worker: {error}");
                     let error = HandlerError::new(Reason::NoProcess, reason);
-                    guarded(|| core.hooks.handle_child_error(None, &error));
+                    catch_panic(|| app.hooks.handle_child_error(None, &error));
                     break;
                 }
             }
@@ -164,35 +229,9 @@ impl WorkerProcesses {
         Ok(())
     }
 
-    fn run(&self, core: &Core, lifeline: &Arc<OwnedFd>, work: Work<'_>) -> ! {
-        if let Some((_, write)) = &self.state().lifeline {
-            sys::close_inherited(write.as_fd());
-        }
-        self.children.close_inherited();
-        self.tasks.close_inherited();
-        let status = guarded(|| match core.hooks.after_fork_in_child(None) {
-            Ok(()) => work(&self.threading, Arc::clone(lifeline)),
-            Err(error) => {
-                core.hooks.handle_child_error(None, &error);
-                1
-            }
-        });
-        sys::exit_now(status.unwrap_or(1))
-    }
-
-    /// Ends a run: the workers finish the requests that they have, and end.
-    pub(crate) fn end(&self) {
-        self.children.let_go();
+    fn end_run(&self) {
+        self.children.expect_ends();
+        // This closes the lifeline.
         *self.state() = State::default();
-    }
-
-    pub(crate) fn close(&self, core: &Core, deadline: Option<Instant>) -> usize {
-        self.end();
-        self.collect(core);
-        let waits = self.threading.block_on_close && !self.threading.daemon_threads;
-        while waits && self.children.wait(deadline) {
-            self.collect(core);
-        }
-        self.children.count()
     }
 }

@@ -8,7 +8,7 @@ use nix::net::if_::if_nametoindex;
 use thiserror::Error;
 
 use crate::address::{Address, SocketType, UnixAddress};
-use crate::listen_options::{
+use crate::listen::options::{
     ListenOptions, OptionError, behind_address, interface, split_interface,
 };
 use crate::text::printable;

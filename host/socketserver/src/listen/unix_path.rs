@@ -9,8 +9,8 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, fchmod};
 use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
+use super::stale_socket;
 use crate::address::{Address, UnixAddress};
-use crate::stale_socket;
 
 /// What becomes of the file of a Unix socket. Python leaves all of it to the
 /// program.
@@ -29,7 +29,7 @@ pub(crate) struct UnixPath<'a>(&'a Path);
 
 impl<'a> UnixPath<'a> {
     /// The path in an address, if it has one.
-    pub(crate) fn of(address: &'a Address) -> Option<Self> {
+    pub(crate) fn from_address(address: &'a Address) -> Option<Self> {
         match address {
             Address::Unix(UnixAddress::Pathname(path)) => Some(UnixPath(path)),
             _ => None,

@@ -39,7 +39,7 @@ impl Destination {
         (!several).then_some(address)
     }
 
-    fn of(message: &ControlMessageOwned) -> Option<Self> {
+    fn from_control_message(message: &ControlMessageOwned) -> Option<Self> {
         match message {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 let address = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
@@ -79,7 +79,8 @@ pub(crate) fn receive(
         Some(&mut control),
         MsgFlags::empty(),
     )?;
-    let destination = message.cmsgs()?.find_map(|message| Destination::of(&message));
+    let destination =
+        message.cmsgs()?.find_map(|message| Destination::from_control_message(&message));
     let sender = message.address.and_then(to_std).ok_or(io::ErrorKind::InvalidData)?;
     let received = message.bytes;
     data.truncate(received);

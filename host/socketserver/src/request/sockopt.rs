@@ -1,12 +1,12 @@
-//! The options of sockets that handlers may read or set, by the numbers that
-//! Python's constants have on Linux.
+//! The socket options that handlers may read or set, by the numbers of Python's
+//! constants on Linux.
 
 use std::os::fd::BorrowedFd;
 
 use rustix::io::{Errno, Result};
 use rustix::net::sockopt;
 
-/// One option.
+/// A socket option.
 enum Opt {
     Type,
     Error,
@@ -17,8 +17,8 @@ enum Opt {
 }
 
 impl Opt {
-    /// Errors: it is none of these.
-    fn of(level: i32, optname: i32) -> Result<Opt> {
+    /// Returns the option with these numbers, or `ENOPROTOOPT`.
+    fn from_numbers(level: i32, optname: i32) -> Result<Opt> {
         const SOL_SOCKET: i32 = 1;
         const IPPROTO_TCP: i32 = 6;
         match (level, optname) {
@@ -35,7 +35,7 @@ impl Opt {
 
 pub(crate) fn get(socket: BorrowedFd<'_>, level: i32, optname: i32) -> Result<i32> {
     let size = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
-    match Opt::of(level, optname)? {
+    match Opt::from_numbers(level, optname)? {
         Opt::Type => Ok(sockopt::socket_type(socket)?.as_raw().cast_signed()),
         Opt::Error => Ok(sockopt::socket_error(socket)?.err().map_or(0, Errno::raw_os_error)),
         Opt::SndBuf => sockopt::socket_send_buffer_size(socket).map(size),
@@ -46,10 +46,10 @@ pub(crate) fn get(socket: BorrowedFd<'_>, level: i32, optname: i32) -> Result<i3
 }
 
 pub(crate) fn set(socket: BorrowedFd<'_>, level: i32, optname: i32, value: i32) -> Result<()> {
-    match Opt::of(level, optname)? {
+    match Opt::from_numbers(level, optname)? {
         Opt::KeepAlive => sockopt::set_socket_keepalive(socket, value != 0),
         Opt::NoDelay => sockopt::set_tcp_nodelay(socket, value != 0),
-        // The memory of the kernel is not a handler's to order.
+        // A handler must not choose how much kernel memory its socket takes.
         Opt::Type | Opt::Error | Opt::SndBuf | Opt::RcvBuf => Err(Errno::ACCESS),
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::socket_recv_buffer_size;
 
 use crate::address::{AddressFamily, SocketType};
-use crate::socket::Listener;
+use crate::listen::listener::Listener;
 
 /// A loop that looks at its sockets less often than this lets clients wait.
 const LATE: Duration = Duration::from_millis(1);
@@ -30,12 +30,12 @@ const UNIX_QUEUE: (&str, usize) = ("/proc/sys/net/unix/max_dgram_qlen", 512);
 pub(crate) struct QueueLimits {
     /// The number of connections or datagrams.
     pub entries: usize,
-    /// The bytes of datagrams, each with what [`cost`](Self::cost) adds.
+    /// The bytes of datagrams, each with what [`datagram_cost`](Self::datagram_cost) adds.
     pub bytes: usize,
 }
 
 impl QueueLimits {
-    pub(crate) fn of(listener: &Listener) -> Self {
+    pub(crate) fn of_listener(listener: &Listener) -> Self {
         static UNIX: OnceLock<usize> = OnceLock::new();
         let info = listener.info();
         match (info.socket_type, info.address_family) {
@@ -61,7 +61,7 @@ impl QueueLimits {
     }
 
     /// Returns what a request with that many bytes takes of the queue, at the least.
-    pub(crate) fn cost(data: usize) -> usize {
+    pub(crate) fn datagram_cost(data: usize) -> usize {
         data.saturating_add(OVERHEAD)
     }
 }
@@ -98,7 +98,7 @@ impl Queue {
 
 impl Arrivals {
     pub(crate) fn new(listeners: &[Listener]) -> Self {
-        Arrivals::begin(listeners.iter().map(|listener| QueueLimits::of(listener).entries))
+        Arrivals::begin(listeners.iter().map(|listener| QueueLimits::of_listener(listener).entries))
     }
 
     fn begin(capacities: impl Iterator<Item = usize>) -> Self {
@@ -114,7 +114,7 @@ impl Arrivals {
 
     /// Returns whether a queue may hold clients that came before the last look of the
     /// loop, which is about to look again. Then the loop must look before it waits, so
-    /// that [`looked`](Self::looked) is told which queues were empty.
+    /// that [`record_look`](Self::record_look) is told which queues were empty.
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         let mut state = self.state();
         state.late |= now.saturating_duration_since(state.looked) >= LATE;
@@ -122,7 +122,7 @@ impl Arrivals {
     }
 
     /// Takes note of a look: `is_ready` tells which queues were not empty.
-    pub(crate) fn looked(&self, now: Instant, is_ready: impl Fn(usize) -> bool) {
+    pub(crate) fn record_look(&self, now: Instant, is_ready: impl Fn(usize) -> bool) {
         let mut state = self.state();
         let State { looked, late, queues } = &mut *state;
         let mut all_empty = true;
@@ -140,7 +140,7 @@ impl Arrivals {
 
     /// Takes note of a request that was taken from a queue, and returns a time after
     /// which its client came.
-    pub(crate) fn taken(&self, place: usize) -> Instant {
+    pub(crate) fn record_taken(&self, place: usize) -> Instant {
         let mut state = self.state();
         let looked = state.looked;
         let Some(queue) = state.queues.get_mut(place) else { return looked };
@@ -164,9 +164,9 @@ mod tests {
         ready: [bool; N],
     ) -> (bool, Vec<Instant>) {
         let late = arrivals.is_late(now);
-        arrivals.looked(now, |place| ready[place]);
+        arrivals.record_look(now, |place| ready[place]);
         let ready = (0..N).filter(|place| ready[*place]);
-        (late, ready.map(|place| arrivals.taken(place)).collect())
+        (late, ready.map(|place| arrivals.record_taken(place)).collect())
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::io;
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
+use super::stale_socket;
 use crate::address::{Address, SocketType, UnixAddress};
-use crate::endpoint::Endpoint;
-use crate::stale_socket;
+use crate::listen::endpoint::Endpoint;
 
 /// Why an address cannot be bound, where the kernel's error does not tell and there is
 /// a way out.

@@ -1,4 +1,4 @@
-//! Telling a running loop to end, and knowing when it has.
+//! The control of a running loop: its shutdown, and the wait for its end.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,62 +11,68 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::{ServeError, ShutdownError};
 
-/// Ends the loop of a server from elsewhere. Clones end the same loop.
+/// Ends the loop of a server from another thread. Clones end the same loop.
 #[derive(Debug, Clone)]
-pub struct ShutdownHandle(pub(crate) Arc<Control>);
+pub struct ShutdownHandle(pub(super) Arc<Control>);
 
 impl ShutdownHandle {
-    /// Python's `shutdown`; see [`Server::shutdown`](crate::Server::shutdown).
+    /// Ends the loop, and waits until it has ended. Python's `shutdown`; see
+    /// [`Server::shutdown`](crate::Server::shutdown).
+    ///
+    /// # Errors
+    ///
+    /// The thread that serves has called it, and cannot wait for itself.
     pub fn shutdown(&self) -> Result<(), ShutdownError> {
         self.0.shutdown()
     }
 
-    /// The first half of `shutdown`: tells the loop to end and does not wait.
-    /// It may be called from any thread.
+    /// Asks the loop to end, and does not wait: the first half of `shutdown`.
+    /// Any thread may call it.
     pub fn request_shutdown(&self) {
         self.0.request_shutdown();
     }
 }
 
-/// The state that the loop shares with those who end it.
+/// The state that the loop shares with the threads that control it.
 #[derive(Debug)]
 pub(crate) struct Control {
     /// Python's `__shutdown_request`.
     requested: AtomicBool,
-    /// Readable when the loop should look up before its poll interval is over.
+    /// Readable when the loop must start a new round at once.
     wake: OwnedFd,
-    /// Readable, or at its end, when the loop should end.
+    /// Readable, or at its end, when the loop must end.
     stop: Option<Arc<OwnedFd>>,
     /// Readable when `service_actions` has something to do.
     attention: Option<OwnedFd>,
-    /// If the shutdown is graceful: how many connections may be taken at it.
-    graceful: Option<usize>,
+    /// The largest number of connections that a graceful shutdown takes; `None` if the
+    /// shutdown is not graceful.
+    max_drained: Option<usize>,
     phase: Mutex<Phase>,
-    ended: Condvar,
+    run_ended: Condvar,
 }
 
 #[derive(Debug)]
 struct Phase {
-    /// The thread that serves, while one does.
+    /// The thread that serves, in a run.
     serving: Option<ThreadId>,
-    /// Python's `__is_shut_down`: clear before the first run and during one.
+    /// Python's `__is_shut_down`: false before the first run and in a run.
     is_shut_down: bool,
 }
 
 impl Control {
-    pub(crate) fn new(
+    pub(super) fn new(
         stop: Option<Arc<OwnedFd>>,
         attention: Option<OwnedFd>,
-        graceful: Option<usize>,
+        max_drained: Option<usize>,
     ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Control {
             requested: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             stop,
             attention,
-            graceful,
+            max_drained,
             phase: Mutex::new(Phase { serving: None, is_shut_down: false }),
-            ended: Condvar::new(),
+            run_ended: Condvar::new(),
         }))
     }
 
@@ -74,47 +80,51 @@ impl Control {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a run of the loop, which lasts until the guard is dropped.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<Running, ServeError> {
+    /// Begins a run of the loop, which lasts until the returned guard is dropped.
+    pub(super) fn begin_run(self: &Arc<Self>) -> Result<Run, ServeError> {
         let mut phase = self.phase();
         if phase.serving.is_some() {
             return Err(ServeError::Busy);
         }
         phase.serving = Some(thread::current().id());
         phase.is_shut_down = false;
-        Ok(Running(Arc::clone(self)))
+        Ok(Run(Arc::clone(self)))
     }
 
-    pub(crate) fn shutdown_requested(&self) -> bool {
+    pub(super) fn shutdown_requested(&self) -> bool {
         self.requested.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn request_shutdown(&self) {
+    pub(super) fn request_shutdown(&self) {
         self.requested.store(true, Ordering::SeqCst);
         self.wake();
     }
 
-    pub(crate) fn shutdown(&self) -> Result<(), ShutdownError> {
+    pub(super) fn shutdown(&self) -> Result<(), ShutdownError> {
         self.request_shutdown();
         let mut phase = self.phase();
         if phase.serving == Some(thread::current().id()) {
             return Err(ShutdownError::OwnThread);
         }
         while !phase.is_shut_down {
-            phase = self.ended.wait(phase).unwrap_or_else(PoisonError::into_inner);
+            phase = self.run_ended.wait(phase).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
     }
 
-    /// Returns how many connections may be taken at a graceful shutdown; `None` if it is
-    /// not to be one.
-    pub(crate) fn graceful(&self) -> Option<usize> {
-        self.graceful
+    pub(super) fn is_graceful(&self) -> bool {
+        self.max_drained.is_some()
     }
 
-    /// Waits until no loop runs, or the deadline passes. False if it passed, or the
-    /// loop runs in this thread.
-    pub(crate) fn wait_for_end(&self, deadline: Option<Instant>) -> bool {
+    /// Returns the largest number of connections that a graceful shutdown takes; `None`
+    /// if the shutdown is not graceful.
+    pub(super) fn max_drained(&self) -> Option<usize> {
+        self.max_drained
+    }
+
+    /// Waits until no loop runs, or the deadline passes. Returns false if the deadline
+    /// has passed, or the loop runs in this thread.
+    pub(super) fn wait_for_end_of_run(&self, deadline: Option<Instant>) -> bool {
         let mut phase = self.phase();
         while let Some(serving) = phase.serving {
             let left = deadline.map_or(Duration::MAX, |deadline| {
@@ -123,35 +133,35 @@ impl Control {
             if serving == thread::current().id() || left.is_zero() {
                 return false;
             }
-            let waited = self.ended.wait_timeout(phase, left);
+            let waited = self.run_ended.wait_timeout(phase, left);
             phase = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
 
-    /// Makes the loop look up at once.
+    /// Makes the loop start a new round at once.
     pub(crate) fn wake(&self) {
         // It fails only if the counter is full, and then the loop is awake.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// What the loop polls beside its sockets.
-    pub(crate) fn wake_fd(&self) -> BorrowedFd<'_> {
+    /// Returns the descriptor that [`wake`](Self::wake) makes readable.
+    pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
-    /// What ends the loop when it becomes readable.
-    pub(crate) fn stop_fd(&self) -> Option<BorrowedFd<'_>> {
+    /// Returns the descriptor that ends the loop when it becomes readable.
+    pub(super) fn stop_fd(&self) -> Option<BorrowedFd<'_>> {
         self.stop.as_ref().map(|stop| stop.as_fd())
     }
 
-    /// What else makes the loop look up.
-    pub(crate) fn attention_fd(&self) -> Option<BorrowedFd<'_>> {
+    /// Returns the descriptor that calls for `service_actions` when it becomes readable.
+    pub(super) fn attention_fd(&self) -> Option<BorrowedFd<'_>> {
         self.attention.as_ref().map(|attention| attention.as_fd())
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable until the next `wake`.
-    pub(crate) fn drain(&self) {
+    pub(super) fn clear_wake(&self) {
         // It fails only if there is nothing to read.
         let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
     }
@@ -159,14 +169,14 @@ impl Control {
 
 /// One run of the loop.
 #[derive(Debug)]
-pub(crate) struct Running(Arc<Control>);
+pub(super) struct Run(Arc<Control>);
 
-impl Drop for Running {
+impl Drop for Run {
     fn drop(&mut self) {
         let mut phase = self.0.phase();
         self.0.requested.store(false, Ordering::SeqCst);
         phase.serving = None;
         phase.is_shut_down = true;
-        self.0.ended.notify_all();
+        self.0.run_ended.notify_all();
     }
 }

@@ -12,7 +12,7 @@ use socket2::{InterfaceIndexOrAddress, Socket, TcpKeepalive};
 use super::value::{show_group, show_size};
 use super::{Group, KeepAlive};
 use crate::address::Address;
-use crate::endpoint::Endpoint;
+use crate::listen::endpoint::Endpoint;
 use crate::sys;
 
 /// The bit of `net.ipv4.tcp_fastopen` that is for servers.

@@ -11,16 +11,16 @@ use rustix::net::RecvFlags;
 use rustix::net::sockopt::set_socket_passcred;
 use socket2::{Domain, Socket, Type};
 
+use super::options;
 use crate::address::{Address, AddressFamily, SocketType, UnixAddress};
-use crate::credentials::PeerCredentials;
-use crate::descriptor_passing::PassedDescriptors;
-use crate::endpoint::Endpoint;
 use crate::handler::ServerInfo;
-use crate::listen_options;
-use crate::packet_info;
+use crate::listen::descriptor_passing::PassedDescriptors;
+use crate::listen::endpoint::Endpoint;
+use crate::listen::packet_info;
+use crate::listen::unix_path::{SocketFile, UnixPath};
 use crate::request::Request;
+use crate::request::credentials::PeerCredentials;
 use crate::sys;
-use crate::unix_path::{SocketFile, UnixPath};
 
 /// What Python's class attributes say about the socket of a server.
 #[derive(Debug, Clone)]
@@ -92,8 +92,8 @@ impl Listener {
         if asked.reuse_port_or(options.allow_reuse_port) && domain != Domain::UNIX {
             socket.set_reuse_port(true)?;
         }
-        listen_options::before_bind(&socket, endpoint)?;
-        listen_options::groups(&socket, endpoint)?;
+        options::before_bind(&socket, endpoint)?;
+        options::groups(&socket, endpoint)?;
         if endpoint.has_packet_info() {
             // Before it has a name, too.
             packet_info::enable(&socket, address.family())?;
@@ -107,7 +107,7 @@ impl Listener {
         } else {
             PassedDescriptors::Refused
         };
-        match UnixPath::of(address) {
+        match UnixPath::from_address(address) {
             Some(path) => path.bind(&socket, &address.to_kernel()?, &options.file)?,
             None => socket.bind(&address.to_kernel()?)?,
         }
@@ -156,7 +156,7 @@ impl Listener {
                 0 => Address::Unix(UnixAddress::Unnamed),
                 _ => Address::from_kernel(&message.address)?,
             };
-            (address, message.sender.and_then(PeerCredentials::known))
+            (address, message.sender.and_then(PeerCredentials::from_kernel))
         } else if self.has_packet_info {
             let most = max_packet_size.max(1);
             let (address, sent_to) = packet_info::receive(self.as_fd(), &mut data, most)?;
@@ -201,7 +201,7 @@ impl Listener {
     }
 
     /// Whether `request` replies on this socket.
-    pub(crate) fn is_of(&self, request: &Request) -> bool {
+    pub(crate) fn is_socket_of(&self, request: &Request) -> bool {
         request.as_fd().as_raw_fd() == self.socket.as_raw_fd()
     }
 

@@ -1,4 +1,4 @@
-//! `in_child`: code in a process of its own. It forks, so it has no harness, which has
+//! `run_in_child`: code in a process of its own. It forks, so it has no harness, which has
 //! threads.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -10,13 +10,13 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
-use socketserver::in_child as in_child_within;
+use socketserver::run_in_child as run_in_child_within;
 
 /// Without a limit.
-fn in_child(
+fn run_in_child(
     work: impl FnOnce(BorrowedFd<'_>) -> Result<(), String>,
 ) -> std::io::Result<Result<(), String>> {
-    in_child_within(None, work)
+    run_in_child_within(None, work)
 }
 
 /// Never ends.
@@ -29,27 +29,27 @@ fn hold_on() -> ! {
 fn main() {
     // What it does, it does elsewhere.
     let (mut number, parent) = (1, getpid());
-    let done = in_child(|_| {
+    let done = run_in_child(|_| {
         number += 1;
         if getpid() == parent { Err("the same process".to_owned()) } else { Ok(()) }
     });
     assert_eq!(done.unwrap(), Ok(()));
     assert_eq!(number, 1);
 
-    assert_eq!(in_child(|_| Err("why".to_owned())).unwrap(), Err("why".to_owned()));
-    let long = in_child(|_| Err("x".repeat(1 << 20))).unwrap();
+    assert_eq!(run_in_child(|_| Err("why".to_owned())).unwrap(), Err("why".to_owned()));
+    let long = run_in_child(|_| Err("x".repeat(1 << 20))).unwrap();
     assert_eq!(long.unwrap_err().len(), 16 << 10);
 
     // It tells through the descriptor that it was given, whatever else it closes.
-    let told = in_child(|told| {
+    let told = run_in_child(|told| {
         assert!(told.as_raw_fd() > 2);
         Err(told.as_raw_fd().to_string())
     });
     assert!(told.unwrap().unwrap_err().parse::<i32>().unwrap() > 2);
 
-    let panicked = in_child(|_| panic!("on purpose")).unwrap_err().to_string();
+    let panicked = run_in_child(|_| panic!("on purpose")).unwrap_err().to_string();
     assert_eq!(panicked, "its process ended with 101");
-    let killed = in_child(|_| {
+    let killed = run_in_child(|_| {
         kill_process(getpid(), Signal::KILL).unwrap();
         Ok(())
     });
@@ -59,13 +59,13 @@ fn main() {
     // for. What is well done in time is well done.
     let soon = Some(Duration::from_millis(50));
     for killed in [
-        in_child_within(soon, |_| hold_on()),
-        in_child_within(soon, |told| {
+        run_in_child_within(soon, |_| hold_on()),
+        run_in_child_within(soon, |told| {
             // SAFETY: nobody else uses it any more.
             drop(unsafe { OwnedFd::from_raw_fd(told.as_raw_fd()) });
             hold_on()
         }),
-        in_child_within(soon, |told| {
+        run_in_child_within(soon, |told| {
             while rustix::io::write(told, b"more of it").is_ok() {}
             hold_on()
         }),
@@ -77,7 +77,10 @@ fn main() {
         assert!(said.ends_with("s, and was killed"), "{said}");
     }
     let long = Some(Duration::MAX);
-    assert_eq!(in_child_within(long, |_| Err("why".to_owned())).unwrap(), Err("why".to_owned()));
+    assert_eq!(
+        run_in_child_within(long, |_| Err("why".to_owned())).unwrap(),
+        Err("why".to_owned())
+    );
 
     // Of those who wait, none is left behind.
     let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
@@ -85,9 +88,9 @@ fn main() {
 
     let (ends, end) = mpsc::channel::<()>();
     let thread = thread::spawn(move || end.recv());
-    let refused = in_child(|_| Ok(())).unwrap_err().to_string();
+    let refused = run_in_child(|_| Ok(())).unwrap_err().to_string();
     assert_eq!(refused, "only a process with one thread can fork, and this one has 2");
     drop(ends);
     let _ = thread.join().unwrap();
-    println!("in_child: ok");
+    println!("run_in_child: ok");
 }

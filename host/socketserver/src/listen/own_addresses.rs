@@ -29,8 +29,8 @@ use nix::ifaddrs::getifaddrs;
 use socket2::SockRef;
 
 use crate::address::{Address, SocketType, UnixAddress};
-use crate::packet_info::Destination;
-use crate::socket::Listener;
+use crate::listen::listener::Listener;
+use crate::listen::packet_info::Destination;
 
 /// How old what is known of the machine's addresses may be.
 const FRESH: Duration = Duration::from_secs(1);

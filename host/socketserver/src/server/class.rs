@@ -1,23 +1,22 @@
-//! The twelve server classes of Python, by their names.
+//! The names of the twelve server classes of Python.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::builder::ServerBuilder;
-use crate::concurrency::{Concurrency, Forking, Threading};
-use crate::endpoint::Endpoint;
+use super::Server;
+use super::builder::ServerBuilder;
+use crate::concurrency::{Concurrency, ConcurrencyKind, Forking, Threading};
 use crate::handler::RequestHandler;
-use crate::server::Server;
+use crate::listen::endpoint::Endpoint;
 use crate::text::printable;
 
-/// How much of a wrong name an error quotes, in bytes.
-const LONGEST_NAME: usize = 100;
+/// The longest part of a wrong name that an error quotes, in bytes.
+const MAX_QUOTED: usize = 100;
 
-/// One of Python's server classes: a transport and a way of concurrency.
-///
-/// They are names for what [`Endpoint`] and [`Concurrency`] say apart.
+/// One of Python's server classes: the name of a transport and a way of running
+/// requests, which are separate here ([`Endpoint`] and [`Concurrency`]).
 ///
 /// ```
 /// use socketserver::{Address, Request, ServerClass};
@@ -47,17 +46,17 @@ pub enum ServerClass {
     ForkingUnixDatagramServer,
 }
 
-/// Why a class cannot be used as it was asked for.
+/// The error of a class that does not exist, or does not fit its endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClassError {
-    /// There is no class of that name.
+    /// No class has that name.
     #[error(
-        "`{name}` is none of Python's server classes: they are {all}",
-        name = printable(.0, LONGEST_NAME),
+        "`{name}` is not one of Python's server classes: they are {all}",
+        name = printable(.0, MAX_QUOTED),
         all = names()
     )]
     Unknown(String),
-    /// The endpoint is of another transport.
+    /// The endpoint has another transport.
     #[error("{class} cannot listen on {endpoint}: give it {scheme}://", scheme = class.scheme())]
     Contradicts {
         /// The class.
@@ -68,8 +67,8 @@ pub enum ClassError {
 }
 
 impl ServerClass {
-    /// All of them: those that serve one request at a time, those with threads,
-    /// those that fork.
+    /// Every class: first those that serve one request at a time, then those with
+    /// threads, then those that fork.
     pub const ALL: [ServerClass; 12] = [
         ServerClass::TCPServer,
         ServerClass::UDPServer,
@@ -85,7 +84,7 @@ impl ServerClass {
         ServerClass::ForkingUnixDatagramServer,
     ];
 
-    /// The name that it has in Python.
+    /// Returns the name of the class in Python.
     pub fn name(self) -> &'static str {
         match self {
             ServerClass::TCPServer => "TCPServer",
@@ -103,8 +102,8 @@ impl ServerClass {
         }
     }
 
-    /// The scheme of the endpoints that it listens on: `tcp`, `udp`, `unix` or
-    /// `unixgram`.
+    /// Returns the scheme of the endpoints that the class listens on: `tcp`, `udp`,
+    /// `unix` or `unixgram`.
     pub fn scheme(self) -> &'static str {
         let base = self.name().trim_start_matches("Threading").trim_start_matches("Forking");
         match base {
@@ -115,20 +114,31 @@ impl ServerClass {
         }
     }
 
-    /// How it runs requests, with Python's settings.
-    pub fn concurrency(self) -> Concurrency {
+    /// Returns the way in which the class runs requests.
+    pub fn concurrency_kind(self) -> ConcurrencyKind {
         if self.name().starts_with("Threading") {
-            Concurrency::Threading(Threading::new())
+            ConcurrencyKind::Threading
         } else if self.name().starts_with("Forking") {
-            Concurrency::Forking(Forking::new())
+            ConcurrencyKind::Forking
         } else {
-            Concurrency::Sync
+            ConcurrencyKind::Sync
         }
     }
 
-    /// Whether it listens on endpoints of that transport.
+    /// Returns the way in which the class runs requests, with Python's settings.
+    pub fn concurrency(self) -> Concurrency {
+        match self.concurrency_kind() {
+            ConcurrencyKind::Threading => Concurrency::Threading(Threading::new()),
+            ConcurrencyKind::Forking => Concurrency::Forking(Forking::new()),
+            ConcurrencyKind::Sync | ConcurrencyKind::Workers => Concurrency::Sync,
+        }
+    }
+
+    /// Checks that the class listens on endpoints of that transport.
     ///
-    /// Errors: it does not; the error says what would do.
+    /// # Errors
+    ///
+    /// The endpoint has another transport. The error names the right scheme.
     pub fn check(self, endpoint: &Endpoint) -> Result<(), ClassError> {
         if endpoint.scheme() == self.scheme() {
             return Ok(());
@@ -136,10 +146,12 @@ impl ServerClass {
         Err(ClassError::Contradicts { class: self, endpoint: endpoint.clone() })
     }
 
-    /// Begins a server of this class: Python's `CLASS(server_address,
-    /// RequestHandlerClass)`, up to its binding.
+    /// Returns the builder of a server of this class: Python's `CLASS(server_address,
+    /// RequestHandlerClass)`, before it binds.
     ///
-    /// Errors: the endpoint is of another transport.
+    /// # Errors
+    ///
+    /// The endpoint has another transport.
     pub fn builder(
         self,
         endpoint: Endpoint,
@@ -163,7 +175,7 @@ impl fmt::Display for ServerClass {
 impl FromStr for ServerClass {
     type Err = ClassError;
 
-    /// Parses the name that it has in Python.
+    /// Parses the name of the class in Python.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = ServerClass::ALL.into_iter().find(|class| class.name() == text);
         found.ok_or_else(|| ClassError::Unknown(text.to_owned()))
@@ -195,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_what_would_do() {
+    fn an_error_names_the_right_class_or_scheme() {
         let unknown = "HTTPServer".parse::<ServerClass>().unwrap_err().to_string();
         assert!(unknown.contains("`HTTPServer`") && unknown.contains("ForkingUDPServer"));
         let long = "\n".repeat(1000).parse::<ServerClass>().unwrap_err().to_string();

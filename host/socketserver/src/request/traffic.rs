@@ -1,26 +1,26 @@
-//! How many bytes one request moves, and may move.
+//! The bytes that one request has moved, and may move.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
-/// In the place of a number of bytes: no limit.
+/// Stands for the absence of a limit.
 const NONE: u64 = u64::MAX;
 
-/// The error inside an [`io::Error`] when a client had more to say than its
-/// request may receive.
+/// The error inside an [`io::Error`] when a client sent more than its request
+/// may receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("more than {limit} bytes were to be received")]
+#[error("the client sent more than {limit} bytes")]
 pub struct ReceiveLimit {
     /// The limit, in bytes.
     pub limit: u64,
 }
 
-/// The error inside an [`io::Error`] when a handler had more to say than its
+/// The error inside an [`io::Error`] when a handler would send more than its
 /// request may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("more than {limit} bytes were to be sent")]
+#[error("the handler would send more than {limit} bytes")]
 pub struct SendLimit {
     /// The limit, in bytes.
     pub limit: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Without limits, for a request of which so many bytes are there already.
+    /// Returns counts without limits, for a request that has received so many bytes already.
     pub(crate) fn new(received: usize) -> Self {
         let traffic = Traffic { received: Bytes::new(), sent: Bytes::new() };
         traffic.received.add(received);
@@ -70,8 +70,8 @@ impl Bytes {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// How many of `wanted` bytes may still be moved.
-    pub(crate) fn room(&self, wanted: usize) -> usize {
+    /// Returns the part of `wanted` bytes that may still be moved.
+    pub(crate) fn remaining(&self, wanted: usize) -> usize {
         let left = self.limit().saturating_sub(self.moved());
         wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
     }
@@ -94,15 +94,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_room_up_to_the_limit_and_no_further() {
+    fn bytes_may_move_up_to_the_limit() {
         let bytes = Bytes::new();
-        assert_eq!(bytes.room(usize::MAX), usize::MAX);
+        assert_eq!(bytes.remaining(usize::MAX), usize::MAX);
         bytes.set_limit(Some(10));
         bytes.add(4);
-        assert_eq!((bytes.room(3), bytes.room(6), bytes.room(7)), (3, 6, 6));
+        assert_eq!((bytes.remaining(3), bytes.remaining(6), bytes.remaining(7)), (3, 6, 6));
         bytes.add(6);
-        assert_eq!((bytes.room(1), bytes.moved()), (0, 10));
+        assert_eq!((bytes.remaining(1), bytes.moved()), (0, 10));
         bytes.set_limit(Some(5));
-        assert_eq!(bytes.room(1), 0);
+        assert_eq!(bytes.remaining(1), 0);
     }
 }

@@ -1,0 +1,135 @@
+//! The graceful end of a server: it takes and serves the clients that wait in the
+//! backlog, and refuses later ones.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Resource, getrlimit};
+
+use super::Server;
+use super::accept::{PAUSE, Taken, serve_or_refuse, take_request};
+use crate::address::{AddressFamily, SocketType};
+use crate::concurrency::{Job, ServerSockets};
+use crate::listen::arrivals::QueueLimits;
+use crate::listen::listener::Listener;
+use crate::poll::poll_until;
+
+/// Returns the largest number of connections that may be taken at the end: half as many
+/// as the descriptors that [`Capacity`](crate::Capacity) keeps in reserve.
+pub(super) fn max_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit / 8).unwrap_or(usize::MAX))
+}
+
+/// Takes the clients that wait, and closes the listening sockets.
+///
+/// The sockets stay open while other processes have them, or the loop, which may be
+/// busy with a request. They refuse clients all the same.
+pub(super) fn stop_listening(server: &Server) {
+    // Locked until the list is complete, so that it is not found empty before.
+    let mut waiting = server.waiting();
+    let Some(listeners) = server.take_listeners() else { return };
+    server.control.request_shutdown();
+    let mut max_connections = server.control.max_drained().unwrap_or_else(max_connections);
+    let mut queues = Vec::with_capacity(listeners.len());
+    for (index, listener) in listeners.iter().enumerate() {
+        let info = listener.info();
+        if info.address_family == AddressFamily::Unix {
+            // Clients in its queue can still be taken.
+            listener.refuse();
+        }
+        if server.dispatcher.has_workers() {
+            // The workers take the clients.
+            continue;
+        }
+        let queue = take_all(server, &listeners, index, max_connections);
+        if info.socket_type == SocketType::Stream {
+            // A connection that was made since the last one was taken is reset.
+            listener.refuse();
+            max_connections = max_connections.saturating_sub(queue.len());
+        }
+        queues.push(queue);
+    }
+    // The sockets take turns.
+    while queues.iter().any(|queue| !queue.is_empty()) {
+        waiting.extend(queues.iter_mut().filter_map(VecDeque::pop_front));
+    }
+}
+
+/// Takes the clients in the queue of a listener: at most `max_connections` connections,
+/// and at most as many clients as the queue can have held at the beginning.
+fn take_all(
+    server: &Server,
+    listeners: &[Listener],
+    index: usize,
+    max_connections: usize,
+) -> VecDeque<Job> {
+    let limits = QueueLimits::of_listener(&listeners[index]);
+    let is_stream = listeners[index].info().socket_type == SocketType::Stream;
+    let max_clients = if is_stream { limits.entries.min(max_connections) } else { limits.entries };
+    let mut bytes_left = limits.bytes;
+    let mut queue = VecDeque::new();
+    for _ in 0..max_clients {
+        let taken = take_request(server, listeners, index, |job| {
+            let cost = QueueLimits::datagram_cost(job.request.data().len());
+            bytes_left = bytes_left.saturating_sub(cost);
+            queue.push_back(job);
+            Taken::Done
+        });
+        if taken != Taken::Done || bytes_left == 0 {
+            break;
+        }
+    }
+    queue
+}
+
+/// Serves the clients that were taken, as permits become free, until the deadline.
+/// Returns the number of clients that are left.
+pub(super) fn serve_waiting(server: &Server, deadline: Option<Instant>) -> usize {
+    let waiting = mem::take(&mut *server.waiting());
+    // A server that runs requests in the serving thread must not run two at a time.
+    if waiting.is_empty() || !server.control.wait_for_end_of_run(deadline) {
+        return put_back(server, waiting);
+    }
+    serve(server, waiting, deadline)
+}
+
+fn serve(server: &Server, mut waiting: VecDeque<Job>, deadline: Option<Instant>) -> usize {
+    let deadline_passed = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+    let mut paused_until: Option<Instant> = None;
+    loop {
+        server.dispatcher.collect_children(&server.app);
+        paused_until = paused_until.filter(|until| *until > Instant::now());
+        while paused_until.is_none() && !deadline_passed() && server.dispatcher.has_free_permit() {
+            let Some(job) = waiting.pop_front() else { return 0 };
+            let sockets = ServerSockets { listeners: &[], waiting: &waiting };
+            match serve_or_refuse(server, sockets, job) {
+                Taken::Done | Taken::Nothing => {}
+                Taken::Exhausted => paused_until = Instant::now().checked_add(PAUSE),
+                // The handler asked for the end of the process, which is near.
+                Taken::Exit(_) => return 0,
+            }
+        }
+        server.app.hooks.service_actions();
+        if waiting.is_empty() || deadline_passed() {
+            return put_back(server, waiting);
+        }
+        let deadlines = [deadline, paused_until, server.dispatcher.next_deadline()];
+        let fds = [Some(server.control.wake_fd()), server.dispatcher.children_fd()];
+        let fds = fds.into_iter().flatten();
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        // If it fails, the next round finds out what has happened.
+        let _ = poll_until(&mut fds, deadlines.into_iter().flatten().min());
+        server.control.clear_wake();
+    }
+}
+
+/// Leaves the clients for the next call, and returns their number.
+fn put_back(server: &Server, waiting: VecDeque<Job>) -> usize {
+    let mut list = server.waiting();
+    let later = mem::replace(&mut *list, waiting);
+    list.extend(later);
+    list.len()
+}
