@@ -220,8 +220,9 @@ fn an_address_in_use_tells_a_stale_file_from_a_server() {
         assert_eq!(hint(at(&path, socket_type).build()).0, None);
         assert_eq!(hint(at(&path, socket_type).remove_stale_socket(true).build()).0, None);
     }
-    let missing = Path::new("/nonexistent/socket");
-    assert_eq!(hint(at(missing, SocketType::Stream).build()).0, None);
+    let (directory, _) = directory();
+    let missing = directory.path().join("missing/socket");
+    assert_eq!(hint(at(&missing, SocketType::Stream).build()).0, None);
 }
 
 #[test]

@@ -1,41 +1,45 @@
-//! What refused clients are told.
+//! The text that refused clients receive.
 
 use std::time::Duration;
 
 use crate::address::SocketType;
 use crate::request::Request;
 
-/// The most that a refused client is told, in bytes.
+/// The longest banner, in bytes.
 pub const MAX_BANNER: usize = 1024;
 
-/// How much of what a refused client has sent is read, in bytes.
-const DRAINED: [u8; 4096] = [0; 4096];
-const TIMES: usize = 16;
+/// The size of one read of the data that a refused client has sent, in bytes.
+const DRAIN_SIZE: usize = 4096;
+/// The largest number of these reads.
+const MAX_DRAINS: usize = 16;
 
-/// Sends a banner to a client that is about to be refused, as far as that is
-/// possible without waiting.
+/// Sends as much of a banner as is possible without waiting to a client that is about to
+/// be refused.
 ///
-/// What the client has sent already is read first. Closing a socket with unread
-/// data in it is a reset, which may overtake the banner.
+/// Reads the data that the client has sent first. Closing a socket with unread
+/// data resets the connection, and the reset may overtake the banner.
 pub(super) fn send(banner: &[u8], request: &Request) {
     if banner.is_empty() || request.socket_type() != SocketType::Stream {
         return;
     }
     request.settimeout(Some(Duration::ZERO));
-    let mut drained = DRAINED;
-    for _ in 0..TIMES {
+    let mut drained = [0; DRAIN_SIZE];
+    for _ in 0..MAX_DRAINS {
         if !request.recv_into(&mut drained).is_ok_and(|count| count == drained.len()) {
             break;
         }
     }
-    // A client that has gone hears nothing.
+    // The client may have gone.
     let _ = request.send(banner);
 }
 
-/// Parses the text of a banner: at most 1024 bytes, with `\n`, `\r`, `\t`, `\\`
-/// and `\xHH` for what is hard to type.
+/// Parses the text of a banner: at most 1024 bytes, with the escapes `\n`, `\r`, `\t`,
+/// `\\` and `\xHH`.
 ///
-/// Errors: a sentence that says what is wrong with it.
+/// # Errors
+///
+/// The text is empty or too long, or an escape is wrong. The error is a sentence that
+/// says what to write.
 pub fn banner(text: &str) -> Result<Vec<u8>, String> {
     let mut banner = Vec::new();
     let mut rest = text;
@@ -63,7 +67,7 @@ pub fn banner(text: &str) -> Result<Vec<u8>, String> {
     }
     banner.extend_from_slice(rest.as_bytes());
     match banner.len() {
-        0 => Err("write what refused clients are told".to_owned()),
+        0 => Err("write the text that refused clients receive".to_owned()),
         1..=MAX_BANNER => Ok(banner),
         more => Err(format!("that is {more} bytes, and at most {MAX_BANNER} are sent")),
     }
@@ -74,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes() {
+    fn escapes_are_bytes() {
         for (text, bytes) in [
             ("go away", &b"go away"[..]),
             (r"a\r\nb\t\\n", b"a\r\nb\t\\n"),
@@ -88,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes() {
+    fn wrong_escapes_and_lengths_are_errors() {
         for wrong in ["", r"\", r"\q", r"\x", r"\x1", r"\x+1", r"\xé", r"\x1é", &"x".repeat(1025)]
         {
             assert!(banner(wrong).is_err(), "{wrong}");

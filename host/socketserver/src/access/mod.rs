@@ -1,7 +1,7 @@
-//! Who is served: the rules of super-servers such as xinetd and tcpserver.
+//! Access control: the rules of super-servers such as xinetd and tcpserver.
 //!
-//! An [`Access`] is made of rules and judges each client as soon as it is there,
-//! before anything is made for it. It is for [`Hooks::verify_request`]:
+//! An [`Access`] consists of rules. It judges each client as soon as it is taken from the
+//! queue, before the handler runs. It is for [`Hooks::verify_request`]:
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,22 +43,22 @@
 //! | `instances` | `-c` | [`Threading::max_requests`], [`Forking::max_children`] |
 //! | `banner_fail` | | [`Access::banner`] |
 //!
-//! The rules are looked at in this order, deny before allow. Those that say who
-//! a client is come first, so that those who are never served use up nothing that
-//! is counted.
+//! The rules apply in this order, deny before allow. Rules about the identity of a
+//! client come first, so that a client that is never served uses up no permit and no
+//! token.
 //!
 //! **A source** is an IPv4 address, the `/64` of an IPv6 address, or the user of
-//! a Unix client. Datagrams count as connections do; whoever sends them by UDP
-//! can make up an address, so those who are counted may be others.
+//! a Unix client. Datagrams count as connections do. The sender of a UDP datagram
+//! can forge its address, so the limits of a source may be used up by others.
 //!
 //! **Clients that waited have not come at once.** A client is judged when it is taken.
-//! If it may have waited until then, for a place or because the loop was busy, the
-//! rates judge it as if it had come at the best time for it since its queue was last
-//! empty ([`Request::earliest_arrival`]). The other rules are about the time at which it is
+//! It may have waited until then, for a permit or because the loop was busy. So the
+//! rates judge it as if it had arrived at the best time for it since its queue was last
+//! empty ([`Request::earliest_arrival`]). The other rules apply to the time at which it is
 //! taken.
 //!
 //! **Each process counts for itself**: with [`Concurrency::Workers`], N workers
-//! let N times as many in, except by [`Access::rate_over_workers`].
+//! admit N times as many clients, except by [`Access::rate_over_workers`].
 //!
 //! [`Hooks::verify_request`]: crate::Hooks::verify_request
 //! [`Threading::max_requests`]: crate::Threading#structfield.max_requests
@@ -94,10 +94,9 @@ use rate::Rate;
 use source::Source;
 use source_rate::SourceRate;
 
-/// Rules about who is served. Without any, everybody is.
+/// Rules that refuse clients. Without rules every client is served.
 ///
-/// Made with [`new`](Self::new) and the methods after it, each of which adds a
-/// rule or puts it in the place of an earlier one.
+/// Each method after [`new`](Self::new) adds a rule, or replaces an earlier one.
 #[derive(Debug, Default)]
 pub struct Access {
     allow: Vec<Who>,
@@ -109,18 +108,18 @@ pub struct Access {
     per_source: Option<Arc<PerSource>>,
     rate: Option<Rate>,
     banner: Vec<u8>,
-    /// Whether a rule depends on who a Unix client is.
+    /// Set if a rule depends on the user of a Unix client.
     needs_credentials: bool,
 }
 
 impl Access {
-    /// No rules.
+    /// Returns an `Access` without rules.
     pub fn new() -> Self {
         Access::default()
     }
 
-    /// Serves these clients, and of the others only those that another such rule
-    /// names, on every socket. xinetd's `only_from`.
+    /// Serves these clients, and refuses all clients that no such rule names, on every
+    /// socket. xinetd's `only_from`.
     #[must_use]
     pub fn allow(mut self, who: Who) -> Self {
         self.needs_credentials |= who.needs_credentials();
@@ -128,8 +127,8 @@ impl Access {
         self
     }
 
-    /// Does not serve these clients, whatever [`allow`](Self::allow) says: there
-    /// is no rule that is more specific than another. xinetd's `no_access`.
+    /// Refuses these clients, even if [`allow`](Self::allow) names them: a more specific
+    /// rule does not take precedence. xinetd's `no_access`.
     #[must_use]
     pub fn deny(mut self, who: Who) -> Self {
         self.needs_credentials |= who.needs_credentials();
@@ -137,25 +136,30 @@ impl Access {
         self
     }
 
-    /// Does not serve clients of connections that have been reset before they were
-    /// taken, with nothing in them: there is nobody to answer, and whoever makes a
-    /// flood of these pays more for each than the server. CPython has their handlers
-    /// run into the error, and so does a server without this rule.
+    /// Refuses connections that were reset before they were taken, and have no data:
+    /// no client would receive the answer, and a flood of them then costs the attacker
+    /// more than the server. CPython runs their handlers, which fail with the error, and
+    /// so does a server without this rule.
     #[must_use]
     pub fn refuse_reset(self) -> Self {
         Access { refuses_reset: true, ..self }
     }
 
-    /// Serves at these times of the day only; at none if there are none. xinetd's
-    /// `access_times`. The time zone is the system's, or what `TZ` says, as it is
-    /// now.
+    /// Serves at these times of the day only; an empty list refuses all clients. xinetd's
+    /// `access_times`. The time zone is `TZ` or the system's, as it is now.
     ///
-    /// Errors: there is no such time zone as `TZ` says.
+    /// # Errors
+    ///
+    /// The time zone in `TZ` does not exist.
     pub fn access_times(self, times: Vec<AccessTime>) -> io::Result<Self> {
         self.access_times_by(times, SystemTime::now)
     }
 
-    /// As [`access_times`](Self::access_times), by another clock.
+    /// As [`access_times`](Self::access_times), with another clock.
+    ///
+    /// # Errors
+    ///
+    /// The time zone in `TZ` does not exist.
     pub fn access_times_by(
         self,
         times: Vec<AccessTime>,
@@ -164,44 +168,44 @@ impl Access {
         Ok(Access { hours: Some(Hours::new(times, clock)?), ..self })
     }
 
-    /// Serves nobody while the load average of the last minute is `limit` or
-    /// more. It is looked at once in a second at most, and then the kernel's may
+    /// Refuses all clients while the load average of the last minute is `limit` or
+    /// more. It is read at most once in a second, and the kernel's value may
     /// be five seconds old. xinetd's `max_load`.
     #[must_use]
     pub fn max_load(self, limit: f64) -> Self {
         Access { max_load: Some(MaxLoad::new(limit)), ..self }
     }
 
-    /// How often each source may come: so many times in a second, which may be a
-    /// fraction, and `burst` times at once, if it has not come for long enough.
-    /// A token bucket. With a burst or a rate of 0 nobody may.
+    /// Limits the requests of each source to `per_second`, which may be a fraction, and
+    /// to `burst` at once after a quiet time: a token bucket. A burst or a rate of 0
+    /// refuses all clients.
     ///
-    /// 65,536 sources are remembered at most. If more come, those that came the
-    /// longest time ago are forgotten, and may have a burst again.
+    /// At most 65,536 sources are remembered. If more come, those that came the
+    /// longest time ago are forgotten, and begin with a full bucket.
     #[must_use]
     pub fn source_rate(self, per_second: f64, burst: u32) -> Self {
         Access { source_rate: Some(SourceRate::new(per_second, burst)), ..self }
     }
 
-    /// How many requests each source may have in flight. xinetd's `per_source`.
+    /// Limits the requests that each source has in flight. xinetd's `per_source`.
     ///
-    /// A place is free as soon as the handler is done, before the client sees the
-    /// end. With [`Concurrency::Forking`](crate::Concurrency::Forking) it is so when
+    /// A permit is free as soon as the handler is done, before the client sees the
+    /// end. With [`Concurrency::Forking`](crate::Concurrency::Forking) it is free when
     /// the child has ended, which is a moment later.
     #[must_use]
-    pub fn max_per_source(self, most: u32) -> Self {
-        Access { per_source: Some(PerSource::new(most)), ..self }
+    pub fn max_per_source(self, max_requests: u32) -> Self {
+        Access { per_source: Some(PerSource::new(max_requests)), ..self }
     }
 
-    /// Limits the clients that come in a second, over all sources, to `most`: a token
-    /// bucket that holds as many and fills in a second. One more is refused, and so are
-    /// all others for as long as `pause`. After it the bucket is full. xinetd's `cps`,
-    /// which closes its sockets for the time of a pause.
+    /// Limits the clients in a second, over all sources, to `max_per_second`: a token
+    /// bucket of that size that fills in a second. The next client is refused, and so are
+    /// all others for as long as `pause`. After the pause the bucket is full. xinetd's
+    /// `cps`, which closes its sockets in a pause.
     ///
-    /// Clients that another rule refuses are not counted. With 0 all are refused.
+    /// Clients that another rule refuses do not count. With 0 all clients are refused.
     #[must_use]
-    pub fn rate(self, most: u32, pause: Duration) -> Self {
-        Access { rate: Some(Rate::new(most, pause)), ..self }
+    pub fn rate(self, max_per_second: u32, pause: Duration) -> Self {
+        Access { rate: Some(Rate::new(max_per_second, pause)), ..self }
     }
 
     /// As [`rate`](Self::rate), and counts the clients of all
@@ -209,15 +213,15 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// The machine has no memory that they could share.
-    pub fn rate_over_workers(self, most: u32, pause: Duration) -> io::Result<Self> {
-        Ok(Access { rate: Some(Rate::shared(most, pause)?), ..self })
+    /// The kernel has no memory that the workers could share.
+    pub fn rate_over_workers(self, max_per_second: u32, pause: Duration) -> io::Result<Self> {
+        Ok(Access { rate: Some(Rate::shared(max_per_second, pause)?), ..self })
     }
 
-    /// What refused clients of streams are sent before the end, the same whatever
-    /// the rule was; of more than [`MAX_BANNER`] bytes the first ones. Nothing by
-    /// default. A client that does not take it at once does not get it. xinetd's
-    /// `banner_fail`.
+    /// Sets the text that refused clients of streams receive before the end of their
+    /// connection, the same for every rule. Only the first [`MAX_BANNER`] bytes are sent;
+    /// nothing by default. The server does not wait for a client that cannot receive it
+    /// at once. xinetd's `banner_fail`.
     #[must_use]
     pub fn banner(self, banner: impl Into<Vec<u8>>) -> Self {
         let mut banner = banner.into();
@@ -225,13 +229,15 @@ impl Access {
         Access { banner, ..self }
     }
 
-    /// Whether to serve this request. If so, and if there is a rule that counts
-    /// requests in flight, the request keeps its place until it ends. If not, the
-    /// client has been sent the banner, and may be let go of.
+    /// Applies the rules to this request. If it is admitted, and a rule counts requests in
+    /// flight, the request keeps its permit until it ends. If it is refused, this sends
+    /// the banner.
     ///
     /// It does not wait, and takes microseconds.
     ///
-    /// Errors: the rule that refused it.
+    /// # Errors
+    ///
+    /// The rule that refused the request.
     pub fn verify_request(
         &self,
         request: &Request,
@@ -244,7 +250,7 @@ impl Access {
         judged
     }
 
-    /// Returns when the pause of [`rate`](Self::rate) ends, if there is one now.
+    /// Returns the end of the pause of [`rate`](Self::rate), if there is a pause now.
     pub fn paused_until(&self) -> Option<Instant> {
         self.rate.as_ref().and_then(|rate| rate.paused_until(Instant::now()))
     }
@@ -257,32 +263,32 @@ impl Access {
         } else {
             None
         };
-        let is_in = |rules: &[Who]| rules.iter().any(|who| who.includes(client, peer));
-        refuse_if(is_in(&self.deny), Refusal::Deny)?;
+        let matches = |rules: &[Who]| rules.iter().any(|who| who.includes(client, peer));
+        refuse_if(matches(&self.deny), Refusal::Deny)?;
         let unknown = unix && self.needs_credentials && peer.is_none();
         refuse_if(unknown, Refusal::Peer)?;
-        refuse_if(!self.allow.is_empty() && !is_in(&self.allow), Refusal::Allow)?;
+        refuse_if(!self.allow.is_empty() && !matches(&self.allow), Refusal::Allow)?;
         refuse_if(self.refuses_reset && request.is_reset(), Refusal::Reset)?;
         refuse_if(self.hours.as_ref().is_some_and(|hours| !hours.admit()), Refusal::Hours)?;
         if !(counts || self.max_load.is_some() || self.rate.is_some()) {
             return Ok(());
         }
-        let (now, came_after) = (Instant::now(), request.earliest_arrival());
+        let (now, arrival) = (Instant::now(), request.earliest_arrival());
         let busy = self.max_load.as_ref().is_some_and(|max| !max.admit(now));
         refuse_if(busy, Refusal::Load)?;
-        let mut place = None;
+        let mut permit = None;
         if counts {
             let source = Source::of_client(client, peer).ok_or(Refusal::Peer)?;
-            let often =
-                self.source_rate.as_ref().is_some_and(|rate| !rate.admit(source, came_after, now));
-            refuse_if(often, Refusal::SourceRate)?;
+            let too_often =
+                self.source_rate.as_ref().is_some_and(|rate| !rate.admit(source, arrival, now));
+            refuse_if(too_often, Refusal::SourceRate)?;
             if let Some(per_source) = &self.per_source {
-                place = Some(per_source.take(source).ok_or(Refusal::PerSource)?);
+                permit = Some(per_source.acquire(source).ok_or(Refusal::PerSource)?);
             }
         }
-        self.rate.as_ref().map_or(Ok(()), |rate| rate.admit(came_after, now))?;
-        if let Some(place) = place {
-            request.keep(place);
+        self.rate.as_ref().map_or(Ok(()), |rate| rate.admit(arrival, now))?;
+        if let Some(permit) = permit {
+            request.keep(permit);
         }
         Ok(())
     }

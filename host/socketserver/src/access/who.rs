@@ -1,4 +1,4 @@
-//! Clients by their network, user or group.
+//! Clients, named by their network, user or group.
 
 use std::net::IpAddr;
 
@@ -6,26 +6,26 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::{Address, PeerCredentials};
 
-/// Some of the clients that there are.
+/// A set of clients, for the rules of [`Access`](super::Access).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// Those with an IP address in this network. The IPv4 clients of an IPv6
+    /// The clients with an IP address in this network. The IPv4 clients of an IPv6
     /// socket are IPv4 clients, and `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
     Network(IpNet),
     /// The processes of the user with this number, over Unix sockets.
     User(u32),
-    /// The processes whose own group has this number, over Unix sockets. Their
-    /// supplementary groups are not looked at.
+    /// The processes whose primary group has this number, over Unix sockets.
+    /// Supplementary groups do not count.
     Group(u32),
 }
 
 impl Who {
-    /// Whether this depends on [`PeerCredentials`].
+    /// Returns true if this depends on [`PeerCredentials`].
     pub(super) fn needs_credentials(self) -> bool {
         !matches!(self, Who::Network(_))
     }
 
-    /// Whether that client is one of them. `peer` is `None` for those of IP.
+    /// Returns true if `client` is in the set. `peer` is `None` for IP clients.
     pub(super) fn includes(self, client: &Address, peer: Option<PeerCredentials>) -> bool {
         match self {
             Who::Network(network) => ip(client).is_some_and(|ip| canonical(network).contains(&ip)),
@@ -35,22 +35,25 @@ impl Who {
     }
 }
 
-/// The IP address of a client; that of IPv4 for one of IPv4, whatever socket it
-/// came to.
+/// Returns the IP address of a client. For an IPv4 client of an IPv6 socket, it is the
+/// IPv4 address.
 pub(super) fn ip(client: &Address) -> Option<IpAddr> {
     client.to_socket_addr().map(|client| client.ip().to_canonical())
 }
 
 /// Parses a network such as `10.0.0.0/8` or `2001:db8::/32`, or one address.
 ///
-/// Errors: a sentence that says what to write.
+/// # Errors
+///
+/// The text is neither. The error is a sentence that says what to write.
 pub fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     let network = network.map_err(|_| "write a network such as 10.0.0.0/8, or an address")?;
     Ok(canonical(network))
 }
 
-/// An IPv4 network that is written as one of IPv6 is that of IPv4.
+/// Returns the IPv4 network for an IPv4-mapped IPv6 network, and other networks as they
+/// are.
 fn canonical(network: IpNet) -> IpNet {
     const MAPPED: u8 = 96;
     if let IpNet::V6(v6) = network
@@ -76,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_what_it_says_and_nothing_next_to_it() {
+    fn a_network_has_its_own_addresses_and_no_others() {
         assert!(has("127.0.0.2", "127.0.0.2:1"));
         assert!(!has("127.0.0.2", "127.0.0.1:1"));
         assert!(!has("127.0.0.2", "127.0.0.3:1"));
@@ -89,18 +92,18 @@ mod tests {
     }
 
     #[test]
-    fn ipv4_in_ipv6_is_ipv4() {
+    fn an_ipv4_mapped_address_is_an_ipv4_address() {
         assert!(has("127.0.0.2", "[::ffff:127.0.0.2]:1"));
         assert!(has("::ffff:127.0.0.2", "127.0.0.2:1"));
         assert!(has("::ffff:10.0.0.0/104", "10.1.2.3:1"));
         assert!(!has("::ffff:10.0.0.0/104", "11.1.2.3:1"));
         let written = Who::Network("::ffff:127.0.0.2/128".parse().unwrap());
         let client: SocketAddr = "127.0.0.2:1".parse().unwrap();
-        assert!(written.includes(&client.into(), None), "also if nobody parsed it here");
+        assert!(written.includes(&client.into(), None), "also if `network` has not parsed it");
     }
 
     #[test]
-    fn users_and_groups_are_their_own() {
+    fn a_user_or_group_includes_only_its_own_processes() {
         let unix = Address::Unix(UnixAddress::Unnamed);
         let peer = Some(PeerCredentials { uid: 7, gid: 8 });
         assert!(Who::User(7).includes(&unix, peer));
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes() {
+    fn other_texts_are_errors() {
         for wrong in ["", "localhost", "10.0.0.0/33", "10.0.0", "::/129", "10.0.0.0/-1"] {
             assert!(network(wrong).is_err(), "{wrong}");
         }

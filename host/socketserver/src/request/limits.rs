@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::Request;
-use super::transport::Transport;
+use super::transport::{Connection, Transport};
 use super::wait::sleep;
 
 /// Values that are dropped when a request ends.
@@ -114,6 +114,6 @@ impl Request {
     /// receive. The kernel reports a reset once, so the next call on the socket does not
     /// see it.
     pub(crate) fn is_reset(&self) -> bool {
-        self.0.transport.connection().is_ok_and(|connection| connection.is_reset())
+        self.0.transport.connection().is_ok_and(Connection::is_reset)
     }
 }
