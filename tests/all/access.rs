@@ -1,52 +1,39 @@
-//! Who is served: each option of `serve` that refuses clients, that it lets in
-//! whom it says, and that whom is next to it is refused.
+//! The options of `serve` that refuse clients: each admits the clients that it should, and
+//! refuses those beyond.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{getegid, geteuid};
 use serde_json::json;
 use socketserver_tests::build;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT, send_signal, wait_until};
+use socketserver_tests::procfs::children;
 use tempfile::TempDir;
 
 use crate::client::{ask, connect_from, echo, expect, in_flight, read_to_end, reset};
-use crate::counters::asked;
+use crate::counters::request_counters;
 use crate::fixture::{MODES, host, serve};
 
-/// The sample, with these options.
+/// Starts the sample `upper` with `options`.
 fn upper(options: &[&str]) -> Server {
     Server::start(serve().args(options), 1).unwrap()
 }
 
-/// Asks the server from there.
+/// Sends a request from the address `client` and returns the answer.
 fn ask_from(client: &str, server: SocketAddr) -> Vec<u8> {
     let mut stream = connect_from(client, server);
-    // A refused client may be gone already.
+    // The server may have refused the client already.
     let _ = stream.write_all(b"hello");
     read_to_end(&mut stream)
 }
 
-fn children(pid: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let children = children.unwrap_or_default();
-    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "not so: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
 #[test]
-fn allow_and_deny_name_networks() {
+fn allow_and_deny_take_networks() {
     let options = ["--allow", "127.0.0.0/24", "--allow", "127.0.1.77", "--deny", "127.0.0.2"];
     let server = upper(&options);
     for (client, answer) in [
@@ -62,7 +49,7 @@ fn allow_and_deny_name_networks() {
 }
 
 #[test]
-fn ipv4_in_ipv6_is_ipv4() {
+fn an_ipv4_address_mapped_to_ipv6_is_judged_as_ipv4() {
     let mut command = host();
     command.args(["serve", "--bind", "tcp://[::]:0", "--deny", "127.0.0.2"]);
     let server = Server::start(&mut command, 1).unwrap();
@@ -71,15 +58,15 @@ fn ipv4_in_ipv6_is_ipv4() {
     assert_eq!(ask_from("127.0.0.2", v4), b"");
 }
 
-/// A server of streams and one of datagrams, with these options.
-struct OnUnix {
+/// A server of a Unix stream socket and one of a Unix datagram socket.
+struct UnixServers {
     stream: Server,
     datagram: Server,
     directory: TempDir,
 }
 
-impl OnUnix {
-    fn new(options: &[&str]) -> OnUnix {
+impl UnixServers {
+    fn start(options: &[&str]) -> UnixServers {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let start = |sample: &str, bind: String| {
@@ -90,7 +77,7 @@ impl OnUnix {
         };
         let stream = start("upper", format!("unix://{}", path("stream")));
         let datagram = start("dupper", format!("unixgram://{}", path("datagram")));
-        OnUnix { stream, datagram, directory }
+        UnixServers { stream, datagram, directory }
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -101,11 +88,11 @@ impl OnUnix {
         ask_unix(&self.path("stream"))
     }
 
-    /// A client of datagrams with a name.
+    /// Makes a client of the datagram server that is bound to a path.
     fn client(&self, name: &str) -> UnixDatagram {
         let client = UnixDatagram::bind(self.path(name)).unwrap();
         client.connect(self.path("datagram")).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(TIMEOUT)).unwrap();
         client
     }
 
@@ -120,16 +107,16 @@ impl OnUnix {
 
 fn ask_unix(path: &Path) -> Vec<u8> {
     let mut stream = UnixStream::connect(path).unwrap();
-    // A refused client may be gone already.
+    // The server may have refused the client already.
     let _ = stream.write_all(b"hello");
     let mut answer = Vec::new();
-    // Unread data makes a reset of the end.
+    // A server that closes with data unread resets the connection.
     let _ = stream.read_to_end(&mut answer);
     answer
 }
 
 #[test]
-fn allow_and_deny_name_users_and_groups_of_unix_sockets() {
+fn allow_and_deny_take_users_and_groups_of_unix_clients() {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let user = |uid| format!("user:{uid}");
     let group = |gid| format!("group:{gid}");
@@ -143,7 +130,7 @@ fn allow_and_deny_name_users_and_groups_of_unix_sockets() {
         ("--deny", group(gid), Some("deny")),
         ("--deny", group(gid + 1), None),
     ] {
-        let mut servers = OnUnix::new(&[option, &who]);
+        let mut servers = UnixServers::start(&[option, &who]);
         let Some(rule) = rule else {
             assert_eq!(servers.ask_stream(), b"HELLO", "{option} {who}");
             assert_eq!(servers.ask_datagram("client"), b"HELLO", "{option} {who}");
@@ -158,7 +145,7 @@ fn allow_and_deny_name_users_and_groups_of_unix_sockets() {
 }
 
 #[test]
-fn a_source_has_so_many_requests_in_flight_in_every_mode() {
+fn max_per_source_bounds_the_requests_of_a_source_in_every_mode() {
     for mode in
         [&["--concurrency", "threading"][..], &["--concurrency", "forking"], &["--workers", "1"]]
     {
@@ -168,35 +155,34 @@ fn a_source_has_so_many_requests_in_flight_in_every_mode() {
         let mut second = in_flight(&server);
         assert_eq!(ask_from("127.0.0.1", server.address()), b"", "{mode:?}");
         server.wait_for_log("rule=\"per-source\"").unwrap();
-        // Others have places of their own.
+        // Another source has its own permits.
         let mut other = connect_from("127.0.0.2", server.address());
         other.write_all(b"3").unwrap();
         expect(&mut other, b"3");
         drop(first);
-        wait_until("there is a place", || ask(&server, b"4") == b"4");
+        wait_until("a permit is free", || ask(&server, b"4") == b"4");
         second.write_all(b"5").unwrap();
         expect(&mut second, b"5");
     }
 }
 
 #[test]
-fn the_place_of_a_child_that_is_killed_is_free() {
+fn the_permit_of_a_killed_child_is_free_again() {
     let mut server = echo(&["--concurrency", "forking", "--max-per-source", "1"]);
     for _ in 0..3 {
         let mut stream = in_flight(&server);
-        let child = children(server.pid())[0];
+        let child = children(server.pid()).unwrap()[0];
         assert_eq!(ask(&server, b"x"), b"");
-        let kill = ["-KILL", &child.to_string()];
-        assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+        send_signal(child, "KILL").unwrap();
         assert_eq!(read_to_end(&mut stream), b"");
         server.wait_for_log("was ended by signal 9").unwrap();
         assert_eq!(ask(&server, b"next"), b"next");
-        wait_until("the child is gone", || children(server.pid()).is_empty());
+        wait_until("the child has ended", || children(server.pid()).unwrap().is_empty());
     }
 }
 
 #[test]
-fn a_source_may_come_so_often_in_every_mode() {
+fn source_rate_bounds_how_often_a_source_comes_in_every_mode() {
     for mode in [&["--concurrency", "sync"][..], &["--concurrency", "forking"], &["--workers", "1"]]
     {
         let options = [mode, &["--source-rate", "0.001:3", "--log-level", "debug"]].concat();
@@ -211,33 +197,33 @@ fn a_source_may_come_so_often_in_every_mode() {
 }
 
 #[test]
-fn a_client_too_many_in_a_second_begins_a_pause() {
+fn one_client_too_many_in_a_second_begins_a_pause() {
     let mut server = upper(&["--cps", "1:1h", "--log-format", "json"]);
-    // Two in the same second, sooner or later.
+    // Sooner or later two clients come in the same second.
     while ask(&server, b"x") == b"X" {}
     let line = server.wait_for_log("too many clients in a second").unwrap();
     assert!(line.contains("WARN") && line.contains("\"rule\":\"rate\""), "{line}");
     for _ in 0..3 {
         assert_eq!(ask(&server, b"x"), b"");
     }
-    let refused = &asked(&mut server)["requests"]["refused"];
+    let refused = &request_counters(&mut server)["requests"]["refused"];
     assert_eq!(*refused, json!({ "rate": 1, "pause": 3 }));
     assert!(server.stop().unwrap().success());
     let lines = server.log().iter().filter(|line| line.contains("too many")).count();
-    assert_eq!(lines, 1, "the others cost none");
+    assert_eq!(lines, 1, "clients that come in the pause are not logged");
 }
 
-/// A burst, and then 30 clients in a second, where 50 may come: those that come in the
-/// pause are not the reason for the next one.
+/// A burst comes, and then 30 clients per second, where 50 are allowed. Clients that come in
+/// a pause do not count, so that they begin no other pause.
 #[test]
-fn a_burst_costs_one_pause_and_a_load_below_the_rate_none() {
+fn a_burst_begins_one_pause_and_a_load_below_the_rate_begins_none() {
     for mode in MODES {
         let options = [mode, &["--cps", "50:1s", "--log-format", "json"]].concat();
         let mut server = upper(&options);
         let come = |pace| {
             thread::sleep(pace);
             let mut client = server.connect().unwrap();
-            // It may have been refused already.
+            // The server may have refused the client already.
             let _ = client.write_all(b"x");
             let _ = client.shutdown(Shutdown::Write);
             client
@@ -245,7 +231,7 @@ fn a_burst_costs_one_pause_and_a_load_below_the_rate_none() {
         let _burst: Vec<_> = (0..120).map(|_| come(Duration::ZERO)).collect();
         let mut steady: Vec<_> = (0..90).map(|_| come(Duration::from_millis(33))).collect();
         let last = read_to_end(steady.last_mut().unwrap());
-        let requests = &asked(&mut server)["requests"];
+        let requests = &request_counters(&mut server)["requests"];
         assert_eq!(requests["refused"]["rate"], 1, "{mode:?}: {requests}");
         let answered = steady.iter_mut().map(read_to_end).filter(|answer| answer == b"X").count();
         assert!(last == b"X" && answered >= 50, "{mode:?}: {answered} {requests}");
@@ -253,16 +239,16 @@ fn a_burst_costs_one_pause_and_a_load_below_the_rate_none() {
 }
 
 #[test]
-fn a_busy_machine_serves_nobody() {
-    // A machine that runs tests is busier than the first and less than the second.
+fn above_max_load_all_clients_are_refused() {
+    // While tests run, the load of the machine is between the two.
     for (load, answer) in [("0.01", &b""[..]), ("10000", b"X")] {
         assert_eq!(ask(&upper(&["--max-load", load]), b"x"), answer, "{load}");
     }
 }
 
 #[test]
-fn clients_are_served_at_some_times_of_the_day_by_the_local_clock() {
-    // Time zones in which it is noon or midnight, or was a moment ago.
+fn access_times_are_times_of_the_local_clock() {
+    // Time zones in which it is noon or midnight now, or was a moment ago.
     let minutes = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 60 % (24 * 60);
     let minutes = i32::try_from(minutes).unwrap();
     let west = |minutes: i32| {
@@ -289,7 +275,7 @@ fn clients_are_served_at_some_times_of_the_day_by_the_local_clock() {
 }
 
 #[test]
-fn a_refused_client_hears_the_banner_and_others_do_not() {
+fn only_refused_clients_receive_the_banner() {
     let options = ["--deny", "127.0.0.2", "--source-rate", "0.001:1"];
     let options = [&options[..], &["--banner-refused", r"not now\r\n"]].concat();
     let server = upper(&options);
@@ -299,7 +285,7 @@ fn a_refused_client_hears_the_banner_and_others_do_not() {
 }
 
 #[test]
-fn a_jailed_worker_judges_too() {
+fn rules_hold_in_a_jailed_worker() {
     let options = ["--workers", "1", "--jail", "try", "--max-load", "10000", "--source-rate", "99"];
     let more = ["--access-times", "00:00-24:00", "--max-per-source", "9", "--cps", "99"];
     let banner = ["--deny", "127.0.0.2", "--banner-refused", "no"];
@@ -307,13 +293,13 @@ fn a_jailed_worker_judges_too() {
     assert_eq!(ask(&server, b"x"), b"X");
     assert_eq!(ask_from("127.0.0.2", server.address()), b"no");
     let own = format!("user:{}", geteuid().as_raw());
-    let servers = OnUnix::new(&[&options[..], &more, &["--allow", &own]].concat());
+    let servers = UnixServers::start(&[&options[..], &more, &["--allow", &own]].concat());
     assert_eq!(servers.ask_stream(), b"HELLO");
     assert_eq!(servers.ask_datagram("client"), b"HELLO");
 }
 
 #[test]
-fn a_flood_of_refused_clients_costs_no_line_and_starves_nobody() {
+fn a_flood_of_refused_clients_logs_nothing_and_starves_no_other_client() {
     let mut server = upper(&["--deny", "127.0.0.2"]);
     let address = server.address();
     let flood =
@@ -329,13 +315,13 @@ fn a_flood_of_refused_clients_costs_no_line_and_starves_nobody() {
 }
 
 #[test]
-fn connections_that_were_reset_before_they_were_taken_cost_no_instance() {
+fn a_connection_that_was_reset_before_accept_costs_no_instance() {
     for mode in
         [&["--concurrency", "sync"][..], &["--concurrency", "threading", "--max-requests", "1"]]
     {
         let mut server = echo(&[mode, &["--stats", "--log-level", "debug"]].concat());
         let first = in_flight(&server);
-        // There is no place for them, so they wait in the backlog.
+        // No permit is free, so these connections wait in the backlog.
         for _ in 0..7 {
             reset(server.connect().unwrap());
         }
@@ -343,12 +329,12 @@ fn connections_that_were_reset_before_they_were_taken_cost_no_instance() {
         assert_eq!(ask(&server, b"next"), b"next");
         assert!(server.stop().unwrap().success());
         let log = server.log();
-        let stands = |what: [&str; 2]| {
-            log.iter().filter(|line| what.iter().all(|what| line.contains(what))).count()
+        let count = |texts: [&str; 2]| {
+            log.iter().filter(|line| texts.iter().all(|text| line.contains(text))).count()
         };
-        assert_eq!(stands(["refused", "rule=\"reset\""]), 7, "{mode:?}: {log:#?}");
-        assert_eq!(stands(["reset  ", " 7"]), 1, "{mode:?}: {log:#?}");
-        assert_eq!(stands(["instances  ", " 2"]), 1, "{mode:?}: {log:#?}");
-        assert_eq!(stands(["Exception", ""]), 0, "{mode:?}: {log:#?}");
+        assert_eq!(count(["refused", "rule=\"reset\""]), 7, "{mode:?}: {log:#?}");
+        assert_eq!(count(["reset  ", " 7"]), 1, "{mode:?}: {log:#?}");
+        assert_eq!(count(["instances  ", " 2"]), 1, "{mode:?}: {log:#?}");
+        assert_eq!(count(["Exception", ""]), 0, "{mode:?}: {log:#?}");
     }
 }

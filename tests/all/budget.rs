@@ -1,4 +1,4 @@
-//! What one request may move, hold and log: up to each limit, and one beyond.
+//! The limits on the data, handles and log of a request: each is reached, and exceeded by one.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, UdpSocket};
@@ -6,7 +6,7 @@ use std::net::{Shutdown, UdpSocket};
 use crate::client::ask;
 use crate::fixture::{DATAGRAM, FIXTURE, Fixture, Served, WITH_HANDLES};
 
-/// Receives to the end of the stream, and then goes on to answer nothing.
+/// A handler that receives to the end of the stream, and then sends `ok`.
 const RECEIVES: Fixture<'static> = Fixture {
     handle: "(loop $again
         (call $recv (i32.const 1000))
@@ -16,11 +16,11 @@ const RECEIVES: Fixture<'static> = Fixture {
     ..FIXTURE
 };
 
-/// Sends a hundred bytes.
+/// A handler that sends a hundred bytes.
 const SENDS: Fixture<'static> =
     Fixture { handle: "(call $sendall (i32.const 0) (i32.const 100))", ..FIXTURE };
 
-/// Makes a hundred handles, of a resource of its own.
+/// A handler that makes a hundred handles of its own resource.
 const HOLDS: Fixture<'static> = Fixture {
     handle: "(local $left i32)
         (local.set $left (i32.const 100))
@@ -31,17 +31,18 @@ const HOLDS: Fixture<'static> = Fixture {
     ..WITH_HANDLES
 };
 
-/// Sends all of `data` and reads to the end.
-fn talk(served: &Served, data: &[u8]) -> std::io::Result<Vec<u8>> {
+/// Sends `data` and reads the answer to its end.
+fn send_and_read(served: &Served, data: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = served.server.connect().unwrap();
     stream.write_all(data).unwrap();
-    // It fails if a reset is there already, which is then read.
+    // If the server has reset the connection already, the read reports it.
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map(|_| answer)
 }
 
-fn failed(served: &mut Served, reason: &str, blame: &str) {
+/// Checks that the request failed with this reason and blame, and that the server goes on.
+fn check_failed(served: &mut Served, reason: &str, blame: &str) {
     let line = served.server.wait_for_log("Exception occurred").unwrap();
     assert!(line.contains(&format!("reason=\"{reason}\"")), "{line}");
     assert!(line.contains(&format!("blame=\"{blame}\"")), "{line}");
@@ -49,24 +50,24 @@ fn failed(served: &mut Served, reason: &str, blame: &str) {
 }
 
 #[test]
-fn a_client_may_send_so_many_bytes() {
+fn max_received_bounds_what_a_client_sends() {
     let mut served = RECEIVES.serve(&["--max-received", "10"]);
-    assert_eq!(talk(&served, b"x123456789").unwrap(), b"ok");
-    assert_eq!(talk(&served, b"x1234567890").unwrap(), b"");
-    failed(&mut served, "received", "client");
+    assert_eq!(send_and_read(&served, b"x123456789").unwrap(), b"ok");
+    assert_eq!(send_and_read(&served, b"x1234567890").unwrap(), b"");
+    check_failed(&mut served, "received", "client");
 }
 
 #[test]
-fn a_handler_may_send_so_many_bytes() {
-    assert_eq!(talk(&SENDS.serve(&["--max-sent", "100"]), b"x").unwrap().len(), 100);
+fn max_sent_bounds_what_a_handler_sends() {
+    assert_eq!(send_and_read(&SENDS.serve(&["--max-sent", "100"]), b"x").unwrap().len(), 100);
     let mut served = SENDS.serve(&["--max-sent", "99"]);
-    assert_eq!(talk(&served, b"x").unwrap().len(), 99);
-    failed(&mut served, "sent", "guest");
+    assert_eq!(send_and_read(&served, b"x").unwrap().len(), 99);
+    check_failed(&mut served, "sent", "guest");
 }
 
-/// An empty datagram costs whoever gets it as much as one of a byte.
+/// An empty datagram costs its receiver as much as a datagram of one byte.
 #[test]
-fn empty_datagrams_count_as_a_byte_each() {
+fn an_empty_datagram_counts_as_one_byte() {
     let handle = "(loop $again
         (call $reply (i32.const 100) (i32.const 0))
         (br_if $again (i32.eqz (i32.load8_u (i32.const 32)))))";
@@ -85,9 +86,9 @@ fn empty_datagrams_count_as_a_byte_each() {
 }
 
 #[test]
-fn one_recv_returns_no_more_than_the_host_allocates_for_a_call() {
+fn call_memory_bounds_what_one_recv_returns() {
     let fixture = Fixture {
-        // The length of what came is the answer.
+        // The answer is the length of the received data.
         handle: "(call $recv (i32.const -1))
             (i32.store (i32.const 100) (i32.load (i32.const 24)))
             (call $sendall (i32.const 100) (i32.const 4))",
@@ -98,37 +99,32 @@ fn one_recv_returns_no_more_than_the_host_allocates_for_a_call() {
     let served = fixture.serve(&["--call-memory", "4KiB"]);
     let mut data = vec![b'x'];
     data.resize(50_000, b'.');
-    assert_eq!(talk_to_the_end(&served, &data), 4096_u32.to_le_bytes());
-}
-
-/// As `talk`, of a handler that leaves something unread, which may reset the
-/// connection after the answer.
-fn talk_to_the_end(served: &Served, data: &[u8]) -> Vec<u8> {
     let mut stream = served.server.connect().unwrap();
-    stream.write_all(data).unwrap();
-    let mut answer = vec![0; 4];
+    stream.write_all(&data).unwrap();
+    // The handler leaves data unread, so that a reset may follow the answer.
+    let mut answer = [0; 4];
     stream.read_exact(&mut answer).unwrap();
-    answer
+    assert_eq!(answer, 4096_u32.to_le_bytes());
 }
 
 #[test]
-fn one_call_hands_over_no_more_than_sixteen_mebibytes() {
+fn one_call_passes_at_most_16_mib() {
     for (bytes, passes) in [(16 << 20, true), ((16 << 20) + 1, false)] {
         let handle = format!("(call $sendall (i32.const 0) (i32.const {bytes}))");
         let mut served = Fixture { handle: &handle, memory: "257", ..FIXTURE }.serve(&[]);
-        let answer = talk(&served, b"x").unwrap();
+        let answer = send_and_read(&served, b"x").unwrap();
         if passes {
             assert_eq!(answer.len(), bytes);
         } else {
             assert_eq!(answer, b"");
-            failed(&mut served, "call", "guest");
+            check_failed(&mut served, "call", "guest");
         }
     }
 }
 
-/// What a memory is refused by its own maximum it does not have.
+/// Growth that a memory's own maximum refuses does not count.
 #[test]
-fn a_memory_that_may_not_grow_takes_nothing() {
+fn refused_growth_of_a_memory_does_not_count_as_memory() {
     let fixture = Fixture {
         memory: "1 2",
         fields: "(table $table 0 funcref)",
@@ -143,22 +139,21 @@ fn a_memory_that_may_not_grow_takes_nothing() {
         ..FIXTURE
     };
     let served = fixture.serve(&["--memory", "4MiB"]);
-    // The size that the table had, and not that it could not grow.
-    assert_eq!(talk(&served, b"x").unwrap(), b"0");
+    // The answer is the size of the table before it grew.
+    assert_eq!(send_and_read(&served, b"x").unwrap(), b"0");
 }
 
 #[test]
-fn a_handler_may_hold_so_many_handles() {
-    // One more is that of its request, and one is lent to the host for the call
-    // that answers.
-    assert_eq!(talk(&HOLDS.serve(&["--handles", "102"]), b"x").unwrap(), b"ok");
+fn handles_bounds_the_handles_of_a_request() {
+    // The request socket has one handle, and the call that answers lends one to the host.
+    assert_eq!(send_and_read(&HOLDS.serve(&["--handles", "102"]), b"x").unwrap(), b"ok");
     let mut served = HOLDS.serve(&["--handles", "101"]);
-    assert_eq!(talk(&served, b"x").unwrap(), b"");
-    failed(&mut served, "handles", "guest");
+    assert_eq!(send_and_read(&served, b"x").unwrap(), b"");
+    check_failed(&mut served, "handles", "guest");
 }
 
 #[test]
-fn a_request_may_log_so_many_bytes() {
+fn log_bytes_bounds_what_a_request_logs() {
     // Four lines of a hundred bytes.
     let log = "(call $host_log (i32.const 1) (i32.const 2048) (i32.const 100))";
     let handle = format!(
@@ -168,7 +163,7 @@ fn a_request_may_log_so_many_bytes() {
     let fixture = Fixture { handle: &handle, ..FIXTURE };
     for (limit, logged) in [("400", 4), ("399", 3), ("0", 0)] {
         let mut served = fixture.serve(&["--log-bytes", limit]);
-        assert_eq!(talk(&served, b"x").unwrap(), b"ok");
+        assert_eq!(send_and_read(&served, b"x").unwrap(), b"ok");
         served.server.stop().unwrap();
         let log = served.server.log();
         let count = |text: &str| log.iter().filter(|line| line.contains(text)).count();
@@ -177,9 +172,9 @@ fn a_request_may_log_so_many_bytes() {
     }
 }
 
-/// The log says why, the client sees an end.
+/// The client sees the end of the stream or a reset; only the log says why.
 #[test]
-fn a_killed_request_is_closed_as_the_operator_chooses() {
+fn the_option_killed_chooses_how_the_connection_of_a_killed_request_ends() {
     for (killed, resets) in [("close", false), ("reset", true)] {
         for (handle, reason) in [("unreachable", "trap"), ("(loop $again (br $again))", "cpu-time")]
         {
@@ -187,22 +182,22 @@ fn a_killed_request_is_closed_as_the_operator_chooses() {
             for mode in ["threading", "forking", "sync"] {
                 let options = ["--killed", killed, "--cpu-time", "50ms", "--concurrency", mode];
                 let mut served = fixture.serve(&options);
-                let end = talk(&served, b"x");
+                let end = send_and_read(&served, b"x");
                 if resets {
                     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset, "{mode}");
                 } else {
                     assert_eq!(end.unwrap(), b"", "{mode}");
                 }
-                failed(&mut served, reason, "guest");
+                check_failed(&mut served, reason, "guest");
             }
         }
     }
 }
 
 #[test]
-fn a_request_that_fails_by_itself_is_never_reset() {
+fn the_connection_of_a_handler_that_returns_an_error_is_never_reset() {
     let fixture = Fixture { handle: "(return (call $failed))", ..FIXTURE };
     let mut served = fixture.serve(&["--killed", "reset"]);
-    assert_eq!(talk(&served, b"x").unwrap(), b"");
-    failed(&mut served, "error", "guest");
+    assert_eq!(send_and_read(&served, b"x").unwrap(), b"");
+    check_failed(&mut served, "error", "guest");
 }

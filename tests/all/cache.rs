@@ -1,4 +1,5 @@
-//! The cache of compiled handlers: what somebody else could have written is not used.
+//! The cache of compiled handlers: the host does not use entries that another user could have
+//! written.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -9,8 +10,8 @@ use socketserver_tests::process::Server;
 use crate::client::ask;
 use crate::fixture::{FIXTURE, File, Fixture, compiles, serve};
 
-/// The entry of a cache that has one, with the handler that it was made from.
-fn entry_of(cache: &Path, handler: &Path) -> PathBuf {
+/// Compiles a handler, and returns the path of its entry in the cache.
+fn make_entry(cache: &Path, handler: &Path) -> PathBuf {
     let directory = cache.join("wasm-socketserver");
     let names = || -> Vec<PathBuf> {
         let entries = fs::read_dir(&directory).into_iter().flatten();
@@ -27,17 +28,17 @@ fn forged_entries_of_the_cache_are_not_used() {
     let (cache, elsewhere) = (cache.path(), cache.path().join("elsewhere"));
     let handler = |fields| File::new("entry.wat", Fixture { fields, ..FIXTURE }.text().as_bytes());
     let (one, other) = (handler("(func $one)"), handler("(func $other)"));
-    let entry = entry_of(cache, &one.path);
-    let of_other = entry_of(cache, &other.path);
+    let entry = make_entry(cache, &one.path);
+    let other_entry = make_entry(cache, &other.path);
     assert!(!compiles(cache, &one.path, &[]));
     let whole = fs::read(&entry).unwrap();
 
-    // Damage: made anew.
+    // A damaged entry: the host compiles the handler again and replaces the entry.
     fs::write(&entry, &whole[..whole.len() - 1]).unwrap();
     assert!(compiles(cache, &one.path, &[]));
     assert_eq!(fs::read(&entry).unwrap(), whole);
 
-    // What others could have made: never used, and left for people to look at.
+    // Entries that another user could have written: the host neither uses nor replaces them.
     fs::rename(&entry, &elsewhere).unwrap();
     symlink(&elsewhere, &entry).unwrap();
     assert!(compiles(cache, &one.path, &[]));
@@ -54,19 +55,19 @@ fn forged_entries_of_the_cache_are_not_used() {
     }
     assert!(!compiles(cache, &one.path, &[]));
 
-    // That of another component, whole as it is: made anew.
-    fs::copy(&of_other, &entry).unwrap();
+    // The intact entry of another component: the host replaces it.
+    fs::copy(&other_entry, &entry).unwrap();
     assert!(compiles(cache, &one.path, &[]));
     assert_eq!(fs::read(&entry).unwrap(), whole);
     assert!(!compiles(cache, &other.path, &[]));
 }
 
 #[test]
-fn a_cache_that_is_not_private_is_not_used_and_said_so() {
+fn a_cache_that_is_not_private_is_not_used_and_a_warning_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let cache = directory.path().join("wasm-socketserver");
     let handler = File::new("entry.wat", FIXTURE.text().as_bytes());
-    let warned = |why: &str| {
+    let check_warned = |why: &str| {
         for _ in 0..2 {
             let mut command = serve();
             command.arg(&handler.path).args(["--log-level", "debug"]);
@@ -83,18 +84,18 @@ fn a_cache_that_is_not_private_is_not_used_and_said_so() {
     fs::create_dir(&cache).unwrap();
     for mode in [0o770, 0o720, 0o707] {
         fs::set_permissions(&cache, fs::Permissions::from_mode(mode)).unwrap();
-        warned(&format!("its mode is {mode:o}"));
+        check_warned(&format!("its mode is {mode:o}"));
     }
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).unwrap();
     if chown(&cache, Some(12345), None).is_ok() {
-        warned("it belongs to user 12345");
+        check_warned("it belongs to user 12345");
         chown(&cache, Some(0), None).unwrap();
     } else {
         println!("skipped: only root can give a directory away");
     }
     fs::rename(&cache, directory.path().join("elsewhere")).unwrap();
     symlink(directory.path().join("elsewhere"), &cache).unwrap();
-    warned("it is not a directory");
+    check_warned("it is not a directory");
     fs::remove_file(&cache).unwrap();
     assert!(compiles(directory.path(), &handler.path, &[]));
     assert!(!compiles(directory.path(), &handler.path, &[]));

@@ -1,4 +1,4 @@
-//! The command line: what is printed, and what each option does.
+//! The command line: the effects of options, the messages and the exit codes.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::fixture::{FIXTURE, File, Fixture, compiles, host, serve};
 
 #[test]
 fn without_a_command_it_serves_the_sample_on_python_s_port() {
-    // Somebody may be using that port: then it must say so.
+    // If another program uses that port, the error must name it.
     match Server::start(&mut host(), 1) {
         Ok(mut server) => {
             assert_eq!(server.address().to_string(), "127.0.0.1:9999");
@@ -27,7 +27,7 @@ fn without_a_command_it_serves_the_sample_on_python_s_port() {
 }
 
 #[test]
-fn port_0_takes_a_free_port_on_ipv4_and_ipv6() {
+fn port_0_chooses_a_free_port_on_ipv4_and_ipv6() {
     let mut command = host();
     command.args([
         "serve",
@@ -50,7 +50,7 @@ fn port_0_takes_a_free_port_on_ipv4_and_ipv6() {
 }
 
 #[test]
-fn every_interface_takes_ipv4_clients_too() {
+fn an_ipv6_socket_on_all_addresses_accepts_ipv4_clients() {
     let mut command = host();
     command.args(["serve", "--bind", "tcp://[::]:0"]);
     let server = Server::start(&mut command, 1).unwrap();
@@ -60,7 +60,7 @@ fn every_interface_takes_ipv4_clients_too() {
 }
 
 #[test]
-fn unix_sockets_by_path_and_by_abstract_name() {
+fn a_unix_socket_has_a_path_or_an_abstract_name() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let by_path = format!("unix://{}", path.display());
@@ -79,7 +79,7 @@ fn unix_sockets_by_path_and_by_abstract_name() {
     assert!(facts.contains("client_address=\n"), "{facts}");
     assert!(server.stop().unwrap().success());
 
-    // Nobody removes the path, so the next start says that it is in use.
+    // The server does not remove the path when it ends, so that the next start fails.
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
@@ -93,7 +93,7 @@ fn unix_sockets_by_path_and_by_abstract_name() {
 }
 
 #[test]
-fn an_address_in_use_is_one_line_and_exit_code_1() {
+fn an_address_in_use_is_an_error_of_one_line_and_exit_code_1() {
     let server = Server::start(&mut serve(), 1).unwrap();
     for reuse in ["true", "false"] {
         let bind = format!("tcp://{}", server.address());
@@ -123,7 +123,7 @@ fn an_address_in_use_is_one_line_and_exit_code_1() {
 }
 
 #[test]
-fn reuse_of_the_port_is_as_asked() {
+fn with_allow_reuse_port_two_servers_share_a_port() {
     let first = Server::start(serve().args(["--allow-reuse-port", "true"]), 1).unwrap();
     let bind = format!("tcp://{}", first.address());
     let mut second = host();
@@ -134,7 +134,7 @@ fn reuse_of_the_port_is_as_asked() {
 #[test]
 fn the_address_of_a_server_that_has_just_ended_is_free() {
     let mut first = Server::start(&mut serve(), 1).unwrap();
-    // The server closes first, so its side waits (TIME_WAIT).
+    // The server closes first, so that its side of the connection is in TIME_WAIT.
     assert_eq!(ask(&first, b"x"), b"X");
     let bind = format!("tcp://{}", first.address());
     first.stop().unwrap();
@@ -208,7 +208,7 @@ fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
 }
 
 #[test]
-fn more_requests_than_the_machine_can_hold_are_refused() {
+fn more_requests_than_the_machine_can_hold_are_an_error() {
     let output = host()
         .args(["serve", "--bind", "tcp://127.0.0.1:0", "--max-requests", "4000000"])
         .output()
@@ -223,7 +223,7 @@ fn more_requests_than_the_machine_can_hold_are_refused() {
 }
 
 #[test]
-fn more_processes_than_the_machine_can_hold_are_refused() {
+fn more_processes_than_the_machine_can_hold_are_an_error() {
     let options = ["--concurrency", "forking", "--max-children", "100000"];
     let output = serve().args(options).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -232,7 +232,7 @@ fn more_processes_than_the_machine_can_hold_are_refused() {
 }
 
 #[test]
-fn help_and_version() {
+fn help_lists_the_options_and_version_prints_the_version() {
     let help =
         String::from_utf8(host().args(["serve", "--help"]).output().unwrap().stdout).unwrap();
     for option in [
@@ -290,8 +290,7 @@ fn help_and_version() {
 }
 
 #[test]
-fn a_closed_standard_output_does_not_stop_it() {
-    // `wasm-socketserver | true`, as somebody may well write it.
+fn a_closed_standard_output_does_not_end_the_server() {
     let file =
         File::new("run.sh", b"\"$0\" serve --bind tcp://127.0.0.1:0 --log-level debug | true");
     let host = host();
@@ -304,11 +303,11 @@ fn a_closed_standard_output_does_not_stop_it() {
 }
 
 #[test]
-fn the_cache_is_used_and_can_be_left_out() {
+fn the_cache_is_used_unless_no_cache_is_given() {
     let cache = tempfile::tempdir().unwrap();
     let handler = File::new(
         "cached.wat",
-        Fixture { fields: "(func $of_this_test)", ..FIXTURE }.text().as_bytes(),
+        Fixture { fields: "(func $unique_to_this_test)", ..FIXTURE }.text().as_bytes(),
     );
     let compiled = |options: &[&str]| compiles(cache.path(), &handler.path, options);
     assert!(compiled(&["--no-cache"]));
@@ -316,8 +315,8 @@ fn the_cache_is_used_and_can_be_left_out() {
     assert!(compiled(&[]));
     assert!(!compiled(&[]));
 
-    // A damaged entry is made anew, one that others could have written is not
-    // used; neither keeps the handler from being served.
+    // The host replaces a damaged entry, and does not use an entry that another user could
+    // have written. It serves the handler in both cases.
     let directory = cache.path().join("wasm-socketserver");
     let entry = std::fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
     let whole = std::fs::read(&entry).unwrap();

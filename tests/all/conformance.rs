@@ -1,5 +1,5 @@
-//! CPython's behaviour, probed from outside: the same probes against CPython's
-//! own servers and against our binary.
+//! The conformance probes: the same scripts run against CPython's servers and against the
+//! binary.
 
 use std::process::Command;
 
@@ -8,15 +8,15 @@ use socketserver_tests::process::Server;
 
 use crate::fixture::serve;
 
-/// The runs of `run_all.py` that are not ours: there, what a handler leaves on
-/// its server is seen by the next one. Here nothing outlives a request, and
-/// `fresh_state_of_our_binary` shows it.
+/// The runs of `run_all.py` that do not hold for the binary. In CPython a handler sees the
+/// state that earlier requests left on the server. Here no state outlives a request, as
+/// `fresh_state_of_the_binary` shows.
 const SHARED_STATE: &str = "^p_fresh fresh [a-z]+ (sync|threading)";
 
-/// The checks of `proc_lifecycle.py` that are not ours: there, a handler that exits
-/// ends a server without threads, and clients that wait when the server ends are reset.
+/// The checks of `proc_lifecycle.py` that do not hold for the binary. In CPython a handler that
+/// exits ends a server without threads, and clients that wait when the server ends are reset.
 /// Here no handler ends the host, and `serve` serves those clients first.
-const NOT_OURS: [&str; 2] = ["ErrorHandlerTest, sync", "clients waiting in the backlog when"];
+const ONLY_CPYTHON: [&str; 2] = ["ErrorHandlerTest, sync", "clients waiting in the backlog when"];
 
 fn python() -> Option<Command> {
     let found = Command::new("python3").arg("--version").output().is_ok();
@@ -26,7 +26,7 @@ fn python() -> Option<Command> {
     found.then(|| Command::new("python3"))
 }
 
-/// Runs a script of probes and counts what passed.
+/// Runs a script of probes, and returns the number of checks that passed.
 fn run(script: &str, arguments: &[&str]) -> usize {
     let Some(mut python) = python() else { return 0 };
     let output = python
@@ -44,27 +44,28 @@ fn run(script: &str, arguments: &[&str]) -> usize {
     passed.parse().unwrap()
 }
 
-fn ours() -> String {
+/// Returns the command that starts the binary for the probes.
+fn binary_command() -> String {
     let launcher = build::root().join("tests/conformance/launch.py");
     format!("python3 {} {{sample}} --bind {{bind}} --mode {{mode}}", launcher.display())
 }
 
-/// Runs the probes in every mode and transport. Returns how many checks passed.
+/// Runs the probes in every mode and transport, and returns the number of checks that passed.
 fn matrix(server: &[&str], only: &str) -> usize {
     let arguments = [&["--no-proc", "--only", only], server].concat();
     run("run_all.py", &arguments)
 }
 
-fn names_of_processes() -> Vec<String> {
+fn names_of_process_checks() -> Vec<String> {
     let script = include_str!("../conformance/probes/proc_lifecycle.py");
     let names = script.lines().filter_map(|line| line.strip_prefix("@check(")?.split('"').nth(3));
     names.map(str::to_owned).collect()
 }
 
 #[test]
-fn probes_against_our_binary() {
+fn probes_against_the_binary() {
     let all_but_shared_state = format!("^(?!{})", &SHARED_STATE[1..]);
-    let passed = matrix(&["--server-cmd", &ours()], &all_but_shared_state);
+    let passed = matrix(&["--server-cmd", &binary_command()], &all_but_shared_state);
     assert!(passed > 500 || python().is_none(), "only {passed} checks ran");
 }
 
@@ -75,24 +76,24 @@ fn probes_against_cpython() {
 }
 
 #[test]
-fn whole_processes_of_our_binary() {
-    let names = names_of_processes();
-    let is_not_ours = |name: &&String| NOT_OURS.iter().any(|other| name.starts_with(other));
-    assert_eq!(names.iter().filter(is_not_ours).count(), NOT_OURS.len(), "{names:?}");
-    for name in names.iter().filter(|name| !is_not_ours(name)) {
-        let passed = run("proc_lifecycle.py", &["--only", name, "--server-cmd", &ours()]);
+fn process_checks_against_the_binary() {
+    let names = names_of_process_checks();
+    let is_only_cpython = |name: &&String| ONLY_CPYTHON.iter().any(|other| name.starts_with(other));
+    assert_eq!(names.iter().filter(is_only_cpython).count(), ONLY_CPYTHON.len(), "{names:?}");
+    for name in names.iter().filter(|name| !is_only_cpython(name)) {
+        let passed = run("proc_lifecycle.py", &["--only", name, "--server-cmd", &binary_command()]);
         assert!(passed == 1 || python().is_none(), "{name}: {passed} checks ran");
     }
 }
 
 #[test]
-fn whole_processes_of_cpython() {
+fn process_checks_against_cpython() {
     let passed = run("proc_lifecycle.py", &[]);
-    assert!(passed == names_of_processes().len() || python().is_none(), "{passed} checks ran");
+    assert!(passed == names_of_process_checks().len() || python().is_none(), "{passed} checks ran");
 }
 
 #[test]
-fn fresh_state_of_our_binary() {
+fn fresh_state_of_the_binary() {
     for mode in ["sync", "threading", "forking"] {
         let mut server = serve();
         server.arg(build::guest("rust", "fresh").unwrap()).args(["--concurrency", mode]);

@@ -1,4 +1,4 @@
-//! What the documents say of the tests.
+//! Checks that the documents agree with the tests and the code.
 
 mod pages;
 
@@ -9,10 +9,10 @@ use std::path::Path;
 use socketserver::ListenOption;
 use socketserver_tests::build;
 
-/// The rows of `docs/src/python/behaviours.md`.
+/// The number of rows in `docs/src/python/behaviours.md`.
 const ROWS: usize = 96;
 
-/// The names of all functions in Rust files below these folders.
+/// Returns the names of all functions in the Rust files below these folders.
 fn functions(folders: &[&str]) -> BTreeSet<String> {
     fn collect(folder: &Path, names: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -33,19 +33,19 @@ fn functions(folders: &[&str]) -> BTreeSet<String> {
     names
 }
 
-/// The words between backticks.
+/// Returns the texts between backticks.
 fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// The rows that a test names: `b05_b06_a_thing` is about 5 and 6.
+/// Returns the numbers of the rows in the name of a test: 5 and 6 for `b05_b06_a_thing`.
 fn rows_of(test: &str) -> Vec<usize> {
     let parts = test.split('_').map_while(|part| part.strip_prefix('b')?.parse().ok());
     parts.collect()
 }
 
 #[test]
-fn what_is_fuzzed_is_what_is_shipped() {
+fn the_fuzz_targets_have_the_versions_of_dependencies_that_are_shipped() {
     let lock = |path: &str| fs::read_to_string(build::root().join(path)).unwrap();
     let versions = |text: &str| -> BTreeSet<(String, String)> {
         let packages = text.split("[[package]]").filter_map(|package| {
@@ -66,24 +66,24 @@ fn what_is_fuzzed_is_what_is_shipped() {
 }
 
 #[test]
-fn every_test_of_cpython_is_there_with_its_counterpart() {
+fn each_test_of_cpython_has_a_counterpart() {
     let text = fs::read_to_string(build::root().join("docs/src/python/behaviours.md")).unwrap();
     let tests = functions(&["host/socketserver", "tests/all", "guest-sdk/rust/src"]);
     let (_, table) = text.split_once("| CPython | here |").unwrap();
-    let mut theirs = 0;
+    let mut count = 0;
     for line in table.lines().filter(|line| line.starts_with("| `test_")) {
         let (cpython, here) = line.trim_matches('|').split_once(" | ").unwrap();
-        theirs += quoted(cpython).filter(|name| name.starts_with("test_")).count();
+        count += quoted(cpython).filter(|name| name.starts_with("test_")).count();
         for name in quoted(here).filter(|name| name.contains('_')) {
-            let is_theirs = ["__all__"].contains(&name);
-            assert!(is_theirs || tests.contains(name), "{cpython}: there is no test `{name}`");
+            let is_of_python = ["__all__"].contains(&name);
+            assert!(is_of_python || tests.contains(name), "{cpython}: there is no test `{name}`");
         }
     }
-    assert_eq!(theirs, 27);
+    assert_eq!(count, 27);
 }
 
 #[test]
-fn every_row_of_the_behaviours_is_there_with_its_tests() {
+fn each_row_of_the_behaviours_names_its_tests() {
     let text = fs::read_to_string(build::root().join("docs/src/python/behaviours.md")).unwrap();
     let tests = functions(&["host/socketserver", "tests/all", "guest-sdk/rust/src"]);
     let probes = build::root().join("tests/conformance/probes");
@@ -107,9 +107,9 @@ fn every_row_of_the_behaviours_is_there_with_its_tests() {
     }
 }
 
-/// The options of a listening socket stand once, in the program.
+/// The table of the options of a listening socket is made from the program's.
 #[test]
-fn the_page_about_listening_has_the_options_of_sockets() {
+fn the_page_about_listening_has_the_table_of_socket_options() {
     let page = "docs/src/serving/listening.md";
     let text = fs::read_to_string(build::root().join(page)).unwrap();
     let rows: Vec<_> = ListenOption::ALL.iter().map(ToString::to_string).collect();
@@ -117,17 +117,16 @@ fn the_page_about_listening_has_the_options_of_sockets() {
     assert!(text.contains(&table), "{page} lacks this table:\n{table}");
 }
 
-/// What SECURITY.md names as the proof of its promises is there.
 #[test]
-fn the_places_that_the_promises_name_exist() {
+fn the_tests_that_the_security_policy_names_exist() {
     let text = fs::read_to_string(build::root().join("SECURITY.md")).unwrap();
     let quoted = text.split('`').skip(1).step_by(2);
-    let places: Vec<&str> = quoted
+    let paths: Vec<&str> = quoted
         .filter(|quoted| quoted.starts_with("tests/") || quoted.starts_with("host/"))
         .collect();
-    assert!(places.len() > 10, "{places:?}");
-    for place in places {
-        let path = build::root().join(place);
-        assert!(path.exists() || path.with_extension("rs").exists(), "{place}");
+    assert!(paths.len() > 10, "{paths:?}");
+    for name in paths {
+        let path = build::root().join(name);
+        assert!(path.exists() || path.with_extension("rs").exists(), "{name}");
     }
 }

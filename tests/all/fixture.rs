@@ -1,4 +1,4 @@
-//! Handlers made for one test, from `fixtures/handler.wat` for connections and
+//! Handlers for a single test, made from `fixtures/handler.wat` for connections and from
 //! `fixtures/datagram.wat` for datagrams.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::client::ask;
 
-/// The ways in which requests run.
+/// The options for each way of running requests.
 pub const MODES: [&[&str]; 4] = [
     &["--concurrency", "sync"],
     &["--concurrency", "threading"],
@@ -18,26 +18,30 @@ pub const MODES: [&[&str]; 4] = [
     &["--workers", "2"],
 ];
 
-/// What a test puts in the places of the fixture. The client asks for it by
-/// sending `x`; to any other byte the handler answers `ok`.
+/// The code that a test inserts into a template. The handler runs the code if the first byte
+/// of the client is `x`. To any other byte it answers `ok`.
 #[derive(Clone, Copy)]
 pub struct Fixture<'a> {
-    /// The text with the places.
+    /// The text of a component, with names in double braces.
     pub template: &'static str,
-    /// What the instructions of these functions are. They may leave the
-    /// function with a result, or go on to its end, which is success.
+    /// Instructions of `setup`. As in the next three, they may return a result; the end of the
+    /// function means success.
     pub setup: &'a str,
+    /// Instructions of `handle`.
     pub handle: &'a str,
+    /// Instructions of `finish`.
     pub finish: &'a str,
+    /// Instructions of `cabi_realloc`.
     pub realloc: &'a str,
-    /// What is run after `handle` has returned, in a handler of connections.
+    /// Instructions that run after `handle` has returned, in a handler of connections.
     pub post_return: &'a str,
     /// More fields of the module.
     pub fields: &'a str,
-    /// More functions for the module of a handler of connections: what they are,
-    /// in the component; how they are imported, in the module; and their names.
+    /// Definitions of more functions in the component, for a handler of connections.
     pub component: &'a str,
+    /// Imports of these functions in the module.
     pub imports: &'a str,
+    /// Exports that pass these functions to the module.
     pub provides: &'a str,
     /// The size of the memory, in pages.
     pub memory: &'a str,
@@ -58,7 +62,7 @@ pub const FIXTURE: Fixture<'static> = Fixture {
     memory: "1",
 };
 
-/// A handler of connections that can make handles of its own: `$new`.
+/// A handler of connections that can make handles of its own resource, with `$new`.
 pub const WITH_HANDLES: Fixture<'static> = Fixture {
     component: "(type $own (resource (rep i32))) (core func $new (canon resource.new $own))",
     imports: "(import \"host\" \"new\" (func $new (param i32) (result i32)))",
@@ -71,7 +75,7 @@ pub const DATAGRAM: Fixture<'static> =
     Fixture { template: include_str!("../fixtures/datagram.wat"), memory: "4", ..FIXTURE };
 
 impl Fixture<'_> {
-    /// The text of the component.
+    /// Returns the text of the component.
     pub fn text(&self) -> String {
         [
             ("{{setup}}", self.setup),
@@ -89,14 +93,14 @@ impl Fixture<'_> {
         .fold(self.template.to_owned(), |text, (place, code)| text.replace(place, code))
     }
 
-    /// Serves it with these options beside `--bind tcp://127.0.0.1:0`.
+    /// Serves the handler at `tcp://127.0.0.1:0`.
     pub fn serve(&self, options: &[&str]) -> Served {
         self.serve_at(&["tcp://127.0.0.1:0"], options)
     }
 
-    /// Serves it at these places.
-    pub fn serve_at(&self, places: &[&str], options: &[&str]) -> Served {
-        Served::start(&self.text(), places, options)
+    /// Serves the handler at these endpoints.
+    pub fn serve_at(&self, endpoints: &[&str], options: &[&str]) -> Served {
+        Served::start(&self.text(), endpoints, options)
     }
 }
 
@@ -107,17 +111,17 @@ pub struct Served {
 }
 
 impl Served {
-    /// Serves the component of that text at these places.
-    pub fn start(text: &str, places: &[&str], options: &[&str]) -> Served {
+    /// Serves the component with this text at these endpoints.
+    pub fn start(text: &str, endpoints: &[&str], options: &[&str]) -> Served {
         let handler = File::new("fixture.wat", text.as_bytes());
         let mut command = host();
         command.arg("serve").arg(&handler.path).args(options);
-        command.args(places.iter().flat_map(|place| ["--bind", place]));
-        Served { server: Server::start(&mut command, places.len()).unwrap(), _handler: handler }
+        command.args(endpoints.iter().flat_map(|endpoint| ["--bind", endpoint]));
+        Served { server: Server::start(&mut command, endpoints.len()).unwrap(), _handler: handler }
     }
 }
 
-/// A file that is there for as long as this is.
+/// A file in a directory of its own. Dropping it removes both.
 pub struct File {
     pub path: PathBuf,
     _directory: TempDir,
@@ -132,16 +136,14 @@ impl File {
     }
 }
 
-/// The real binary with `serve`, on a free port. Everything it keeps goes to
-/// `target`, not to the cache of whoever runs the tests.
+/// Returns a command that runs the binary with `serve` on a free port.
 pub fn serve() -> Command {
     let mut command = host();
     command.args(["serve", "--bind", "tcp://127.0.0.1:0"]);
     command
 }
 
-/// Whether a handler is compiled, or taken from that cache; it is served in any
-/// case.
+/// Serves a handler with this cache, and returns whether the host compiled it.
 pub fn compiles(cache: &Path, handler: &Path, options: &[&str]) -> bool {
     let mut command = serve();
     command.arg(handler).args(["--log-level", "debug"]).args(options);
@@ -151,7 +153,8 @@ pub fn compiles(cache: &Path, handler: &Path, options: &[&str]) -> bool {
     server.log().iter().any(|line| line.contains("compiling a handler"))
 }
 
-/// The real binary.
+/// Returns a command that runs the binary. Its cache is in `target`, not in the home directory
+/// of the user who runs the tests.
 pub fn host() -> Command {
     let mut command = Command::new(build::host().unwrap());
     let cache = build::root().join("target/tests-cache");

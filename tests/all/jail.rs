@@ -1,67 +1,56 @@
-//! `--jail`: everything that serving needs works in it.
+//! `--jail`: serving works in the jail, and the processes that should be jailed are.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use socketserver_tests::build;
 use socketserver_tests::load::{Client, Target};
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, wait_until};
+use socketserver_tests::procfs::{children, status};
 
 use crate::client::{ask, expect};
 use crate::fixture::{FIXTURE, Fixture, host, serve};
 
 const MODES: [&[&str]; 2] = [&["--concurrency", "forking"], &["--workers", "2"]];
 
-/// Whether this machine has what the jail is made of.
-pub fn can_be_had() -> bool {
+/// Returns whether this machine has all parts of the jail.
+pub fn is_available() -> bool {
     let mut command = serve();
     command.args(["--once", "--timeout", "0", "--concurrency", "forking", "--jail", "require"]);
     let said = command.output().unwrap();
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    let can = !said.contains("this machine has no");
-    if !can {
+    let is_available = !said.contains("this machine has no");
+    if !is_available {
         println!("skipped: {said}");
     }
-    can
+    is_available
 }
 
 fn start(command: &mut Command, mode: &[&str]) -> Server {
     Server::start(command.args(mode).args(["--jail", "require"]), 1).unwrap()
 }
 
-/// What the kernel says of a process.
-pub fn status(pid: &str, field: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    line.unwrap_or_default().trim_start_matches(':').trim().to_owned()
+/// Waits until a process is in the jail, which a worker enters before it serves.
+pub fn wait_until_jailed(pid: u32) {
+    wait_until("the process is in the jail", || status(pid, "Seccomp").unwrap() == "2");
 }
 
-/// Waits until a worker, which may have begun a moment ago, is in the jail.
-pub fn wait_until_in_it(pid: &str) {
-    let begun = Instant::now();
-    while status(pid, "Seccomp") != "2" {
-        assert!(begun.elapsed() < PATIENCE, "process {pid} is not in the jail");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// What its descriptors are, for root.
-fn descriptors(pid: &str) -> Option<Vec<String>> {
+/// Returns the files of a process's descriptors. Only root may read those of a jailed process.
+fn descriptors(pid: u32) -> Option<Vec<String>> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let links = links.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
     Some(links.map(|link| link.display().to_string()).collect())
 }
 
 #[test]
-fn it_is_on_unless_told_otherwise() {
-    if !can_be_had() {
+fn the_jail_is_on_by_default() {
+    if !is_available() {
         return;
     }
     for mode in MODES {
-        for (options, in_it) in [(&[][..], true), (&["--jail", "off"], false)] {
+        for (options, is_jailed) in [(&[][..], true), (&["--jail", "off"], false)] {
             let mut command = serve();
             command.arg(build::guest("rust", "echo").unwrap()).args(mode).args(options);
             let server = Server::start(&mut command, 1).unwrap();
@@ -70,13 +59,11 @@ fn it_is_on_unless_told_otherwise() {
                 stream.write_all(b"1").unwrap();
                 expect(stream, b"1");
             }
-            let parent = server.pid().to_string();
-            let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-            for child in children.unwrap().split_whitespace() {
-                if in_it {
-                    wait_until_in_it(child);
+            for child in children(server.pid()).unwrap() {
+                if is_jailed {
+                    wait_until_jailed(child);
                 } else {
-                    assert_eq!(status(child, "Seccomp"), "0", "{mode:?}");
+                    assert_eq!(status(child, "Seccomp").unwrap(), "0", "{mode:?}");
                 }
             }
         }
@@ -84,8 +71,8 @@ fn it_is_on_unless_told_otherwise() {
 }
 
 #[test]
-fn what_is_missing_of_it_is_a_warning() {
-    // A filter that refuses `landlock_create_ruleset`, as an older kernel does.
+fn a_part_of_the_jail_that_the_kernel_lacks_is_a_warning_or_an_error() {
+    // The script makes `landlock_create_ruleset` fail, as on an older kernel.
     let script = build::root().join("tests/all/old_kernel.py");
     for mode in MODES {
         let start = |jail: &str| {
@@ -108,102 +95,97 @@ fn what_is_missing_of_it_is_a_warning() {
 }
 
 #[test]
-fn forked_processes_are_in_it_and_so_is_what_forks_them_for_each_request() {
-    if !can_be_had() {
+fn forked_processes_are_jailed_and_so_is_a_parent_that_forks_for_each_request() {
+    if !is_available() {
         return;
     }
     for mode in MODES {
         let mut command = serve();
         let mut server = start(command.arg(build::guest("rust", "echo").unwrap()), mode);
         server.wait_for_log("jail: no_new_privs, rlimits, landlock").unwrap();
-        // The later one finds what its parent has of the earlier.
+        // The second child could inherit descriptors of the first request.
         let [mut stream, _other] = [(); 2].map(|()| {
             let mut stream = server.connect().unwrap();
             stream.write_all(b"1").unwrap();
             expect(&mut stream, b"1");
             stream
         });
-        let parent = server.pid().to_string();
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-        for child in children.unwrap().split_whitespace() {
-            // Only root may look into a process that cannot be dumped.
-            wait_until_in_it(child);
+        let parent = server.pid();
+        for child in children(parent).unwrap() {
+            wait_until_jailed(child);
             if let Some(descriptors) = descriptors(child) {
-                let count = |of: &str| descriptors.iter().filter(|fd| fd.contains(of)).count();
+                let count = |text: &str| descriptors.iter().filter(|fd| fd.contains(text)).count();
                 if mode == MODES[0] {
-                    // The three standard ones, and the connection.
+                    // Standard input, output and error, and the connection.
                     assert_eq!(descriptors.len(), 4, "{descriptors:?}");
                 } else {
-                    // The listener, and perhaps the connections.
+                    // The listener, and the connections of this worker.
                     assert!(count("socket:") <= 3, "{descriptors:?}");
                     for unneeded in ["pidfd", "eventpoll", "landlock", "/task"] {
                         assert_eq!(count(unneeded), 0, "{descriptors:?}");
                     }
                 }
             }
-            assert_eq!(status(child, "NoNewPrivs"), "1", "{mode:?}");
-            assert_eq!(status(child, "CapEff"), "0000000000000000", "{mode:?}");
+            assert_eq!(status(child, "NoNewPrivs").unwrap(), "1", "{mode:?}");
+            assert_eq!(status(child, "CapEff").unwrap(), "0000000000000000", "{mode:?}");
         }
-        // The one that forks for each request does without what its children do.
+        // A parent that forks for each request has the filter of its children.
         let forks = mode == MODES[0];
-        assert_eq!(status(&parent, "Seccomp"), if forks { "2" } else { "0" });
-        assert_eq!(status(&parent, "NoNewPrivs"), if forks { "1" } else { "0" });
+        assert_eq!(status(parent, "Seccomp").unwrap(), if forks { "2" } else { "0" });
+        assert_eq!(status(parent, "NoNewPrivs").unwrap(), if forks { "1" } else { "0" });
         stream.write_all(b"2").unwrap();
         expect(&mut stream, b"2");
     }
 }
 
-/// A command that is started with the directory `/etc` as a descriptor.
-pub fn with_a_descriptor(of: &Command) -> Command {
+/// Returns a command that runs `inner` with the directory `/etc` as an open descriptor.
+pub fn with_etc_open(inner: &Command) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$@\" 9</etc", "sh"]).arg(of.get_program()).args(of.get_args());
-    command.envs(of.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.args(["-c", "exec \"$@\" 9</etc", "sh"]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command
 }
 
-/// Whether a process holds that descriptor; `None` if only root could know.
-pub fn holds_it(pid: &str) -> Option<bool> {
+/// Returns whether a process has `/etc` open, or `None` if only root may know.
+pub fn has_etc_open(pid: u32) -> Option<bool> {
     descriptors(pid).map(|all| all.iter().any(|descriptor| descriptor == "/etc"))
 }
 
 #[test]
-fn descriptors_that_the_server_was_started_with_are_not_in_it() {
-    if !can_be_had() {
+fn descriptors_that_the_server_inherited_are_not_in_the_jail() {
+    if !is_available() {
         return;
     }
     for mode in MODES {
         let echo = build::guest("rust", "echo").unwrap();
-        let server = start(with_a_descriptor(serve().arg(echo)).args(mode), &[]);
+        let server = start(with_etc_open(serve().arg(echo)).args(mode), &[]);
         let mut stream = server.connect().unwrap();
         stream.write_all(b"1").unwrap();
         expect(&mut stream, b"1");
-        let parent = server.pid().to_string();
-        // It may hold a lock for whoever started it.
-        assert_ne!(holds_it(&parent), Some(false));
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-        for child in children.unwrap().split_whitespace() {
-            wait_until_in_it(child);
-            assert_ne!(holds_it(child), Some(true), "{mode:?}");
+        // The parent keeps it: it may be a lock for the program that started the server.
+        assert_ne!(has_etc_open(server.pid()), Some(false));
+        for child in children(server.pid()).unwrap() {
+            wait_until_jailed(child);
+            assert_ne!(has_etc_open(child), Some(true), "{mode:?}");
         }
     }
 }
 
-/// It may be a terminal, at which somebody types.
+/// Standard input may be a terminal, whose input is not for a handler.
 #[test]
-fn standard_input_is_nothing_to_those_that_serve() {
+fn standard_input_of_processes_that_serve_is_empty() {
     for mode in MODES {
         let echo = build::guest("rust", "echo").unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "exec \"$@\" 0</etc/passwd", "sh"]);
-        let of = serve();
-        command.arg(of.get_program()).args(of.get_args()).arg(echo).args(mode);
+        let inner = serve();
+        command.arg(inner.get_program()).args(inner.get_args()).arg(echo).args(mode);
         let server = Server::start(&mut command, 1).unwrap();
         let mut stream = server.connect().unwrap();
         stream.write_all(b"1").unwrap();
         expect(&mut stream, b"1");
-        let parent = server.pid().to_string();
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-        for process in children.unwrap().split_whitespace().chain([&*parent]) {
+        for process in children(server.pid()).unwrap().into_iter().chain([server.pid()]) {
             if let Ok(standard_input) = fs::read_link(format!("/proc/{process}/fd/0")) {
                 assert_eq!(standard_input, Path::new("/dev/null"), "{mode:?}");
             }
@@ -212,26 +194,27 @@ fn standard_input_is_nothing_to_those_that_serve() {
 }
 
 #[test]
-fn handlers_of_each_language_and_transport_are_served_in_it() {
-    if !can_be_had() {
+fn handlers_of_each_language_and_transport_are_served_in_the_jail() {
+    if !is_available() {
         return;
     }
     for mode in MODES {
         for language in ["rust", "c", "cpp", "go", "python", "javascript"] {
             let mut command = serve();
-            let server = start(command.arg(build::guest(language, "upper").unwrap()), mode);
+            let mut server = start(command.arg(build::guest(language, "upper").unwrap()), mode);
             for _ in 0..3 {
-                assert_eq!(ask(&server, b"in jail"), b"IN JAIL", "{language} {mode:?}");
+                let answer = ask(&server, b"in jail");
+                assert_eq!(answer, b"IN JAIL", "{language} {mode:?}: {:#?}", server.log());
             }
         }
         let directory = tempfile::tempdir().unwrap();
         for (scheme, sample) in [("udp", "dupper"), ("unix", "upper"), ("unixgram", "dupper")] {
-            let place = place(scheme, directory.path());
+            let endpoint = endpoint(scheme, directory.path());
             let mut command = host();
             command
                 .arg("serve")
                 .arg(build::guest("rust", sample).unwrap())
-                .args(["--bind", &place]);
+                .args(["--bind", &endpoint]);
             let mut server = start(&mut command, mode);
             let target = Target::parse(&server.endpoints()[0]).unwrap();
             let mut client = Client::new(&target).unwrap();
@@ -244,7 +227,7 @@ fn handlers_of_each_language_and_transport_are_served_in_it() {
     }
 }
 
-fn place(scheme: &str, directory: &Path) -> String {
+fn endpoint(scheme: &str, directory: &Path) -> String {
     match scheme {
         "udp" => "udp://127.0.0.1:0".to_owned(),
         _ => format!("{scheme}://{}", directory.join("socket").display()),
@@ -252,8 +235,8 @@ fn place(scheme: &str, directory: &Path) -> String {
 }
 
 #[test]
-fn limits_traps_and_reports_work_in_it() {
-    if !can_be_had() {
+fn limits_traps_and_reports_work_in_the_jail() {
+    if !is_available() {
         return;
     }
     for mode in MODES {

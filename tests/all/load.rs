@@ -1,5 +1,5 @@
-//! Files that are not handlers. Each has its own error, in one line, with exit
-//! code 1, and `inspect` says the same as `serve`.
+//! Files that are not handlers. Each has its own error of one line, with exit code 1, and
+//! `inspect` reports the same as `serve`.
 
 use std::io::Read;
 use std::process::{Output, Stdio};
@@ -9,13 +9,13 @@ use socketserver_tests::build;
 
 use crate::fixture::{FIXTURE, File, Fixture, host};
 
-/// What `serve` says of a file that it does not serve.
+/// Returns the error of `serve` for a file that it does not serve.
 pub fn refused(name: &str, content: &[u8], options: &[&str]) -> String {
     let file = File::new(name, content);
     let mut command = host();
     command.arg("serve").arg(&file.path).args(["--bind", "tcp://127.0.0.1:0"]).args(options);
     let mut serving = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // It would serve for ever if it did.
+    // A server that served the file would not end.
     let mut first = [0];
     if serving.stdout.as_mut().unwrap().read(&mut first).unwrap() > 0 {
         serving.kill().unwrap();
@@ -39,7 +39,7 @@ fn one_line(output: &Output) -> String {
 }
 
 #[test]
-fn not_wasm() {
+fn a_file_that_is_not_webassembly_is_refused() {
     for content in [b"".as_slice(), b"#!/bin/sh\n", b"\xff\xfe\0"] {
         let said = refused("handler.wasm", content, &[]);
         assert!(said.contains("is not WebAssembly"), "{said}");
@@ -47,7 +47,7 @@ fn not_wasm() {
 }
 
 #[test]
-fn a_core_module() {
+fn a_core_module_is_refused() {
     for content in [b"\0asm\x01\0\0\0".as_slice(), b"(module)"] {
         let said = refused("handler.wasm", content, &[]);
         assert!(said.contains("is a core WebAssembly module, not a component"), "{said}");
@@ -56,13 +56,13 @@ fn a_core_module() {
 }
 
 #[test]
-fn text_with_a_mistake_names_its_place() {
+fn text_with_a_mistake_is_refused() {
     let said = refused("handler.wat", b"(component\n  (import))", &[]);
     assert!(said.contains("is not valid WebAssembly text"), "{said}");
 }
 
 #[test]
-fn truncated_anywhere() {
+fn a_truncated_component_is_refused() {
     let whole = std::fs::read(build::guest("rust", "upper").unwrap()).unwrap();
     for length in [3, 7, 100, whole.len() / 2, whole.len() - 1] {
         let said = refused("handler.wasm", &whole[..length], &[]);
@@ -78,19 +78,19 @@ fn flipped_bits_never_harm_the_host() {
         flipped[place] ^= 0x10;
         let file = File::new("handler.wasm", &flipped);
         let output = host().arg("inspect").arg(&file.path).output().unwrap();
-        // A flip in a name or in data may well leave a handler.
+        // A flipped bit in a name or in data may leave a valid handler.
         assert!(matches!(output.status.code(), Some(0 | 1)), "{place}: {output:?}");
     }
 }
 
 #[test]
-fn a_precompiled_artifact() {
+fn a_precompiled_artifact_is_refused() {
     let said = refused("handler.cwasm", b"\x7fELF\x02\x01\x01", &[]);
     assert!(said.contains("precompiled artifact"), "{said}");
 }
 
 #[test]
-fn the_wrong_world() {
+fn a_component_of_another_world_is_refused() {
     let said = refused("handler.wat", b"(component)", &[]);
     assert!(said.contains("does not target `socketserver:handler/stream-handler@0.1.0`"), "{said}");
     assert!(said.contains("exports nothing"), "{said}");
@@ -100,7 +100,7 @@ fn the_wrong_world() {
 }
 
 #[test]
-fn a_missing_export() {
+fn a_component_without_finish_is_refused() {
     let text = FIXTURE.text().replace(
         "(export \"finish\" (func $finish) (func (result (result (error string))))))",
         ")",
@@ -110,7 +110,7 @@ fn a_missing_export() {
 }
 
 #[test]
-fn an_import_that_is_not_granted() {
+fn an_import_that_is_not_granted_is_refused_by_name() {
     let import = "(component $handler-component (import \"wasi:sockets/network@0.2.0\" (instance)) (import \"wasi:http/types@0.2.0\" (instance))";
     let text = FIXTURE.text().replace("(component $handler-component", import);
     let said = refused("handler.wat", text.as_bytes(), &[]);
@@ -119,7 +119,7 @@ fn an_import_that_is_not_granted() {
 }
 
 #[test]
-fn another_version_of_the_contract() {
+fn a_component_for_another_version_of_the_contract_is_refused() {
     let text = FIXTURE.text().replace("\"bufsize\" u32", "\"bufsize\" u64").replace(
         "(param $bufsize i32)\n      (call $host_recv (global.get $request) (local.get $bufsize)",
         "(param $bufsize i32)\n      (call $host_recv (global.get $request) (i64.extend_i32_u (local.get $bufsize))",
@@ -131,7 +131,7 @@ fn another_version_of_the_contract() {
 }
 
 #[test]
-fn more_memory_than_it_may_have() {
+fn an_initial_memory_beyond_the_limit_is_refused() {
     let text = Fixture { memory: "100", ..FIXTURE }.text();
     let said = refused("handler.wat", text.as_bytes(), &["--memory", "6MiB"]);
     assert!(said.contains("bytes of memory to begin with (6553600 in its memories, "), "{said}");
@@ -139,7 +139,7 @@ fn more_memory_than_it_may_have() {
 }
 
 #[test]
-fn what_fails_at_its_start_fails_when_it_is_loaded() {
+fn a_component_whose_start_function_fails_is_refused() {
     for (start, why) in
         [("unreachable", "unreachable"), ("(loop $again (br $again))", "CPU time of 50ms")]
     {
@@ -151,7 +151,7 @@ fn what_fails_at_its_start_fails_when_it_is_loaded() {
 }
 
 #[test]
-fn a_file_that_is_not_there() {
+fn a_file_that_does_not_exist_is_refused() {
     let output = host().args(["serve", "no/such/file.wasm"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = one_line(&output);
@@ -163,7 +163,7 @@ fn a_file_that_is_not_there() {
 }
 
 #[test]
-fn inspect_says_what_serve_would() {
+fn inspect_agrees_with_serve() {
     let output =
         host().arg("inspect").arg(build::guest("rust", "upper").unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
@@ -190,7 +190,7 @@ fn inspect_says_what_serve_would() {
 }
 
 #[test]
-fn no_language_needs_more_than_the_contract() {
+fn handlers_in_most_languages_import_only_the_contract() {
     for language in ["rust", "c", "python", "javascript"] {
         let output = host()
             .arg("inspect")
@@ -206,9 +206,8 @@ fn no_language_needs_more_than_the_contract() {
     }
 }
 
-/// The errors that have one: what the kernel says stands once in each.
 #[test]
-fn a_cause_is_printed_once() {
+fn an_error_of_the_kernel_is_printed_once() {
     let sample = build::guest("rust", "upper").unwrap();
     let missing = "no/such/place";
     let dir = format!("--dir={missing}::/data");

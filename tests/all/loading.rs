@@ -1,85 +1,87 @@
-//! Files that mean harm before a single request: each costs its own start, with a
-//! sentence that says why, and nothing of it is left.
+//! Hostile files. Loading one fails with one sentence that says why, and leaves neither a
+//! process nor a file behind.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpgrp, kill_process, test_kill_process_group};
 use socketserver_tests::build;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, wait_for_child, wait_until};
+use socketserver_tests::procfs::{children, state, status};
 
 use crate::client::ask;
 use crate::fixture::{FIXTURE, File, Fixture, Served, host, serve};
-use crate::jail::{can_be_had, holds_it, status, wait_until_in_it, with_a_descriptor};
+use crate::jail::{has_etc_open, is_available, wait_until_jailed, with_etc_open};
 
-/// What `inspect` says, and how many entries it leaves in its cache; nothing else
-/// of it is left, no process and no file.
+/// Runs `inspect`, and returns its output and the number of entries in its cache. Checks that
+/// it leaves no process and no temporary file.
 fn inspect(path: &Path, options: &[&str]) -> (Output, usize) {
     let (cache, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut command = inspecting(path, options);
+    let mut command = inspect_command(path, options);
     command.env("XDG_CACHE_HOME", cache.path()).env("TMPDIR", temporary.path());
     let child = command.spawn().unwrap();
     let group = Pid::from_child(&child);
     let output = child.wait_with_output().unwrap();
-    // It was the first of its group, and has been waited for.
+    // The process was the first of its group, so that no other process is left in it.
     assert_eq!(test_kill_process_group(group), Err(Errno::SRCH), "{output:?}");
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     let entries = fs::read_dir(cache.path().join("wasm-socketserver")).unwrap();
     let entries: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-    // What is written and not yet whole has another name.
+    // A file that is not complete would have another name.
     assert!(entries.iter().all(|name| name.len() == 64), "{entries:?}");
     (output, entries.len())
 }
 
-/// `inspect` in a group of processes of its own.
-fn inspecting(path: &Path, options: &[&str]) -> Command {
+/// Returns a command that runs `inspect` in a process group of its own.
+fn inspect_command(path: &Path, options: &[&str]) -> Command {
     let mut command = host();
     command.arg("inspect").arg(path).args(options).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-/// What is said of a file that cannot be loaded: one line.
+/// Returns the error of `inspect` for a file that it cannot load, which has one line.
 fn refused(path: &Path, options: &[&str]) -> String {
     let (output, entries) = inspect(path, options);
     assert_eq!((output.status.code(), entries), (Some(1), 0), "{output:?}");
-    said(output, &format!("cannot inspect `{}`: ", path.display()))
+    error(output, &format!("cannot inspect `{}`: ", path.display()))
 }
 
-/// What is said of a component that cannot be served: one line.
-fn not_served(text: &str) -> String {
+/// Returns the error of `serve` for a component that it cannot serve, which has one line.
+fn refused_by_serve(text: &str) -> String {
     let file = File::new("hostile.wat", text.as_bytes());
     let output = serve().arg(&file.path).arg("--no-cache").output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    said(output, &format!("cannot serve `{}`: ", file.path.display()))
+    error(output, &format!("cannot serve `{}`: ", file.path.display()))
 }
 
-fn said(output: Output, begin: &str) -> String {
-    let said = String::from_utf8(output.stderr).unwrap();
-    let begin = format!("wasm-socketserver: {begin}");
-    assert!(said.starts_with(&begin) && said.lines().count() == 1, "{said}");
-    said[begin.len()..].trim_end().to_owned()
+/// Returns the error in `output` without `prefix`.
+fn error(output: Output, prefix: &str) -> String {
+    let text = String::from_utf8(output.stderr).unwrap();
+    let prefix = format!("wasm-socketserver: {prefix}");
+    assert!(text.starts_with(&prefix) && text.lines().count() == 1, "{text}");
+    text[prefix.len()..].trim_end().to_owned()
 }
 
 fn refused_bytes(content: &[u8], options: &[&str]) -> String {
     refused(&File::new("hostile.wasm", content).path, options)
 }
 
-/// The host, whatever the file: it can be served, or there is one sentence.
-fn survives(content: &[u8]) {
+/// Checks that the host serves this file, or refuses it with an error of one line.
+fn check_host_survives(content: &[u8]) {
     let file = File::new("hostile.wasm", content);
     let (output, _) = inspect(&file.path, &[]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(matches!(output.status.code(), Some(0 | 1)), "{:?} {said}", output.status);
     assert!(said.lines().count() <= 1 && !said.contains("panicked"), "{said}");
     if output.status.success() {
-        // Whatever it does now, it does to its own requests.
+        // Requests of the handler may fail, but the server must not.
         let mut command = serve();
         command.arg(&file.path).args(["--no-cache", "--cpu-time", "1s", "--idle-timeout", "1s"]);
         let mut server = Server::start(&mut command, 1).unwrap();
@@ -107,19 +109,19 @@ fn a_component_cut_anywhere_is_refused() {
 #[test]
 fn a_bit_flipped_anywhere_never_crashes_the_host() {
     let whole = rust_upper();
-    // Numbers that look random and are always the same: Knuth's generator.
+    // Knuth's generator: pseudo-random numbers that are the same in each run.
     let mut state = 48_u64;
     for _ in 0..200 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let bit = usize::try_from(state >> 33).unwrap() % (whole.len() * 8);
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        survives(&flipped);
+        check_host_survives(&flipped);
     }
 }
 
 #[test]
-fn files_that_are_too_large_or_no_files_are_refused_unread() {
+fn files_that_are_too_large_or_not_regular_are_refused_unread() {
     let sparse = File::new("sparse.wasm", b"");
     OpenOptions::new().write(true).open(&sparse.path).unwrap().set_len((256 << 20) + 1).unwrap();
     let said = refused(&sparse.path, &[]);
@@ -140,7 +142,7 @@ fn files_that_are_too_large_or_no_files_are_refused_unread() {
 }
 
 #[test]
-fn nesting_of_every_kind_is_refused() {
+fn deep_nesting_is_refused() {
     let nested = |begin: &str, middle: &str, end: &str, depth: usize| {
         refused_bytes(
             format!("{}{middle}{}", begin.repeat(depth), end.repeat(depth)).as_bytes(),
@@ -154,11 +156,11 @@ fn nesting_of_every_kind_is_refused() {
         "block ".repeat(100_000),
         "end ".repeat(100_000)
     );
-    survives(blocks.as_bytes());
+    check_host_survives(blocks.as_bytes());
 }
 
-/// As many functions as that, each with work for the compiler.
-fn work(functions: usize, instructions: usize) -> String {
+/// Returns a component with functions that take the compiler much time.
+fn slow_to_compile(functions: usize, instructions: usize) -> String {
     let body =
         "(local.set 0 (i32.add (local.get 0) (i32.load (i32.mul (local.get 0) (local.get 1)))))\n"
             .repeat(instructions);
@@ -168,13 +170,14 @@ fn work(functions: usize, instructions: usize) -> String {
 
 #[test]
 fn a_compiler_that_takes_too_long_is_ended() {
-    let said = refused_bytes(work(2000, 500).as_bytes(), &["--compile-time", "1s"]);
+    let said = refused_bytes(slow_to_compile(2000, 500).as_bytes(), &["--compile-time", "1s"]);
     assert_eq!(said, "compiling it takes more than 1s of CPU time: `--compile-time` allows more");
 }
 
 #[test]
 fn a_compiler_that_takes_too_much_memory_is_ended() {
-    let said = refused_bytes(work(1, 400_000).as_bytes(), &["--compile-memory", "256MiB"]);
+    let said =
+        refused_bytes(slow_to_compile(1, 400_000).as_bytes(), &["--compile-memory", "256MiB"]);
     assert_eq!(
         said,
         "compiling it takes more than 256 MiB of memory: `--compile-memory` allows more"
@@ -182,7 +185,7 @@ fn a_compiler_that_takes_too_much_memory_is_ended() {
 }
 
 #[test]
-fn a_compiler_has_no_more_than_whoever_started_the_host_allows() {
+fn a_compiler_has_no_more_than_the_inherited_limits() {
     let limited = |limit: &str, path: &Path| {
         let mut command = Command::new("sh");
         let host = host();
@@ -191,12 +194,12 @@ fn a_compiler_has_no_more_than_whoever_started_the_host_allows() {
         command.output().unwrap()
     };
     let handler = File::new("small.wat", FIXTURE.text().as_bytes());
-    // In seconds, of which a compiler may have 60, and in KiB: some 15 GiB.
+    // In seconds, of which a compiler may use 60, and in KiB: some 15 GiB.
     for limit in ["-t 50", "-v 16000000"] {
         let output = limited(limit, &handler.path);
         assert!(output.status.success(), "{limit} {output:?}");
     }
-    let hostile = File::new("hostile.wat", work(2000, 500).as_bytes());
+    let hostile = File::new("hostile.wat", slow_to_compile(2000, 500).as_bytes());
     let output = limited("-t 2", &hostile.path);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
@@ -205,133 +208,111 @@ fn a_compiler_has_no_more_than_whoever_started_the_host_allows() {
 
 #[test]
 fn a_compiler_that_hangs_is_ended() {
-    let file = File::new("hostile.wat", work(2000, 500).as_bytes());
-    let child = inspecting(&file.path, &["--no-cache", "--compile-time", "1s"]).spawn().unwrap();
+    let file = File::new("hostile.wat", slow_to_compile(2000, 500).as_bytes());
+    let mut child =
+        inspect_command(&file.path, &["--no-cache", "--compile-time", "1s"]).spawn().unwrap();
     let group = Pid::from_child(&child);
-    let compiler = compiler_of(child.id());
+    let compiler = wait_for_compiler(&mut child);
     kill_process(compiler, Signal::STOP).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let begin = format!("cannot inspect `{}`: ", file.path.display());
+    let prefix = format!("cannot inspect `{}`: ", file.path.display());
     assert_eq!(
-        said(output, &begin),
+        error(output, &prefix),
         "compiling it takes longer than 10s, ten times its CPU time: `--compile-time` allows more"
     );
     assert_eq!(test_kill_process_group(group), Err(Errno::SRCH));
 }
 
 #[test]
-fn a_compiler_that_hangs_does_not_keep_a_signal_from_ending_the_server() {
-    let file = File::new("hostile.wat", work(2000, 500).as_bytes());
+fn a_signal_ends_the_server_while_its_compiler_hangs() {
+    let file = File::new("hostile.wat", slow_to_compile(2000, 500).as_bytes());
     let mut command = serve();
     command.arg(&file.path).args(["--no-cache", "--compile-time", "1h"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let compiler = compiler_of(child.id());
+    let compiler = wait_for_compiler(&mut child);
     kill_process(compiler, Signal::STOP).unwrap();
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if begun.elapsed() > PATIENCE {
-            child.kill().unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    assert_eq!(status.code(), Some(143), "{status}");
+    wait_until("the server ends", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(143));
 }
 
 #[test]
-fn a_compiler_does_not_outlive_who_asked_for_it() {
-    let file = File::new("hostile.wat", work(2000, 500).as_bytes());
-    let mut command = inspecting(&file.path, &["--no-cache", "--compile-time", "1h"]);
-    // In a group that loses its last parent, the kernel ends what is stopped.
+fn a_compiler_does_not_outlive_its_parent() {
+    let file = File::new("hostile.wat", slow_to_compile(2000, 500).as_bytes());
+    let mut command = inspect_command(&file.path, &["--no-cache", "--compile-time", "1h"]);
+    // The group is the test's: of an orphaned group the kernel itself would end a stopped
+    // process.
     let mut child = command.process_group(getpgrp().as_raw_nonzero().get()).spawn().unwrap();
-    let compiler = compiler_of(child.id());
-    // By itself it does not end now.
+    let compiler = wait_for_compiler(&mut child);
+    // A stopped compiler does not end by itself.
     kill_process(compiler, Signal::STOP).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    // Somebody has to wait for it; where nobody does, it stays a zombie.
-    let begun = Instant::now();
-    while !matches!(state(compiler), None | Some('Z')) {
-        assert!(begun.elapsed() < PATIENCE);
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    // Where no other process waits for the compiler, it stays a zombie.
+    let compiler = compiler.as_raw_nonzero().get().cast_unsigned();
+    wait_until("the compiler ends", || matches!(state(compiler), Err(_) | Ok('Z')));
 }
 
 #[test]
-fn a_compiler_is_in_the_jail() {
-    if !can_be_had() {
+fn a_compiler_is_jailed() {
+    if !is_available() {
         return;
     }
-    let file = File::new("hostile.wat", work(2000, 500).as_bytes());
-    let mut child = with_a_descriptor(&inspecting(&file.path, &["--no-cache"]));
+    let file = File::new("hostile.wat", slow_to_compile(2000, 500).as_bytes());
+    let mut child = with_etc_open(&inspect_command(&file.path, &["--no-cache"]));
     let mut child = child.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    let compiler = compiler_of(child.id()).to_string();
-    wait_until_in_it(&compiler);
-    assert_ne!(holds_it(&compiler), Some(true));
-    assert_eq!(status(&compiler, "CapEff"), "0000000000000000");
+    let compiler = wait_for_compiler(&mut child).as_raw_nonzero().get().cast_unsigned();
+    wait_until_jailed(compiler);
+    assert_ne!(has_etc_open(compiler), Some(true));
+    assert_eq!(status(compiler, "CapEff").unwrap(), "0000000000000000");
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
-/// The process that compiles for another, once it has its limits.
-fn compiler_of(pid: u32) -> Pid {
-    let begun = Instant::now();
-    loop {
-        assert!(begun.elapsed() < PATIENCE);
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        if let Ok(child) = children.trim().parse::<i32>() {
-            let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
-            if status.contains("NoNewPrivs:\t1") {
-                return Pid::from_raw(child).unwrap();
-            }
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// The letter that the kernel has for what a process does.
-fn state(pid: Pid) -> Option<char> {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("State:\t")?.chars().next())
+/// Waits until `program` has a process that compiles and has set its own limits.
+fn wait_for_compiler(program: &mut Child) -> Pid {
+    let is_limited = |pid| status(pid, "NoNewPrivs").is_ok_and(|value| value == "1");
+    let compiler = wait_for_child(program, is_limited).unwrap();
+    Pid::from_raw(compiler.cast_signed()).unwrap()
 }
 
 #[test]
-fn nothing_of_loading_is_left_beside_a_server() {
+fn loading_leaves_no_process_file_or_descriptor_in_a_server() {
     let (cache, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut command = serve();
     command.arg(build::guest("rust", "upper").unwrap());
     command.env("XDG_CACHE_HOME", cache.path()).env("TMPDIR", temporary.path());
     let server = Server::start(&mut command, 1).unwrap();
     let pid = server.pid();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    assert_eq!(children, "");
+    assert_eq!(children(pid).unwrap(), [0; 0]);
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     assert_eq!(fs::read_dir(cache.path().join("wasm-socketserver")).unwrap().count(), 1);
     for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
-        let is = fs::read_link(descriptor.unwrap().path()).unwrap_or_default();
-        assert!(!is.to_string_lossy().contains("memfd:component"), "{is:?}");
+        let file = fs::read_link(descriptor.unwrap().path()).unwrap_or_default();
+        assert!(!file.to_string_lossy().contains("memfd:component"), "{file:?}");
     }
 }
 
 #[test]
-fn a_file_that_grows_while_it_is_read_is_read_no_further_than_it_may_be() {
-    // It says that it is empty.
+fn a_file_that_grows_while_it_is_read_is_read_only_up_to_the_limit() {
+    // A file of `/proc` has no size, and more data than the limit.
     let said = refused(Path::new("/proc/self/maps"), &["--component-size", "1000"]);
     assert!(said.starts_with("it has 1001 bytes; a handler has 1000 at the most"), "{said}");
 
-    let file = File::new("grows.wasm", b"\0asm\x0d\0\x01\0");
-    let done = AtomicBool::new(false);
+    // The header alone would be a valid component: at every length the file must be invalid.
+    let begin = [&b"\0asm\x0d\0\x01\0"[..], &[0xff; 4096]].concat();
+    let file = File::new("grows.wasm", &begin);
+    let (done, started) = (AtomicBool::new(false), Barrier::new(2));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut grows = OpenOptions::new().append(true).open(&file.path).unwrap();
+            started.wait();
             while !done.load(SeqCst) && grows.metadata().unwrap().len() < 256 << 20 {
                 grows.write_all(&[0xff; 4096]).unwrap();
             }
         });
+        started.wait();
         for _ in 0..5 {
             refused(&file.path, &["--component-size", "1MiB"]);
         }
@@ -339,23 +320,23 @@ fn a_file_that_grows_while_it_is_read_is_read_no_further_than_it_may_be() {
     });
 }
 
-/// Sections that say that they have as many entries as can be said.
+/// The count of each section is the largest number that its encoding can express.
 #[test]
-fn counts_that_are_lies_are_refused() {
+fn false_counts_of_sections_are_refused() {
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
     let section = |kind: u8, content: &[u8]| {
         [&[kind, u8::try_from(content.len()).unwrap()], content].concat()
     };
-    let lie = |kind| section(kind, b"\xff\xff\xff\xff\x0f");
+    let with_false_count = |kind| section(kind, b"\xff\xff\xff\xff\x0f");
     // Core types, components' instances, aliases, types, functions, exports.
     for kind in [3, 5, 6, 7, 8, 11] {
-        let said = refused_bytes(&[COMPONENT, &lie(kind)].concat(), &[]);
+        let said = refused_bytes(&[COMPONENT, &with_false_count(kind)].concat(), &[]);
         assert!(said.starts_with("it is not a valid component: "), "{kind}: {said}");
     }
     // Types, imports, functions, tables, memories, globals, exports, elements, code, data.
     for kind in [1, 2, 3, 4, 5, 6, 7, 9, 10, 11] {
-        let module = section(1, &[MODULE, &lie(kind)].concat());
+        let module = section(1, &[MODULE, &with_false_count(kind)].concat());
         let said = refused_bytes(&[COMPONENT, &module].concat(), &[]);
         assert!(said.starts_with("it is not a valid component: "), "{kind}: {said}");
     }
@@ -366,16 +347,17 @@ fn many(count: usize, each: impl Fn(usize) -> String) -> String {
 }
 
 #[test]
-fn thousands_of_everything_are_served_or_refused() {
-    let said = not_served(&format!("(component {})", many(5000, |_| "(type (func))".to_owned())));
+fn components_with_thousands_of_items_are_served_or_refused() {
+    let said =
+        refused_by_serve(&format!("(component {})", many(5000, |_| "(type (func))".to_owned())));
     assert!(said.contains("it exports nothing"), "{said}");
     let exports = many(5000, |n| format!("(export \"e{n}\" (type $t))"));
-    let said = not_served(&format!("(component (type $t u32) {exports})"));
+    let said = refused_by_serve(&format!("(component (type $t u32) {exports})"));
     assert!(said.contains("`e7` and 4992 more"), "{said}");
     let instances = many(5000, |_| "(core instance (instantiate $m))".to_owned());
-    survives(format!("(component (core module $m) {instances})").as_bytes());
+    check_host_survives(format!("(component (core module $m) {instances})").as_bytes());
     let memories = many(5000, |_| "(memory 1)".to_owned());
-    survives(format!("(component (core module {memories}))").as_bytes());
+    check_host_survives(format!("(component (core module {memories}))").as_bytes());
 
     let fields = many(20_000, |_| "(func)".to_owned());
     let served = Fixture { fields: &fields, ..FIXTURE }.serve(&["--no-cache"]);
@@ -383,15 +365,15 @@ fn thousands_of_everything_are_served_or_refused() {
 }
 
 #[test]
-fn a_component_that_imports_everything_is_told_of_the_first() {
+fn the_error_for_many_imports_names_the_first() {
     let things = |count| many(count, |n| format!("(import \"evil:all/things{n}\" (instance))"));
     let begin = "(component $handler-component";
     let with = |count| FIXTURE.text().replacen(begin, &(begin.to_owned() + &things(count)), 1);
     assert_eq!(
-        not_served(&with(900)),
+        refused_by_serve(&with(900)),
         "it imports `evil:all/things0`, which is not granted to it (nor are 899 others): no option grants it"
     );
-    assert!(not_served(&with(5000)).contains("instances count exceeds limit of 1000"));
+    assert!(refused_by_serve(&with(5000)).contains("instances count exceeds limit of 1000"));
 }
 
 /// All of WASI 0.2, in the order of its worlds.
@@ -429,7 +411,7 @@ const WASI: [&str; 30] = [
 ];
 
 #[test]
-fn of_all_of_wasi_the_first_that_is_not_granted_is_named() {
+fn the_error_for_all_of_wasi_names_the_first_import_that_is_not_granted() {
     let imports = |names: &[&str]| -> String {
         let begin = "(component $handler-component".to_owned();
         let import = |name: &&str| format!("(import \"wasi:{name}@0.2.0\" (instance))");
@@ -437,7 +419,7 @@ fn of_all_of_wasi_the_first_that_is_not_granted_is_named() {
     };
     let text = FIXTURE.text();
     let with = |names| text.replacen("(component $handler-component", &imports(names), 1);
-    let said = not_served(&with(&WASI));
+    let said = refused_by_serve(&with(&WASI));
     assert_eq!(
         said,
         "it imports `wasi:sockets/network@0.2.0`, which is not granted to it (nor are 9 others): no option grants it"

@@ -1,4 +1,4 @@
-//! The log, on standard error.
+//! The log on standard error.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -8,9 +8,8 @@ use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use serde_json::Value;
-use socketserver_tests::process::Server;
+use socketserver_tests::process::{Server, wait_until};
 
-use crate::attacks::wait_until;
 use crate::client::ask;
 use crate::fixture::{FIXTURE, File, Fixture, MODES, serve};
 
@@ -37,7 +36,7 @@ fn a_failed_request_is_one_line_with_peer_handler_blame_and_reason() {
 }
 
 #[test]
-fn json_has_an_object_on_each_line() {
+fn in_json_each_line_is_an_object() {
     let mut served = FAILS.serve(&["--log-format", "json"]);
     ask(&served.server, b"x");
     served.server.wait_for_log("Exception").unwrap();
@@ -52,7 +51,7 @@ fn json_has_an_object_on_each_line() {
 }
 
 #[test]
-fn clean_requests_and_orderly_ends_write_nothing() {
+fn successful_requests_and_a_graceful_end_log_nothing() {
     let mut server = Server::start(serve().args(["--log-level", "warning"]), 1).unwrap();
     assert_eq!(ask(&server, b"one"), b"ONE");
     assert_eq!(ask(&server, b""), b"");
@@ -61,8 +60,7 @@ fn clean_requests_and_orderly_ends_write_nothing() {
 }
 
 #[test]
-fn levels() {
-    // The client's fault is a warning, the guest's an error.
+fn a_failure_of_the_client_is_a_warning_and_of_the_guest_an_error() {
     for (level, logged) in [("error", false), ("warning", true)] {
         let mut server = Server::start(serve().args(["--log-level", level]), 1).unwrap();
         crate::client::reset(server.connect().unwrap());
@@ -116,15 +114,15 @@ fn finish_does_not_run_after_a_trap() {
 }
 
 #[test]
-fn a_flood_of_failures_is_not_a_flood_of_lines() {
-    // Each request fails; a handful may be logged in a second.
+fn log_rate_bounds_the_lines_of_many_failures() {
+    // Each request fails, and five lines per second may be logged.
     let mut served = FAILS.serve(&["--log-rate", "5", "--poll-interval", "0.1"]);
     let begun = std::time::Instant::now();
     for _ in 0..200 {
         ask(&served.server, b"x");
     }
     let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
-    // In the end every line was logged or counted.
+    // Every line must be logged, or counted as dropped.
     let (mut dropped, mut logged) = (0, 0);
     while logged + dropped < 200 {
         served.server.wait_for_log("lines were not logged").unwrap();
@@ -138,20 +136,20 @@ fn a_flood_of_failures_is_not_a_flood_of_lines() {
     assert!(logged > 0);
 }
 
-/// A pipe with a name, both ends of it, and nobody else's.
+/// Makes a named pipe, and opens both ends of it.
 fn pipe(path: &Path) -> fs::File {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     fs::OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(path).unwrap()
 }
 
-/// Until there is no room for one more line.
+/// Writes until the pipe is full.
 fn fill(mut pipe: &fs::File) {
     while pipe.write(&[b'\n'; 4096]).is_ok() {}
 }
 
-/// Serves a handler that fails if it is asked to, with the log to that file.
-fn logging_to(log: &Path, handler: &File, options: &[&str]) -> Server {
+/// Serves a handler with the log to the file `log`.
+fn serve_logging_to(log: &Path, handler: &File, options: &[&str]) -> Server {
     let host = serve();
     let mut command = Command::new("sh");
     command.args(["-c", "exec 2>\"$0\" \"$@\""]).arg(log).arg(host.get_program());
@@ -160,23 +158,24 @@ fn logging_to(log: &Path, handler: &File, options: &[&str]) -> Server {
     Server::start(&mut command, 1).unwrap()
 }
 
-/// Whoever should read the log has stopped, and the pipe to it is full.
+/// The pipe of the log is full, and no process reads it.
 #[test]
-fn a_log_that_nobody_reads_holds_nobody_up_and_is_counted() {
+fn a_log_that_is_not_read_delays_no_request_and_dropped_lines_are_counted() {
     for mode in MODES {
         let handler = File::new("fails.wat", FAILS.text().as_bytes());
         let path = handler.path.with_file_name("log");
         let mut log = pipe(&path);
         fill(&log);
-        let mut server = logging_to(&path, &handler, &[mode, &["--poll-interval", "0.1"]].concat());
+        let mut server =
+            serve_logging_to(&path, &handler, &[mode, &["--poll-interval", "0.1"]].concat());
         for _ in 0..3 {
             assert_eq!(ask(&server, b"x"), b"", "{mode:?}");
             assert_eq!(ask(&server, b"-"), b"ok", "{mode:?}");
         }
-        // It is read again, and tells what was lost.
+        // Once the log is read again, a line tells how many were dropped.
         let mut lines = Vec::new();
-        wait_until("what was lost is counted", || {
-            // It ends where there is nothing more yet.
+        wait_until("the dropped lines are counted", || {
+            // The pipe does not block: an error means that it is empty.
             let _ = log.read_to_end(&mut lines);
             String::from_utf8_lossy(&lines).contains("lines were not logged")
         });
@@ -185,19 +184,19 @@ fn a_log_that_nobody_reads_holds_nobody_up_and_is_counted() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_does_not_keep_a_server_from_ending() {
+fn a_log_that_is_not_read_does_not_delay_the_end_of_the_server() {
     for mode in MODES {
         let handler = File::new("fails.wat", FAILS.text().as_bytes());
         let path = handler.path.with_file_name("log");
         let log = pipe(&path);
-        let mut server = logging_to(&path, &handler, &[mode, &["--stats"]].concat());
+        let mut server = serve_logging_to(&path, &handler, &[mode, &["--stats"]].concat());
         fill(&log);
         assert!(server.stop().unwrap().success(), "{mode:?}");
     }
 }
 
 #[test]
-fn an_error_that_cannot_be_said_has_the_exit_code_of_one() {
+fn an_error_that_cannot_be_printed_still_has_its_exit_code() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let status = serve().arg("no such handler").stderr(full).status().unwrap();
     assert_eq!(status.code(), Some(1));

@@ -1,5 +1,4 @@
-//! The tests of `wasm-socketserver`: the real binary, real sockets, real
-//! components.
+//! The tests of the binary `wasm-socketserver`, with real sockets and real components.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -8,6 +7,7 @@ mod fixture;
 mod forged;
 
 mod access;
+mod at_exit;
 mod attacks;
 mod backlog;
 mod budget;
@@ -17,8 +17,7 @@ mod conformance;
 mod counters;
 mod datagrams;
 mod documents;
-mod door;
-mod goodbye;
+mod exhaustion;
 mod jail;
 mod listen_options;
 mod load;
@@ -37,7 +36,7 @@ mod signals;
 mod stack;
 mod start;
 mod stream_handlers;
-mod turns;
+mod time_slices;
 mod user;
 mod wall_time;
 mod wasi;

@@ -1,5 +1,5 @@
-//! The matrix of CPython's `test_socketserver.py`, with components: every
-//! transport under every way of concurrency, three clients each.
+//! The matrix of CPython's `test_socketserver.py`, with components: each transport in each mode
+//! of concurrency, with three clients each.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -8,12 +8,12 @@ use std::path::Path;
 
 use socketserver_tests::build;
 use socketserver_tests::load::Target;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT};
 use tempfile::TempDir;
 
 use crate::fixture::host;
 
-/// What is served, by what `--server` or `--workers` and where it listens.
+/// The options that choose the mode, and the scheme of the endpoint.
 const CASES: [(&[&str], &str); 16] = [
     (&["--server", "TCPServer"], "tcp"),
     (&["--server", "UDPServer"], "udp"),
@@ -43,17 +43,17 @@ fn every_transport_under_every_way_of_concurrency() {
             match &target {
                 Target::Tcp(address) => {
                     let stream = TcpStream::connect(address).unwrap();
-                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
                     stream_examine(&stream, &stream);
                 }
                 Target::Unix(path) => {
                     let stream = UnixStream::connect(path).unwrap();
-                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
                     stream_examine(&stream, &stream);
                 }
                 Target::Udp(address) => {
                     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-                    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
                     socket.connect(address).unwrap();
                     dgram_examine(|data| socket.send(data), |data| socket.recv(data));
                 }
@@ -67,14 +67,14 @@ fn every_transport_under_every_way_of_concurrency() {
 }
 
 fn serve(options: &[&str], scheme: &str, directory: &TempDir) -> Server {
-    let place = match scheme {
+    let address = match scheme {
         "tcp" | "udp" => "127.0.0.1:0".to_owned(),
         _ => directory.path().join("server").display().to_string(),
     };
     let sample = if scheme == "tcp" || scheme == "unix" { "line" } else { "decho" };
     let mut command = host();
     command.arg("serve").arg(build::guest("rust", sample).unwrap()).args(options);
-    command.args(["--bind", &format!("{scheme}://{place}")]);
+    command.args(["--bind", &format!("{scheme}://{address}")]);
     Server::start(&mut command, 1).unwrap()
 }
 
@@ -98,7 +98,7 @@ fn dgram_examine(
 fn unixgram_examine(server: &Path, directory: &Path) {
     let own = directory.join("client");
     let socket = UnixDatagram::bind(&own).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket.connect(server).unwrap();
     dgram_examine(|data| socket.send(data), |data| socket.recv(data));
     std::fs::remove_file(own).unwrap();

@@ -1,5 +1,5 @@
-//! What the options of `serve` do that are Python's attributes and methods, or
-//! belong to the files of Unix sockets.
+//! The options of `serve` that correspond to Python's attributes and methods, and those for the
+//! files of Unix sockets.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -11,7 +11,7 @@ use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use socketserver_tests::build;
 use socketserver_tests::load::Target;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT};
 
 use crate::client::ask;
 use crate::fixture::{host, serve};
@@ -41,10 +41,10 @@ fn once_ends_at_a_signal() {
     assert!(server.stop().unwrap().success());
 }
 
-/// Another process with the same option could otherwise receive the datagrams, and
-/// answer them in the server's name.
+/// Otherwise another process could receive the server's datagrams, and answer them from the
+/// server's address.
 #[test]
-fn by_default_a_second_server_cannot_have_the_same_address() {
+fn by_default_a_second_server_cannot_bind_the_same_address() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().display();
     let unix = [format!("unix://{path}/stream"), format!("unixgram://{path}/datagram")];
@@ -70,8 +70,8 @@ fn by_default_a_second_server_cannot_have_the_same_address() {
     }
 }
 
-/// The sockets of a process, as second descriptors.
-pub fn sockets_of(server: &Server) -> Vec<OwnedFd> {
+/// Returns duplicates of the sockets of a server.
+pub fn duplicate_sockets(server: &Server) -> Vec<OwnedFd> {
     let process = Pid::from_raw(server.pid().cast_signed()).unwrap();
     let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
@@ -85,10 +85,9 @@ pub fn sockets_of(server: &Server) -> Vec<OwnedFd> {
     sockets.map(copy).collect()
 }
 
-/// The table in docs/behaviours.md: where a socket of `serve` is not as CPython's would
-/// be.
+/// `docs/src/python/behaviours.md` has the table of differences from CPython's sockets.
 #[test]
-fn the_defaults_of_sockets_are_cpython_s_but_for_reuse_of_the_address_of_streams() {
+fn sockets_have_the_defaults_of_cpython_except_for_reuse_address_of_streams() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().display();
     let unix = [format!("unix://{path}/stream"), format!("unixgram://{path}/datagram")];
@@ -105,12 +104,12 @@ fn the_defaults_of_sockets_are_cpython_s_but_for_reuse_of_the_address_of_streams
         command.arg("serve").arg(build::guest("rust", sample).unwrap()).args(["--bind", bind]);
         let server = Server::start(&mut command, 1).unwrap();
         let is_bound = |socket: &OwnedFd| {
-            // Those of others, such as of its signals, have no name.
+            // Other sockets, such as the pair for signals, have no name.
             socket2::SockRef::from(socket).local_addr().is_ok_and(|address| {
                 address.as_socket().is_some() || address.as_pathname().is_some()
             })
         };
-        let sockets = sockets_of(&server);
+        let sockets = duplicate_sockets(&server);
         let [socket] = &*sockets.iter().filter(|socket| is_bound(socket)).collect::<Vec<_>>()
         else {
             panic!("{bind}: {sockets:?}")
@@ -131,14 +130,14 @@ fn the_defaults_of_sockets_are_cpython_s_but_for_reuse_of_the_address_of_streams
 }
 
 #[test]
-fn max_packet_size_is_what_a_datagram_is_cut_to() {
+fn a_datagram_is_cut_to_max_packet_size() {
     let mut command = host();
     command.arg("serve").arg(build::guest("rust", "dlen").unwrap());
     command.args(["--bind", "udp://127.0.0.1:0", "--max-packet-size", "10"]);
     let server = Server::start(&mut command, 1).unwrap();
     let Target::Udp(address) = Target::parse(&server.endpoints()[0]).unwrap() else { panic!() };
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     for (sent, seen) in [(9, "9"), (10, "10"), (11, "10"), (1000, "10")] {
         socket.send_to(&vec![b'x'; sent], address).unwrap();
         let mut answer = [0; 10];
@@ -148,7 +147,7 @@ fn max_packet_size_is_what_a_datagram_is_cut_to() {
 }
 
 #[test]
-fn a_stale_socket_is_removed_if_asked_for_and_a_live_one_never() {
+fn remove_stale_socket_removes_a_stale_socket_and_never_a_live_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let start = |remove: &str| {
@@ -156,7 +155,7 @@ fn a_stale_socket_is_removed_if_asked_for_and_a_live_one_never() {
         command.args(["serve", "--bind", &format!("unix://{}", path.display())]);
         Server::start(command.args(["--remove-stale-socket", remove]), 1)
     };
-    // Nobody answers on it.
+    // No process listens on this socket any more.
     drop(UnixListener::bind(&path).unwrap());
     let refused = |error: anyhow::Error, names_option| {
         let error = error.to_string();
@@ -166,7 +165,7 @@ fn a_stale_socket_is_removed_if_asked_for_and_a_live_one_never() {
     };
     refused(start("false").err().unwrap(), true);
     let first = start("true").unwrap();
-    // Now somebody does.
+    // Now a server listens on it.
     refused(start("true").err().unwrap(), false);
     refused(start("false").err().unwrap(), false);
     let mut stream = UnixStream::connect(&path).unwrap();
@@ -178,11 +177,11 @@ fn a_stale_socket_is_removed_if_asked_for_and_a_live_one_never() {
 }
 
 #[test]
-fn a_socket_file_has_the_mode_and_the_owner_that_were_asked_for() {
+fn socket_mode_and_socket_owner_set_the_mode_and_the_owner_of_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let bind = format!("unix://{}", path.display());
-    // One's own, which anybody may give to.
+    // Any user may give a file to itself.
     let own = directory.path().metadata().unwrap();
     let owner = format!("{}:{}", own.uid(), own.gid());
     let mut command = host();
@@ -195,7 +194,7 @@ fn a_socket_file_has_the_mode_and_the_owner_that_were_asked_for() {
 }
 
 #[test]
-fn a_server_class_or_the_handler_says_where_to_listen_by_default() {
+fn the_server_class_or_the_handler_determines_the_default_endpoint() {
     let cases: [(&str, &[&str], &str); 3] = [
         ("dupper", &["--server", "ThreadingUDPServer"], "udp"),
         ("upper", &["--server", "ForkingTCPServer"], "tcp"),
@@ -204,7 +203,7 @@ fn a_server_class_or_the_handler_says_where_to_listen_by_default() {
     for (sample, options, scheme) in cases {
         let mut command = host();
         command.arg("serve").arg(build::guest("rust", sample).unwrap());
-        // Somebody may be using that port: then it must say so.
+        // If another program uses that port, the error must name it.
         match Server::start(command.args(options), 1) {
             Ok(mut server) => {
                 assert_eq!(server.endpoints(), [format!("{scheme}://127.0.0.1:9999")]);
@@ -220,7 +219,7 @@ fn a_server_class_or_the_handler_says_where_to_listen_by_default() {
 
 #[test]
 fn poll_interval_and_timeout_take_python_s_seconds() {
-    // A server that serves for ever does not look at its timeout.
+    // Only `--once` uses the timeout.
     let options = ["--poll-interval", "0.01", "--timeout", "0"];
     let mut server = Server::start(serve().args(options), 1).unwrap();
     assert_eq!(ask(&server, b"still there"), b"STILL THERE");

@@ -1,38 +1,18 @@
-//! Servers of several processes: a child for each request, and workers.
+//! Servers with several processes: a child for each request, or workers.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use socketserver_tests::process::PATIENCE;
+use socketserver_tests::process::{TIMEOUT, send_signal, wait_until};
+use socketserver_tests::procfs::{children, state};
 
 use crate::client::{ask, echo, expect, in_flight, read_to_end};
 use crate::fixture::{FIXTURE, Fixture};
 
-/// The processes that it has forked.
-pub fn children(pid: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let children = children.unwrap_or_default();
-    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-}
-
 fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "not so: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Sends a signal by name.
-pub fn kill(pid: u32, signal: &str) {
-    let args = [format!("-{signal}"), pid.to_string()];
-    assert!(std::process::Command::new("kill").args(args).status().unwrap().success());
 }
 
 #[test]
@@ -40,7 +20,7 @@ fn b48_each_request_has_a_process_and_the_parent_one_thread() {
     let server = echo(&["--concurrency", "forking"]);
     let mut first = in_flight(&server);
     let mut second = in_flight(&server);
-    let pids = children(server.pid());
+    let pids = children(server.pid()).unwrap();
     assert_eq!(pids.len(), 2);
     assert_eq!(threads(server.pid()), 1);
     assert!(pids.iter().all(|pid| threads(*pid) == 1));
@@ -49,7 +29,7 @@ fn b48_each_request_has_a_process_and_the_parent_one_thread() {
         expect(stream, b"2");
     }
     drop((first, second));
-    wait_until("the children are gone", || children(server.pid()).is_empty());
+    wait_until("the children have ended", || children(server.pid()).unwrap().is_empty());
 }
 
 #[test]
@@ -62,7 +42,7 @@ fn b48_a_child_holds_no_listening_socket() {
         let links = links.map(|link| link.display().to_string());
         links.filter(|link| link.starts_with("socket:")).collect()
     };
-    // Those that are listened on, by their inode.
+    // The inodes of all listening sockets.
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let listening: Vec<String> = table
         .lines()
@@ -73,7 +53,7 @@ fn b48_a_child_holds_no_listening_socket() {
         .collect();
     let listens = |pid: u32| sockets(pid).iter().any(|socket| listening.contains(socket));
     assert!(listens(server.pid()));
-    assert!(!listens(children(server.pid())[0]));
+    assert!(!listens(children(server.pid()).unwrap()[0]));
 }
 
 #[test]
@@ -85,11 +65,11 @@ fn b50_past_max_children_a_client_waits() {
     third.write_all(b"3").unwrap();
     third.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(third.read(&mut [0; 1]).is_err(), "a third child was forked");
-    assert_eq!(children(server.pid()).len(), 2);
+    assert_eq!(children(server.pid()).unwrap().len(), 2);
     drop(first);
-    third.set_read_timeout(Some(PATIENCE)).unwrap();
+    third.set_read_timeout(Some(TIMEOUT)).unwrap();
     expect(&mut third, b"3");
-    // A full server is not deaf to signals, as CPython's is.
+    // Unlike CPython's, a full server sees signals.
     server.signal("TERM").unwrap();
     server.wait_for_log("ending").unwrap();
 }
@@ -99,7 +79,7 @@ fn a_child_that_dies_is_reported_and_costs_its_own_request_only() {
     let mut server = echo(&["--concurrency", "forking"]);
     let mut stream = in_flight(&server);
     let peer = stream.local_addr().unwrap().to_string();
-    kill(children(server.pid())[0], "KILL");
+    send_signal(children(server.pid()).unwrap()[0], "KILL").unwrap();
     assert_eq!(read_to_end(&mut stream), b"");
     let line = server.wait_for_log("was ended by signal 9").unwrap();
     assert!(line.contains(&peer) && line.contains("reason=\"child\""), "{line}");
@@ -107,7 +87,7 @@ fn a_child_that_dies_is_reported_and_costs_its_own_request_only() {
 }
 
 #[test]
-fn limits_hold_in_a_child_too() {
+fn limits_hold_in_a_child() {
     let mut served = Fixture { handle: "(loop $again (br $again))", ..FIXTURE }.serve(&[
         "--concurrency",
         "forking",
@@ -125,16 +105,13 @@ fn children_do_not_outlive_the_host() {
     for options in [&["--concurrency", "forking"][..], &["--workers", "2"]] {
         let mut server = echo(options);
         let mut stream = in_flight(&server);
-        let pids = children(server.pid());
+        let pids = children(server.pid()).unwrap();
         assert!(!pids.is_empty());
         server.signal("KILL").unwrap();
         server.wait().unwrap();
         assert_eq!(read_to_end(&mut stream), b"");
         for pid in pids {
-            wait_until("it is gone", || {
-                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                stat.is_empty() || stat.contains(") Z ")
-            });
+            wait_until("the child has ended", || matches!(state(pid), Err(_) | Ok('Z')));
         }
     }
 }
@@ -142,14 +119,14 @@ fn children_do_not_outlive_the_host() {
 #[test]
 fn a_worker_that_dies_is_replaced_and_costs_its_own_requests_only() {
     let mut server = echo(&["--workers", "2"]);
-    wait_until("there are two", || children(server.pid()).len() == 2);
-    // Requests in both of them.
+    wait_until("there are two workers", || children(server.pid()).unwrap().len() == 2);
+    // With so many requests, both workers have some.
     let mut streams: Vec<TcpStream> = (0..40).map(|_| in_flight(&server)).collect();
-    let victim = children(server.pid())[0];
-    kill(victim, "KILL");
+    let victim = children(server.pid()).unwrap()[0];
+    send_signal(victim, "KILL").unwrap();
     server.wait_for_log("a worker is gone").unwrap();
-    wait_until("there are two again", || {
-        let now = children(server.pid());
+    wait_until("there are two workers again", || {
+        let now = children(server.pid()).unwrap();
         now.len() == 2 && !now.contains(&victim)
     });
     let alive = streams
@@ -167,13 +144,13 @@ fn a_worker_that_dies_is_replaced_and_costs_its_own_requests_only() {
 }
 
 #[test]
-fn a_terminal_s_interrupt_is_left_to_the_parent() {
+fn children_ignore_sigint_of_a_terminal() {
     for options in [&["--concurrency", "forking"][..], &["--workers", "2"]] {
         let mut server = echo(&[options, &["--grace", "1h"]].concat());
         let mut stream = in_flight(&server);
-        // A terminal sends it to all of them.
-        for pid in children(server.pid()) {
-            kill(pid, "INT");
+        // A terminal sends SIGINT to all processes.
+        for pid in children(server.pid()).unwrap() {
+            send_signal(pid, "INT").unwrap();
         }
         stream.write_all(b"2").unwrap();
         expect(&mut stream, b"2");

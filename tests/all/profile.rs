@@ -1,33 +1,34 @@
-//! `--profile hostile`: each of its limits holds, and an option that is given wins.
-//! That it also sets the times that are too long for a test is tested beside
-//! `policy` in `host/cli/src/serve.rs`.
+//! `--profile hostile`: each of its limits holds, and an explicit option overrides it. Tests
+//! beside the code of the profiles cover the times that are too long for a test here.
 
-use std::fs;
 use std::process::Command;
 
 use socketserver_tests::build;
 use socketserver_tests::process::Server;
+use socketserver_tests::procfs::{children, status};
 
 use crate::client::{ask, in_flight};
 use crate::fixture::{FIXTURE, File, Fixture, Served, WITH_HANDLES, compiles, serve};
-use crate::jail::{can_be_had, status};
+use crate::jail::is_available;
 
 const HOSTILE: [&str; 2] = ["--profile", "hostile"];
 
-/// With the profile, and these options beside it.
-fn hostile(fixture: &Fixture<'_>, options: &[&str]) -> Served {
+/// Serves a fixture with the profile and more options.
+fn serve_hostile(fixture: &Fixture<'_>, options: &[&str]) -> Served {
     fixture.serve(&[&HOSTILE[..], options].concat())
 }
 
-fn ended(served: &mut Served, reason: &str) -> String {
+/// Waits for the line of a request that failed with `reason`, and returns it. Checks that the
+/// server goes on.
+fn failure(served: &mut Served, reason: &str) -> String {
     let line = served.server.wait_for_log("Exception occurred").unwrap();
     assert!(line.contains(&format!("reason=\"{reason}\"")), "{line}");
     assert_eq!(ask(&served.server, b"-"), b"ok");
     line
 }
 
-/// Takes so many pages besides the one that it has, and fails if it cannot.
-fn takes(pages: u32) -> String {
+/// Returns code that grows the memory by `pages`, and traps if the host refuses.
+fn grow_by(pages: u32) -> String {
     format!(
         "(if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then unreachable))
         (call $sendall (i32.const 100) (i32.const 2))"
@@ -35,29 +36,29 @@ fn takes(pages: u32) -> String {
 }
 
 #[test]
-fn memory_is_16_mib() {
-    let [fits, exceeds] = [takes(15 * 16 - 1), takes(17 * 16 - 1)];
+fn the_memory_is_16_mib() {
+    let [fits, exceeds] = [grow_by(15 * 16 - 1), grow_by(17 * 16 - 1)];
     let [fits, exceeds] = [&fits, &exceeds].map(|handle| Fixture { handle, ..WITH_HANDLES });
-    assert_eq!(ask(&hostile(&fits, &[]).server, b"x"), b"ok");
-    let mut served = hostile(&exceeds, &[]);
+    assert_eq!(ask(&serve_hostile(&fits, &[]).server, b"x"), b"ok");
+    let mut served = serve_hostile(&exceeds, &[]);
     assert_eq!(ask(&served.server, b"x"), b"");
-    assert!(ended(&mut served, "memory").contains("the limit is 16777216"));
-    assert_eq!(ask(&hostile(&exceeds, &["--memory", "18MiB"]).server, b"x"), b"ok");
+    assert!(failure(&mut served, "memory").contains("the limit is 16777216"));
+    assert_eq!(ask(&serve_hostile(&exceeds, &["--memory", "18MiB"]).server, b"x"), b"ok");
 }
 
 #[test]
-fn cpu_time_is_a_second() {
+fn the_cpu_time_is_one_second() {
     let endless = Fixture { handle: "(loop $again (br $again))", ..FIXTURE };
     for (options, limit) in [(&[][..], "1s"), (&["--cpu-time", "50ms"], "50ms")] {
-        let mut served = hostile(&endless, options);
+        let mut served = serve_hostile(&endless, options);
         ask(&served.server, b"x");
-        let line = ended(&mut served, "cpu-time");
+        let line = failure(&mut served, "cpu-time");
         assert!(line.contains(&format!("its CPU time of {limit}\" ")), "{line}");
     }
 }
 
 #[test]
-fn a_request_receives_64_mib() {
+fn a_request_receives_at_most_64_mib() {
     use std::io::{Read, Write};
     let receives = Fixture {
         handle: "(loop $again
@@ -70,23 +71,23 @@ fn a_request_receives_64_mib() {
     let talk = |served: &Served, bytes: usize| {
         let mut stream = served.server.connect().unwrap();
         let data = vec![b'x'; bytes];
-        // Whoever has heard enough resets the connection.
+        // The server resets the connection at the limit.
         let _ = stream.write_all(&data);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         answer
     };
-    let mut served = hostile(&receives, &[]);
+    let mut served = serve_hostile(&receives, &[]);
     assert_eq!(talk(&served, 64 << 20), b"ok");
     assert_eq!(talk(&served, (64 << 20) + 1), b"");
-    ended(&mut served, "received");
-    let served = hostile(&receives, &["--max-received", "65MiB"]);
+    failure(&mut served, "received");
+    let served = serve_hostile(&receives, &["--max-received", "65MiB"]);
     assert_eq!(talk(&served, (64 << 20) + 1), b"ok");
 }
 
 #[test]
-fn a_request_sends_64_mib() {
+fn a_request_sends_at_most_64_mib() {
     let sends = |more: u32| {
         format!(
             "(local $left i32) (local.set $left (i32.const 1024))
@@ -98,17 +99,17 @@ fn a_request_sends_64_mib() {
     };
     let [fits, exceeds] = [sends(0), sends(1)];
     let [fits, exceeds] = [&fits, &exceeds].map(|handle| Fixture { handle, ..WITH_HANDLES });
-    assert_eq!(ask(&hostile(&fits, &[]).server, b"x").len(), 64 << 20);
-    let mut served = hostile(&exceeds, &[]);
+    assert_eq!(ask(&serve_hostile(&fits, &[]).server, b"x").len(), 64 << 20);
+    let mut served = serve_hostile(&exceeds, &[]);
     assert_eq!(ask(&served.server, b"x").len(), 64 << 20);
-    ended(&mut served, "sent");
-    let served = hostile(&exceeds, &["--max-sent", "65MiB"]);
+    failure(&mut served, "sent");
+    let served = serve_hostile(&exceeds, &["--max-sent", "65MiB"]);
     assert_eq!(ask(&served.server, b"x").len(), (64 << 20) + 1);
 }
 
 #[test]
-fn handles_are_64() {
-    // Two more are that of its request, and one that the host is lent for a call.
+fn a_request_has_at_most_64_handles() {
+    // The request socket has one handle, and the call that answers lends one to the host.
     let holds = |handles: u32| {
         format!(
             "(local $left i32) (local.set $left (i32.const {handles}))
@@ -120,16 +121,16 @@ fn handles_are_64() {
     };
     let [fits, exceeds] = [holds(62), holds(63)];
     let [fits, exceeds] = [&fits, &exceeds].map(|handle| Fixture { handle, ..WITH_HANDLES });
-    assert_eq!(ask(&hostile(&fits, &[]).server, b"x"), b"ok");
-    let mut served = hostile(&exceeds, &[]);
+    assert_eq!(ask(&serve_hostile(&fits, &[]).server, b"x"), b"ok");
+    let mut served = serve_hostile(&exceeds, &[]);
     assert_eq!(ask(&served.server, b"x"), b"");
-    ended(&mut served, "handles");
-    assert_eq!(ask(&hostile(&exceeds, &["--handles", "65"]).server, b"x"), b"ok");
+    failure(&mut served, "handles");
+    assert_eq!(ask(&serve_hostile(&exceeds, &["--handles", "65"]).server, b"x"), b"ok");
 }
 
 #[test]
-fn a_request_logs_8_kib() {
-    // 9 lines of 1000 bytes: one more than fit.
+fn a_request_logs_at_most_8_kib() {
+    // Of 9 lines of 1000 bytes, 8 fit.
     let log = "(call $host_log (i32.const 1) (i32.const 2048) (i32.const 1000))".repeat(9);
     let handle = format!(
         "(memory.fill (i32.const 2048) (i32.const 76) (i32.const 1000)) {log}
@@ -137,7 +138,7 @@ fn a_request_logs_8_kib() {
     );
     let fixture = Fixture { handle: &handle, ..FIXTURE };
     for (options, logged) in [(&[][..], 8), (&["--log-bytes", "9000"], 9)] {
-        let mut served = hostile(&fixture, options);
+        let mut served = serve_hostile(&fixture, options);
         assert_eq!(ask(&served.server, b"x"), b"ok");
         served.server.stop().unwrap();
         let log = served.server.log();
@@ -149,10 +150,10 @@ fn a_request_logs_8_kib() {
 
 #[test]
 fn the_jail_is_required_to_compile_and_to_serve_from_forked_processes() {
-    if !can_be_had() {
+    if !is_available() {
         return;
     }
-    // A filter that refuses `landlock_create_ruleset`, as an older kernel does.
+    // The script makes `landlock_create_ruleset` fail, as on an older kernel.
     let without_landlock = |options: &[&str]| {
         let mut command = Command::new("python3");
         command.arg(build::root().join("tests/all/old_kernel.py")).arg("landlock");
@@ -167,7 +168,7 @@ fn the_jail_is_required_to_compile_and_to_serve_from_forked_processes() {
         assert!(said.contains("the process that compiles it ended early"), "{said}");
         assert!(said.contains(missing) && said.lines().count() == 1, "{said}");
     }
-    // Compiled where it may be, it is loaded where there is no such jail.
+    // Once the handler is compiled, a kernel without that part of the jail loads it.
     drop(Server::start(serve().args(HOSTILE), 1).unwrap());
     for mode in [&["--concurrency", "forking"][..], &["--workers", "2"]] {
         let said = refused(mode);
@@ -182,10 +183,8 @@ fn the_jail_is_required_to_compile_and_to_serve_from_forked_processes() {
         command.arg(&echo).args(HOSTILE).args(["--concurrency", "forking"]).args(options);
         let server = Server::start(&mut command, 1).unwrap();
         let _stream = in_flight(&server);
-        let parent = server.pid().to_string();
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-        for child in children.unwrap().split_whitespace() {
-            assert_eq!(status(child, "Seccomp"), seccomp, "{options:?}");
+        for child in children(server.pid()).unwrap() {
+            assert_eq!(status(child, "Seccomp").unwrap(), seccomp, "{options:?}");
         }
     }
 }
@@ -193,7 +192,7 @@ fn the_jail_is_required_to_compile_and_to_serve_from_forked_processes() {
 #[test]
 fn handlers_in_each_language_are_served_in_each_mode() {
     let mut modes = vec![&["--concurrency", "sync"][..], &["--concurrency", "threading"]];
-    if can_be_had() {
+    if is_available() {
         modes.extend([&["--concurrency", "forking"][..], &["--workers", "2"]]);
     }
     for language in ["rust", "c", "cpp", "go", "python", "javascript"] {
@@ -213,7 +212,7 @@ fn handlers_in_each_language_are_served_in_each_mode() {
 }
 
 #[test]
-fn profiles_do_not_share_code_and_explicit_options_win() {
+fn profiles_do_not_share_code_and_explicit_options_override_them() {
     let cache = tempfile::tempdir().unwrap();
     let handler = File::new("entry.wat", FIXTURE.text().as_bytes());
     let compiled = |options: &[&str]| compiles(cache.path(), &handler.path, options);
@@ -222,7 +221,7 @@ fn profiles_do_not_share_code_and_explicit_options_win() {
     assert!(!compiled(&["--profile", "hostile"]));
     assert!(!compiled(&[]));
 
-    // 16 MiB by the profile, whatever the option says.
+    // The profile allows 16 MiB, and the option more.
     let large = Fixture { memory: "400", ..FIXTURE };
     let large = File::new("large.wat", large.text().as_bytes());
     let start = |options: &[&str]| Server::start(serve().arg(&large.path).args(options), 1);
@@ -235,7 +234,7 @@ fn profiles_do_not_share_code_and_explicit_options_win() {
 }
 
 #[test]
-fn a_memory_with_explicit_checks_ends_where_it_ends() {
+fn explicit_bounds_checks_trap_at_the_end_of_the_memory() {
     for (access, reason) in [
         ("(drop (i32.load (i32.const 65532)))", None),
         ("(drop (i32.load (i32.add (global.get $request) (i32.const 65533))))", Some("trap")),

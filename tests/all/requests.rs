@@ -1,4 +1,4 @@
-//! Many requests, one after the other and at the same time.
+//! Many requests, one after another and at the same time.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,23 +7,24 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socketserver_tests::build;
 use socketserver_tests::process::Server;
+use socketserver_tests::usage::Usage;
 
 use crate::client::{ask, expect, read_to_end};
 use crate::fixture::{FIXTURE, serve};
 
 #[test]
-fn at_the_cap_clients_wait_and_are_served_when_others_leave() {
+fn at_max_requests_clients_wait_until_others_end() {
     let server = Server::start(serve().args(["--max-requests", "2"]), 1).unwrap();
     let mut clients: Vec<TcpStream> = (0..5).map(|_| server.connect().unwrap()).collect();
     for client in &mut clients {
         client.write_all(b"x").unwrap();
     }
-    // Five are answered although only two fit at once.
+    // All five are answered, although only two fit at once.
     for client in &mut clients {
         assert_eq!(read_to_end(client), b"X");
     }
 
-    // Two are in flight, and stay; the third is not answered until one leaves.
+    // Two requests stay in flight. The third client is answered when one of them ends.
     let mut server = Server::start(
         serve().arg(build::guest("rust", "echo").unwrap()).args(["--max-requests", "2"]),
         1,
@@ -49,13 +50,13 @@ fn at_the_cap_clients_wait_and_are_served_when_others_leave() {
     drop(first);
     expect(&mut third, b"third");
 
-    // A signal is noticed while there is no room.
+    // A full server sees signals.
     server.signal("TERM").unwrap();
     server.wait_for_log("ending").unwrap();
 }
 
 #[test]
-fn one_at_a_time_the_next_client_waits() {
+fn in_sync_mode_the_next_client_waits() {
     let server = Server::start(serve().args(["--concurrency", "sync"]), 1).unwrap();
     let mut first = server.connect().unwrap();
     let mut second = server.connect().unwrap();
@@ -68,11 +69,10 @@ fn one_at_a_time_the_next_client_waits() {
     assert_eq!(read_to_end(&mut second), b"SECOND");
 }
 
-/// 8,000 idle connections against the defaults: those that do not fit wait in
-/// the backlog, nothing is refused, nothing is lost, and the host does not die
-/// of it.
+/// With the default limits, the connections that do not fit wait in the backlog. The server
+/// neither refuses nor loses one, and goes on.
 #[test]
-fn eight_thousand_idle_connections() {
+fn eight_thousand_idle_connections_are_served() {
     const CLIENTS: u64 = 8000;
     let limit = getrlimit(Resource::Nofile);
     let enough = limit.maximum.is_none_or(|maximum| maximum > CLIENTS + 500);
@@ -81,8 +81,7 @@ fn eight_thousand_idle_connections() {
 
     let mut server = Server::start(&mut serve(), 1).unwrap();
     let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| server.connect().unwrap()).collect();
-    // The first ones are in flight: they are answered one after the other, and
-    // make room for the rest.
+    // The first requests are in flight. As each is answered, another one fits.
     for (number, client) in clients.iter_mut().enumerate() {
         client.write_all(format!("client {number}").as_bytes()).unwrap();
         expect(client, format!("CLIENT {number}").as_bytes());
@@ -94,8 +93,8 @@ fn eight_thousand_idle_connections() {
     assert!(!log.iter().any(|line| line.contains("ERROR") || line.contains("WARN")), "{log:?}");
 }
 
-/// The host under a limit of the shell's, `ulimit`.
-fn limited(limit: &str) -> Server {
+/// Serves with a limit of the shell's `ulimit`.
+fn serve_limited(limit: &str) -> Server {
     let host = serve();
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit {limit} && exec \"$@\"")]).arg("sh").arg(host.get_program());
@@ -106,7 +105,7 @@ fn limited(limit: &str) -> Server {
 
 #[test]
 fn without_room_for_a_pool_instances_are_made_on_demand() {
-    let mut server = limited("-v 6000000");
+    let mut server = serve_limited("-v 6000000");
     server.wait_for_log("instances are made on demand").unwrap();
     for _ in 0..20 {
         assert_eq!(ask(&server, b"hello"), b"HELLO");
@@ -114,9 +113,9 @@ fn without_room_for_a_pool_instances_are_made_on_demand() {
 }
 
 #[test]
-fn with_few_descriptors_clients_wait_and_none_is_lost() {
-    // Both limits: the host raises the soft one as far as the hard one.
-    let mut server = limited("-Sn 64 && ulimit -Hn 64");
+fn with_few_descriptors_clients_wait_and_no_client_is_lost() {
+    // Both limits are set, because the host raises the soft limit to the hard one.
+    let mut server = serve_limited("-Sn 64 && ulimit -Hn 64");
     let mut clients: Vec<TcpStream> = (0..200).map(|_| server.connect().unwrap()).collect();
     for client in &mut clients {
         client.write_all(b"few").unwrap();
@@ -127,25 +126,20 @@ fn with_few_descriptors_clients_wait_and_none_is_lost() {
 }
 
 #[test]
-fn nothing_is_left_behind() {
+fn three_thousand_requests_leave_no_descriptors_threads_or_memory_in_use() {
     let served = FIXTURE.serve(&["--max-requests", "8"]);
-    let pid = served.server.pid();
-    let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
-    let memory = || {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
-        status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-    };
+    let usage = || Usage::of_process(served.server.pid()).unwrap();
     let round = |requests: usize| {
         for _ in 0..requests {
             assert_eq!(ask(&served.server, b"-"), b"ok");
         }
     };
     round(500);
-    let (descriptors, threads, resident) = (count("fd"), count("task"), memory());
+    let before = usage();
     round(3000);
-    // A request may still be on its way out.
-    assert!(count("fd") <= descriptors + 2, "{} descriptors, then {}", descriptors, count("fd"));
-    assert!(count("task") <= threads + 2, "{threads} threads, then {}", count("task"));
-    let grown = memory().saturating_sub(resident);
-    assert!(grown < 4 << 20, "{grown} bytes more after 3000 requests");
+    // The last request may not have ended yet.
+    let after = usage();
+    assert!(after.descriptors <= before.descriptors + 2, "{before:?}, then {after:?}");
+    assert!(after.threads <= before.threads + 2, "{before:?}, then {after:?}");
+    assert!(after.memory < before.memory + (4 << 20), "{before:?}, then {after:?}");
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 
 use socketserver_tests::build;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT};
 
 use crate::client::{ask, expect, read_to_end};
 use crate::fixture::{MODES, serve};
@@ -203,7 +203,7 @@ fn both_serves_tcp_and_udp_in_one_process() {
             server.endpoints()[1].strip_prefix("udp://").unwrap().parse().unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(udp).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(TIMEOUT)).unwrap();
         let mut answer = [0; 100];
         for round in 0..3 {
             let line = format!("{round} over TCP\nno end");

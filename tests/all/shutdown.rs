@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM.
+//! SIGINT and SIGTERM end the server.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use crate::fixture::MODES;
 fn an_idle_server_ends_at_once_with_exit_code_0() {
     for signal in ["TERM", "INT"] {
         for mode in MODES {
-            // Were the loop not woken, this would take a day.
+            // A signal that did not wake the loop would take effect after a day.
             let mut server = echo(&[mode, &["--poll-interval", "86400"]].concat());
             drop(in_flight(&server));
             server.signal(signal).unwrap();
@@ -35,7 +35,7 @@ fn b44_b52_requests_in_flight_are_finished_and_new_ones_refused() {
 }
 
 #[test]
-fn one_at_a_time_the_running_request_is_finished() {
+fn in_sync_mode_the_running_request_is_finished() {
     let mut server = echo(&["--concurrency", "sync", "--grace", "1h"]);
     let mut stream = in_flight(&server);
     server.signal("TERM").unwrap();
@@ -60,7 +60,7 @@ fn requests_that_outlast_the_grace_are_cut_off() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let mut server = echo(&["--grace", "1h"]);
         let _stream = in_flight(&server);
@@ -72,7 +72,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_second_signal_is_no_reason_not_to_print_the_counters() {
+fn after_a_second_signal_the_counters_are_printed() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         for mode in MODES {
             let mut server = echo(&[mode, &["--grace", "1h", "--stats"]].concat());
@@ -89,7 +89,7 @@ fn a_second_signal_is_no_reason_not_to_print_the_counters() {
 }
 
 #[test]
-fn daemon_threads_are_not_waited_for() {
+fn the_server_does_not_wait_for_daemon_threads() {
     let (daemon, no_block) = (["--daemon-threads", "true"], ["--block-on-close", "false"]);
     let [_, threading, forking, workers] = MODES;
     for (mode, option) in [
@@ -104,7 +104,7 @@ fn daemon_threads_are_not_waited_for() {
         server.signal("TERM").unwrap();
         assert_eq!(server.wait().unwrap().code(), Some(0), "{mode:?} {option:?}");
         assert_eq!(read_to_end(&mut stream), b"");
-        // It announces what it does.
+        // The log says that the server does not wait.
         let ending: Vec<_> = server.log().iter().filter(|line| line.contains("ending")).collect();
         assert_eq!(ending.len(), 1, "{ending:?}");
         assert!(ending[0].ends_with("requests in flight are not waited for"), "{ending:?}");

@@ -1,14 +1,14 @@
-//! What a server was started with, and what signals do to it beside ending it.
+//! Signal masks that a server inherits.
 
 use std::process::Command;
 
 use socketserver_tests::process::Server;
 
 use crate::client::ask;
-use crate::counters::asked;
+use crate::counters::request_counters;
 use crate::fixture::{FIXTURE, File, Fixture, MODES, serve};
 
-/// Reaches beyond its memory, or runs for ever.
+/// A handler that reads beyond its memory or runs for ever, as the client asks.
 const HOSTILE: Fixture<'static> = Fixture {
     handle: "(call $recv (i32.const 1))
         (if (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 116))
@@ -17,9 +17,9 @@ const HOSTILE: Fixture<'static> = Fixture {
     ..FIXTURE
 };
 
-/// Some programs block signals for themselves, and those that they start inherit it.
+/// A program that blocks signals passes its mask to the programs that it starts.
 #[test]
-fn signals_that_are_blocked_at_the_start_do_not_matter() {
+fn a_server_that_inherits_blocked_signals_unblocks_them() {
     let handler = File::new("hostile.wat", HOSTILE.text().as_bytes());
     for mode in MODES {
         let host = serve();
@@ -33,7 +33,7 @@ fn signals_that_are_blocked_at_the_start_do_not_matter() {
         assert_eq!(ask(&server, b"xl"), b"");
         server.wait_for_log("\"reason\":\"cpu-time\"").unwrap();
         assert_eq!(ask(&server, b"-"), b"ok");
-        assert_eq!(asked(&mut server)["requests"]["accepted"], 3, "{mode:?}");
+        assert_eq!(request_counters(&mut server)["requests"]["accepted"], 3, "{mode:?}");
         assert!(server.stop().unwrap().success(), "{mode:?}");
     }
 }

@@ -1,19 +1,18 @@
-//! What a handler runs as soon as an instance of it is made: in the jail, and for each
-//! request anew.
+//! Start functions of handlers run in the jail, and for each request.
 
 use std::fs;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use socketserver_tests::process::PATIENCE;
+use socketserver_tests::process::wait_for_child;
+use socketserver_tests::procfs::status;
 
 use crate::client::ask;
 use crate::fixture::{FIXTURE, File, Fixture, Served, serve};
-use crate::jail::{can_be_had, status, wait_until_in_it};
+use crate::jail::{is_available, wait_until_jailed};
 use crate::load::refused;
 use crate::wasi::WASI;
 
-/// The ways in which requests run, with and without a jail.
+/// The options for each way of running requests, with and without the jail.
 const MODES: [&[&str]; 6] = [
     &["--concurrency", "sync"],
     &["--concurrency", "threading"],
@@ -24,7 +23,7 @@ const MODES: [&[&str]; 6] = [
 ];
 
 #[test]
-fn what_it_draws_is_drawn_for_each_request() {
+fn random_numbers_of_a_start_function_differ_between_requests() {
     let text = WASI
         .replace("(call $act)", "(call $send (i32.load (i32.const 2048)) (i32.const 8))")
         .replace(
@@ -39,19 +38,16 @@ fn what_it_draws_is_drawn_for_each_request() {
     }
 }
 
-/// The process that was forked from a server before that listens.
-pub fn forked_by(server: u32) -> Option<String> {
-    let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).ok()?;
-    let is_fork = |child: &&str| {
-        let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
-        line.contains("\0serve\0")
-    };
-    children.split_whitespace().find(is_fork).map(str::to_owned)
+/// Returns whether a process runs `serve`, which a process that compiles does not. As a child
+/// of a server that does not listen yet, it is the preflight process.
+pub fn is_server(pid: u32) -> bool {
+    let command_line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    command_line.contains("\0serve\0")
 }
 
 #[test]
-fn where_processes_serve_it_runs_in_the_jail_before_anybody_is_served() {
-    if !can_be_had() {
+fn in_forking_and_worker_mode_the_preflight_runs_a_start_function_in_the_jail() {
+    if !is_available() {
         return;
     }
     let spins =
@@ -66,20 +62,10 @@ fn where_processes_serve_it_runs_in_the_jail_before_anybody_is_served() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let begun = Instant::now();
-        let child = loop {
-            if let Some(child) = forked_by(server.id()) {
-                break child;
-            }
-            if begun.elapsed() > PATIENCE || server.try_wait().unwrap().is_some() {
-                let _ = server.kill();
-                panic!("{mode:?}: nothing was forked: {:?}", server.wait_with_output());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        // It enters the jail, and then has a second of the processor.
-        wait_until_in_it(&child);
-        assert_eq!(status(&child, "NoNewPrivs"), "1");
+        let child = wait_for_child(&mut server, is_server).unwrap();
+        // The child enters the jail, and then has a second of CPU time.
+        wait_until_jailed(child);
+        assert_eq!(status(child, "NoNewPrivs").unwrap(), "1");
         let output = server.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{mode:?}");
         assert!(output.stdout.is_empty(), "{mode:?}");
@@ -89,9 +75,8 @@ fn where_processes_serve_it_runs_in_the_jail_before_anybody_is_served() {
     }
 }
 
-/// One that traps as it starts cannot be served, however requests are run.
 #[test]
-fn one_that_does_not_start_is_not_served() {
+fn a_handler_whose_start_function_traps_is_not_served() {
     let fails = Fixture { fields: "(func $fail unreachable) (start $fail)", ..FIXTURE };
     for mode in MODES {
         let said = refused("fails.wat", fails.text().as_bytes(), mode);

@@ -1,11 +1,11 @@
-//! `StreamRequestHandler` in a component, as its client sees it.
+//! `StreamRequestHandler` in a component, as the client sees it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use socketserver_tests::build;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT};
 
 use crate::client::{expect, read_to_end};
 use crate::fixture::serve;
@@ -29,7 +29,7 @@ fn b66_with_a_buffer_nothing_is_sent_before_finish() {
     let mut stream = server.connect().unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(stream.read(&mut [0; 1]).is_err(), "something was sent");
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(b"go on\n").unwrap();
     assert_eq!(read_to_end(&mut stream), b"first\nsecond\n");
 }

@@ -1,4 +1,4 @@
-//! `--user`: who serves.
+//! `--user`: the user of the processes that serve.
 
 use std::fs;
 use std::io::Write;
@@ -6,19 +6,20 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use socketserver_tests::build;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, wait_until};
+use socketserver_tests::procfs::{children, status};
 
 use crate::client::{echo, expect, in_flight};
-use crate::counters::asked;
+use crate::counters::request_counters;
 use crate::fixture::{host, serve};
 
-/// Of nobody.
+/// IDs that no user and no group has.
 const USER: &str = "60123:60124";
 
+/// The options of each mode, and whether children of the server run the requests.
 const MODES: [(&[&str], bool); 6] = [
     (&["--concurrency", "forking"], true),
     (&["--concurrency", "forking", "--jail", "off"], true),
@@ -36,37 +37,30 @@ fn is_root() -> bool {
     root
 }
 
-/// Who a process is: its users, groups, other groups and capabilities.
+/// The user IDs, group IDs, supplementary groups and capabilities of a process.
 #[derive(Debug, PartialEq, Eq)]
-struct Who([String; 4]);
+struct Identity([String; 4]);
 
-impl Who {
-    fn is(pid: u32) -> Who {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        Who(["Uid:", "Gid:", "Groups:", "CapEff:"].map(|field| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-            line.split_whitespace().collect::<Vec<_>>().join(" ")
-        }))
+impl Identity {
+    fn of_process(pid: u32) -> Identity {
+        let fields = ["Uid", "Gid", "Groups", "CapEff"];
+        Identity(fields.map(|field| status(pid, field).unwrap()))
     }
 
-    fn another() -> Who {
-        let same = |number: &str| [number; 4].join(" ");
-        Who([same("60123"), same("60124"), String::new(), "0".repeat(16)])
+    /// Returns the identity of [`USER`].
+    fn of_user() -> Identity {
+        let four_times = |number: &str| [number; 4].join(" ");
+        Identity([four_times("60123"), four_times("60124"), String::new(), "0".repeat(16)])
     }
 }
 
-fn children(pid: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-}
-
-/// Those whose requests run in them.
+/// Returns the processes that run requests.
 fn serving(server: &Server, forks: bool) -> Vec<u32> {
-    if forks { children(server.pid()) } else { vec![server.pid()] }
+    if forks { children(server.pid()).unwrap() } else { vec![server.pid()] }
 }
 
 #[test]
-fn whoever_serves_is_that_user_and_nobody_else_is() {
+fn only_the_processes_that_serve_become_the_user() {
     if !is_root() {
         return;
     }
@@ -76,16 +70,16 @@ fn whoever_serves_is_that_user_and_nobody_else_is() {
         let serving = serving(&server, forks);
         assert!(!serving.is_empty());
         for pid in serving {
-            // A worker may have begun a moment ago.
-            let begun = Instant::now();
-            while mode[0] == "--workers" && Who::is(pid) != Who::another() {
-                assert!(begun.elapsed() < PATIENCE, "{mode:?}: {:?}", Who::is(pid));
-                std::thread::sleep(Duration::from_millis(2));
+            if mode[0] == "--workers" {
+                // A worker may not have changed its user yet.
+                wait_until("the worker is the user", || {
+                    Identity::of_process(pid) == Identity::of_user()
+                });
             }
-            assert_eq!(Who::is(pid), Who::another(), "{mode:?}");
+            assert_eq!(Identity::of_process(pid), Identity::of_user(), "{mode:?}");
         }
         if forks {
-            assert_eq!(Who::is(server.pid()).0[0], "0 0 0 0", "{mode:?}");
+            assert_eq!(Identity::of_process(server.pid()).0[0], "0 0 0 0", "{mode:?}");
         }
         stream.write_all(b"2").unwrap();
         expect(&mut stream, b"2");
@@ -95,13 +89,13 @@ fn whoever_serves_is_that_user_and_nobody_else_is() {
 }
 
 #[test]
-fn without_it_the_user_stays() {
-    let own = Who::is(std::process::id());
+fn without_the_option_the_user_stays() {
+    let own = Identity::of_process(std::process::id());
     for (mode, forks) in MODES {
         let server = echo(mode);
         let _stream = in_flight(&server);
         for pid in serving(&server, forks) {
-            assert_eq!(Who::is(pid).0[..3], own.0[..3], "{mode:?}");
+            assert_eq!(Identity::of_process(pid).0[..3], own.0[..3], "{mode:?}");
         }
     }
 }
@@ -116,15 +110,15 @@ fn children_of_another_user_end_with_their_parent() {
         let mut stream = in_flight(&server);
         server.signal("KILL").unwrap();
         server.wait().unwrap();
-        // Its end is that of the process which has the other end.
+        // The connection ends when the process that holds its other end ends.
         assert_eq!(crate::client::read_to_end(&mut stream), b"");
     }
 }
 
-/// A container may leave root without `CAP_KILL`: then the parent cannot send its
-/// workers anything, and they live.
+/// In a container root may lack `CAP_KILL`. The parent then cannot signal its workers, which
+/// does not mean that they have ended.
 #[test]
-fn workers_that_may_not_be_signalled_are_counted() {
+fn workers_that_the_parent_may_not_signal_are_counted() {
     if !is_root() {
         return;
     }
@@ -134,7 +128,7 @@ fn workers_that_may_not_be_signalled_are_counted() {
     command.args(["--no-cache", "--log-format", "json", "--workers", "1", "--user", USER]);
     let mut server = Server::start(&mut command, 1).unwrap();
     let _stream = in_flight(&server);
-    let counted = asked(&mut server);
+    let counted = request_counters(&mut server);
     let requests = json!({
         "accepted": 1, "in_flight": 1, "done": 0, "failed": {}, "refused": {},
     });
@@ -143,7 +137,7 @@ fn workers_that_may_not_be_signalled_are_counted() {
 }
 
 #[test]
-fn sockets_are_bound_before_and_their_files_belong_to_whom_they_should() {
+fn sockets_are_bound_before_the_user_changes_and_their_files_have_the_given_owner() {
     if !is_root() {
         return;
     }
@@ -176,7 +170,7 @@ fn only_root_becomes_another_user() {
     if !is_root() {
         return;
     }
-    // Where that user may look.
+    // A directory that the other user may read.
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();
@@ -195,13 +189,13 @@ fn only_root_becomes_another_user() {
             "{mode:?}"
         );
     }
-    // Whoever is that user already need not become it.
+    // A server that runs as that user already need not change.
     let mut command = std::process::Command::new(&program);
     command.args(["serve", "--no-cache", "--bind", "tcp://127.0.0.1:0", "--user", USER]);
     command.args(MODES[0].0).uid(60123).gid(60124);
     let server = Server::start(&mut command, 1).unwrap();
     assert_eq!(crate::client::ask(&server, b"mine"), b"MINE");
-    // But it would keep its other groups.
+    // Such a server would keep its supplementary groups.
     let script = "import os, sys; os.setgroups([60124, 12]); os.setgid(60124); \
         os.setuid(60123); os.execv(sys.argv[1], sys.argv[1:])";
     for mode in [MODES[0].0, MODES[1].0, MODES[4].0, MODES[5].0] {
@@ -217,7 +211,7 @@ fn only_root_becomes_another_user() {
 }
 
 #[test]
-fn the_group_is_that_of_the_user_if_none_is_named() {
+fn the_group_defaults_to_the_group_of_the_user() {
     if !is_root() {
         return;
     }
@@ -225,5 +219,5 @@ fn the_group_is_that_of_the_user_if_none_is_named() {
         Server::start(serve().args(["--concurrency", "sync", "--user", "nobody"]), 1).unwrap();
     let id = std::process::Command::new("id").args(["-g", "nobody"]).output().unwrap();
     let group = String::from_utf8(id.stdout).unwrap();
-    assert_eq!(Who::is(server.pid()).0[1], [group.trim(); 4].join(" "));
+    assert_eq!(Identity::of_process(server.pid()).0[1], [group.trim(); 4].join(" "));
 }

@@ -1,5 +1,5 @@
-//! WASI: what each interface gives to a handler, with nothing granted, and with
-//! the options that grant something.
+//! WASI: the interfaces that a handler may import, with nothing granted and with options that
+//! grant something.
 
 mod files;
 mod guests;
@@ -13,27 +13,27 @@ use socketserver_tests::process::Server;
 use crate::client::{ask, read_to_end};
 use crate::fixture::{FIXTURE, File, Served, host};
 
-/// A handler that imports all of it; its client says what it does.
+/// A handler that imports each of these interfaces, and calls what its client asks for.
 pub const WASI: &str = include_str!("../fixtures/wasi.wat");
 
-/// Serves it with these options.
+/// Serves [`WASI`].
 pub fn serve(options: &[&str]) -> Served {
-    serve_with("", options)
+    serve_with_fields("", options)
 }
 
-/// The same, with more fields in its module.
-fn serve_with(fields: &str, options: &[&str]) -> Served {
+/// Serves [`WASI`] with more fields in its module.
+fn serve_with_fields(fields: &str, options: &[&str]) -> Served {
     let text = WASI.replace("{{fields}}", fields);
     Served::start(&text, &["tcp://127.0.0.1:0"], options)
 }
 
-/// Asks for `what`, of which there are `number`.
-fn ask_for(server: &Server, what: u8, number: u64) -> Vec<u8> {
-    ask(server, &[&[what][..], &number.to_le_bytes()].concat())
+/// Sends the byte `action` and a number, and returns the answer.
+fn ask_with_number(server: &Server, action: u8, number: u64) -> Vec<u8> {
+    ask(server, &[&[action][..], &number.to_le_bytes()].concat())
 }
 
-/// Asks, and returns the line that the log has about the end of the request.
-fn ended(served: &mut Served, data: &[u8]) -> String {
+/// Sends `data`, and returns the line of the log that reports the failed request.
+fn failure(served: &mut Served, data: &[u8]) -> String {
     let mut stream = served.server.connect().unwrap();
     stream.write_all(data).unwrap();
     let line = served.server.wait_for_log("Exception occurred").unwrap();
@@ -41,7 +41,7 @@ fn ended(served: &mut Served, data: &[u8]) -> String {
     line
 }
 
-/// Prints what `inspect` says of a handler.
+/// Returns the output of `inspect` for a handler.
 fn inspect(text: &str, options: &[&str]) -> String {
     let handler = File::new("handler.wat", text.as_bytes());
     let said = host().arg("inspect").arg(&handler.path).args(options).output().unwrap();
@@ -49,7 +49,7 @@ fn inspect(text: &str, options: &[&str]) -> String {
 }
 
 #[test]
-fn nothing_of_the_host_is_there_unless_it_is_granted() {
+fn a_handler_sees_nothing_of_the_host_without_a_grant() {
     let served = serve(&[]);
     // No variables, no arguments, no directories, no input, no terminal.
     assert_eq!(ask(&served.server, b"e"), b"k");
@@ -59,7 +59,7 @@ fn nothing_of_the_host_is_there_unless_it_is_granted() {
 }
 
 #[test]
-fn the_environment_is_what_is_granted_and_nothing_else() {
+fn a_handler_sees_only_the_granted_environment() {
     let handler = File::new("wasi.wat", WASI.replace("{{fields}}", "").as_bytes());
     let mut command = host();
     command.env("HERE", "taken").env("SECRET", "kept").arg("serve").arg(&handler.path);
@@ -70,7 +70,7 @@ fn the_environment_is_what_is_granted_and_nothing_else() {
 }
 
 #[test]
-fn a_variable_that_is_not_set_here_is_a_mistake() {
+fn mistakes_in_env_and_dir_are_errors() {
     for (option, value, why) in [
         ("--env", "NOT_SET", "it is not set here: write NOT_SET=VALUE"),
         ("--env", "=b", "write NAME=VALUE"),
@@ -85,7 +85,7 @@ fn a_variable_that_is_not_set_here_is_a_mistake() {
 }
 
 #[test]
-fn what_it_prints_is_logged_line_by_line_escaped_and_tagged() {
+fn output_is_logged_by_line_escaped_and_tagged() {
     let mut served = serve(&[]);
     let mut stream = served.server.connect().unwrap();
     let peer = stream.local_addr().unwrap();
@@ -95,7 +95,7 @@ fn what_it_prints_is_logged_line_by_line_escaped_and_tagged() {
     assert!(first.ends_with(&end), "{first}");
     let second = served.server.wait_for_log("second").unwrap();
     assert!(second.contains("INFO guest: \"\\u{1b}[2Jsecond\" handler"), "{second}");
-    // At the end of the request.
+    // The end of the request completes an unfinished line.
     served.server.wait_for_log("INFO guest: \"unfinished\" handler").unwrap();
     assert_eq!(read_to_end(&mut stream), b"k");
     assert_eq!(ask(&served.server, b"Oan error"), b"k");
@@ -107,20 +107,20 @@ fn what_it_prints_is_logged_line_by_line_escaped_and_tagged() {
 }
 
 #[test]
-fn what_it_began_to_print_is_logged_before_how_it_ended() {
-    // Of a byte that it does not know, it traps.
+fn unfinished_output_is_logged_before_the_failure() {
+    // The handler traps for an unknown byte.
     let fields = "(func $print (call $blocking_write (call $get_stderr) (i32.const 112) (i32.const 7) (i32.const 1024)))
         (start $print)";
-    let mut served = serve_with(fields, &[]);
+    let mut served = serve_with_fields(fields, &[]);
     served.server.wait_for_log("WARN guest: \"written\" handler=\"fixture\"").unwrap();
-    ended(&mut served, b"?");
+    failure(&mut served, b"?");
     let log = served.server.log();
     let place = |text| log.iter().rposition(|line| line.contains(text)).unwrap();
     assert!(place("WARN guest: \"written\"") < place("Exception occurred"), "{log:#?}");
 }
 
 #[test]
-fn a_flood_of_lines_and_a_line_without_end_are_bounded() {
+fn the_count_and_the_length_of_printed_lines_are_bounded() {
     let mut served = serve(&["--log-rate", "100000"]);
     assert_eq!(ask(&served.server, &[b"o".to_vec(), vec![b'\n'; 4096]].concat()), b"k");
     let line = served.server.wait_for_log("had more than 65536 bytes to log").unwrap();
@@ -131,37 +131,38 @@ fn a_flood_of_lines_and_a_line_without_end_are_bounded() {
     let line = served.server.wait_for_log("xxx").unwrap();
     let expected = "x".repeat(1024) + "... (3072 bytes more)";
     assert!(line.contains(&format!(" \"{expected}\" ")), "{line}");
-    // Each request has its own budget, and the flood has logged no more.
+    // The limit is one for each request. The first request has logged no more lines.
     served.server.stop().unwrap();
     let empty =
         served.server.log().iter().filter(|line| line.contains("INFO guest: \"\" handler")).count();
-    // An empty one counts as 64 bytes.
+    // An empty line counts as 64 bytes.
     assert_eq!(empty, 1024);
 }
 
 #[test]
-fn a_stream_takes_no_more_than_it_says() {
+fn writing_more_than_a_stream_accepts_fails() {
     let mut served = serve(&[]);
-    assert_eq!(ask_for(&served.server, b'b', 64 << 10), b"k");
-    assert_eq!(ask_for(&served.server, b'B', 4096), b"k");
-    for (what, most) in [(b'b', 64 << 10), (b'B', 4096)] {
+    assert_eq!(ask_with_number(&served.server, b'b', 64 << 10), b"k");
+    assert_eq!(ask_with_number(&served.server, b'B', 4096), b"k");
+    for (action, most) in [(b'b', 64 << 10), (b'B', 4096)] {
         let too_many: u64 = most + 1;
-        let data = [&[what][..], &too_many.to_le_bytes()].concat();
-        let line = ended(&mut served, &data);
+        let data = [&[action][..], &too_many.to_le_bytes()].concat();
+        let line = failure(&mut served, &data);
         let why = format!("it wrote {too_many} bytes at once to a stream that takes {most}");
         assert!(line.contains(&why) && line.contains("reason=\"call\""), "{line}");
     }
 }
 
 #[test]
-fn random_numbers_are_random_and_no_more_than_may_be() {
+fn random_bytes_differ_and_their_number_is_bounded() {
     let mut served = serve(&[]);
-    let (one, other) = (ask_for(&served.server, b'R', 32), ask_for(&served.server, b'R', 32));
+    let (one, other) =
+        (ask_with_number(&served.server, b'R', 32), ask_with_number(&served.server, b'R', 32));
     assert_eq!((one.len(), other.len()), (32, 32));
     assert_ne!(one, other);
-    assert_eq!(ask_for(&served.server, b'R', 256 << 10).len(), 256 << 10);
+    assert_eq!(ask_with_number(&served.server, b'R', 256 << 10).len(), 256 << 10);
     for too_many in [(256 << 10) + 1, u64::MAX] {
-        let line = ended(&mut served, &[&b"R"[..], &too_many.to_le_bytes()].concat());
+        let line = failure(&mut served, &[&b"R"[..], &too_many.to_le_bytes()].concat());
         let why = format!("asked for {too_many} random bytes, and 262144 is the most");
         assert!(line.contains(&why) && line.contains("blame=\"guest\""), "{line}");
     }
@@ -174,23 +175,23 @@ fn a_handler_that_sleeps_wakes_up() {
     for mode in ["sync", "threading", "forking"] {
         let served = serve(&["--concurrency", mode, "--cpu-time", "1s"]);
         let begun = Instant::now();
-        assert_eq!(ask_for(&served.server, b'z', SECOND / 20), b"k", "{mode}");
-        // The second of two, the first of which never comes.
-        assert_eq!(ask_for(&served.server, b'y', SECOND / 20), [1, 0, 0, 0], "{mode}");
+        assert_eq!(ask_with_number(&served.server, b'z', SECOND / 20), b"k", "{mode}");
+        // Of two timers that the handler polls, only the second fires.
+        assert_eq!(ask_with_number(&served.server, b'y', SECOND / 20), [1, 0, 0, 0], "{mode}");
         assert!(begun.elapsed().as_millis() >= 100);
-        assert_eq!(ask_for(&served.server, b'z', 0), b"k");
+        assert_eq!(ask_with_number(&served.server, b'z', 0), b"k");
     }
 }
 
 #[test]
-fn a_handler_that_sleeps_for_too_long_is_ended_and_to_blame() {
+fn a_handler_that_sleeps_past_the_idle_timeout_is_ended_and_blamed() {
     for mode in ["threading", "forking"] {
-        for (what, nanoseconds) in
+        for (action, nanoseconds) in
             [(b'z', u64::MAX), (b'z', 3600 * SECOND), (b'Z', SECOND / 100), (b'y', u64::MAX)]
         {
             let limits = ["--idle-timeout", "200ms", "--concurrency", mode];
             let mut served = serve(&limits);
-            let line = ended(&mut served, &[&[what][..], &nanoseconds.to_le_bytes()].concat());
+            let line = failure(&mut served, &[&[action][..], &nanoseconds.to_le_bytes()].concat());
             let why = "it slept until no byte had moved for 200ms, the idle timeout";
             assert!(line.contains(why), "{mode}: {line}");
             assert!(line.contains("blame=\"guest\" reason=\"sleep\""), "{mode}: {line}");
@@ -200,77 +201,77 @@ fn a_handler_that_sleeps_for_too_long_is_ended_and_to_blame() {
 }
 
 #[test]
-fn a_handler_that_sleeps_is_ended_when_its_wall_time_is_over() {
+fn wall_time_ends_a_handler_that_sleeps() {
     for mode in ["threading", "forking"] {
         let mut served = serve(&["--wall-time", "200ms", "--concurrency", mode]);
-        let line = ended(&mut served, &[&b"z"[..], &u64::MAX.to_le_bytes()].concat());
+        let line = failure(&mut served, &[&b"z"[..], &u64::MAX.to_le_bytes()].concat());
         assert!(line.contains("blame=\"policy\" reason=\"wall-time\""), "{mode}: {line}");
     }
 }
 
 #[test]
-fn one_that_sleeps_before_there_is_a_request_is_not_served() {
+fn a_handler_whose_start_function_sleeps_for_long_is_not_served() {
     let fields =
         "(func $sleep (call $block (call $subscribe_duration (i64.const -1)))) (start $sleep)";
     let text = WASI.replace("{{fields}}", fields);
     let said = inspect(&text, &[]);
     assert!(said.contains("serve     no: it cannot be instantiated"), "{said}");
     assert!(said.contains("it slept until no byte had moved for 60s"), "{said}");
-    // A short nap is no reason.
+    // A short sleep is allowed.
     let said = inspect(&text.replace("(i64.const -1)", "(i64.const 1000)"), &[]);
     assert!(said.contains("serve     yes"), "{said}");
 }
 
 #[test]
-fn inspect_makes_fewer_instances_where_each_takes_long() {
+fn inspect_makes_fewer_instances_if_each_takes_long() {
     let fields = "(func $sleep (call $block (call $subscribe_duration (i64.const 2000000000)))) (start $sleep)";
     let begun = Instant::now();
     let said = inspect(&WASI.replace("{{fields}}", fields), &[]);
     assert!(said.contains("serve     yes"), "{said}");
-    // A hundred would sleep for 200 s.
+    // A hundred instances would sleep for 200 s.
     assert!(begun.elapsed() < Duration::from_secs(100), "{:?}", begun.elapsed());
 }
 
-/// What an instance does while it is made is on the time of its request too.
+/// The wall time of a request includes the time in which its instance is made.
 #[test]
-fn one_that_sleeps_while_it_is_made_for_a_request_is_ended() {
-    // Only the trial instance comes first.
+fn wall_time_ends_a_start_function_that_sleeps() {
+    // One short sleep passes the preflight.
     let fields = "(func $sleep (call $block (call $subscribe_duration (i64.const 300000000)))) (start $sleep)";
-    let mut served = serve_with(fields, &["--idle-timeout", "1h", "--wall-time", "100ms"]);
-    let line = ended(&mut served, b"p");
+    let mut served = serve_with_fields(fields, &["--idle-timeout", "1h", "--wall-time", "100ms"]);
+    let line = failure(&mut served, b"p");
     assert!(line.contains("the making of the instance was ended"), "{line}");
     assert!(line.contains("reason=\"wall-time\""), "{line}");
 }
 
 #[test]
-fn what_is_polled_at_once_is_bounded() {
+fn the_number_of_polled_handles_is_bounded() {
     let mut served = serve(&[]);
-    assert_eq!(ask_for(&served.server, b'n', 1), [1, 0, 0, 0]);
-    assert_eq!(ask_for(&served.server, b'n', 128), [128, 0, 0, 0]);
+    assert_eq!(ask_with_number(&served.server, b'n', 1), [1, 0, 0, 0]);
+    assert_eq!(ask_with_number(&served.server, b'n', 128), [128, 0, 0, 0]);
     for (count, why) in [
         (0, "it polled an empty list"),
         (257, "it polled 257 things at once, and 256 are the most"),
         (700_000, "it polled 700000 things at once"),
         (u64::from(u32::MAX), "list pointer/length out of bounds"),
     ] {
-        let line = ended(&mut served, &[&b"n"[..], &count.to_le_bytes()].concat());
+        let line = failure(&mut served, &[&b"n"[..], &count.to_le_bytes()].concat());
         assert!(line.contains(why) && line.contains("reason=\"call\""), "{line}");
     }
 }
 
 #[test]
-fn handles_without_end_are_refused() {
+fn the_handles_of_wasi_are_bounded() {
     let mut served = serve(&[]);
-    for what in [b"G", b"P"] {
-        let line = ended(&mut served, what);
+    for action in [b"G", b"P"] {
+        let line = failure(&mut served, action);
         assert!(line.contains("blame=\"guest\" reason=\"handles\""), "{line}");
     }
 }
 
 #[test]
-fn a_stream_that_was_dropped_is_gone() {
+fn using_a_dropped_stream_fails() {
     let mut served = serve(&[]);
-    let line = ended(&mut served, b"g");
+    let line = failure(&mut served, b"g");
     assert!(line.contains("unknown handle index") && line.contains("\"guest\""), "{line}");
     assert_eq!(ask(&served.server, b"p"), b"k");
 }
@@ -297,7 +298,7 @@ fn other_parts_of_wasi_are_refused_by_name() {
 }
 
 #[test]
-fn inspect_says_what_would_fill_what_is_empty() {
+fn inspect_names_the_options_that_grant_more() {
     let text = WASI.replace("{{fields}}", "");
     let said = inspect(&text, &[]);
     for line in [

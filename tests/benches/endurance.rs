@@ -1,11 +1,10 @@
-//! A million requests of the sample over loopback, and the memory of the host
-//! after the first hundred thousand and at the end.
+//! Sends a million requests to the sample over loopback, and compares the memory of the host
+//! after the first hundred thousand with that at the end.
 //!
-//! Each request in flight has a thread and a memory, of which something is kept for the
-//! next, and how many there are at once is up to the machine: the eight clients have
-//! been seen with fifteen, for one comes again before the thread of its last request is
-//! done. So it begins with as many at once as there can be, and what is compared is not
-//! how busy the machine was.
+//! Each request in flight has a thread and a memory, parts of which the host keeps for the next
+//! request. The number of requests at once depends on the load of the machine: eight clients
+//! have had up to fifteen, because a client sends the next request before the thread of its
+//! last one has ended. So the bench first has as many requests in flight as there can be.
 //!
 //! `cargo bench --workspace --bench endurance [-- [--requests N]]`
 //!
@@ -19,18 +18,17 @@ use anyhow::{Result, ensure};
 use socketserver_tests::bench::{is_test, number, progress, send};
 use socketserver_tests::build;
 use socketserver_tests::load::Target;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT};
 use socketserver_tests::usage::Usage;
 
-/// How much more memory the end may have than the first tenth, in percent.
-const MORE: u64 = 2;
+/// The growth of memory from the first tenth to the end that is allowed, in percent.
+const MAX_GROWTH: u64 = 2;
 
-/// Two for each client.
+/// The requests in flight at first: two for each client.
 const AT_ONCE: usize = 16;
 
-/// How many looks are taken at the memory, of which the first is compared with
-/// the last.
-const LOOKS: u64 = 10;
+/// The number of times that memory is measured. The first is compared with the last.
+const MEASUREMENTS: u64 = 10;
 
 fn main() -> Result<ExitCode> {
     if is_test() {
@@ -46,13 +44,14 @@ fn main() -> Result<ExitCode> {
         "{:>10} {:>14} {:>13} {:>9} {:>12}",
         "requests", "memory (KiB)", "descriptors", "threads", "requests/s"
     );
-    at_once(&server)?;
-    let mut looks = Vec::new();
-    for look in 1..=LOOKS {
-        let (sent, now) = (requests * (look - 1) / LOOKS, requests * look / LOOKS);
+    run_at_once(&server)?;
+    let mut measurements = Vec::new();
+    for measurement in 1..=MEASUREMENTS {
+        let (sent, now) =
+            (requests * (measurement - 1) / MEASUREMENTS, requests * measurement / MEASUREMENTS);
         let begun = Instant::now();
         send(&format!("{sent} are done"), &target, now - sent)?;
-        let usage = Usage::of(server.pid())?;
+        let usage = Usage::of_process(server.pid())?;
         #[allow(clippy::cast_precision_loss, reason = "it is shown without decimals")]
         let per_second = (now - sent) as f64 / begun.elapsed().as_secs_f64();
         println!(
@@ -61,30 +60,30 @@ fn main() -> Result<ExitCode> {
             usage.descriptors,
             usage.threads
         );
-        looks.push(usage.memory);
+        measurements.push(usage.memory);
     }
     progress("");
     let log = server.log().to_vec();
-    ensure!(log.is_empty(), "it logged {log:#?}");
-    ensure!(server.stop()?.success(), "it did not end as it should");
-    let (first, last) = (looks[0], looks[looks.len() - 1]);
+    ensure!(log.is_empty(), "the server logged {log:#?}");
+    ensure!(server.stop()?.success(), "the server did not end with exit code 0");
+    let (first, last) = (measurements[0], measurements[measurements.len() - 1]);
     #[allow(clippy::cast_precision_loss, reason = "it is shown with two decimals")]
     let change = 100.0 * (last as f64 / first as f64 - 1.0);
-    let holds = last * 100 <= first * (100 + MORE);
+    let holds = last * 100 <= first * (100 + MAX_GROWTH);
     let verdict = if holds { "within" } else { "MORE THAN" };
     println!(
-        "\nmemory changed by {change:+.2}% from the first tenth to the end: {verdict} {MORE}%"
+        "\nmemory changed by {change:+.2}% from the first tenth to the end: {verdict} {MAX_GROWTH}%"
     );
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Has as many requests in flight at once, and then ends them.
-fn at_once(server: &Server) -> Result<()> {
+/// Has [`AT_ONCE`] requests in flight at the same time, and then ends them.
+fn run_at_once(server: &Server) -> Result<()> {
     let clients: Result<Vec<_>> = (0..AT_ONCE).map(|_| server.connect()).collect();
     let begun = Instant::now();
-    // One thread is that which accepts.
-    while Usage::of(server.pid())?.threads <= AT_ONCE {
-        ensure!(begun.elapsed() < PATIENCE, "they are not in flight");
+    // One more thread accepts connections.
+    while Usage::of_process(server.pid())?.threads <= AT_ONCE {
+        ensure!(begun.elapsed() < TIMEOUT, "the requests are not in flight");
         std::thread::sleep(Duration::from_millis(1));
     }
     for mut client in clients? {

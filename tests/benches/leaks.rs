@@ -1,10 +1,9 @@
-//! Many requests through each of Python's twelve classes, and what is left of
-//! them: descriptors, threads, children and memory of the host, before and
-//! after.
+//! Sends many requests to a server of each of Python's twelve classes, and compares the
+//! descriptors, threads, children and memory of the host before and after.
 //!
 //! `cargo bench --workspace --bench leaks [-- [--requests N] [--only CLASS]]`
 //!
-//! Ends with exit code 1 if something was left.
+//! Ends with exit code 1 if resources stay in use.
 
 use std::process::{Command, ExitCode};
 use std::thread;
@@ -18,10 +17,10 @@ use socketserver_tests::load::Target;
 use socketserver_tests::process::Server;
 use socketserver_tests::usage::Usage;
 
-/// What comes before the first look: caches fill, threads start.
+/// The number of requests before the first measurement, which fill caches and start threads.
 const WARM_UP: u64 = 2000;
 
-/// How much more memory than before is taken for noise of the allocator.
+/// The growth of memory that is taken for noise of the allocator.
 const NOISE: u64 = 2 << 20;
 
 fn main() -> Result<ExitCode> {
@@ -40,7 +39,7 @@ fn main() -> Result<ExitCode> {
             clean &= run(class, requests).with_context(|| class.name())?;
         }
     }
-    println!("\n{}", if clean { "nothing was left behind" } else { "SOMETHING WAS LEFT BEHIND" });
+    println!("\n{}", if clean { "no resource stays in use" } else { "RESOURCES STAY IN USE" });
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -57,12 +56,12 @@ fn run(class: ServerClass, requests: u64) -> Result<bool> {
     let mut server = Server::start(command.args(["--server", class.name()]), 1)?;
     let target = Target::parse(&server.endpoints()[0])?;
     send(class.name(), &target, WARM_UP)?;
-    let before = settled(server.pid())?;
+    let before = usage_at_rest(server.pid())?;
     let begun = Instant::now();
     send(class.name(), &target, requests)?;
     #[allow(clippy::cast_precision_loss, reason = "it is shown without decimals")]
     let per_second = requests as f64 / begun.elapsed().as_secs_f64();
-    let after = settled(server.pid())?;
+    let after = usage_at_rest(server.pid())?;
     println!(
         "{:<28} {:>12} {:>10} {:>10} {:>20} {per_second:>12.0}",
         class.name(),
@@ -72,22 +71,22 @@ fn run(class: ServerClass, requests: u64) -> Result<bool> {
         format!("{} -> {}", before.memory >> 10, after.memory >> 10),
     );
     let log = server.log().to_vec();
-    ensure!(log.is_empty(), "it logged {log:#?}");
-    ensure!(server.stop()?.success(), "it did not end as it should");
+    ensure!(log.is_empty(), "the server logged {log:#?}");
+    ensure!(server.stop()?.success(), "the server did not end with exit code 0");
     Ok(after.descriptors <= before.descriptors
         && after.threads <= before.threads
         && after.children <= before.children
         && after.memory <= before.memory + NOISE)
 }
 
-/// What a process holds when nothing changes any more. Threads that have nothing
-/// to do are kept for ten seconds.
-fn settled(pid: u32) -> Result<Usage> {
+/// Waits until the resources of a process are stable, and returns them. The server keeps idle
+/// threads for ten seconds.
+fn usage_at_rest(pid: u32) -> Result<Usage> {
     let begun = Instant::now();
-    let mut last = Usage::of(pid)?;
+    let mut last = Usage::of_process(pid)?;
     loop {
         thread::sleep(Duration::from_secs(2));
-        let now = Usage::of(pid)?;
+        let now = Usage::of_process(pid)?;
         let waited = begun.elapsed() > Duration::from_secs(14);
         if (now == last && waited) || begun.elapsed() > Duration::from_mins(1) {
             return Ok(now);

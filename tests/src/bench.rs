@@ -1,4 +1,4 @@
-//! What benches have in common: their options, a line of progress, and load.
+//! Code that the benches share: their options, a line of progress, and load.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,36 +8,38 @@ use anyhow::{Context, Result};
 
 use crate::load::{Client, Target};
 
-/// How many clients [`send`] has.
+/// The number of clients of [`send`].
 const CLIENTS: u64 = 8;
 
-/// Whether this is a run of `cargo test`, which runs benches as well.
+/// Returns whether `cargo test` runs the bench, which then does nothing.
 pub fn is_test() -> bool {
     std::env::args().any(|argument| argument == "--test")
 }
 
-/// What stands behind the option `name` on the command line.
+/// Returns the value of the option `name` of the command line.
 pub fn option(name: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
-/// The same, as a number.
+/// Returns the value of the option `name` of the command line as a number.
 ///
-/// Errors: it is none.
+/// # Errors
+///
+/// The value is not a number.
 pub fn number(name: &str) -> Result<Option<u64>> {
     let Some(value) = option(name) else { return Ok(None) };
     Ok(Some(value.parse().with_context(|| format!("{name} needs a number, not `{value}`"))?))
 }
 
-/// A line that is written over, on a terminal.
+/// Writes a line of progress over the last one, if standard error is a terminal.
 pub fn progress(text: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");
     }
 }
 
-/// The time of the processors so far, in ticks: how much there was, and how much
-/// of it went to other guests of the same hypervisor (`steal` in `proc_stat(5)`).
+/// The time of all processors since the start of the machine, in ticks, and the part of it
+/// that went to other guests of the same hypervisor (`steal` in `proc_stat(5)`).
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessorTime {
     all: u64,
@@ -45,20 +47,22 @@ pub struct ProcessorTime {
 }
 
 impl ProcessorTime {
-    /// Until now.
+    /// Returns the time until now.
     ///
-    /// Errors: there is no `/proc/stat`.
+    /// # Errors
+    ///
+    /// There is no `/proc/stat`.
     pub fn now() -> Result<Self> {
         let stat = std::fs::read_to_string("/proc/stat")?;
         let line = stat.lines().next().context("/proc/stat is empty")?;
-        // What guests of this machine used is in the first two already.
+        // The first two numbers include the time of guests of this machine.
         let ticks = line.split_whitespace().skip(1).take(8);
         let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>()?;
         Ok(ProcessorTime { all: ticks.iter().sum(), stolen: ticks.last().copied().unwrap_or(0) })
     }
 
-    /// Which part of the time since `earlier` others had, in percent. What a bench
-    /// says is worth less, the more that is: waits are theirs, too.
+    /// Returns the part of the time since `earlier` that other machines had, in percent.
+    /// The larger it is, the less the results of a bench mean.
     #[allow(clippy::cast_precision_loss, reason = "ticks of a run are few")]
     pub fn stolen_since(self, earlier: ProcessorTime) -> f64 {
         let all = self.all.saturating_sub(earlier.all).max(1);
@@ -66,10 +70,12 @@ impl ProcessorTime {
     }
 }
 
-/// Eight clients of `upper` send that many requests in all; `name` is for the line
-/// of progress.
+/// Sends `requests` requests to a server of `upper`, from eight clients at the same time.
+/// The line of progress begins with `name`.
 ///
-/// Errors: one is not answered as it should be.
+/// # Errors
+///
+/// A request has no answer or a wrong one.
 pub fn send(name: &str, target: &Target, requests: u64) -> Result<()> {
     let sent = AtomicU64::new(0);
     let client = || -> Result<()> {

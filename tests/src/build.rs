@@ -1,4 +1,4 @@
-//! Building what is tested.
+//! Builds the programs that are tested.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Returns the root of the repository that Cargo runs the tests of, which is not the one
-/// that they were built in if that was moved or copied.
+/// Returns the root of the repository whose tests Cargo runs. If the repository was moved
+/// or copied, that is not where the tests were built.
 pub fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -18,22 +18,33 @@ pub fn root() -> &'static Path {
     })
 }
 
-/// The binary `wasm-socketserver`, built with optimisations.
+/// Builds the binary `wasm-socketserver` with optimisations, once, and returns its path.
+///
+/// # Errors
+///
+/// Cargo cannot build it.
 pub fn host() -> Result<&'static Path> {
     static HOST: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     remember(&HOST, || cargo_build(&["--bin", "wasm-socketserver"], "wasm-socketserver"))
 }
 
-/// An example of the crate `socketserver`, built with optimisations.
+/// Builds the examples of the crate `socketserver` with optimisations, once, and returns
+/// the path of the example `name`.
+///
+/// # Errors
+///
+/// Cargo cannot build them.
 pub fn example(name: &str) -> Result<PathBuf> {
     static EXAMPLES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let build = || cargo_build(&["--examples"], "examples/upper");
     Ok(remember(&EXAMPLES, build)?.with_file_name(name))
 }
 
-/// The handler `name` that was built from `language`.
+/// Returns the path of the handler `name` that was built from its source in `language`.
 ///
-/// Errors: it is not there; the error says which command builds it.
+/// # Errors
+///
+/// The handler was not built. The error names the command that builds it.
 pub fn guest(language: &str, name: &str) -> Result<PathBuf> {
     let path = target().join("guests").join(language).join(format!("{name}.wasm"));
     ensure!(
@@ -62,8 +73,8 @@ fn cargo_build(what: &[&str], program: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .current_dir(root())
-        // With the features that the whole workspace asks for: with others,
-        // everything would be built a second time.
+        // Without `--workspace` the dependencies have other features, and Cargo builds all
+        // of them a second time.
         .args(["build", "--quiet", "--release", "--workspace"])
         .args(what)
         .status()

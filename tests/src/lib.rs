@@ -1,5 +1,5 @@
-//! What the tests and the benches of wasm-socketserver share: programs that
-//! are built and started, and clients that talk to them.
+//! Code that the tests and the benches of wasm-socketserver share: programs that they build
+//! and start, clients, and what `/proc` shows of a process.
 
 #![deny(missing_docs)]
 
@@ -8,4 +8,5 @@ pub mod build;
 pub mod bystander;
 pub mod load;
 pub mod process;
+pub mod procfs;
 pub mod usage;

@@ -1,38 +1,41 @@
-//! Clients that send one request after the other.
+//! Clients that send one request after another.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// What a client sends, and what `upper` answers.
+use crate::process::TIMEOUT;
+
+/// The data that a client sends, and the answer of `upper`.
 const QUESTION: [u8; 64] = [b'q'; 64];
 const ANSWER: [u8; 64] = [b'Q'; 64];
 
-/// How long a client waits for a datagram before it takes it for lost.
-pub(crate) const LOST: Duration = Duration::from_millis(500);
+/// The time after which a client sends a datagram again that is not answered.
+pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(500);
 
-/// How often a datagram may be lost before the server is taken for broken.
-const TRIES: u32 = 20;
-
-/// Where a server listens.
+/// The address at which a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// `tcp://`
+    /// An endpoint `tcp://`.
     Tcp(SocketAddr),
-    /// `udp://`
+    /// An endpoint `udp://`.
     Udp(SocketAddr),
-    /// `unix://`
+    /// An endpoint `unix://`.
     Unix(PathBuf),
-    /// `unixgram://`
+    /// An endpoint `unixgram://`.
     Unixgram(PathBuf),
 }
 
 impl Target {
-    /// Takes what a server prints as its endpoint.
+    /// Parses an endpoint as a server prints it.
+    ///
+    /// # Errors
+    ///
+    /// The text is not an endpoint.
     pub fn parse(endpoint: &str) -> Result<Target> {
         let (scheme, address) = endpoint.split_once("://").context("an endpoint has a scheme")?;
         let (address, _) = address.split_once('?').unwrap_or((address, ""));
@@ -48,18 +51,22 @@ impl Target {
 
 /// A client of an `upper` server.
 pub enum Client {
-    /// Connects for each request.
+    /// Connects over TCP for each request.
     Tcp(SocketAddr),
-    /// Connects for each request.
+    /// Connects to a Unix socket for each request.
     Unix(PathBuf),
-    /// Has one socket for all of them.
+    /// Sends all requests from one UDP socket.
     Udp(UdpSocket),
-    /// Has one socket for all of them.
+    /// Sends all requests from one Unix socket.
     Unixgram(UnixDatagram),
 }
 
 impl Client {
-    /// A client of the server at `target`.
+    /// Makes a client of the server at `target`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses a socket.
     pub fn new(target: &Target) -> Result<Client> {
         Ok(match target {
             Target::Tcp(address) => Client::Tcp(*address),
@@ -67,41 +74,43 @@ impl Client {
             Target::Udp(address) => {
                 let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
                 socket.connect(address)?;
-                socket.set_read_timeout(Some(LOST))?;
+                socket.set_read_timeout(Some(RESEND_AFTER))?;
                 Client::Udp(socket)
             }
             Target::Unixgram(path) => {
-                // An abstract name that the kernel chooses: no file is left.
+                // The kernel chooses an abstract name, which leaves no file behind.
                 let socket =
                     socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None)?;
                 socket.bind(&socket2::SockAddr::unix("")?)?;
                 let socket = UnixDatagram::from(std::os::fd::OwnedFd::from(socket));
                 socket.connect(path)?;
-                socket.set_read_timeout(Some(LOST))?;
+                socket.set_read_timeout(Some(RESEND_AFTER))?;
                 Client::Unixgram(socket)
             }
         })
     }
 
-    /// Sends one request and reads its answer to the end. A datagram that is
-    /// lost is sent again.
+    /// Sends one request and reads its answer to the end. A datagram that is not answered is
+    /// sent again.
     ///
-    /// Errors: there is no answer, or a wrong one.
+    /// # Errors
+    ///
+    /// There is no answer, or a wrong one.
     pub fn ask(&mut self) -> Result<()> {
         match self {
-            Client::Tcp(address) => whole(TcpStream::connect(*address)?),
-            Client::Unix(path) => whole(UnixStream::connect(path)?),
+            Client::Tcp(address) => ask_stream(TcpStream::connect(*address)?),
+            Client::Unix(path) => ask_stream(UnixStream::connect(path)?),
             Client::Udp(socket) => {
-                datagram(&QUESTION, &ANSWER, |data| socket.send(data), |data| socket.recv(data))
+                ask_datagram(&QUESTION, &ANSWER, |data| socket.send(data), |data| socket.recv(data))
             }
             Client::Unixgram(socket) => {
-                datagram(&QUESTION, &ANSWER, |data| socket.send(data), |data| socket.recv(data))
+                ask_datagram(&QUESTION, &ANSWER, |data| socket.send(data), |data| socket.recv(data))
             }
         }
     }
 }
 
-fn whole(mut stream: impl Read + Write) -> Result<()> {
+fn ask_stream(mut stream: impl Read + Write) -> Result<()> {
     stream.write_all(&QUESTION)?;
     let mut answer = Vec::with_capacity(ANSWER.len());
     stream.read_to_end(&mut answer)?;
@@ -109,15 +118,17 @@ fn whole(mut stream: impl Read + Write) -> Result<()> {
     Ok(())
 }
 
-/// Sends `question` until `answer` comes.
-pub(crate) fn datagram(
+/// Sends `question` again and again until `answer` comes. The read timeout of the socket is
+/// [`RESEND_AFTER`].
+pub(crate) fn ask_datagram(
     question: &[u8],
     answer: &[u8],
     send: impl Fn(&[u8]) -> std::io::Result<usize>,
     recv: impl Fn(&mut [u8]) -> std::io::Result<usize>,
 ) -> Result<()> {
     let mut received = vec![0; 2 * answer.len()];
-    for _ in 0..TRIES {
+    let begun = Instant::now();
+    while begun.elapsed() < TIMEOUT {
         send(question)?;
         match recv(&mut received) {
             Ok(count) => {
@@ -129,5 +140,5 @@ pub(crate) fn datagram(
             Err(error) => return Err(error.into()),
         }
     }
-    bail!("{TRIES} datagrams in a row were not answered")
+    bail!("no datagram was answered in {TIMEOUT:?}")
 }

@@ -1,19 +1,71 @@
-//! Programs that are started, waited for and ended.
+//! Starts programs, waits for them, and ends them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-/// How long a program may take to do what it must before a test gives up.
-/// Nothing waits for as long as this unless it fails.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+use crate::procfs::children;
 
-/// A server in a process of its own. It is killed when dropped.
+/// The time after which a test that waits fails. A test that passes never waits as long.
+pub const TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+///
+/// The condition does not hold within [`TIMEOUT`]; the message has `description`.
+pub fn wait_until(description: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < TIMEOUT, "waited in vain: {description}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until `program` has a child for which `is_wanted` holds, and returns the process ID
+/// of the child.
+///
+/// # Errors
+///
+/// The program ends first, or has no such child within [`TIMEOUT`]. The error has what the
+/// program wrote to its standard error, if that is a pipe. The program is killed.
+pub fn wait_for_child(program: &mut Child, is_wanted: impl Fn(u32) -> bool) -> Result<u32> {
+    let begun = Instant::now();
+    loop {
+        let children = children(program.id()).unwrap_or_default();
+        if let Some(child) = children.into_iter().find(|child| is_wanted(*child)) {
+            return Ok(child);
+        }
+        if begun.elapsed() > TIMEOUT || program.try_wait()?.is_some() {
+            // The program may have ended already.
+            let _ = program.kill();
+            let mut stderr = String::new();
+            if let Some(pipe) = &mut program.stderr {
+                pipe.read_to_string(&mut stderr)?;
+            }
+            bail!("the program has no such child: {stderr}");
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sends the process `pid` a signal by name, such as `TERM`.
+///
+/// # Errors
+///
+/// The process has ended, or belongs to another user.
+pub fn send_signal(pid: u32, name: &str) -> Result<()> {
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status()?;
+    ensure!(sent.success(), "cannot send {name}");
+    Ok(())
+}
+
+/// A server in a process of its own. Dropping it kills the process.
 pub struct Server {
     child: Child,
     endpoints: Vec<String>,
@@ -23,16 +75,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `command` and waits until it has printed `listening URL` for
-    /// `sockets` sockets.
+    /// Starts `command` and waits until it has printed `listening URL` for `sockets`
+    /// sockets.
     ///
-    /// Errors: it ended first; what it said on standard error is in the error.
+    /// # Errors
+    ///
+    /// The program ends first. The error has its standard error.
     pub fn start(command: &mut Command, sockets: usize) -> Result<Server> {
         Server::start_logging_to(Stdio::piped(), command, sockets)
     }
 
-    /// The same, with something else as its standard error. Unless that is piped, its
-    /// log is not to be had here.
+    /// As [`start`](Self::start), with `stderr` as the standard error of the program. Unless
+    /// it is a pipe, [`log`](Self::log) is empty.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
     pub fn start_logging_to(
         stderr: impl Into<Stdio>,
         command: &mut Command,
@@ -49,55 +107,68 @@ impl Server {
         let mut server =
             Server { child, endpoints: Vec::new(), addresses: Vec::new(), stderr, log: Vec::new() };
         while server.endpoints.len() < sockets {
-            match stdout.recv_timeout(PATIENCE) {
+            match stdout.recv_timeout(TIMEOUT) {
                 Ok(line) => {
                     let endpoint = line.strip_prefix("listening ");
-                    let endpoint = endpoint.with_context(|| format!("it printed `{line}`"))?;
+                    let endpoint =
+                        endpoint.with_context(|| format!("the program printed `{line}`"))?;
                     if let Some(address) = endpoint.strip_prefix("tcp://") {
                         let (address, _) = address.split_once('?').unwrap_or((address, ""));
                         server.addresses.push(address.parse()?);
                     }
                     server.endpoints.push(endpoint.to_owned());
                 }
-                Err(_) => bail!("it does not listen: {}", server.everything_logged()?),
+                Err(_) => bail!("the program does not listen: {}", server.everything_logged()?),
             }
         }
         Ok(server)
     }
 
-    /// Where it listens on TCP first.
+    /// Returns the first TCP address at which the server listens.
+    ///
+    /// # Panics
+    ///
+    /// The server listens on no TCP socket.
     pub fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
 
-    /// Where it listens, as it printed it.
+    /// Returns the endpoints at which the server listens, as it printed them.
     pub fn endpoints(&self) -> &[String] {
         &self.endpoints
     }
 
-    /// Where it listens on TCP, for each `--bind`.
+    /// Returns the TCP addresses at which the server listens, in the order of `--bind`.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// A connection to it.
+    /// Connects to the first TCP address of the server.
+    ///
+    /// # Errors
+    ///
+    /// The server does not listen.
     pub fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(self.address())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(stream)
     }
 
-    /// Its process.
+    /// Returns the process ID of the server.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits for a line of its log that contains `text`, and returns it.
-    /// Lines before it are kept for [`log`](Self::log).
+    /// Waits for the next line of the log that contains `text`, and returns it.
+    /// [`log`](Self::log) has the lines before it.
+    ///
+    /// # Errors
+    ///
+    /// The server does not log such a line within [`TIMEOUT`], or ends first.
     pub fn wait_for_log(&mut self, text: &str) -> Result<String> {
         loop {
-            match self.stderr.recv_timeout(PATIENCE) {
+            match self.stderr.recv_timeout(TIMEOUT) {
                 Ok(line) => {
                     self.log.push(line.clone());
                     if line.contains(text) {
@@ -106,41 +177,50 @@ impl Server {
                 }
                 Err(RecvTimeoutError::Timeout) => bail!("`{text}` was not logged: {:#?}", self.log),
                 Err(RecvTimeoutError::Disconnected) => {
-                    bail!("it ended without logging `{text}`: {:#?}", self.log)
+                    bail!("the server ended without logging `{text}`: {:#?}", self.log)
                 }
             }
         }
     }
 
-    /// The lines of its log that have been read so far.
+    /// Returns the lines of the log so far.
     pub fn log(&mut self) -> &[String] {
         self.log.extend(self.stderr.try_iter());
         &self.log
     }
 
-    /// Sends it a signal by name, such as `TERM`.
+    /// Sends the server a signal by name, such as `TERM`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_signal`].
     pub fn signal(&self, name: &str) -> Result<()> {
-        let sent =
-            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status()?;
-        anyhow::ensure!(sent.success(), "cannot send {name}");
-        Ok(())
+        send_signal(self.pid(), name)
     }
 
-    /// Waits for its end.
+    /// Waits until the server ends.
+    ///
+    /// # Errors
+    ///
+    /// The server does not end within [`TIMEOUT`].
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        // Its log ends when it does, if it is read here.
+        // A log in a pipe ends together with the server.
         self.everything_logged()?;
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
-            anyhow::ensure!(begun.elapsed() < PATIENCE, "it does not end");
+            ensure!(begun.elapsed() < TIMEOUT, "the server does not end");
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Asks it to end, and waits.
+    /// Sends the server SIGTERM, and waits until it ends.
+    ///
+    /// # Errors
+    ///
+    /// The server does not end within [`TIMEOUT`].
     pub fn stop(&mut self) -> Result<ExitStatus> {
         self.signal("TERM")?;
         self.wait()
@@ -148,10 +228,10 @@ impl Server {
 
     fn everything_logged(&mut self) -> Result<String> {
         loop {
-            match self.stderr.recv_timeout(PATIENCE) {
+            match self.stderr.recv_timeout(TIMEOUT) {
                 Ok(line) => self.log.push(line),
                 Err(RecvTimeoutError::Disconnected) => return Ok(self.log.join("\n")),
-                Err(RecvTimeoutError::Timeout) => bail!("it does not end: {:#?}", self.log),
+                Err(RecvTimeoutError::Timeout) => bail!("the server does not end: {:#?}", self.log),
             }
         }
     }
@@ -159,14 +239,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The server may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The lines of a pipe, read as they come so that the writer never blocks.
-fn lines(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
+/// Returns the lines of a pipe. A thread reads them as they come, so that the writer never
+/// blocks.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {

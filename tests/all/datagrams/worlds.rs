@@ -1,4 +1,4 @@
-//! Which sockets a handler is for, and the end of a request from within.
+//! The kinds of sockets that a handler serves, and `wasi:cli/exit`.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -9,21 +9,21 @@ use socketserver_tests::process::Server;
 use super::{UDP, answer, ask, client};
 use crate::client::ask as ask_stream;
 use crate::fixture::{DATAGRAM, FIXTURE, File, Fixture, Served, host};
-use crate::jail::can_be_had;
+use crate::jail::is_available;
 
 const STREAM_HANDLER: &str = "`socketserver:handler/stream-handler@0.1.0`";
 const DATAGRAM_HANDLER: &str = "`socketserver:handler/datagram-handler@0.1.0`";
 
-/// What `serve` says of a handler that it does not serve at that place.
-fn refused(text: &str, place: &str) -> String {
+/// Returns the error of `serve` for a handler that it does not serve at this endpoint.
+fn refused(text: &str, endpoint: &str) -> String {
     let file = File::new("fixture.wat", text.as_bytes());
     let mut command = host();
-    command.arg("serve").arg(&file.path).args(["--bind", place]);
+    command.arg("serve").arg(&file.path).args(["--bind", endpoint]);
     let mut serving = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // It would serve for ever if it did.
+    // A server that served the handler would not end.
     if serving.stdout.as_mut().unwrap().read(&mut [0]).unwrap() > 0 {
         serving.kill().unwrap();
-        panic!("it is served");
+        panic!("the handler is served");
     }
     let output = serving.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -33,18 +33,18 @@ fn refused(text: &str, place: &str) -> String {
 }
 
 #[test]
-fn a_handler_is_for_the_sockets_of_its_world() {
+fn a_handler_serves_only_the_sockets_of_its_world() {
     let file = tempfile::tempdir().unwrap();
     let path = file.path().join("socket");
-    for place in [UDP.to_owned(), format!("unixgram://{}", path.display())] {
-        let said = refused(&FIXTURE.text(), &place);
-        assert!(said.contains(&format!("cannot serve {place}: ")), "{said}");
+    for endpoint in [UDP.to_owned(), format!("unixgram://{}", path.display())] {
+        let said = refused(&FIXTURE.text(), &endpoint);
+        assert!(said.contains(&format!("cannot serve {endpoint}: ")), "{said}");
         assert!(said.contains(&format!("targets {STREAM_HANDLER}")), "{said}");
         assert!(said.contains(&format!("needs {DATAGRAM_HANDLER}")), "{said}");
         assert!(said.contains("bind tcp:// or unix:// for it"), "{said}");
     }
-    for place in ["tcp://127.0.0.1:0".to_owned(), format!("unix://{}", path.display())] {
-        let said = refused(&DATAGRAM.text(), &place);
+    for endpoint in ["tcp://127.0.0.1:0".to_owned(), format!("unix://{}", path.display())] {
+        let said = refused(&DATAGRAM.text(), &endpoint);
         assert!(said.contains(&format!("targets {DATAGRAM_HANDLER}")), "{said}");
         assert!(said.contains(&format!("needs {STREAM_HANDLER}")), "{said}");
         assert!(said.contains("bind udp:// or unixgram:// for it"), "{said}");
@@ -52,7 +52,7 @@ fn a_handler_is_for_the_sockets_of_its_world() {
     assert!(!path.exists());
 }
 
-/// One component that has both fixtures in it.
+/// Returns a component that contains both fixtures.
 fn both() -> String {
     let (stream, datagram) = (FIXTURE.text(), DATAGRAM.text());
     let imports = datagram.split("(core module $libc").next().unwrap();
@@ -103,10 +103,10 @@ fn one_handler_of_both_worlds_serves_both_kinds_of_sockets() {
     assert_eq!(report["worlds"][1], "socketserver:handler/datagram-handler@0.1.0");
 }
 
-/// The children have different jails, and so have those that can open files.
+/// The jail differs between the modes, and for handlers that can open files.
 #[test]
 fn a_handler_of_both_worlds_is_served_in_the_jail_of_each() {
-    if !can_be_had() {
+    if !is_available() {
         return;
     }
     let file = File::new("fixture.wat", both().as_bytes());
@@ -142,7 +142,7 @@ fn a_handler_of_both_worlds_is_served_in_the_jail_of_each() {
 }
 
 #[test]
-fn exit_ends_the_request_and_nothing_is_said_of_it() {
+fn exit_ends_the_request_and_is_not_logged() {
     let exit = "(call $exit (i32.const 1)) unreachable";
     let says = "(call $reply (i32.const 104) (i32.const 9))";
     for version in ["0.2.0", "0.2.6", "0.2.9"] {
@@ -155,7 +155,7 @@ fn exit_ends_the_request_and_nothing_is_said_of_it() {
             let mut served = Served::start(&text, &[UDP], &[]);
             let client = client(&served.server);
             client.send(b"x").unwrap();
-            // What comes first answers the second datagram.
+            // The first answer belongs to the second datagram: the first had none.
             assert_eq!(answer(&client, b"-"), b"ok");
             assert!(served.server.stop().unwrap().success());
             let log = served.server.log();
@@ -173,14 +173,14 @@ fn exit_ends_the_request_and_nothing_is_said_of_it() {
 }
 
 #[test]
-fn exit_without_a_request_is_an_error_of_the_handler() {
+fn exit_in_a_start_function_is_an_error_of_the_handler() {
     let fields = "(func $start (call $exit (i32.const 0))) (start $start)";
     let said = refused(&Fixture { fields, ..DATAGRAM }.text(), UDP);
     assert!(said.contains("cannot be instantiated") && said.contains("it called exit"), "{said}");
 }
 
 #[test]
-fn other_versions_of_exit_and_other_functions_of_it_are_not_there() {
+fn other_versions_and_other_functions_of_exit_are_not_granted() {
     let text = DATAGRAM.text();
     for version in ["0.3.0", "0.2.0-rc-2023-11-10", "1.2.0"] {
         let said = refused(&text.replace("exit@0.2.6", &format!("exit@{version}")), UDP);

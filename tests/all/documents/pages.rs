@@ -1,4 +1,4 @@
-//! The pages of the book and the documents at the root: their links, the paths and the
+//! Checks the pages of the book and the documents at the root: their links, and the paths and
 //! options that they name.
 
 use std::collections::BTreeSet;
@@ -14,11 +14,11 @@ use socketserver_tests::build;
 const AT_THE_ROOT: [&str; 5] =
     ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
-/// The folders at the root that a path in a document begins with.
+/// The folders at the root with which a path in a document begins.
 const FOLDERS: [&str; 8] =
     [".ci/", ".github/", "docs/", "guest-sdk/", "guests/", "host/", "tests/", "wit/"];
 
-/// The pages of the book, as paths from the root.
+/// Returns the pages of the book, as paths from the root.
 fn pages() -> Vec<String> {
     fn collect(folder: &str, pages: &mut Vec<String>) {
         for entry in fs::read_dir(build::root().join(folder)).unwrap() {
@@ -45,7 +45,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(build::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The lines outside of code blocks.
+/// Returns the lines outside of code blocks.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut is_code = false;
     text.lines().filter(move |line| {
@@ -55,23 +55,23 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The line without its code spans.
+/// Returns the line without its code spans.
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect()
 }
 
-/// The code spans of a text.
+/// Returns the code spans of a text.
 fn code_spans(text: &str) -> Vec<String> {
     let prose: Vec<&str> = prose(text).collect();
     prose.join("\n").split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// What stands between `begin` and `end`, each time.
+/// Returns each text between `begin` and `end`.
 fn between<'a>(text: &'a str, begin: &'a str, end: char) -> impl Iterator<Item = &'a str> {
     text.split(begin).skip(1).filter_map(move |rest| Some(rest.split_once(end)?.0))
 }
 
-/// The relative links of a document.
+/// Returns the relative links of a document.
 fn links(text: &str) -> Vec<String> {
     let prose: Vec<String> = prose(text).map(without_code).collect();
     let prose = prose.join("\n");
@@ -79,7 +79,7 @@ fn links(text: &str) -> Vec<String> {
     links.map(str::to_owned).collect()
 }
 
-/// The path from the root that `link` in `document` leads to.
+/// Returns the path, from the root, to which `link` in `document` leads.
 fn target(document: &str, link: &str) -> String {
     let mut path = Path::new(document).parent().unwrap().to_owned();
     for part in Path::new(link).components() {
@@ -91,7 +91,7 @@ fn target(document: &str, link: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// The fragments of a document's headings, as GitHub and mdBook make them.
+/// Returns the fragments of a document's headings, as GitHub and mdBook make them.
 fn fragments(document: &str) -> BTreeSet<String> {
     let text = read(document);
     let mut fragments = BTreeSet::new();
@@ -159,7 +159,7 @@ fn each_path_that_the_documents_name_exists() {
     let mut count = 0;
     for document in documents() {
         for span in code_spans(&read(&document)) {
-            // A path with upper case has a placeholder in it, or is a README.
+            // A path with upper case contains a placeholder, or is a README.
             let is_path = FOLDERS.iter().any(|folder| span.starts_with(folder))
                 && !span.contains(|c: char| c.is_whitespace() || c.is_uppercase() || c == '*');
             if is_path {
@@ -192,7 +192,7 @@ fn the_readme_has_at_most_150_lines() {
     assert!(lines <= 150, "{lines} lines: move some to docs/src");
 }
 
-/// The options in a text: `--` and a word.
+/// Returns the options in a text: `--` and a word.
 fn options(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
     let words = text.split(|c: char| !is_part(c)).filter(|word| word.starts_with("--"));
@@ -200,7 +200,7 @@ fn options(text: &str) -> BTreeSet<String> {
     words.filter(|word| word.len() > 3).collect()
 }
 
-/// The options of a command, as its help lists them: at the beginning of a line.
+/// Returns the options that the help of a command lists, at the beginning of a line.
 fn options_of(command: &str) -> BTreeSet<String> {
     let output = Command::new(build::host().unwrap()).args([command, "--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
@@ -212,7 +212,7 @@ fn options_of(command: &str) -> BTreeSet<String> {
 fn the_pages_about_serving_explain_each_option_and_no_other() {
     let pages: Vec<PathBuf> = pages().into_iter().map(PathBuf::from).collect();
     let about_serving = pages.iter().filter(|page| {
-        // The page about installing also has options of other programs.
+        // The page about installing also names options of other programs.
         page.starts_with("docs/src/serving") && !page.ends_with("installing.md")
     });
     let text: String = about_serving.map(|page| read(page.to_str().unwrap())).collect();

@@ -1,5 +1,5 @@
-//! A log that is not read, whatever it is: it holds up no request and not the end, and
-//! what it lost is counted.
+//! A log that no process reads, on each kind of file. It delays neither a request nor the end
+//! of the server, and the server counts the lines that it drops.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -12,24 +12,24 @@ use std::process::{Command, Stdio};
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use rustix::fs::{OFlags, fcntl_setfl};
-use socketserver_tests::process::Server;
+use socketserver_tests::process::{Server, wait_until};
+use socketserver_tests::procfs::{children, state};
 
-use crate::attacks::wait_until;
 use crate::client::ask;
 use crate::fixture::{FIXTURE, File as Handler, Fixture, MODES, serve};
 
-/// Of nobody.
+/// A user ID that no user has.
 const USER: u32 = 60123;
 
-/// To `x` it logs a line of 6 KiB, and then fails: two lines.
-const TALKS: Fixture<'static> = Fixture {
+/// A handler that logs a line of 6 KiB and then fails, which is a second line.
+const VERBOSE: Fixture<'static> = Fixture {
     handle: "(memory.fill (i32.const 2048) (i32.const 16) (i32.const 1024))
         (call $host_log (i32.const 2) (i32.const 2048) (i32.const 1024))
         (return (call $failed))",
     ..FIXTURE
 };
 
-/// What the log goes to.
+/// The kind of the log's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Terminal,
@@ -37,14 +37,14 @@ enum Kind {
     Socket,
 }
 
-/// How many requests are more than any of them has room for: 260 KiB of lines.
+/// A number of requests whose lines, 260 KiB, no such file can hold.
 const REQUESTS: usize = 40;
-/// How many lines that makes, when they are asked for twice.
+/// The number of lines of twice as many requests.
 const LINES: usize = 2 * 2 * REQUESTS;
 
 impl Kind {
-    /// The end that is written to, and the one that reads.
-    fn ends(self) -> (OwnedFd, File) {
+    /// Opens both ends: the end that the server writes to, and the end that the test reads.
+    fn open(self) -> (OwnedFd, File) {
         let (writer, reader) = match self {
             Kind::Terminal => {
                 let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY).unwrap();
@@ -70,12 +70,13 @@ impl Kind {
     }
 }
 
-/// Serves with the log to `stderr`, as another user than the one of the log if `foreign`.
-fn start(stderr: OwnedFd, handler: &Handler, foreign: bool, options: &[&str]) -> Server {
+/// Serves a handler with the log to `stderr`. If `other_user`, the server does not run as the
+/// user to whom the file belongs.
+fn start(stderr: OwnedFd, handler: &Handler, other_user: bool, options: &[&str]) -> Server {
     let host = serve();
     let mut command = Command::new(host.get_program());
     command.args(host.get_args()).arg(&handler.path).arg("--no-cache").args(options);
-    if foreign {
+    if other_user {
         let world = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(handler.path.parent().unwrap(), world).unwrap();
         command.uid(USER).gid(USER);
@@ -83,37 +84,37 @@ fn start(stderr: OwnedFd, handler: &Handler, foreign: bool, options: &[&str]) ->
     Server::start_logging_to(Stdio::from(stderr), &mut command, 1).unwrap()
 }
 
-/// The log, as far as it was written and not read before. It ends where there is nothing
-/// more yet.
-fn read_on(mut reader: &File, lines: &mut Vec<u8>) {
+/// Appends to `lines` the data of the log that was not read before.
+fn read_available(mut reader: &File, lines: &mut Vec<u8>) {
+    // The file does not block: an error means that there is no more data.
     let _ = reader.read_to_end(lines);
 }
 
-fn not_read(kind: Kind, foreign: bool) {
-    if foreign && !rustix::process::geteuid().is_root() {
+fn check_unread(kind: Kind, other_user: bool) {
+    if other_user && !rustix::process::geteuid().is_root() {
         println!("skipped: only root can become another user");
         return;
     }
     for mode in MODES {
-        let handler = Handler::new("talks.wat", TALKS.text().as_bytes());
-        let (writer, reader) = kind.ends();
-        // Each of the processes may tell what was lost.
+        let handler = Handler::new("talks.wat", VERBOSE.text().as_bytes());
+        let (writer, reader) = kind.open();
+        // Each process of the server may report lines that it dropped.
         let options = [mode, &["--poll-interval", "0.1", "--log-level", "warning", "--stats"]];
-        let mut server = start(writer, &handler, foreign, &options.concat());
-        let seen = |lines: &[u8]| {
+        let mut server = start(writer, &handler, other_user, &options.concat());
+        let count = |lines: &[u8]| {
             let text = String::from_utf8_lossy(lines);
             let text = text.replace('\r', "");
             let lines = || text.lines().filter(|line| line.starts_with("20"));
             let is_whole = |line: &&str| {
-                let of_guest = line.contains(" guest: ") && line.contains("peer=\"127");
-                line.ends_with("reason=\"error\"") || of_guest && line.ends_with('"')
+                let is_of_guest = line.contains(" guest: ") && line.contains("peer=\"127");
+                line.ends_with("reason=\"error\"") || is_of_guest && line.ends_with('"')
             };
             let whole = lines().filter(is_whole).count();
-            let lost =
+            let dropped =
                 lines().filter_map(|line| line.rsplit_once("dropped=")?.1.parse::<usize>().ok());
-            (whole, lost.sum::<usize>())
+            (whole, dropped.sum::<usize>())
         };
-        // The second time it is known to be stuck.
+        // In the second round the server knows that the log is stuck.
         for _ in 0..2 {
             for _ in 0..REQUESTS {
                 assert_eq!(ask(&server, b"x"), b"", "{kind:?} {mode:?}");
@@ -121,15 +122,15 @@ fn not_read(kind: Kind, foreign: bool) {
             assert_eq!(ask(&server, b"-"), b"ok", "{kind:?} {mode:?}");
         }
         let mut lines = Vec::new();
-        wait_until(&format!("{kind:?} {mode:?}: what was lost is counted"), || {
-            read_on(&reader, &mut lines);
-            let (whole, lost) = seen(&lines);
-            lost > 0 && whole + lost >= LINES
+        wait_until(&format!("{kind:?} {mode:?}: each line is logged or counted"), || {
+            read_available(&reader, &mut lines);
+            let (whole, dropped) = count(&lines);
+            dropped > 0 && whole + dropped >= LINES
         });
-        let (whole, lost) = seen(&lines);
-        // One may have been torn just before its end, and look whole.
-        assert!(whole + lost <= LINES + 2, "{kind:?} {mode:?}: {whole} and {lost}");
-        // Stuck again, it ends nevertheless.
+        let (whole, dropped) = count(&lines);
+        // A line that was cut just before its end can look whole.
+        assert!(whole + dropped <= LINES + 2, "{kind:?} {mode:?}: {whole} and {dropped}");
+        // The log is stuck again, and the server ends nevertheless.
         for _ in 0..REQUESTS {
             assert_eq!(ask(&server, b"x"), b"", "{kind:?} {mode:?}");
         }
@@ -138,60 +139,56 @@ fn not_read(kind: Kind, foreign: bool) {
 }
 
 #[test]
-fn a_terminal() {
-    not_read(Kind::Terminal, false);
+fn an_unread_terminal() {
+    check_unread(Kind::Terminal, false);
 }
 
 #[test]
-fn a_terminal_of_another_user() {
-    not_read(Kind::Terminal, true);
+fn an_unread_terminal_of_another_user() {
+    check_unread(Kind::Terminal, true);
 }
 
 #[test]
-fn a_pipe() {
-    not_read(Kind::Pipe, false);
+fn an_unread_pipe() {
+    check_unread(Kind::Pipe, false);
 }
 
 #[test]
-fn a_pipe_of_another_user() {
-    not_read(Kind::Pipe, true);
+fn an_unread_pipe_of_another_user() {
+    check_unread(Kind::Pipe, true);
 }
 
 #[test]
-fn a_socket() {
-    not_read(Kind::Socket, false);
+fn an_unread_socket() {
+    check_unread(Kind::Socket, false);
 }
 
-/// The host ends, and so does the process that waited for the reader in its place.
+/// Where the server cannot open the log anew, relays write it: processes that may wait for the
+/// reader.
 #[test]
-fn nothing_is_left_of_a_server_whose_log_is_not_read() {
+fn the_relays_end_with_a_server_whose_log_is_not_read() {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: only root can become another user");
         return;
     }
-    let handler = Handler::new("talks.wat", TALKS.text().as_bytes());
-    let (writer, reader) = Kind::Pipe.ends();
+    let handler = Handler::new("talks.wat", VERBOSE.text().as_bytes());
+    let (writer, reader) = Kind::Pipe.open();
     let mut server = start(writer, &handler, true, &[]);
-    // For standard output and for standard error.
-    let children = format!("/proc/{0}/task/{0}/children", server.pid());
-    let children = fs::read_to_string(children).unwrap();
-    let relays: Vec<&str> = children.split_whitespace().collect();
+    // One relay is for standard output, the other for standard error.
+    let relays = children(server.pid()).unwrap();
     assert_eq!(relays.len(), 2, "{relays:?}");
     for _ in 0..REQUESTS {
         ask(&server, b"x");
     }
     assert!(server.stop().unwrap().success());
     wait_until("the relays end", || {
-        relays.iter().all(|relay| {
-            let state = fs::read_to_string(format!("/proc/{relay}/stat"));
-            state.map_or(true, |state| state.contains(") Z "))
-        })
+        relays.iter().all(|relay| matches!(state(*relay), Err(_) | Ok('Z')))
     });
     drop(reader);
 }
 
 #[test]
-fn lines_that_say_where_it_listens_hold_up_nothing() {
+fn ready_lines_that_cannot_be_written_do_not_delay_the_server() {
     let (reader, mut writer) = io::pipe().unwrap();
     let nonblocking = |flag| fcntl_setfl(&writer, flag).unwrap();
     nonblocking(OFlags::NONBLOCK);
@@ -207,7 +204,7 @@ fn lines_that_say_where_it_listens_hold_up_nothing() {
     let mut line = String::new();
     while !line.contains("standard output did not take") {
         line.clear();
-        assert!(io::BufRead::read_line(&mut log, &mut line).unwrap() > 0, "it has ended");
+        assert!(io::BufRead::read_line(&mut log, &mut line).unwrap() > 0, "the server has ended");
     }
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.write_all(b"answered").unwrap();

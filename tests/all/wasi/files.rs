@@ -1,4 +1,4 @@
-//! The directories that a handler is granted, and what is next to them.
+//! The directories that a handler is granted, and the files beside them.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
@@ -8,11 +8,11 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 
-use super::{ended, serve};
+use super::{failure, serve};
 use crate::client::ask;
 use crate::fixture::Served;
 
-/// Errors of `wasi:filesystem`, as the handler tells them.
+/// Errors of `wasi:filesystem`, as the handler sends them.
 const BAD_DESCRIPTOR: &[u8] = b"E\x03";
 const EXIST: &[u8] = b"E\x07";
 const IS_DIRECTORY: &[u8] = b"E\x0e";
@@ -22,37 +22,37 @@ const NOT_PERMITTED: &[u8] = b"E\x1f";
 const READ_ONLY: &[u8] = b"E\x21";
 const OK: &[u8] = b"k";
 
-/// Two directories, of which a handler is granted one; both have files in them.
-struct Place {
-    directory: TempDir,
+/// Two directories with files, of which a handler is granted one.
+struct Directories {
+    parent: TempDir,
 }
 
-impl Place {
-    fn new() -> Place {
-        let place = Place { directory: tempfile::tempdir().unwrap() };
+impl Directories {
+    fn new() -> Directories {
+        let directories = Directories { parent: tempfile::tempdir().unwrap() };
         for (path, content) in
             [("in/file", "inside"), ("in/sub/deep", "deeper"), ("out/secret", "secret")]
         {
-            let path = place.path(path);
+            let path = directories.path(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        place
+        directories
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.parent.path().join(name)
     }
 
-    /// Serves a handler that is granted the one directory.
+    /// Serves a handler that is granted the directory `in`.
     fn serve(&self, rights: &str, options: &[&str]) -> Served {
         let dir = format!("{}::/data{rights}", self.path("in").display());
         serve(&[&["--dir", &dir][..], options].concat())
     }
 }
 
-/// All the ways in which requests are run; in the last two they are in the jail,
-/// as far as there is one.
+/// The options for each way of running requests. The last two run in the jail, if the machine
+/// has one.
 const MODES: [&[&str]; 4] = [
     &["--concurrency", "sync"],
     &["--concurrency", "threading"],
@@ -60,9 +60,9 @@ const MODES: [&[&str]; 4] = [
     &["--workers", "1", "--jail", "try"],
 ];
 
-/// Asks a handler to do something with a path, or two.
-fn act(served: &Served, what: u8, path: &str) -> Vec<u8> {
-    ask(&served.server, &[&[what], path.as_bytes()].concat())
+/// Has the handler do `action` with one path, or with two that a zero byte separates.
+fn act(served: &Served, action: u8, path: &str) -> Vec<u8> {
+    ask(&served.server, &[&[action], path.as_bytes()].concat())
 }
 
 fn read(path: &Path) -> String {
@@ -70,11 +70,11 @@ fn read(path: &Path) -> String {
 }
 
 #[test]
-fn a_directory_is_there_by_its_name_and_its_files_can_be_read() {
+fn a_granted_directory_has_its_name_and_its_files_can_be_read() {
     for mode in MODES {
         for rights in ["", ":ro"] {
-            let place = Place::new();
-            let served = place.serve(rights, mode);
+            let directories = Directories::new();
+            let served = directories.serve(rights, mode);
             assert_eq!(ask(&served.server, b"p"), b"/data\nk", "{mode:?}");
             assert_eq!(act(&served, b'r', "file"), b"kinside", "{mode:?}");
             assert_eq!(act(&served, b'r', "sub/../sub/./deep"), b"kdeeper", "{mode:?}");
@@ -93,18 +93,18 @@ fn a_directory_is_there_by_its_name_and_its_files_can_be_read() {
 
 #[test]
 fn a_file_can_be_copied_to_standard_output() {
-    let place = Place::new();
-    let mut served = place.serve(":ro", &[]);
+    let directories = Directories::new();
+    let mut served = directories.serve(":ro", &[]);
     assert_eq!(act(&served, b'c', "file"), OK);
     served.server.wait_for_log("INFO guest: \"inside\" handler").unwrap();
 }
 
 #[test]
-fn a_directory_can_be_changed_in_each_way() {
+fn a_writable_directory_can_be_changed_in_each_way() {
     for mode in MODES {
-        let place = Place::new();
-        let inside = |name: &str| place.path("in").join(name);
-        let served = place.serve("", mode);
+        let directories = Directories::new();
+        let inside = |name: &str| directories.path("in").join(name);
+        let served = directories.serve("", mode);
         let act = |what, path| act(&served, what, path);
         assert_eq!(act(b'w', "new"), OK, "{mode:?}");
         assert_eq!(read(&inside("new")), "written");
@@ -134,17 +134,17 @@ fn a_directory_can_be_changed_in_each_way() {
         let modified = fs::metadata(inside("sub/deep")).unwrap().modified().unwrap();
         assert_eq!(modified, SystemTime::UNIX_EPOCH);
         assert_eq!(act(b'V', ""), OK, "{mode:?}");
-        // A file that it opened to read it.
+        // The handler opened this file to read it.
         assert_eq!(act(b's', "sub/deep"), BAD_DESCRIPTOR);
     }
 }
 
 #[test]
-fn a_directory_to_read_cannot_be_changed_in_any_way() {
+fn a_read_only_directory_cannot_be_changed_in_any_way() {
     for mode in MODES {
-        let place = Place::new();
-        symlink("file", place.path("in/link")).unwrap();
-        let served = place.serve(":ro", mode);
+        let directories = Directories::new();
+        symlink("file", directories.path("in/link")).unwrap();
+        let served = directories.serve(":ro", mode);
         for (what, path) in [
             (b'w', "new"),
             (b'w', "file"),
@@ -166,22 +166,22 @@ fn a_directory_to_read_cannot_be_changed_in_any_way() {
             assert_eq!(act(&served, what, path), READ_ONLY, "{mode:?} {}", char::from(what));
         }
         assert_eq!(act(&served, b's', "file"), BAD_DESCRIPTOR);
-        assert_eq!(read(&place.path("in/file")), "inside");
-        assert_eq!(fs::read_dir(place.path("in")).unwrap().count(), 3);
+        assert_eq!(read(&directories.path("in/file")), "inside");
+        assert_eq!(fs::read_dir(directories.path("in")).unwrap().count(), 3);
     }
 }
 
 #[test]
-fn no_path_leads_out_of_it() {
+fn no_path_leads_out_of_a_granted_directory() {
     for mode in MODES {
-        let place = Place::new();
-        let secret = place.path("out/secret");
-        symlink("../out/secret", place.path("in/by path")).unwrap();
-        symlink("../out", place.path("in/by directory")).unwrap();
-        symlink(&secret, place.path("in/from root")).unwrap();
-        symlink("/", place.path("in/root")).unwrap();
-        symlink("/proc/self/root", place.path("in/proc")).unwrap();
-        let served = place.serve("", mode);
+        let directories = Directories::new();
+        let secret = directories.path("out/secret");
+        symlink("../out/secret", directories.path("in/by path")).unwrap();
+        symlink("../out", directories.path("in/by directory")).unwrap();
+        symlink(&secret, directories.path("in/from root")).unwrap();
+        symlink("/", directories.path("in/root")).unwrap();
+        symlink("/proc/self/root", directories.path("in/proc")).unwrap();
+        let served = directories.serve("", mode);
         let secret = secret.to_str().unwrap();
         let from_root = format!("root{secret}");
         let paths = [
@@ -212,36 +212,36 @@ fn no_path_leads_out_of_it() {
                 assert_eq!(act(&served, what, names), NOT_PERMITTED, "{mode:?} {names}");
             }
         }
-        // Nor does a link that it makes, nor is it told where others lead.
+        // The handler cannot read links that lead outside, nor follow one that it makes.
         assert_eq!(act(&served, b'L', "/etc/passwd\0mine"), NOT_PERMITTED);
         assert_eq!(act(&served, b'q', "from root"), NOT_PERMITTED);
         assert_eq!(act(&served, b'L', "../out/secret\0mine"), OK);
         assert_eq!(act(&served, b'r', "mine"), NOT_PERMITTED);
-        assert_eq!(read(&place.path("out/secret")), "secret");
-        assert_eq!(fs::read_dir(place.path("out")).unwrap().count(), 1);
+        assert_eq!(read(&directories.path("out/secret")), "secret");
+        assert_eq!(fs::read_dir(directories.path("out")).unwrap().count(), 1);
     }
 }
 
-/// Each of them could be waited for without end, or acts when it is opened.
+/// Opening a file of another type can block for ever, or have effects.
 #[test]
-fn what_is_neither_file_nor_directory_is_not_opened() {
-    let place = Place::new();
-    let pipe = place.path("in/pipe");
+fn only_files_and_directories_can_be_opened() {
+    let directories = Directories::new();
+    let pipe = directories.path("in/pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
-    let _socket = std::os::unix::net::UnixListener::bind(place.path("in/socket")).unwrap();
-    let served = place.serve("", &[]);
+    let _socket = std::os::unix::net::UnixListener::bind(directories.path("in/socket")).unwrap();
+    let served = directories.serve("", &[]);
     for name in ["pipe", "socket"] {
         for what in *b"rwWta" {
             assert_eq!(act(&served, what, name), NOT_PERMITTED, "{} {name}", char::from(what));
         }
         assert_eq!(act(&served, b'S', name), OK);
-        // Its times are set all the same.
+        // The handler can set the times of such a file.
         assert_eq!(act(&served, b'U', name), OK);
-        let modified = fs::metadata(place.path("in").join(name)).unwrap().modified().unwrap();
+        let modified = fs::metadata(directories.path("in").join(name)).unwrap().modified().unwrap();
         assert_eq!(modified, SystemTime::UNIX_EPOCH);
     }
-    // A device, where it is granted.
+    // Devices cannot be opened even in a granted directory.
     let served = serve(&["--dir", "/dev::/dev"]);
     for what in *b"rW" {
         for device in ["null", "zero", "tty", "ptmx"] {
@@ -252,8 +252,8 @@ fn what_is_neither_file_nor_directory_is_not_opened() {
 
 #[test]
 fn odd_paths_and_uses_are_errors() {
-    let place = Place::new();
-    let served = place.serve("", &[]);
+    let directories = Directories::new();
+    let served = directories.serve("", &[]);
     assert_eq!(act(&served, b'r', &"a".repeat(256)), NAME_TOO_LONG);
     assert_eq!(act(&served, b'r', &"a/".repeat(3000)), NAME_TOO_LONG);
     assert_eq!(act(&served, b'r', ""), NO_ENTRY);
@@ -262,19 +262,19 @@ fn odd_paths_and_uses_are_errors() {
 }
 
 #[test]
-fn files_that_are_opened_without_end_are_refused() {
-    let place = Place::new();
-    let mut served = place.serve(":ro", &[]);
-    let line = ended(&mut served, b"Ffile");
+fn the_open_files_of_a_request_are_bounded() {
+    let directories = Directories::new();
+    let mut served = directories.serve(":ro", &[]);
+    let line = failure(&mut served, b"Ffile");
     assert!(line.contains("blame=\"guest\" reason=\"handles\""), "{line}");
     assert_eq!(act(&served, b'r', "file"), b"kinside");
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_said_at_the_start() {
-    let place = Place::new();
+fn a_directory_that_does_not_exist_is_an_error_at_the_start() {
+    let directories = Directories::new();
     for (name, why) in [("missing", "No such file"), ("in/file", "not a directory")] {
-        let dir = format!("{}::/data", place.path(name).display());
+        let dir = format!("{}::/data", directories.path(name).display());
         let said = crate::fixture::host().args(["serve", "--dir", &dir]).output().unwrap();
         assert_eq!(said.status.code(), Some(1));
         let said = String::from_utf8_lossy(&said.stderr);
@@ -286,13 +286,13 @@ fn a_directory_that_is_not_there_is_said_at_the_start() {
     assert!(said.contains("is granted 17 directories, and 16 are the most"), "{said}");
 }
 
-/// It was opened at the start: what takes its name later is another one.
+/// The host opens the directory when it starts, and does not look its name up again.
 #[test]
-fn a_directory_is_the_one_that_it_was_at_the_start() {
-    let place = Place::new();
-    let served = place.serve(":ro", &[]);
-    fs::rename(place.path("in"), place.path("was")).unwrap();
-    fs::rename(place.path("out"), place.path("in")).unwrap();
+fn a_granted_directory_stays_the_same_when_it_is_renamed() {
+    let directories = Directories::new();
+    let served = directories.serve(":ro", &[]);
+    fs::rename(directories.path("in"), directories.path("was")).unwrap();
+    fs::rename(directories.path("out"), directories.path("in")).unwrap();
     assert_eq!(act(&served, b'r', "file"), b"kinside");
     assert_eq!(act(&served, b'r', "secret"), NO_ENTRY);
 }

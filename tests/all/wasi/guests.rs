@@ -1,5 +1,5 @@
-//! Handlers in languages whose libraries import WASI, and in those that are cut off
-//! from it.
+//! Handlers in languages whose libraries import WASI, and in languages that replace WASI by
+//! stubs.
 
 use std::path::{Path, PathBuf};
 
@@ -10,19 +10,19 @@ use socketserver_tests::process::Server;
 use crate::client::ask;
 use crate::fixture::{MODES, host, serve};
 
-/// What `inspect` says of a handler.
+/// Returns the output of `inspect` for a handler.
 fn inspect(handler: &Path, options: &[&str]) -> String {
     let said = host().arg("inspect").arg(handler).args(options).output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     String::from_utf8(said.stdout).unwrap()
 }
 
-/// The same, with `--json`.
+/// Returns the output of `inspect --json` for a handler.
 fn inspect_json(handler: &Path) -> Value {
     serde_json::from_str(&inspect(handler, &["--json"])).unwrap()
 }
 
-/// What of WASI a handler imports, without versions.
+/// Returns the names of the WASI interfaces that a handler imports, without versions.
 fn imported(handler: &Path) -> Vec<String> {
     let inspected = inspect_json(handler);
     let imports = inspected["imports"].as_array().unwrap().iter();
@@ -37,9 +37,8 @@ fn guest(language: &str, name: &str) -> PathBuf {
     build::guest(language, name).unwrap()
 }
 
-/// They are served with nothing granted, however requests are run.
 #[test]
-fn handlers_in_cpp_and_go_are_served() {
+fn handlers_in_cpp_and_go_are_served_without_grants_in_each_mode() {
     for language in ["cpp", "go"] {
         let handler = build::guest(language, "upper").unwrap();
         for mode in [
@@ -59,15 +58,15 @@ fn handlers_in_cpp_and_go_are_served() {
     }
 }
 
-/// What a guest in C calls of the library decides what it imports.
+/// A guest in C imports only what the C functions that it calls need.
 #[test]
-fn a_handler_in_c_imports_wasi_if_it_prints_and_not_otherwise() {
+fn a_handler_in_c_imports_wasi_only_if_it_prints() {
     assert_eq!(imported(&guest("c", "upper")), [""; 0]);
     let printing = imported(&guest("c", "goodbye"));
     assert!(printing.iter().any(|name| name == "wasi:cli/stdout"), "{printing:?}");
 }
 
-/// All that Rust's library asks of WASI is granted, whatever its versions.
+/// The host provides all that Rust's library imports, in each version.
 #[test]
 fn a_handler_of_a_plain_cargo_build_for_wasip2_is_served() {
     let handler = guest("rust", "wasip2");
@@ -84,21 +83,21 @@ fn a_handler_of_a_plain_cargo_build_for_wasip2_is_served() {
             let found = String::from_utf8(ask(&server, b"w")).unwrap();
             let words: Vec<&str> = found.split(' ').collect();
             let [slept, time, vars, no_files, key] = words[..] else { panic!("{found}") };
-            // It waited, and sees the environment but no directory.
+            // The handler has slept, and sees the environment but no directory.
             assert_eq!([slept, vars, no_files], ["true", "1", "true"], "{mode:?}");
             assert!(time.parse::<u64>().unwrap() > 1_700_000_000, "{mode:?}: {time}");
             key.to_owned()
         };
-        // The keys of hashes are new in each request.
+        // The keys of hash maps differ between requests.
         assert_ne!(found(), found(), "{mode:?}");
         assert!(server.stop().unwrap().success());
         assert!(!server.log().iter().any(|line| line.contains("Exception")), "{mode:?}");
     }
 }
 
-/// Python and JavaScript are built without WASI.
+/// Python and JavaScript are built with stubs in the place of WASI.
 #[test]
-fn inspect_warns_of_handlers_that_are_cut_off_from_wasi() {
+fn inspect_warns_of_handlers_with_stubs_in_the_place_of_wasi() {
     for language in ["python", "javascript"] {
         for name in ["upper", "goodbye"] {
             let handler = guest(language, name);

@@ -1,4 +1,4 @@
-//! The attacks: what the handler does, and how its clients ask for it.
+//! The attacks: the code of the handler, and the behaviour of its clients.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,26 +11,27 @@ use socket2::SockRef;
 /// One attack on a server.
 pub struct Attack {
     pub name: &'static str,
-    /// What the handler does when it is asked for it.
+    /// Code that the handler runs for a client that sends `x`.
     pub handle: &'static str,
-    /// What its module has besides.
+    /// More fields of the module.
     pub fields: &'static str,
-    /// The limits that the operator of such a server would set.
+    /// Limits that an operator would set for such a server.
     pub options: &'static [&'static str],
     pub clients: Clients,
 }
 
-/// How the clients of an attack behave.
+/// The behaviour of the clients of an attack.
 #[derive(Clone, Copy)]
 pub enum Clients {
-    /// So many ask again as soon as they are answered or refused.
+    /// This many clients send a request, and send the next one once it is answered or refused.
     Ask(usize),
-    /// So many ask and stay, reading nothing, until they are left; then others
-    /// come.
+    /// This many clients send a request and read nothing until the server ends the connection.
+    /// Then others take their place.
     Stay(usize),
-    /// So many say nothing, and stay in the same way.
+    /// This many clients send nothing until the server ends the connection. Then others take
+    /// their place.
     Silent(usize),
-    /// So many connect and reset, over and over.
+    /// This many clients connect and reset the connection in a loop.
     Reset(usize),
 }
 
@@ -50,8 +51,8 @@ impl Attack {
 
 const SHORT: &[&str] = &["--cpu-time", "100ms", "--idle-timeout", "1s"];
 
-/// All of them. Few clients: the machine has few processors, and what is measured
-/// is the host, not the scheduler.
+/// All attacks. They have few clients: the machine has few processors, and the bench measures
+/// the host and not the scheduler.
 pub const ATTACKS: [Attack; 12] = [
     guest("endless loop", "(loop $again (br $again))", Clients::Ask(1)),
     guest("endless loop of host calls",
@@ -78,13 +79,13 @@ pub const ATTACKS: [Attack; 12] = [
 ];
 
 impl Clients {
-    /// Attacks the server until it is told to stop.
+    /// Attacks the server until `stop` is set.
     pub fn attack(self, server: SocketAddr, stop: &AtomicBool) {
         match self {
             Clients::Ask(count) => in_threads(count, stop, || {
                 if let Ok(mut client) = TcpStream::connect(server) {
                     let _ = client.set_read_timeout(Some(Duration::from_secs(1)));
-                    // Whatever comes of it.
+                    // The server may refuse the client or end the request.
                     let _ = client.write_all(b"x");
                     let _ = client.read_to_end(&mut Vec::new());
                 }
@@ -112,23 +113,23 @@ fn in_threads(count: usize, stop: &AtomicBool, once: impl Fn() + Sync) {
     });
 }
 
-/// Holds so many connections, and makes a new one for each that has ended.
-fn stay(count: usize, says: &[u8], server: SocketAddr, stop: &AtomicBool) {
+/// Holds `count` connections on which it sends `data`, and replaces each that ends.
+fn stay(count: usize, data: &[u8], server: SocketAddr, stop: &AtomicBool) {
     let mut held: Vec<TcpStream> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        held.retain(is_there);
+        held.retain(is_open);
         while held.len() < count
             && let Ok(mut client) = TcpStream::connect(server)
         {
-            let _ = client.write_all(says);
+            let _ = client.write_all(data);
             held.push(client);
         }
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Whether the server has not ended that connection; nothing of it is read.
-fn is_there(client: &TcpStream) -> bool {
+/// Returns whether the connection is open, without reading from it.
+fn is_open(client: &TcpStream) -> bool {
     let _ = client.set_nonblocking(true);
     match client.peek(&mut [0]) {
         Ok(0) => false,

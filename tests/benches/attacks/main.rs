@@ -1,11 +1,11 @@
-//! How long a bystander waits for its answer while others attack the server, and
-//! how long it does when nobody does.
+//! Measures how long a bystander waits for its answers while others attack the server, and
+//! while there is no attack.
 //!
-//! A handler is hostile to some clients and answers others. One bystander asks it,
-//! one request after the other, in turns with and without the attack, several
-//! times; what counts is the ratio within a round, and of that the median. The
-//! attackers run on the same machine, at its lowest priority: elsewhere they would have
-//! processors of their own, and here they have what is left.
+//! The handler is hostile to some clients and answers others. One bystander sends one request
+//! after another, first without the attack and then during it, in several rounds. The result is
+//! the median over the rounds of the ratio within a round. The attackers run on the same machine
+//! with the lowest priority: on another machine they would have processors of their own, here
+//! they take only the time that is left.
 //!
 //! `cargo bench --workspace --bench attacks [-- [--rounds N] [--seconds N] [--only NAME] [--json] [--options OPTIONS]]`
 //!
@@ -29,24 +29,24 @@ use socketserver_tests::usage::Usage;
 
 use crate::attack::{ATTACKS, Attack};
 
-/// What the goal is: a bystander waits no more than so many times as long.
+/// The goal: during an attack a bystander waits at most this many times as long.
 const GOAL: f64 = 3.0;
 
-/// Between two requests of the bystander: without it, it would run out of ports, and
-/// wait for its own kernel.
+/// The pause between two requests of the bystander. Without it the bystander would run out of
+/// ports, and the bench would measure the kernel.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The lowest priority there is, see `setpriority(2)`.
+/// The lowest priority (`setpriority(2)`).
 const LOWEST: i32 = 19;
 
-/// Both halves of a round.
+/// The two measurements of a round.
 struct Round {
-    without: Turn,
-    during: Turn,
+    without: Measurement,
+    during: Measurement,
 }
 
-/// What a bystander saw.
-struct Turn {
+/// The rate and the waits of a bystander.
+struct Measurement {
     per_second: f64,
     p50: Duration,
     p99: Duration,
@@ -98,19 +98,19 @@ fn measure(attack: &Attack, directory: &Path, rounds: u64, time: Duration) -> Re
     let mut server = Server::start(&mut command, 1)?;
     let bystander = Bystander::new(&server.endpoints()[0], b"-", b"ok")?;
     let address = server.address();
-    let quiet = Usage::of(server.pid())?.descriptors;
+    let quiet = Usage::of_process(server.pid())?.descriptors;
     let mut measured = Vec::new();
     for round in 1..=rounds {
         progress(&format!("{}: round {round} of {rounds}", attack.name));
-        // What the attack before has left in flight ends by its limits.
-        while Usage::of(server.pid())?.descriptors > quiet {
+        // The requests of the attack before end by their limits.
+        while Usage::of_process(server.pid())?.descriptors > quiet {
             thread::sleep(Duration::from_millis(10));
         }
         let without = ask(&bystander, time)?;
         let stop = AtomicBool::new(false);
         let during = thread::scope(|scope| {
             scope.spawn(|| {
-                // Of this thread, and of those that it begins. To lower it is always allowed.
+                // The priority also holds for threads that this thread starts.
                 let _ = setpriority_process(None, LOWEST);
                 attack.clients.attack(address, &stop);
             });
@@ -126,19 +126,19 @@ fn measure(attack: &Attack, directory: &Path, rounds: u64, time: Duration) -> Re
     Ok(measured)
 }
 
-/// The handler of the tests, which does this when it is asked `x`.
+/// Returns the text of the handler of an attack.
 fn text(attack: &Attack) -> String {
     let text = include_str!("../../fixtures/handler.wat")
         .replace("{{handle}}", attack.handle)
         .replace("{{fields}}", attack.fields)
         .replace("{{memory}}", "1");
-    // Nothing is in its other places.
+    // The other names in braces are replaced by nothing.
     let mut parts = text.split("{{");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once("}}").map_or(part, |(_, rest)| rest))
 }
 
-fn ask(bystander: &Bystander, time: Duration) -> Result<Turn> {
+fn ask(bystander: &Bystander, time: Duration) -> Result<Measurement> {
     let (begun, mut waits) = (Instant::now(), Vec::new());
     while begun.elapsed() < time {
         let asked = Instant::now();
@@ -150,7 +150,7 @@ fn ask(bystander: &Bystander, time: Duration) -> Result<Turn> {
     waits.sort_unstable();
     let at = |percent: usize| waits[(waits.len() - 1) * percent / 100];
     let per_second = f64::from(u32::try_from(waits.len())?) / elapsed.as_secs_f64();
-    Ok(Turn { per_second, p50: at(50), p99: at(99) })
+    Ok(Measurement { per_second, p50: at(50), p99: at(99) })
 }
 
 fn print(attack: &Attack, rounds: &[Round], json: bool) -> f64 {

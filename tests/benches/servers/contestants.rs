@@ -8,13 +8,13 @@ use socketserver_tests::build;
 use socketserver_tests::load::Target;
 use socketserver_tests::process::Server;
 
-use crate::measure::Turn;
+use crate::measure::Measurement;
 
-/// Servers that are compared with each other: the first is native, and one is
-/// CPython's class that does the same.
+/// Servers that are compared with each other. The first is native, and one is the class of
+/// CPython that does the same.
 pub struct Group {
     pub title: &'static str,
-    /// The name of CPython's.
+    /// The name of the contestant with which the ratios to CPython are computed.
     pub cpython: &'static str,
     pub contestants: Vec<Contestant>,
 }
@@ -22,8 +22,8 @@ pub struct Group {
 pub struct Contestant {
     pub name: String,
     pub target: Target,
-    pub turns: Vec<Turn>,
-    /// The running process, which is stopped when this is dropped.
+    pub measurements: Vec<Measurement>,
+    /// The running server. Dropping it kills the process.
     pub server: Server,
 }
 
@@ -32,7 +32,8 @@ impl Group {
         Group { title, cpython, contestants: Vec::new() }
     }
 
-    /// The host with a handler, and the other build of it with the same.
+    /// Adds the host with a handler and, if there is one, another build of the host with the
+    /// same handler.
     fn add_sandbox(
         &mut self,
         name: &str,
@@ -48,12 +49,13 @@ impl Group {
     fn add(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let server = Server::start(command, 1).with_context(|| name.to_owned())?;
         let target = Target::parse(&server.endpoints()[0])?;
-        let contestant = Contestant { name: name.to_owned(), target, turns: Vec::new(), server };
+        let contestant =
+            Contestant { name: name.to_owned(), target, measurements: Vec::new(), server };
         self.contestants.push(contestant);
         Ok(())
     }
 
-    /// As `add`, of a server that may be left out.
+    /// Adds a server of CPython, or prints that it is left out if it does not start.
     fn add_cpython(&mut self, name: &str, arguments: &[&str]) {
         let script = build::root().join("tests/benches/servers/cpython.py");
         if let Err(error) = self.add(name, Command::new("python3").arg(script).args(arguments)) {
@@ -68,8 +70,8 @@ fn serve(host: &Path, guest: &str, bind: &str, options: &[&str]) -> Command {
     command
 }
 
-/// All of them, listening. `directory` is for the files of Unix sockets; `beside`
-/// is another build of the host.
+/// Starts all servers. `directory` is for the files of Unix sockets, `beside` is another build
+/// of the host.
 pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     const TCP: &str = "tcp://127.0.0.1:0";
     const UDP: &str = "udp://127.0.0.1:0";
@@ -88,15 +90,15 @@ pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     threading.add_sandbox("upper (Rust)", beside, upper_tcp, &[])?;
     let hostile = &["--profile", "hostile"];
     threading.add_sandbox("upper (Rust), hostile", None, upper_tcp, hostile)?;
-    // Rules that let everybody in, all of them looked at.
+    // Rules that admit all clients, each of which the host evaluates.
     let rules = "--allow 127.0.0.0/8 --deny 192.0.2.0/24 --access-times 00:00-24:00 \
                  --max-load 10000 --source-rate 1000000 --max-per-source 1000 --cps 1000000";
     let rules: Vec<&str> = rules.split_whitespace().collect();
     threading.add_sandbox("upper (Rust), all rules", None, upper_tcp, &rules)?;
     threading.add_sandbox("upper (WAT)", beside, text_tcp, &[])?;
     threading.add_sandbox("upper (Rust), 2 workers", beside, upper_tcp, &["--workers", "2"])?;
-    // As it is shipped, and once with a backlog like the host's: up to 3.14 it
-    // is 5, and clients that do not fit wait for a second.
+    // CPython with its own backlog, which is 5 up to 3.14, so that clients which do not fit wait
+    // for a second, and with the backlog of the host.
     threading.add_cpython("CPython ThreadingTCPServer", &["ThreadingTCPServer"]);
     threading.add_cpython("CPython, backlog 4096", &["ThreadingTCPServer", "4096"]);
 

@@ -1,16 +1,15 @@
-//! Servers side by side, in one run on one machine.
+//! Compares servers in one run on one machine.
 //!
-//! Each request of a stream is a connection of its own: connect, send 64 bytes,
-//! read the answer to its end; each datagram is answered by one. Eight clients
-//! send them one after the other. The servers of a group take turns, several
-//! times, so that a slow moment of the machine does not hit one of them alone;
-//! what counts is the ratio to another server of the same turn, and of that the
-//! median.
+//! Each request of a stream is a connection of its own: the client connects, sends 64 bytes and
+//! reads the answer to its end. Each datagram is answered by one datagram. Eight clients send
+//! one request after another. The servers of a group are measured in turn, in several rounds, so
+//! that a slow moment of the machine does not affect only one of them. The result is the median
+//! over the rounds of the ratio to another server in the same round.
 //!
 //! `cargo bench --workspace --bench servers [-- [--rounds N] [--seconds N] [--only TITLE] [--beside BINARY]]`
 //!
-//! `--beside` is another build of the host, which takes its turns beside this one:
-//! what a change costs.
+//! `--beside` names another build of the host, which is measured beside this one and shows the
+//! cost of a change.
 
 mod contestants;
 mod measure;
@@ -26,7 +25,7 @@ use socketserver_tests::bench::{ProcessorTime, is_test, number, option, progress
 use socketserver_tests::build;
 
 use crate::contestants::{Contestant, Group, groups};
-use crate::measure::{CLIENTS, Turn, measure};
+use crate::measure::{CLIENTS, Measurement, measure};
 
 fn main() -> Result<()> {
     if is_test() {
@@ -50,9 +49,9 @@ fn main() -> Result<()> {
                     group.title, contestant.name
                 ));
                 let time = Duration::from_secs(seconds);
-                let turn = measure(&contestant.target, contestant.server.pid(), time)
+                let measurement = measure(&contestant.target, contestant.server.pid(), time)
                     .with_context(|| contestant.name.clone())?;
-                contestant.turns.push(turn);
+                contestant.measurements.push(measurement);
             }
         }
         progress("");
@@ -79,16 +78,18 @@ fn print_group(group: &Group) {
         "to CPython (range)"
     );
     for contestant in &group.contestants {
-        let of = |value: fn(&Turn) -> f64| median(contestant.turns.iter().map(value).collect());
-        let native = Ratios::of(contestant, &group.contestants[0]);
-        let cpython = cpython.map(|cpython| Ratios::of(contestant, cpython));
+        let median_of = |value: fn(&Measurement) -> f64| {
+            median(contestant.measurements.iter().map(value).collect())
+        };
+        let native = Ratios::between(contestant, &group.contestants[0]);
+        let cpython = cpython.map(|cpython| Ratios::between(contestant, cpython));
         println!(
             "{:<36} {:>10.0} {:>6.0} us {:>6.0} us {:>8.1} us {:>9.3}  {:>25} {:>21}",
             contestant.name,
-            of(|turn| turn.per_second),
-            of(|turn| turn.p50.as_secs_f64() * 1e6),
-            of(|turn| turn.p99.as_secs_f64() * 1e6),
-            of(|turn| turn.cpu),
+            median_of(|measurement| measurement.per_second),
+            median_of(|measurement| measurement.p50.as_secs_f64() * 1e6),
+            median_of(|measurement| measurement.p99.as_secs_f64() * 1e6),
+            median_of(|measurement| measurement.cpu),
             cpu_ratio(contestant, &group.contestants[0]),
             format!("{:.3} ({:.3}-{:.3})", native.median, native.lowest, native.highest),
             cpython.map_or_else(String::new, |ratios| {
@@ -101,11 +102,11 @@ fn print_group(group: &Group) {
 /// Returns the median over the rounds of the CPU time for each request, as a ratio to
 /// that of another server in the same round.
 fn cpu_ratio(contestant: &Contestant, other: &Contestant) -> f64 {
-    let turns = contestant.turns.iter().zip(&other.turns);
-    median(turns.map(|(turn, other)| turn.cpu / other.cpu).collect())
+    let measurements = contestant.measurements.iter().zip(&other.measurements);
+    median(measurements.map(|(measurement, other)| measurement.cpu / other.cpu).collect())
 }
 
-/// How a server compares with another, round by round.
+/// The ratios of the requests per second of two servers over the rounds.
 struct Ratios {
     lowest: f64,
     median: f64,
@@ -113,10 +114,11 @@ struct Ratios {
 }
 
 impl Ratios {
-    fn of(contestant: &Contestant, with: &Contestant) -> Ratios {
-        let turns = contestant.turns.iter().zip(&with.turns);
-        let mut ratios: Vec<f64> =
-            turns.map(|(turn, other)| turn.per_second / other.per_second).collect();
+    fn between(contestant: &Contestant, other: &Contestant) -> Ratios {
+        let measurements = contestant.measurements.iter().zip(&other.measurements);
+        let mut ratios: Vec<f64> = measurements
+            .map(|(measurement, other)| measurement.per_second / other.per_second)
+            .collect();
         ratios.sort_unstable_by(f64::total_cmp);
         Ratios {
             lowest: ratios[0],
@@ -157,7 +159,7 @@ fn print_instances() -> Result<()> {
     Ok(())
 }
 
-/// The middle one.
+/// Returns the median.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]

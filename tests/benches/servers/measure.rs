@@ -1,4 +1,4 @@
-//! What one server does in a given time.
+//! Measures one server for a given time.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,21 +7,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use socketserver_tests::load::{Client, Target};
-use socketserver_tests::usage::children;
+use socketserver_tests::procfs::children;
 
 pub const CLIENTS: usize = 8;
 
-/// What one server did in one round.
-pub struct Turn {
+/// The results of one server in one round.
+pub struct Measurement {
+    /// Requests per second.
     pub per_second: f64,
     pub p50: Duration,
     pub p99: Duration,
-    /// CPU time of the server, in microseconds for each request.
+    /// CPU time of the server for a request, in microseconds.
     pub cpu: f64,
 }
 
-/// Keeps the server with this process ID busy for `time`.
-pub fn measure(target: &Target, pid: u32, time: Duration) -> Result<Turn> {
+/// Sends requests to the server with the process ID `pid` for `time`.
+pub fn measure(target: &Target, pid: u32, time: Duration) -> Result<Measurement> {
     let stop = AtomicBool::new(false);
     let cpu_before = cpu_time(pid)?;
     let begun = Instant::now();
@@ -41,7 +42,7 @@ pub fn measure(target: &Target, pid: u32, time: Duration) -> Result<Turn> {
     latencies.sort_unstable();
     let requests = f64::from(u32::try_from(latencies.len())?);
     let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
-    Ok(Turn {
+    Ok(Measurement {
         per_second: requests / elapsed.as_secs_f64(),
         cpu: cpu.as_secs_f64() * 1e6 / requests,
         p50: at(50),
@@ -68,7 +69,7 @@ fn cpu_time(pid: u32) -> Result<Duration> {
         // A child may have ended since it was listed.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         let (_, fields) = stat.rsplit_once(')').context("a stat file without a name")?;
-        // utime, stime, cutime and cstime: fields 14 to 17, of which two are cut off.
+        // Fields 14 to 17 are utime, stime, cutime and cstime. The first two were cut off.
         for field in fields.split_whitespace().skip(11).take(4) {
             ticks += field.parse::<u64>()?;
         }

@@ -1,5 +1,5 @@
-//! The options that say who is served: numbers are within their bounds, and what
-//! is written in full comes back.
+//! The options that admit or refuse clients: numbers are within their bounds, and a value that
+//! is printed in full parses to the same value.
 #![no_main]
 
 use std::time::Duration;
@@ -46,7 +46,7 @@ fuzz_target!(|text: &str| {
         assert_eq!(access::cps(&format!("{most}:{pause_text}")), Ok((most, pause)));
     });
     parsed(text.parse::<AccessTime>(), |time| {
-        // Nothing but digits, in places that a clock has.
+        // The text consists of times that a clock shows.
         let numbers: Vec<u32> = text.split([':', '-']).flat_map(str::parse).collect();
         let [from_hour, from_minute, hour, minute] = numbers[..] else { panic!("{text}") };
         assert!(from_hour < 24 && from_minute < 60 && minute < 60, "{text}");

@@ -1,5 +1,5 @@
-//! What a process that compiles tells the one that asked: code only if it is whole,
-//! otherwise a sentence, whoever has written it.
+//! The answer of the process that compiles: it is code only if it is complete, and otherwise an
+//! error, whatever the bytes are.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
 use socketserver_fuzz::check_message;
 
-// What `wire` takes from its own crate.
+// Items that `wire` uses from its own crate.
 mod error {
     pub use socketserver_sandbox::LoadError;
 }
@@ -18,7 +18,7 @@ mod wire;
 
 const LIMIT: u64 = 10_000;
 
-/// An answer that is right but for the kind, or something else.
+/// Any bytes, or an answer that may have a false kind or length, or be cut.
 #[derive(Arbitrary, Debug)]
 enum Written<'a> {
     Bytes(&'a [u8]),

@@ -1,5 +1,5 @@
-//! Entries of the cache that somebody has tampered with are never loaded: the
-//! component is compiled anew, and takes their place.
+//! Damaged entries of the cache are never loaded: the host compiles the component again and
+//! replaces the entry.
 #![no_main]
 
 use std::fs;
@@ -11,12 +11,12 @@ use libfuzzer_sys::fuzz_target;
 use socketserver_sandbox::{Cache, Component, Description, Engine, EngineSettings, Loader};
 use tempfile::TempDir;
 
-/// What is in the place of the entry.
+/// The content that replaces the entry.
 #[derive(Arbitrary, Debug)]
 enum Forged<'a> {
     /// Any bytes.
     Bytes(&'a [u8]),
-    /// The entry, with some bytes changed, from here on cut off, and more added.
+    /// The entry with some bytes changed, the end cut off, and bytes appended.
     Entry { changed: Vec<(u16, u8)>, cut: Option<u16>, more: &'a [u8] },
 }
 
@@ -51,8 +51,8 @@ fuzz_target!(|forged: Forged<'_>| {
     fs::write(path, forged.bytes(entry)).expect("writing it");
     let component = Component::new(engine, "fuzz", COMPONENT.to_vec(), loader);
     assert_eq!(component.expect("compiled anew").description(), description);
-    // Had it been loaded, it would still be there.
-    assert!(fs::read(path).is_ok_and(|found| found == *entry), "it was taken for whole");
+    // An entry that the host loaded would not have been replaced.
+    assert!(fs::read(path).is_ok_and(|found| found == *entry), "the host loaded the entry");
 });
 
 impl Forged<'_> {

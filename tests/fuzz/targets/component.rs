@@ -1,5 +1,4 @@
-//! The component check: whatever the bytes are, they become a handler, or a
-//! sentence that says why not.
+//! The check of a component: any bytes become a handler, or an error.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -11,7 +10,7 @@ use socketserver_sandbox::{
     Cache, Component, ComponentHandler, Engine, EngineSettings, Loader, Policy,
 };
 
-/// A component can be slow to start. What it may use is not what is looked for.
+/// Little CPU time, because a component can be slow to start. The limits are not the subject.
 static POLICY: LazyLock<Policy> =
     LazyLock::new(|| Policy { cpu_time: Duration::from_millis(100), ..Policy::default() });
 static ENGINE: LazyLock<Engine> =
@@ -37,8 +36,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-// Now and then text becomes the binary that it stands for, so that the seeds can
-// be text, and what is found in one form is tried in the other.
+// The mutator sometimes converts text to binary, so that the seeds can be text and a finding in
+// one form is tried in the other.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     let binary = if seed.is_multiple_of(16) { wat::parse_bytes(&data[..size]).ok() } else { None };
     match binary {

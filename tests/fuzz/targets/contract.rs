@@ -1,5 +1,5 @@
-//! Names of interfaces: which of them are the contract, and which are granted, is
-//! what the `semver` crate says of their versions.
+//! Names of interfaces: the host recognises and grants the versions that the `semver` crate
+//! calls compatible.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ static ENGINE: LazyLock<Engine> =
 static LOADER: LazyLock<Loader> = LazyLock::new(|| Loader::in_process(Cache::none()));
 
 fuzz_target!(|name: &str| -> Corpus {
-    // The longest whose length is one byte.
+    // The length of a longer name would not fit in one byte.
     let Ok(length @ ..=120) = u8::try_from(name.len()) else { return Corpus::Reject };
     match Component::new(&ENGINE, "fuzz", component(name, length), &LOADER) {
         Ok(component) => {
@@ -32,7 +32,7 @@ fuzz_target!(|name: &str| -> Corpus {
     Corpus::Keep
 });
 
-/// A component that imports an instance by that name, and exports it by the same.
+/// Returns a component that imports an instance by this name and exports it by the same name.
 fn component(name: &str, length: u8) -> Vec<u8> {
     const INSTANCE: u8 = 5;
     let mut binary = b"\0asm\x0d\0\x01\0".to_vec();
@@ -41,14 +41,14 @@ fn component(name: &str, length: u8) -> Vec<u8> {
         let length = u8::try_from(body.len()).expect("names are short");
         [&[kind, length], body].concat()
     };
-    // A type of instances with nothing in them; the import; its export.
+    // The type of an empty instance, the import, and its export.
     binary.extend(section(7, &[1, 0x42, 0]));
     binary.extend(section(10, &[&[1], named.as_slice(), &[INSTANCE, 0]].concat()));
     binary.extend(section(11, &[&[1], named.as_slice(), &[INSTANCE, 0, 0]].concat()));
     binary
 }
 
-/// Whether the name is that interface of ours, in a version that fits 0.1.0.
+/// Returns whether the name is the contract's `interface` in a version compatible with 0.1.0.
 fn compatible(name: &str, interface: &str) -> bool {
     let prefix = format!("socketserver:handler/{interface}@");
     let version = name.strip_prefix(&prefix).and_then(|version| Version::parse(version).ok());

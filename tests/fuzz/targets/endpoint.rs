@@ -1,4 +1,4 @@
-//! `--bind`: what is parsed prints, and parses to the same.
+//! `--bind`: a parsed endpoint prints as text that parses to the same endpoint.
 #![no_main]
 
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| -> Corpus {
         Ok(endpoint) => {
             let printed = endpoint.to_string();
             assert!(printed.chars().all(is_printable), "not printable: {printed:?}");
-            // The name of a Unix socket may hold anything, and prints escaped.
+            // The name of a Unix socket may have any bytes, and prints escaped.
             if printable(text, usize::MAX) == text {
                 assert_eq!(printed.parse(), Ok(endpoint), "{printed:?}");
             }
@@ -25,7 +25,7 @@ fuzz_target!(|text: &str| -> Corpus {
     Corpus::Keep
 });
 
-/// The resolver is no parser of ours, and its answers take time.
+/// Returns whether the host would look the name up, which is slow and no parser of this project.
 fn asks_the_resolver(text: &str) -> bool {
     let (text, _) = text.split_once('?').unwrap_or((text, ""));
     let inet = text.strip_prefix("tcp://").or_else(|| text.strip_prefix("udp://"));

@@ -1,5 +1,5 @@
-//! `--env` and `--dir`: what is parsed is what was written, and has nothing in it
-//! that a variable or a path cannot have.
+//! `--env` and `--dir`: the parsed value equals the text, and has no character that a variable
+//! or a path cannot have.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

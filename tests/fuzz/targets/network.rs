@@ -1,5 +1,5 @@
-//! `--allow` and `--deny`: a network has its own addresses and no others, and
-//! those of IPv4 whichever way they are written.
+//! `--allow` and `--deny`: a network includes exactly its own addresses, and IPv4 addresses in
+//! both forms.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,8 +46,7 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// A client with that address is in the network or not, be its socket one of
-/// IPv4 or of IPv6.
+/// Checks whether a client is in the network, with an IPv4 socket and with an IPv6 socket.
 fn check(network: IpNet, client: Ipv4Addr, expected: bool) {
     for ip in [IpAddr::V4(client), IpAddr::V6(client.to_ipv6_mapped())] {
         let client = SocketAddr::new(ip, 1).into();

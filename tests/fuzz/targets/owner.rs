@@ -1,5 +1,5 @@
-//! `--socket-owner`, `--socket-mode`, `--user`: numbers stay what they are, and none of
-//! them is the one that the kernel takes for "leave it".
+//! `--socket-owner`, `--socket-mode`, `--user`: numbers do not change, and none is the number
+//! that means "unchanged" to the kernel.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! `--server`: a name is that of one class, and each fits its own endpoints only.
+//! `--server`: a name belongs to one class, and each class accepts only its own endpoints.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Sizes and durations: within their bounds, and what is written in full comes
-//! back.
+//! Sizes and durations: they are within their bounds, and a value that is printed in full parses
+//! to the same value.
 #![no_main]
 
 use std::ops::RangeInclusive;
@@ -32,7 +32,7 @@ fuzz_target!(|text: &str| {
     match units::seconds(text) {
         Ok(parsed) => {
             assert!(parsed <= YEAR, "{parsed:?}");
-            // All digits of such a number are in a float.
+            // A float holds all digits of such a number.
             let again =
                 units::seconds(&format!("{}.{:09}", parsed.as_secs(), parsed.subsec_nanos()));
             assert!(again.is_ok_and(|again| again.abs_diff(parsed) < Duration::from_nanos(10)));
@@ -47,7 +47,7 @@ fn size(text: &str, parse: impl Fn(&str) -> Result<u64, String>, bounds: RangeIn
             assert!(bounds.contains(&parsed), "{text}: {parsed}");
             assert_eq!(parse(&parsed.to_string()), Ok(parsed));
             assert_eq!(parse(&format!("{parsed}B")), Ok(parsed));
-            // A number that is too large is not cut to one that is not.
+            // A number that is too large is not cut to the largest one.
             assert_ne!(parsed, u64::MAX, "{text}");
             let digits = text.trim_start_matches('+');
             if digits.bytes().all(|byte| byte.is_ascii_digit()) {

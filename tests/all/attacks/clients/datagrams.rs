@@ -3,16 +3,16 @@
 use std::net::{SocketAddr, UdpSocket};
 
 use socketserver_tests::load::Target;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT};
 
-use super::{Scene, assert_reported, attack, fixture, is_idle, logged};
+use super::{Scene, assert_reported, attack, logged, serve_fixture, wait_until_idle};
 use crate::fixture::{DATAGRAM, Fixture};
-use crate::forged::spoofed;
+use crate::forged::send_spoofed;
 
-/// `dupper`, over UDP.
-fn upper() -> Scene {
-    let few = ["--max-requests", "4"];
-    Scene::sample("dupper", "udp", &few, b"bystander", b"BYSTANDER")
+/// Serves `dupper` over UDP.
+fn dupper() -> Scene {
+    let options = ["--max-requests", "4"];
+    Scene::sample("dupper", "udp", &options, b"bystander", b"BYSTANDER")
 }
 
 fn address(server: &Server) -> SocketAddr {
@@ -25,14 +25,14 @@ fn address(server: &Server) -> SocketAddr {
 fn client(server: &Server) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(address(server)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket
 }
 
 #[test]
-fn the_largest_there_are() {
-    let mut scene = upper();
-    scene.attacked(|server, _| {
+fn the_largest_datagrams() {
+    let mut scene = dupper();
+    scene.attack(|server, _| {
         let client = client(server);
         for _ in 0..20 {
             client.send(&vec![b'x'; 65507]).unwrap();
@@ -42,48 +42,48 @@ fn the_largest_there_are() {
             assert!(answer[..8192].iter().all(|byte| *byte == b'X'));
         }
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn empty_ones() {
-    let mut scene = upper();
-    scene.attacked(|server, _| {
+fn empty_datagrams() {
+    let mut scene = dupper();
+    scene.attack(|server, _| {
         let client = client(server);
         for _ in 0..100 {
             client.send(b"").unwrap();
             assert_eq!(client.recv(&mut [0; 1]).unwrap(), 0);
         }
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn a_flood_of_them() {
-    let mut scene = upper();
-    scene.attacked(|server, _| {
+fn a_flood_of_datagrams() {
+    let mut scene = dupper();
+    scene.attack(|server, _| {
         let client = client(server);
         for _ in 0..2000 {
             client.send(b"flood").unwrap();
         }
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
-/// Nothing is received, and the port is closed when the answer comes: the kernel
-/// tells the server's socket, which is everybody's.
+/// The client has closed its port when the answer comes. The kernel then reports an error on
+/// the server's socket, which all requests share.
 #[test]
-fn from_ports_that_are_closed_again() {
-    let mut scene = upper();
-    scene.attacked(|server, _| {
+fn datagrams_from_ports_that_are_closed_again() {
+    let mut scene = dupper();
+    scene.attack(|server, _| {
         for _ in 0..200 {
             client(server).send(b"question").unwrap();
         }
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
-/// Sends the reply, and fails if it cannot be sent.
+/// A handler that sends a reply, and fails if it cannot send it.
 const REPLIES: Fixture<'static> = Fixture {
     handle: "(call $reply (i32.const 100) (i32.const 2))
         (if (i32.load8_u (i32.const 32)) (then (return (call $failed))))",
@@ -91,24 +91,25 @@ const REPLIES: Fixture<'static> = Fixture {
 };
 
 #[test]
-fn from_port_0() {
-    cannot_be_answered("127.0.0.3:0");
+fn datagrams_from_port_0() {
+    check_unanswerable("127.0.0.3:0");
 }
 
 #[test]
-fn from_everybody() {
-    cannot_be_answered("255.255.255.255:9");
+fn datagrams_from_the_broadcast_address() {
+    check_unanswerable("255.255.255.255:9");
 }
 
-/// Who claims to be `source` is to blame that nothing can be sent there.
-fn cannot_be_answered(source: &str) {
-    let (mut served, bystander, _directory) = fixture(REPLIES, "udp", &[]);
+/// Checks that a client which claims the address `source`, to which nothing can be sent, is
+/// blamed for that.
+fn check_unanswerable(source: &str) {
+    let (mut served, bystander, _directory) = serve_fixture(REPLIES, "udp", &[]);
     let from = format!("from {source}: ");
     let mut number = 0;
     attack(&mut served.server, &bystander, |server, _| {
         number += 1;
-        if spoofed(source.parse().unwrap(), address(server), b"x").is_none() {
-            println!("skipped: only root may send such");
+        if send_spoofed(source.parse().unwrap(), address(server), b"x").is_none() {
+            println!("skipped: only root may forge the source of a datagram");
             return;
         }
         let reports =
@@ -120,18 +121,16 @@ fn cannot_be_answered(source: &str) {
     });
 }
 
-/// Its answer would be a question, and so on for ever.
+/// The server would answer itself for ever.
 #[test]
-fn from_the_server_itself() {
-    let mut scene = upper();
-    scene.attacked(|server, _| {
+fn datagrams_from_the_server_itself() {
+    let mut scene = dupper();
+    scene.attack(|server, _| {
         let server_address = address(server);
-        if spoofed(server_address, server_address, b"again").is_none() {
-            println!("skipped: only root may send such");
+        if send_spoofed(server_address, server_address, b"again").is_none() {
+            println!("skipped: only root may forge the source of a datagram");
         }
     });
-    // Nobody asks it any more: its time stands still.
-    let pid = scene.server.pid();
-    is_idle(pid);
-    scene.logged_nothing();
+    wait_until_idle(scene.server.pid());
+    scene.assert_nothing_logged();
 }

@@ -1,6 +1,6 @@
-//! Many clients at once. 8,000 of them are in `requests.rs`.
+//! Many clients at once. `requests.rs` has a test with 8,000.
 //!
-//! Few requests may be in flight, so that each round needs as many threads.
+//! Few requests may be in flight, so that each round needs the same number of threads.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,10 +13,10 @@ use crate::client::{read_to_end, reset};
 
 const FEW: &[&str] = &["--max-requests", "4"];
 
-/// From two threads, so many connections each.
-fn flood(server: &Server, times: usize, client: impl Fn(TcpStream) + Sync) {
+/// Makes `count` connections from each of two threads, and passes them to `client`.
+fn flood(server: &Server, count: usize, client: impl Fn(TcpStream) + Sync) {
     let address = server.address();
-    let clients = || (0..times).for_each(|_| client(TcpStream::connect(address).unwrap()));
+    let clients = || (0..count).for_each(|_| client(TcpStream::connect(address).unwrap()));
     thread::scope(|scope| {
         scope.spawn(clients);
         scope.spawn(clients);
@@ -24,39 +24,39 @@ fn flood(server: &Server, times: usize, client: impl Fn(TcpStream) + Sync) {
 }
 
 #[test]
-fn of_connects_and_closes() {
+fn a_flood_of_connects_and_closes() {
     let mut scene = Scene::upper(FEW);
-    scene.attacked(|server, _| flood(server, 300, drop));
-    scene.logged_nothing();
+    scene.attack(|server, _| flood(server, 300, drop));
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn of_connects_and_resets() {
+fn a_flood_of_connects_and_resets() {
     let mut scene = Scene::upper(FEW);
-    scene.attacked(|server, _| flood(server, 300, reset));
-    scene.blamed_clients_only(&["connection-lost"]);
+    scene.attack(|server, _| flood(server, 300, reset));
+    scene.assert_only_clients_blamed(&["connection-lost"]);
 }
 
 #[test]
-fn of_connects_and_resets_where_each_has_a_process() {
+fn a_flood_of_connects_and_resets_in_forking_mode() {
     let mut scene = Scene::upper(&["--concurrency", "forking"]);
-    scene.attacked(|server, _| flood(server, 50, reset));
-    scene.blamed_clients_only(&["connection-lost"]);
+    scene.attack(|server, _| flood(server, 50, reset));
+    scene.assert_only_clients_blamed(&["connection-lost"]);
 }
 
 #[test]
-fn of_questions_whose_answers_nobody_reads() {
+fn a_flood_of_questions_whose_answers_are_not_read() {
     let mut scene = Scene::upper(FEW);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         flood(server, 200, |mut client| client.write_all(b"question").unwrap());
     });
-    scene.blamed_clients_only(&["connection-lost"]);
+    scene.assert_only_clients_blamed(&["connection-lost"]);
 }
 
 #[test]
-fn of_every_kind_at_once() {
+fn a_flood_of_clients_of_every_kind() {
     let mut scene = Scene::upper(&["--max-requests", "64", "--idle-timeout", "1s"]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut silent = Vec::new();
         for number in 0..100 {
             let mut client = server.connect().unwrap();
@@ -74,5 +74,5 @@ fn of_every_kind_at_once() {
             assert_eq!(read_to_end(&mut client), b"");
         }
     });
-    scene.blamed_clients_only(&["connection-lost", "idle-timeout"]);
+    scene.assert_only_clients_blamed(&["connection-lost", "idle-timeout"]);
 }

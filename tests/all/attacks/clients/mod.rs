@@ -1,4 +1,4 @@
-//! Hostile clients, of handlers that do what they should.
+//! Hostile clients of well-behaved handlers.
 
 mod datagrams;
 mod floods;
@@ -16,22 +16,21 @@ use socketserver_tests::bystander::Bystander;
 use socketserver_tests::process::Server;
 use tempfile::TempDir;
 
-use super::{assert_reported, attack, is_idle, logged};
+use super::{assert_reported, attack, logged, wait_until_idle};
 use crate::fixture::{Fixture, Served, host};
 
-/// A server, the bystander of it, and what goes with them.
+/// A server, its bystander, and the directory of their Unix sockets.
 struct Scene {
     server: Server,
     bystander: Bystander,
-    /// For the files of Unix sockets.
     directory: TempDir,
 }
 
 impl Scene {
-    /// A sample in Rust. The bystander asks `question` and expects `answer`.
+    /// Serves a sample in Rust. The bystander sends `question` and expects `answer`.
     fn sample(name: &str, scheme: &str, options: &[&str], question: &[u8], answer: &[u8]) -> Scene {
         let directory = tempfile::tempdir().unwrap();
-        let bind = place(scheme, &directory);
+        let bind = endpoint(scheme, &directory);
         let mut command = host();
         command.arg("serve").arg(build::guest("rust", name).unwrap()).args(["--bind", &bind]);
         let server = Server::start(command.args(options), 1).unwrap();
@@ -39,45 +38,46 @@ impl Scene {
         Scene { server, bystander, directory }
     }
 
-    /// `upper`, over TCP.
+    /// Serves `upper` over TCP.
     fn upper(options: &[&str]) -> Scene {
         Scene::sample("upper", "tcp", options, b"bystander", b"BYSTANDER")
     }
 
-    /// `echo`, over TCP.
+    /// Serves `echo` over TCP.
     fn echo(options: &[&str]) -> Scene {
         Scene::sample("echo", "tcp", options, b"bystander", b"bystander")
     }
 
-    /// `source`, over TCP, which sends as many bytes as it is asked for.
+    /// Serves `source` over TCP, which sends as many bytes as its client asks for.
     fn source(options: &[&str]) -> Scene {
         Scene::sample("source", "tcp", options, b"3\n", b"\0\x01\x02")
     }
 
-    /// Lets `round` attack it.
-    fn attacked(&mut self, mut round: impl FnMut(&mut Server, usize)) {
+    /// Runs `round` against the server as [`attack`] does.
+    fn attack(&mut self, mut round: impl FnMut(&mut Server, usize)) {
         attack(&mut self.server, &self.bystander, &mut round);
     }
 
-    /// Where the server's Unix socket is, or another in the same directory.
+    /// Returns the path of the server's Unix socket, `server`, or of another socket beside it.
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Nothing was worth a line.
-    fn logged_nothing(mut self) {
+    /// Stops the server, and checks that it logged no warning and no error.
+    fn assert_nothing_logged(mut self) {
         self.server.stop().unwrap();
         let log = self.server.log();
         let bad = |line: &&String| line.contains("WARN") || line.contains("ERROR");
         assert!(!log.iter().any(|line| bad(&line)), "{log:#?}");
     }
 
-    /// Whatever went wrong, it was some client's fault, for one of these reasons.
-    fn blamed_clients_only(mut self, reasons: &[&str]) {
+    /// Stops the server, and checks that each failure is blamed on a client, for one of these
+    /// reasons.
+    fn assert_only_clients_blamed(mut self, reasons: &[&str]) {
         self.server.stop().unwrap();
         let log = self.server.log();
         let failed = log.iter().filter(|line| line.contains("WARN") || line.contains("ERROR"));
-        // Those that were too many are counted in a line of their own.
+        // One line counts the lines that were dropped.
         for line in failed.filter(|line| !line.contains("lines were not logged")) {
             assert!(line.contains("blame=\"client\""), "{line}");
             let known = |reason: &&str| line.contains(&format!("reason=\"{reason}\""));
@@ -86,23 +86,27 @@ impl Scene {
     }
 }
 
-/// A place for a server to listen at.
-fn place(scheme: &str, directory: &TempDir) -> String {
+/// Returns an endpoint for a server, whose Unix socket would be in `directory`.
+fn endpoint(scheme: &str, directory: &TempDir) -> String {
     match scheme {
         "tcp" | "udp" => format!("{scheme}://127.0.0.1:0"),
         _ => format!("{scheme}://{}", directory.path().join("server").display()),
     }
 }
 
-/// A fixture at a place of that scheme, whose bystander sends `-`.
-fn fixture(fixture: Fixture<'_>, scheme: &str, options: &[&str]) -> (Served, Bystander, TempDir) {
+/// Serves a fixture at an endpoint of this scheme. The bystander sends `-`.
+fn serve_fixture(
+    fixture: Fixture<'_>,
+    scheme: &str,
+    options: &[&str],
+) -> (Served, Bystander, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let served = fixture.serve_at(&[&place(scheme, &directory)], options);
+    let served = fixture.serve_at(&[&endpoint(scheme, &directory)], options);
     let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
     (served, bystander, directory)
 }
 
-/// The report of the failure of the request of `client`.
+/// Returns the line of the log that reports the failed request of `client`.
 fn report(server: &mut Server, client: &TcpStream) -> String {
     logged(server, &format!("from {}: ", client.local_addr().unwrap()))
 }

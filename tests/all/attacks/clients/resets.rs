@@ -1,14 +1,14 @@
-//! Clients that go away, in each phase of a request.
+//! Clients that reset or close the connection in each phase of a request.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use super::{Scene, assert_reported, fixture, report};
+use super::{Scene, assert_reported, report, serve_fixture};
 use crate::attacks::attack;
 use crate::client::{expect, reset};
 use crate::fixture::{FIXTURE, Fixture};
 
-/// Waits for one more byte, and fails if that fails.
+/// Code that waits for one more byte, and fails if `recv` fails.
 macro_rules! wait_for_more {
     () => {
         "(call $sendall (i32.const 100) (i32.const 2))
@@ -18,19 +18,20 @@ macro_rules! wait_for_more {
 }
 
 #[test]
-fn before_the_first_byte() {
+fn a_reset_before_the_first_byte() {
     let mut scene = Scene::upper(&["--max-requests", "4"]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         for _ in 0..50 {
             reset(server.connect().unwrap());
         }
     });
-    scene.blamed_clients_only(&["connection-lost"]);
+    scene.assert_only_clients_blamed(&["connection-lost"]);
 }
 
-/// A client that resets while the handler is in a certain step is to blame.
-fn is_to_blame(in_that_step: Fixture<'_>, says: &str) {
-    let (mut served, bystander, _directory) = fixture(in_that_step, "tcp", &[]);
+/// Checks that a client which resets the connection while `handler` waits is blamed, in a
+/// line that contains `text`.
+fn check_blamed(handler: Fixture<'_>, text: &str) {
+    let (mut served, bystander, _directory) = serve_fixture(handler, "tcp", &[]);
     attack(&mut served.server, &bystander, |server, _| {
         for _ in 0..5 {
             let mut client = server.connect().unwrap();
@@ -40,30 +41,30 @@ fn is_to_blame(in_that_step: Fixture<'_>, says: &str) {
             reset(client);
             let line = super::logged(server, &from);
             assert_reported(&line, "connection-lost", "client");
-            assert!(line.contains(says) && line.contains("WARN"), "{line}");
+            assert!(line.contains(text) && line.contains("WARN"), "{line}");
         }
     });
 }
 
 #[test]
-fn while_setup_runs() {
-    is_to_blame(Fixture { setup: wait_for_more!(), ..FIXTURE }, "setup failed");
+fn a_reset_while_setup_runs() {
+    check_blamed(Fixture { setup: wait_for_more!(), ..FIXTURE }, "setup failed");
 }
 
 #[test]
-fn before_the_reply() {
-    is_to_blame(Fixture { handle: wait_for_more!(), ..FIXTURE }, "handle failed");
+fn a_reset_before_the_reply() {
+    check_blamed(Fixture { handle: wait_for_more!(), ..FIXTURE }, "handle failed");
 }
 
 #[test]
-fn while_finish_runs() {
-    is_to_blame(Fixture { finish: wait_for_more!(), ..FIXTURE }, "finish failed");
+fn a_reset_while_finish_runs() {
+    check_blamed(Fixture { finish: wait_for_more!(), ..FIXTURE }, "finish failed");
 }
 
 #[test]
-fn during_a_large_reply() {
+fn a_reset_during_a_large_reply() {
     let mut scene = Scene::source(&[]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
         client.write_all(b"100000000\n").unwrap();
         client.read_exact(&mut vec![0; 100_000]).unwrap();
@@ -74,9 +75,9 @@ fn during_a_large_reply() {
 }
 
 #[test]
-fn after_it_has_shut_its_side_down() {
+fn a_reset_after_a_half_close() {
     let mut scene = Scene::source(&[]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
         client.write_all(b"100000000\n").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
@@ -87,11 +88,11 @@ fn after_it_has_shut_its_side_down() {
     });
 }
 
-/// What would be SIGPIPE elsewhere.
+/// A program that does not ignore SIGPIPE would end here.
 #[test]
-fn closing_with_the_answer_unread() {
+fn a_close_with_the_answer_unread() {
     let mut scene = Scene::source(&[]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
         client.write_all(b"100000000\n").unwrap();
         client.read_exact(&mut [0; 1]).unwrap();
@@ -102,22 +103,22 @@ fn closing_with_the_answer_unread() {
 }
 
 #[test]
-fn closing_at_once() {
+fn a_close_right_after_the_question() {
     let mut scene = Scene::upper(&["--max-requests", "4"]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         for _ in 0..50 {
             server.connect().unwrap().write_all(b"question").unwrap();
         }
     });
-    scene.blamed_clients_only(&["connection-lost"]);
+    scene.assert_only_clients_blamed(&["connection-lost"]);
 }
 
 #[test]
-fn a_silent_client_costs_its_idle_time_only() {
-    // It has vanished, for all that the server can see.
+fn a_client_that_vanishes_costs_only_its_idle_timeout() {
+    // The server cannot tell a silent client from one that has vanished.
     let mut scene = Scene::echo(&["--idle-timeout", "600ms"]);
     let mut vanished = Vec::new();
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
         client.write_all(b"1").unwrap();
         expect(&mut client, b"1");

@@ -1,4 +1,4 @@
-//! Clients that are slow, silent, or use TCP in ways that nobody does.
+//! Clients that are slow or silent, or use TCP in unusual ways.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,31 +7,31 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 use socketserver_tests::bystander::Bystander;
-use socketserver_tests::process::PATIENCE;
+use socketserver_tests::process::TIMEOUT;
 
 use super::{Scene, assert_reported, report};
 use crate::attacks::attack;
 use crate::client::{expect, read_to_end};
 use crate::fixture::FIXTURE;
 
-/// As long as this says, a client may be slow.
+/// The time for which a slow client may keep its request.
 const WALL: &[&str] = &["--wall-time", "700ms"];
 const IDLE: &[&str] = &["--idle-timeout", "600ms"];
 
-/// A pause between two bytes of a client that wants to be slow.
-const SLOWLY: Duration = Duration::from_millis(20);
+/// The pause between two reads or writes of a slow client.
+const PAUSE: Duration = Duration::from_millis(20);
 
 #[test]
-fn a_byte_now_and_then() {
+fn writing_a_byte_now_and_then() {
     let mut scene = Scene::sample("line", "tcp", WALL, b"line\n", b"line\n");
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut clients = [server.connect().unwrap(), server.connect().unwrap()];
         for client in &mut clients {
             let from = format!("from {}: ", client.local_addr().unwrap());
             while !server.log().iter().any(|line| line.contains(&from)) {
-                // It may be over already.
+                // The server may have ended the request already.
                 let _ = client.write_all(b".");
-                thread::sleep(SLOWLY);
+                thread::sleep(PAUSE);
             }
             assert_reported(&report(server, client), "wall-time", "policy");
         }
@@ -41,13 +41,13 @@ fn a_byte_now_and_then() {
 #[test]
 fn reading_a_byte_now_and_then() {
     let mut scene = Scene::source(WALL);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
         client.write_all(b"500000000\n").unwrap();
         let from = format!("from {}: ", client.local_addr().unwrap());
         while !server.log().iter().any(|line| line.contains(&from)) {
             let _ = client.read(&mut [0; 1024]);
-            thread::sleep(SLOWLY);
+            thread::sleep(PAUSE);
         }
         assert_reported(&report(server, &client), "wall-time", "policy");
     });
@@ -56,7 +56,7 @@ fn reading_a_byte_now_and_then() {
 #[test]
 fn never_writing() {
     let mut scene = Scene::upper(IDLE);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let clients: Vec<_> = (0..20).map(|_| server.connect().unwrap()).collect();
         for mut client in clients {
             assert_reported(&report(server, &client), "idle-timeout", "client");
@@ -68,7 +68,7 @@ fn never_writing() {
 #[test]
 fn never_reading() {
     let mut scene = Scene::source(IDLE);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut clients = [server.connect().unwrap(), server.connect().unwrap()];
         for client in &mut clients {
             client.write_all(b"100000000\n").unwrap();
@@ -80,9 +80,9 @@ fn never_reading() {
 }
 
 #[test]
-fn half_a_question_and_then_silence() {
+fn silence_after_half_a_question() {
     let mut scene = Scene::sample("line", "tcp", IDLE, b"line\n", b"line\n");
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
         client.write_all(b"half a li").unwrap();
         assert_reported(&report(server, &client), "idle-timeout", "client");
@@ -92,18 +92,18 @@ fn half_a_question_and_then_silence() {
 #[test]
 fn a_line_without_an_end() {
     let mut scene = Scene::sample("line", "tcp", &["--memory", "4MiB"], b"line\n", b"line\n");
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
-        // Until the server has had enough.
+        // Until the server closes the connection.
         while client.write_all(&[b'x'; 16384]).is_ok() {}
         assert_reported(&report(server, &client), "memory", "guest");
     });
 }
 
 #[test]
-fn one_byte_at_a_time() {
+fn a_question_in_packets_of_one_byte() {
     let mut scene = Scene::sample("line", "tcp", &[], b"line\n", b"line\n");
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
         client.set_nodelay(true).unwrap();
         let question = [&[b'q'; 500][..], b"\n"].concat();
@@ -112,18 +112,18 @@ fn one_byte_at_a_time() {
         }
         assert_eq!(read_to_end(&mut client), question);
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn the_smallest_window() {
+fn the_smallest_receive_window() {
     let mut scene = Scene::source(&[]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(1).unwrap();
         socket.connect(&server.address().into()).unwrap();
         let mut client = TcpStream::from(socket);
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(TIMEOUT)).unwrap();
         client.write_all(b"100000\n").unwrap();
         let mut answer = Vec::new();
         let mut few = [0; 700];
@@ -135,15 +135,15 @@ fn the_smallest_window() {
         }
         assert!(answer.iter().copied().eq((0..251).cycle().take(100_000)));
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
 fn urgent_data() {
     let mut scene = Scene::echo(&[]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
-        // What is urgent is not among what is received.
+        // The kernel does not deliver urgent data with the other data.
         for _ in 0..50 {
             client.write_all(b"ab").unwrap();
             expect(&mut client, b"ab");
@@ -154,14 +154,14 @@ fn urgent_data() {
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(read_to_end(&mut client), b"");
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn half_closed_for_ever() {
+fn connections_that_stay_half_closed() {
     let mut scene = Scene::echo(&[]);
     let mut never_closed = Vec::new();
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         for _ in 0..20 {
             let mut client = server.connect().unwrap();
             client.write_all(b"all").unwrap();
@@ -171,14 +171,14 @@ fn half_closed_for_ever() {
         }
     });
     drop(never_closed);
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn staying_after_the_answer() {
+fn connections_that_stay_after_the_answer() {
     let mut scene = Scene::upper(&[]);
     let mut stays = Vec::new();
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         for _ in 0..20 {
             let mut client = server.connect().unwrap();
             client.write_all(b"all").unwrap();
@@ -187,41 +187,41 @@ fn staying_after_the_answer() {
         }
     });
     drop(stays);
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn more_than_the_handler_reads() {
+fn more_data_than_the_handler_reads() {
     let mut scene = Scene::sample("unread", "tcp", &[], b"?", b"OK\n");
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let mut client = server.connect().unwrap();
-        // It answers after the first byte, and is gone.
+        // The server answers after the first byte and closes the connection.
         while client.write_all(&[b'x'; 16384]).is_ok() {}
         let mut answer = Vec::new();
         let _ = client.read_to_end(&mut answer);
         assert!(b"OK\n".starts_with(&answer), "{answer:?}");
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn input_without_end_to_a_handler_that_reads_nothing() {
+fn endless_data_to_a_handler_that_reads_nothing() {
     let mut scene = Scene::sample("silent", "tcp", &[], b"", b"");
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         for _ in 0..5 {
             let mut client = server.connect().unwrap();
             while client.write_all(&[b'x'; 16384]).is_ok() {}
         }
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn a_privileged_port() {
+fn a_client_from_a_privileged_port() {
     let mut scene = Scene::upper(&[]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        // One of another address is not in anybody's way.
+        // A port of this address is in use by no other test.
         let ports = 601..1000;
         let bound = ports.into_iter().find(|port| {
             let address: SocketAddr = ([127, 0, 0, 3], *port).into();
@@ -235,15 +235,15 @@ fn a_privileged_port() {
         let mut client = TcpStream::from(socket);
         client.write_all(b"root").unwrap();
         expect(&mut client, b"ROOT");
-        // The next round wants another one: this one rests for a while.
+        // The next round takes another port: this one is in TIME_WAIT.
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn silent_clients_that_take_every_place() {
+fn silent_clients_that_hold_every_permit() {
     let mut scene = Scene::upper(&["--max-requests", "4", "--idle-timeout", "600ms"]);
-    scene.attacked(|server, _| {
+    scene.attack(|server, _| {
         let clients: Vec<_> = (0..8).map(|_| server.connect().unwrap()).collect();
         for client in &clients {
             assert_reported(&report(server, client), "idle-timeout", "client");
@@ -252,7 +252,7 @@ fn silent_clients_that_take_every_place() {
 }
 
 #[test]
-fn ipv6_beside_ipv4() {
+fn a_silent_client_over_ipv6() {
     let mut served = FIXTURE.serve_at(&["tcp://127.0.0.1:0", "tcp://[::1]:0"], IDLE);
     let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
     let address = served.server.addresses()[1];

@@ -12,16 +12,18 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pipe::pipe;
 use socket2::{Domain, SockAddr, Socket, Type};
-use socketserver_tests::process::PATIENCE;
+use socketserver_tests::process::TIMEOUT;
 
-use super::{Scene, assert_reported, attack, fixture, logged};
+use super::{Scene, assert_reported, attack, logged, serve_fixture};
 use crate::fixture::{FIXTURE, Fixture};
 
-/// Sends `data` with descriptors beside it, from a connected socket.
+/// Sends `data` and passes `descriptors` with it, from a connected socket.
 ///
-/// Errors: the kernel refuses to pass descriptors to the server (`EPERM`), or the server
-/// has closed the connection.
-pub(super) fn pass(
+/// # Errors
+///
+/// The kernel refuses to pass descriptors to the server (`EPERM`), or the server has closed
+/// the connection.
+pub(super) fn pass_descriptors(
     socket: impl AsFd,
     data: &[u8],
     descriptors: &[BorrowedFd<'_>],
@@ -34,77 +36,71 @@ pub(super) fn pass(
     sendmsg(socket, &[IoSlice::new(data)], &mut beside, SendFlags::NOSIGNAL)
 }
 
-/// Sends `data` with descriptors beside it, or without them where the kernel refuses to
-/// pass them.
-pub(super) fn send_with_descriptors(
-    socket: impl AsFd,
-    data: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-) {
-    if pass(&socket, data, descriptors) == Err(Errno::PERM) {
-        pass(socket, data, &[]).unwrap();
+/// Sends `data` and passes `descriptors` with it, unless the kernel refuses to pass them.
+pub(super) fn try_pass_descriptors(socket: impl AsFd, data: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    if pass_descriptors(&socket, data, descriptors) == Err(Errno::PERM) {
+        pass_descriptors(socket, data, &[]).unwrap();
     }
 }
 
-/// The end of a pipe to read from, whose other end the server was given, unless it
-/// dropped it: then there is an end to read.
-pub(super) fn nobody_holds(read: OwnedFd) {
+/// Waits until no process holds the other end of a pipe, which a client passed to the server.
+pub(super) fn wait_until_dropped(read: OwnedFd) {
     let mut rest = Vec::new();
     File::from(read).read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"");
 }
 
 #[test]
-fn descriptors_beside_the_data() {
+fn descriptors_with_data_that_the_handler_receives() {
     let mut scene = Scene::sample("echo", "unix", &[], b"bystander", b"bystander");
     let path = scene.path("server");
-    scene.attacked(|_, _| {
+    scene.attack(|_, _| {
         let mut client = UnixStream::connect(&path).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(TIMEOUT)).unwrap();
         let (read, write) = pipe().unwrap();
         let many = [write.as_fd(); 200];
         for _ in 0..20 {
-            send_with_descriptors(&client, b"!", &many);
+            try_pass_descriptors(&client, b"!", &many);
             client.read_exact(&mut [0]).unwrap();
         }
-        // The request is still there; what was passed is not.
+        // The request goes on, but the server has dropped the descriptors.
         drop(write);
-        nobody_holds(read);
+        wait_until_dropped(read);
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
 #[test]
-fn descriptors_that_nobody_reads() {
+fn descriptors_with_data_that_the_handler_does_not_receive() {
     let mut scene = Scene::sample("silent", "unix", &[], b"", b"");
     let path = scene.path("server");
-    scene.attacked(|_, _| {
+    scene.attack(|_, _| {
         let (read, write) = pipe().unwrap();
         for _ in 0..20 {
             let client = UnixStream::connect(&path).unwrap();
-            // It may be gone already.
-            let _ = pass(&client, b"!", &[write.as_fd()]);
+            // The server may have closed the connection already.
+            let _ = pass_descriptors(&client, b"!", &[write.as_fd()]);
         }
         drop(write);
-        nobody_holds(read);
+        wait_until_dropped(read);
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
-/// A connection whose end of it has this name.
-fn named(name: &SockAddr, server: &Path) -> UnixStream {
+/// Connects to `server` from a socket that is bound to `name`.
+fn connect_from_name(name: &SockAddr, server: &Path) -> UnixStream {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
     socket.bind(name).unwrap();
     socket.connect(&SockAddr::unix(server).unwrap()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     OwnedFd::from(socket).into()
 }
 
 const FAILS: Fixture<'static> = Fixture { handle: "(return (call $failed))", ..FIXTURE };
 
 #[test]
-fn a_path_of_terminal_escapes_and_no_text() {
-    let (mut hostile, bystander, directory) = fixture(FAILS, "unix", &[]);
+fn a_client_whose_path_has_terminal_escapes_and_invalid_utf_8() {
+    let (mut hostile, bystander, directory) = serve_fixture(FAILS, "unix", &[]);
     let server = directory.path().join("server");
     attack(&mut hostile.server, &bystander, |process, number| {
         let name = [
@@ -113,7 +109,7 @@ fn a_path_of_terminal_escapes_and_no_text() {
         ]
         .concat();
         let path = directory.path().join(std::ffi::OsStr::from_bytes(&name));
-        let mut client = named(&SockAddr::unix(&path).unwrap(), &server);
+        let mut client = connect_from_name(&SockAddr::unix(&path).unwrap(), &server);
         client.write_all(b"x").unwrap();
         client.read_to_end(&mut Vec::new()).unwrap();
         let line = logged(process, &format!("{number}\": \"handle failed"));
@@ -121,19 +117,19 @@ fn a_path_of_terminal_escapes_and_no_text() {
         assert!(line.contains(r"[2J") && line.contains("ERROR"), "{line}");
     });
     let log = hostile.server.log();
-    let dangerous =
+    let is_dangerous =
         |line: &String| line.contains(|sign: char| sign.is_control() || sign == '\u{202e}');
-    assert!(!log.iter().any(dangerous), "{log:#?}");
+    assert!(!log.iter().any(is_dangerous), "{log:#?}");
 }
 
 #[test]
-fn an_abstract_name_of_terminal_escapes_and_nul() {
-    let (mut hostile, bystander, directory) = fixture(FAILS, "unix", &[]);
+fn a_client_whose_abstract_name_has_terminal_escapes_and_nul() {
+    let (mut hostile, bystander, directory) = serve_fixture(FAILS, "unix", &[]);
     let server = directory.path().join("server");
-    let of_this = directory.path().display().to_string();
+    let unique = directory.path().display().to_string();
     attack(&mut hostile.server, &bystander, |process, number| {
-        let name = format!("\0{of_this}\0\x1b[2J\n\u{9b}{number}");
-        let mut client = named(&SockAddr::unix(&name).unwrap(), &server);
+        let name = format!("\0{unique}\0\x1b[2J\n\u{9b}{number}");
+        let mut client = connect_from_name(&SockAddr::unix(&name).unwrap(), &server);
         client.write_all(b"x").unwrap();
         client.read_to_end(&mut Vec::new()).unwrap();
         assert_reported(

@@ -1,5 +1,5 @@
-//! Hostile senders of Unix datagrams. The answer goes to a name that the sender
-//! chose, and what has that name may be anything by then.
+//! Hostile senders of Unix datagrams. The answer goes to a name that the sender chose, and
+//! the sender can replace the file of that name meanwhile.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -8,23 +8,24 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 
 use rustix::pipe::pipe;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT};
 
-use super::unix::{nobody_holds, send_with_descriptors};
-use super::{Scene, assert_reported, attack, fixture, is_idle, logged};
+use super::unix::{try_pass_descriptors, wait_until_dropped};
+use super::{Scene, assert_reported, attack, logged, serve_fixture, wait_until_idle};
 use crate::fixture::{DATAGRAM, Fixture};
 
-/// Sends the reply, and fails if it cannot be sent.
+/// A handler that sends a reply, and fails if it cannot send it.
 const REPLIES: Fixture<'static> = Fixture {
     handle: "(call $reply (i32.const 100) (i32.const 2))
         (if (i32.load8_u (i32.const 32)) (then (return (call $failed))))",
     ..DATAGRAM
 };
 
-/// Sends one datagram from a socket of that name, and puts something else there
-/// before the server sees it. Then that sender is to blame, for `reason`.
-fn is_to_blame(reason: &str, put_there: impl Fn(&Path)) {
-    let (mut served, bystander, directory) = fixture(REPLIES, "unixgram", &[]);
+/// Sends one datagram from a bound socket, and has `replace` put another file in the place of
+/// the socket before the server receives the datagram. Checks that the sender is blamed, for
+/// `reason`.
+fn check_blamed(reason: &str, replace: impl Fn(&Path)) {
+    let (mut served, bystander, directory) = serve_fixture(REPLIES, "unixgram", &[]);
     attack(&mut served.server, &bystander, |server, number| {
         let path = directory.path().join(format!("client-{number}"));
         let client = UnixDatagram::bind(&path).unwrap();
@@ -32,7 +33,7 @@ fn is_to_blame(reason: &str, put_there: impl Fn(&Path)) {
         server.signal("STOP").unwrap();
         client.send(b"x").unwrap();
         fs::remove_file(&path).unwrap();
-        put_there(&path);
+        replace(&path);
         server.signal("CONT").unwrap();
         let line = logged(server, &format!("client-{number}\": \"handle failed"));
         assert_reported(&line, reason, "client");
@@ -41,34 +42,34 @@ fn is_to_blame(reason: &str, put_there: impl Fn(&Path)) {
 }
 
 #[test]
-fn whose_name_is_gone() {
-    is_to_blame("connection-lost", |_| {});
+fn a_sender_whose_name_is_gone() {
+    check_blamed("connection-lost", |_| {});
 }
 
 #[test]
-fn whose_name_is_a_file_now() {
-    is_to_blame("connection-lost", |path| fs::write(path, b"").unwrap());
+fn a_sender_whose_name_is_a_file_now() {
+    check_blamed("connection-lost", |path| fs::write(path, b"").unwrap());
 }
 
 #[test]
-fn whose_name_is_a_directory_now() {
-    is_to_blame("connection-lost", |path| fs::create_dir(path).unwrap());
+fn a_sender_whose_name_is_a_directory_now() {
+    check_blamed("connection-lost", |path| fs::create_dir(path).unwrap());
 }
 
 #[test]
-fn whose_name_is_a_stream_socket_now() {
-    // Nobody takes connections on it, but the name is there.
-    is_to_blame("connection-lost", |path| drop(UnixListener::bind(path).unwrap()));
+fn a_sender_whose_name_is_a_stream_socket_now() {
+    // The listener is closed, but its name stays.
+    check_blamed("connection-lost", |path| drop(UnixListener::bind(path).unwrap()));
 }
 
 #[test]
-fn whose_name_leads_to_itself_now() {
-    is_to_blame("connection-lost", |path| symlink(path, path).unwrap());
+fn a_sender_whose_name_is_a_link_to_itself_now() {
+    check_blamed("connection-lost", |path| symlink(path, path).unwrap());
 }
 
 #[test]
-fn whose_name_leads_through_a_file_now() {
-    is_to_blame("connection-lost", |path| {
+fn a_sender_whose_name_is_a_link_through_a_file_now() {
+    check_blamed("connection-lost", |path| {
         let file = path.with_extension("file");
         fs::write(&file, b"").unwrap();
         symlink(file.join("socket"), path).unwrap();
@@ -76,13 +77,13 @@ fn whose_name_leads_through_a_file_now() {
 }
 
 #[test]
-fn whose_name_leads_to_one_that_is_too_long_now() {
-    is_to_blame("no-address", |path| symlink("a".repeat(300), path).unwrap());
+fn a_sender_whose_name_is_a_link_to_a_name_that_is_too_long_now() {
+    check_blamed("no-address", |path| symlink("a".repeat(300), path).unwrap());
 }
 
 #[test]
-fn without_a_name() {
-    let (mut served, bystander, directory) = fixture(REPLIES, "unixgram", &[]);
+fn a_sender_without_a_name() {
+    let (mut served, bystander, directory) = serve_fixture(REPLIES, "unixgram", &[]);
     attack(&mut served.server, &bystander, |server, _| {
         let before = server.log().len();
         let client = UnixDatagram::unbound().unwrap();
@@ -93,27 +94,27 @@ fn without_a_name() {
     });
 }
 
-/// A name that leads to somebody else's socket is that somebody's, for all that a
-/// server can tell: CPython's would send there too. The others are not concerned.
+/// The server cannot know that the name is a link to the socket of another process, and
+/// answers there, as CPython would. Other clients are not affected.
 #[test]
-fn whose_name_leads_to_somebody_else_now() {
+fn a_sender_whose_name_is_a_link_to_another_client_now() {
     let mut scene = Scene::sample("dupper", "unixgram", &[], b"bystander", b"BYSTANDER");
     let victim = UnixDatagram::bind(scene.path("victim")).unwrap();
-    victim.set_read_timeout(Some(PATIENCE)).unwrap();
+    victim.set_read_timeout(Some(TIMEOUT)).unwrap();
     let (path, server, target) = (scene.path("client"), scene.path("server"), scene.path("victim"));
-    scene.attacked(|_, _| {
-        let client = named_anew(&path, &target);
+    scene.attack(|_, _| {
+        let client = bind_and_link(&path, &target);
         client.send_to(b"hello", &server).unwrap();
         let mut got = [0; 10];
-        // One answer, and no more than was asked for.
+        // The victim receives one answer to each question, and no more.
         assert_eq!(victim.recv(&mut got).unwrap(), 5);
         assert_eq!(&got[..5], b"HELLO");
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }
 
-/// A socket of that name, which leads to `target` from now on.
-fn named_anew(path: &Path, target: &Path) -> UnixDatagram {
+/// Binds a socket to `path`, and then makes `path` a link to `target`.
+fn bind_and_link(path: &Path, target: &Path) -> UnixDatagram {
     let _ = fs::remove_file(path);
     let client = UnixDatagram::bind(path).unwrap();
     fs::remove_file(path).unwrap();
@@ -121,29 +122,29 @@ fn named_anew(path: &Path, target: &Path) -> UnixDatagram {
     client
 }
 
-/// The answer would be a question, and so on for ever.
+/// The server would answer itself for ever.
 #[test]
-fn whose_name_leads_to_the_server_itself() {
+fn a_sender_whose_name_is_a_link_to_the_server_now() {
     let mut scene = Scene::sample("dupper", "unixgram", &[], b"bystander", b"BYSTANDER");
     let (path, server) = (scene.path("client"), scene.path("server"));
-    scene.attacked(|_, _| {
-        let client = named_anew(&path, &server);
+    scene.attack(|_, _| {
+        let client = bind_and_link(&path, &server);
         for _ in 0..4 {
             client.send_to(b"again", &server).unwrap();
         }
     });
-    is_idle(scene.server.pid());
-    scene.logged_nothing();
+    wait_until_idle(scene.server.pid());
+    scene.assert_nothing_logged();
 }
 
-/// The queue of its socket is full, so each answer waits, for so long at most.
+/// The queue of the sender's socket is full, so that each answer waits until the idle timeout.
 #[test]
-fn who_takes_no_answer() {
+fn a_sender_that_receives_no_answer() {
     let options = ["--idle-timeout", "600ms"];
-    let (mut served, bystander, directory) = fixture(REPLIES, "unixgram", &options);
+    let (mut served, bystander, directory) = serve_fixture(REPLIES, "unixgram", &options);
     attack(&mut served.server, &bystander, |server: &mut Server, number| {
         let path = directory.path().join(format!("client-{number}"));
-        // One that is connected has a queue without end.
+        // The kernel does not bound the queue of a connected socket.
         let client = UnixDatagram::bind(path).unwrap();
         let to = directory.path().join("server");
         let queue: usize = fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen")
@@ -160,21 +161,21 @@ fn who_takes_no_answer() {
 }
 
 #[test]
-fn with_descriptors() {
+fn a_sender_that_passes_descriptors() {
     let mut scene = Scene::sample("dupper", "unixgram", &[], b"bystander", b"BYSTANDER");
     let (path, server) = (scene.path("client"), scene.path("server"));
-    scene.attacked(|_, _| {
+    scene.attack(|_, _| {
         let _ = fs::remove_file(&path);
         let client = UnixDatagram::bind(&path).unwrap();
         client.connect(&server).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(TIMEOUT)).unwrap();
         let (read, write) = pipe().unwrap();
         for _ in 0..20 {
-            send_with_descriptors(&client, b"a", &[write.as_fd(); 100]);
+            try_pass_descriptors(&client, b"a", &[write.as_fd(); 100]);
             assert_eq!(client.recv(&mut [0; 2]).unwrap(), 1);
         }
         drop(write);
-        nobody_holds(read);
+        wait_until_dropped(read);
     });
-    scene.logged_nothing();
+    scene.assert_nothing_logged();
 }

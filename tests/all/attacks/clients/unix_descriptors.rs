@@ -1,9 +1,9 @@
-//! Clients of Unix sockets that pass a descriptor whose close takes long: a TCP socket
-//! with unsent data and `SO_LINGER`. The kernel closes it in the thread that receives
-//! or drops the message.
+//! Clients of Unix sockets that pass a descriptor whose close takes long: a TCP socket with
+//! unsent data and `SO_LINGER`. The kernel closes it in the thread that receives or drops the
+//! message.
 //!
-//! The attacks are made on this kernel, and on one that cannot refuse to pass
-//! descriptors, as those before Linux 6.16.
+//! Each attack runs on this kernel, and as on a kernel before Linux 6.16, which cannot refuse
+//! to pass descriptors.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,34 +17,34 @@ use rustix::io::Errno;
 use socket2::SockRef;
 use socketserver_tests::build;
 use socketserver_tests::bystander::Bystander;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT};
 
-use super::unix::pass;
-use super::{Scene, place};
+use super::unix::pass_descriptors;
+use super::{Scene, endpoint};
 use crate::fixture::{MODES, host};
 
-/// A TCP socket whose last close waits for longer than any test, and its other end.
-fn lingering() -> (OwnedFd, TcpStream) {
+/// Returns a TCP socket whose last close waits longer than any test, and its other end.
+fn lingering_socket() -> (OwnedFd, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (other_end, _) = listener.accept().unwrap();
     socket.set_nonblocking(true).unwrap();
     while socket.write(&[0; 1 << 14]).is_ok() {}
-    SockRef::from(&socket).set_linger(Some(2 * PATIENCE)).unwrap();
+    SockRef::from(&socket).set_linger(Some(2 * TIMEOUT)).unwrap();
     (socket.into(), other_end)
 }
 
-/// Sends `data` with such a socket beside it, which the sender then gives up. Where the
-/// kernel refuses to pass it, the data alone is sent.
-fn pass_lingering(client: impl AsFd, data: &[u8]) -> TcpStream {
-    let (socket, other_end) = lingering();
-    match pass(&client, data, &[socket.as_fd()]) {
-        // If the server is faster, this is the last close: not for this thread to wait for.
+/// Sends `data`, passes a lingering socket with it, and closes the sender's copy of that
+/// socket. If the kernel refuses to pass the socket, only the data is sent.
+fn pass_lingering_socket(client: impl AsFd, data: &[u8]) -> TcpStream {
+    let (socket, other_end) = lingering_socket();
+    match pass_descriptors(&client, data, &[socket.as_fd()]) {
+        // If the server has closed its copy already, this is the last close, which waits.
         Ok(_) => drop(thread::spawn(|| drop(socket))),
         Err(Errno::PERM) => {
             SockRef::from(&socket).set_linger(None).unwrap();
-            // The server may have gone already.
-            let _ = pass(&client, data, &[]);
+            // The server may have closed the connection already.
+            let _ = pass_descriptors(&client, data, &[]);
         }
         Err(Errno::PIPE | Errno::CONNRESET) => {
             SockRef::from(&socket).set_linger(None).unwrap();
@@ -54,12 +54,19 @@ fn pass_lingering(client: impl AsFd, data: &[u8]) -> TcpStream {
     other_end
 }
 
-/// Attacks a sample in each way of running requests, on both kernels.
-fn attacked(sample: &str, scheme: &str, bystander: (&[u8], &[u8]), attack: impl Fn(&Path, &Path)) {
+/// Runs `attack` against a sample in each mode, on both kernels. `attack` is given the paths
+/// of the server's socket and of a client's.
+fn attack_in_each_mode(
+    sample: &str,
+    scheme: &str,
+    bystander: (&[u8], &[u8]),
+    attack: impl Fn(&Path, &Path),
+) {
     for mode in MODES {
         for old in [false, true] {
-            // A child for a request can take no descriptor, so the kernel closes what was
-            // passed to it there: it holds up its own client, until the parent ends it.
+            // The child of a request can receive no descriptor, so that the kernel closes the
+            // socket in that child. The child then holds up only its own client, until the
+            // parent ends it.
             if old && scheme == "unix" && mode.contains(&"forking") {
                 continue;
             }
@@ -73,26 +80,26 @@ fn attacked(sample: &str, scheme: &str, bystander: (&[u8], &[u8]), attack: impl 
                 command.env("XDG_CACHE_HOME", build::root().join("target/tests-cache"));
             }
             command.arg("serve").arg(build::guest("rust", sample).unwrap());
-            command.args(["--bind", &place(scheme, &directory)]).args(mode);
+            command.args(["--bind", &endpoint(scheme, &directory)]).args(mode);
             let server = Server::start(&mut command, 1).unwrap();
             let (question, answer) = bystander;
             let bystander = Bystander::new(&server.endpoints()[0], question, answer).unwrap();
             let mut scene = Scene { server, bystander, directory };
             let (path, client) = (scene.path("server"), scene.path("client"));
-            scene.attacked(|_, _| attack(&path, &client));
-            scene.logged_nothing();
+            scene.attack(|_, _| attack(&path, &client));
+            scene.assert_nothing_logged();
         }
     }
 }
 
 #[test]
-fn beside_a_datagram() {
-    attacked("dupper", "unixgram", (b"bystander", b"BYSTANDER"), |server, path| {
+fn a_lingering_socket_with_a_datagram() {
+    attack_in_each_mode("dupper", "unixgram", (b"bystander", b"BYSTANDER"), |server, path| {
         let _ = fs::remove_file(path);
         let client = UnixDatagram::bind(path).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(TIMEOUT)).unwrap();
         client.connect(server).unwrap();
-        let _passed: Vec<_> = (0..5).map(|_| pass_lingering(&client, b"a")).collect();
+        let _passed: Vec<_> = (0..5).map(|_| pass_lingering_socket(&client, b"a")).collect();
         for _ in 0..5 {
             assert_eq!(client.recv(&mut [0; 2]).unwrap(), 1);
         }
@@ -100,23 +107,23 @@ fn beside_a_datagram() {
 }
 
 #[test]
-fn beside_data_that_is_received() {
-    attacked("echo", "unix", (b"bystander", b"bystander"), |server, _| {
+fn a_lingering_socket_with_data_that_the_handler_receives() {
+    attack_in_each_mode("echo", "unix", (b"bystander", b"bystander"), |server, _| {
         let mut client = UnixStream::connect(server).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(TIMEOUT)).unwrap();
         for _ in 0..5 {
-            let _passed = pass_lingering(&client, b"!");
+            let _passed = pass_lingering_socket(&client, b"!");
             client.read_exact(&mut [0]).unwrap();
         }
     });
 }
 
 #[test]
-fn beside_data_that_is_not_received() {
-    attacked("silent", "unix", (b"", b""), |server, _| {
+fn a_lingering_socket_with_data_that_the_handler_does_not_receive() {
+    attack_in_each_mode("silent", "unix", (b"", b""), |server, _| {
         for _ in 0..5 {
             let client = UnixStream::connect(server).unwrap();
-            let _passed = pass_lingering(&client, b"!");
+            let _passed = pass_lingering_socket(&client, b"!");
         }
     });
 }

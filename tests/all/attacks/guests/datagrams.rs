@@ -1,17 +1,17 @@
-//! Hostile handlers of datagrams. The socket is the server's own, so what such a
-//! handler may do with it concerns every client.
+//! Hostile handlers of datagrams. They share the server's socket, so that what a handler can
+//! do with it affects every client.
 
 use std::net::UdpSocket;
 
 use socketserver_tests::bystander::Bystander;
 use socketserver_tests::load::Target;
-use socketserver_tests::process::{PATIENCE, Server};
+use socketserver_tests::process::{Server, TIMEOUT};
 
 use super::{assert_reported, logged};
 use crate::attacks::attack;
 use crate::fixture::{DATAGRAM, Fixture};
 
-/// Makes a test of each: its name, what it does, and what becomes of it.
+/// Defines a test for each row: its name, the handler, and the outcome of its requests.
 macro_rules! hostile_to_datagrams {
     ($($name:ident: $fixture:expr, $end:expr;)*) => {$(
         #[test]
@@ -21,29 +21,29 @@ macro_rules! hostile_to_datagrams {
     )*};
 }
 
-/// What must become of a handler.
+/// The outcome that a request must have.
 enum End {
-    /// It fails for this reason, by its own fault.
+    /// The request fails for this reason, and the guest is to blame.
     Fails(&'static str),
-    /// It is denied what it tried, and tells its client so.
+    /// The host denies the call, and the handler sends that error to its client.
     Denied,
-    /// It sends its client one word.
-    Tells(u32),
+    /// The handler sends this word to its client.
+    Sends(u32),
 }
-use End::{Denied, Fails, Tells};
+use End::{Denied, Fails, Sends};
 
 /// Cases of `types.error-code`.
 const DENIED: u32 = 5;
 const MESSAGE_TOO_LONG: u32 = 19;
 const NOT_SUPPORTED: u32 = 25;
 
-/// A handler that does this in `handle`.
+/// Makes a handler that runs `handle`.
 const fn handle(handle: &'static str) -> Fixture<'static> {
     Fixture { handle, ..DATAGRAM }
 }
 
-/// Code that sends to an address, given in the twelve words that the canonical ABI
-/// has for it, and tells the client what came of it.
+/// Code that sends to an address, in the twelve words of the canonical ABI, and sends the
+/// result to the client.
 macro_rules! sendto {
     ($($word:literal)*) => {
         concat!(
@@ -61,27 +61,27 @@ hostile_to_datagrams! {
     a_datagram_and_an_error: handle("(return (call $failed))"), Fails("error");
     a_reply_larger_than_a_datagram: handle(
         "(call $reply (i32.const 0) (i32.const 65536)) (call $tell (i32.load8_u (i32.const 36)))"
-    ), Tells(MESSAGE_TOO_LONG);
+    ), Sends(MESSAGE_TOO_LONG);
     replying_for_ever: handle("(loop $again (call $reply (i32.const 100) (i32.const 2)) (br $again))"), Fails("cpu-time");
     a_reply_of_4_gib: handle("(call $reply (i32.const 0) (i32.const -1))"), Fails("call");
     taking_the_datagrams_of_others: handle(
         "(call $host_recv (global.get $request) (i32.const 9) (i32.const 16)) (call $tell_error (i32.const 20))"
-    ), Tells(NOT_SUPPORTED);
+    ), Sends(NOT_SUPPORTED);
     shutting_the_server_s_socket_down: handle(
         "(call $host_shutdown (global.get $request) (i32.const 2) (i32.const 16)) (call $tell_error (i32.const 17))"
-    ), Tells(NOT_SUPPORTED);
-    options_of_the_server_s_socket: handle(
+    ), Sends(NOT_SUPPORTED);
+    setting_an_option_of_the_server_s_socket: handle(
         "(call $host_setsockopt (global.get $request) (i32.const 1) (i32.const 9) (i32.const 1) (i32.const 16))
         (call $tell_error (i32.const 17))"
-    ), Tells(NOT_SUPPORTED);
+    ), Sends(NOT_SUPPORTED);
     closing_the_server_s_socket: handle(
         "(call $tell (i32.const 7)) (call $host_close (global.get $request)) (call $reply (i32.const 100) (i32.const 2))"
-    ), Tells(7);
-    a_reply_to_somebody_else: handle(sendto!(0 127 0 0 3 9 0 0 0 0 0 0)), Denied;
+    ), Sends(7);
+    a_reply_to_another_address: handle(sendto!(0 127 0 0 3 9 0 0 0 0 0 0)), Denied;
     a_reply_to_another_port: handle(sendto!(0 127 0 0 1 9 0 0 0 0 0 0)), Denied;
-    a_reply_to_everybody: handle(sendto!(0 255 255 255 255 9 0 0 0 0 0 0)), Denied;
-    a_reply_to_a_group: handle(sendto!(0 224 0 0 1 9 0 0 0 0 0 0)), Denied;
-    a_reply_to_nowhere: handle(sendto!(0 0 0 0 0 0 0 0 0 0 0 0)), Denied;
+    a_reply_to_the_broadcast_address: handle(sendto!(0 255 255 255 255 9 0 0 0 0 0 0)), Denied;
+    a_reply_to_a_multicast_group: handle(sendto!(0 224 0 0 1 9 0 0 0 0 0 0)), Denied;
+    a_reply_to_the_unspecified_address: handle(sendto!(0 0 0 0 0 0 0 0 0 0 0 0)), Denied;
     a_reply_to_the_same_address_in_ipv6: handle(sendto!(1 0 0 0 0 0 65535 32512 1 9 0 0)), Denied;
     a_reply_to_a_unix_socket: handle(sendto!(2 1 100 2 0 0 0 0 0 0 0 0)), Denied;
     a_reply_to_a_name_of_64_kib: handle(sendto!(2 1 0 65536 0 0 0 0 0 0 0 0)), Denied;
@@ -102,27 +102,27 @@ fn run(fixture: &Fixture<'_>, end: &End) {
                 assert_reported(&logged(server, &format!("from {peer}: ")), reason, "guest");
             }
             Denied => {
-                assert_eq!(told(&client), DENIED);
+                assert_eq!(receive_word(&client), DENIED);
                 let line = logged(server, &format!("a handler may send to its own client, {peer}"));
                 assert!(line.contains("denied call=\"sendto ") && line.contains("INFO"), "{line}");
             }
-            Tells(word) => assert_eq!(told(&client), *word),
+            Sends(word) => assert_eq!(receive_word(&client), *word),
         }
     });
 }
 
-/// A client that takes answers from the server only.
+/// Makes a client that receives only from the server.
 fn client(server: &Server) -> UdpSocket {
     let Target::Udp(address) = Target::parse(&server.endpoints()[0]).unwrap() else {
         panic!("{:?}", server.endpoints())
     };
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket
 }
 
-fn told(client: &UdpSocket) -> u32 {
+fn receive_word(client: &UdpSocket) -> u32 {
     let mut word = [0; 5];
     assert_eq!(client.recv(&mut word).unwrap(), 4);
     u32::from_le_bytes(word[..4].try_into().unwrap())

@@ -1,5 +1,5 @@
-//! Handlers for whose instances the engine has to keep a lot on the host: it is counted
-//! before there is one, as their memory is, or refused.
+//! Handlers for whose instances the engine allocates much memory on the host. The host counts
+//! that memory when it loads the component, as memory of the instance, and refuses too much.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -7,70 +7,71 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use serde_json::Value;
-use socketserver_tests::process::Server;
-use socketserver_tests::usage::{Usage, children, private_memory};
+use socketserver_tests::process::{Server, wait_until};
+use socketserver_tests::procfs::{children, private_memory};
+use socketserver_tests::usage::Usage;
 
 use super::{FORKING, SYNC, WORKERS};
-use crate::attacks::wait_until;
 use crate::client::{ask, expect, read_to_end};
 use crate::fixture::{FIXTURE, File, Fixture, host};
 use crate::load::refused;
 
-/// What a request takes of the host besides what is counted: a thread's stacks, and
-/// what the allocator sets aside for each.
+/// The memory of a request that is not counted: the stacks of a thread, and the memory that
+/// the allocator reserves for it.
 const THREAD: u64 = 64 << 10;
 
-/// What a forked process takes besides: its copy of what it writes to of its parent's.
+/// The memory of a forked process that is not counted: its copies of pages of its parent that
+/// it writes to.
 const PROCESS: u64 = 256 << 10;
 
-/// How many requests are in flight while memory is measured.
+/// The number of requests in flight while memory is measured.
 const REQUESTS: u64 = 40;
 
-/// Says that it has begun, and waits until its client says more.
+/// Code that sends `ok`, and waits until the client sends more.
 const WAITS: &str = "(call $sendall (i32.const 100) (i32.const 2)) (call $recv (i32.const 1))";
 
-/// A module with so many passive element segments of so many entries.
+/// Returns a module with `count` passive element segments of `entries` entries.
 fn segments(count: usize, entries: usize) -> String {
     let segment = format!("(elem func {})", "0 ".repeat(entries));
     format!("(core module $more (func) {})", segment.repeat(count))
 }
 
-/// A handler with so many instances of `$more`, which `module` defines, that waits.
+/// Returns a handler that waits, with instances of `$more`, which `module` defines.
 fn with_instances(module: &str, instances: usize) -> String {
     let instances = "(core instance (instantiate $more)) ".repeat(instances);
     waits(&format!("{module} {instances}"))
 }
 
-/// A handler with instances of a module with a table of so many `functions`, all of them
-/// others or all the same. What is in a table is made when it is looked at.
+/// Returns a handler with instances of a module whose table has `entries` entries, which
+/// refer to `functions` functions in turn. The handler reads each entry, because the engine
+/// makes an entry when it is first read.
 fn with_full_tables(functions: usize, entries: usize, instances: usize) -> String {
-    let of = |entry: usize| entry % functions;
     let list = (0..entries).fold(String::new(), |mut text, entry| {
-        let _ = write!(text, "{} ", of(entry));
+        let _ = write!(text, "{} ", entry % functions);
         text
     });
     let mut component = format!(
         "(core module $more {}
           (table {entries} funcref) (elem (i32.const 0) func {list})
-          (func (export \"look\") (local $at i32)
+          (func (export \"read\") (local $at i32)
             (loop $again
               (drop (table.get (local.get $at)))
               (local.set $at (i32.add (local.get $at) (i32.const 1)))
               (br_if $again (i32.lt_u (local.get $at) (i32.const {entries}))))))",
         "(func)".repeat(functions)
     );
-    let (mut imports, mut provides, mut looks) = (String::new(), String::new(), String::new());
+    let (mut imports, mut provides, mut calls) = (String::new(), String::new(), String::new());
     for at in 0..instances {
         let _ = write!(
             component,
             "(core instance $more{at} (instantiate $more))
-            (alias core export $more{at} \"look\" (core func $look{at}))"
+            (alias core export $more{at} \"read\" (core func $read{at}))"
         );
-        let _ = write!(imports, "(import \"host\" \"look{at}\" (func $look{at}))");
-        let _ = write!(provides, "(export \"look{at}\" (func $look{at}))");
-        let _ = write!(looks, "(call $look{at})");
+        let _ = write!(imports, "(import \"host\" \"read{at}\" (func $read{at}))");
+        let _ = write!(provides, "(export \"read{at}\" (func $read{at}))");
+        let _ = write!(calls, "(call $read{at})");
     }
-    let handle = &format!("{looks} {WAITS}");
+    let handle = &format!("{calls} {WAITS}");
     let (component, imports, provides) = (&component, &imports, &provides);
     Fixture { handle, component, imports, provides, ..FIXTURE }.text()
 }
@@ -79,7 +80,8 @@ fn waits(component: &str) -> String {
     Fixture { handle: WAITS, component, ..FIXTURE }.text()
 }
 
-/// Each would have the engine keep as much as it may, of one kind.
+/// Returns handlers, each of which has the engine allocate as much as is allowed for one kind
+/// of thing.
 fn kinds() -> Vec<(&'static str, String)> {
     let nested = format!(
         "(component $more (type $own (resource (rep i32))) (core func (canon resource.new $own))) {}",
@@ -122,10 +124,11 @@ fn kinds() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Component instances each of which once held as many handles as it may: the tables
-/// stay as large as they were.
+/// Returns a handler with component instances each of which once held as many handles as is
+/// allowed. Their tables stay as large as they were.
 ///
-/// A component may not call the components in it, so that the handler is one beside them.
+/// A component cannot call components that it contains, so that the handler is a component
+/// beside these instances.
 fn with_handles(instances: usize) -> String {
     let mut around = String::from(
         "(component $holder
@@ -196,15 +199,13 @@ fn with_handles(instances: usize) -> String {
     )
 }
 
-fn inspected(handler: &File) -> Value {
-    let said = host().arg("inspect").arg(&handler.path).arg("--json").output().unwrap();
-    let report: Value = serde_json::from_slice(&said.stdout).unwrap();
+/// Returns the memory that `inspect` counts for an instance of a handler, in bytes.
+fn counted_memory(handler: &File) -> u64 {
+    let output = host().arg("inspect").arg(&handler.path).arg("--json").output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["servable"], true, "{report}");
-    report
-}
-
-fn bytes(report: &Value, what: &str) -> u64 {
-    report[what].as_u64().unwrap()
+    let fields = ["initial_memory", "table_memory", "engine_memory"];
+    fields.iter().map(|field| report[field].as_u64().unwrap()).sum()
 }
 
 fn serve(handler: &File, options: &[&str]) -> Server {
@@ -213,14 +214,14 @@ fn serve(handler: &File, options: &[&str]) -> Server {
     Server::start(&mut command, 1).unwrap()
 }
 
-/// How many requests it has in flight at the most, as it says itself.
+/// Returns the number of requests that the server accepts at once, which it logs.
 fn max_requests(server: &mut Server) -> usize {
     let serving = server.wait_for_log("max_requests=").unwrap();
     let (_, number) = serving.split_once("max_requests=").unwrap();
     number.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Clients whose requests are in flight.
+/// Connects clients, and waits until their requests are in flight.
 fn in_flight(server: &Server, count: u64) -> Vec<TcpStream> {
     let mut clients: Vec<_> = (0..count).map(|_| server.connect().unwrap()).collect();
     for client in &mut clients {
@@ -239,51 +240,48 @@ fn end(clients: Vec<TcpStream>) {
     }
 }
 
-/// What the engine keeps is no more than is counted, whatever a component is made of.
-#[test]
-fn what_a_request_takes_of_the_host_is_what_is_counted() {
+/// Serves a handler of each kind, and checks that `memory_of_request` returns no more bytes
+/// than are counted for an instance, and `uncounted` bytes.
+fn check_counted(options: &[&str], uncounted: u64, memory_of_request: impl Fn(&Server) -> u64) {
     let mut over = Vec::new();
     for (kind, text) in kinds() {
         let handler = File::new("handler.wat", text.as_bytes());
-        let report = inspected(&handler);
-        let counted = ["initial_memory", "table_memory", "engine_memory"];
-        let counted: u64 = counted.map(|what| bytes(&report, what)).iter().sum();
-        let server = serve(&handler, &["--memory", "64MiB"]);
-        assert_eq!(ask(&server, b"-"), b"ok");
-        let before = Usage::of(server.pid()).unwrap().memory;
-        let clients = in_flight(&server, REQUESTS);
-        let taken = (Usage::of(server.pid()).unwrap().memory - before) / REQUESTS;
-        end(clients);
-        println!("{kind}: {taken} bytes for each request, {counted} are counted");
-        if taken > counted + THREAD {
-            over.push(format!("{kind}: {taken} of {counted}"));
+        let counted = counted_memory(&handler);
+        let server = serve(&handler, &[options, &["--memory", "64MiB"]].concat());
+        let used = memory_of_request(&server);
+        println!("{kind}: {used} bytes for each request, {counted} are counted");
+        if used > counted + uncounted {
+            over.push(format!("{kind}: {used} of {counted}"));
         }
     }
     assert!(over.is_empty(), "more than is counted: {over:#?}");
 }
 
 #[test]
-fn what_a_forked_process_takes_of_the_host_is_what_is_counted() {
-    let mut over = Vec::new();
-    for (kind, text) in kinds() {
-        let handler = File::new("handler.wat", text.as_bytes());
-        let report = inspected(&handler);
-        let counted = ["initial_memory", "table_memory", "engine_memory"];
-        let counted: u64 = counted.map(|what| bytes(&report, what)).iter().sum();
-        let server = serve(&handler, &[FORKING, &["--memory", "64MiB", "--jail", "off"]].concat());
-        let clients = in_flight(&server, 4);
-        let taken = children(server.pid()).unwrap();
-        let taken = taken.into_iter().map(|child| private_memory(child).unwrap()).max().unwrap();
+fn a_request_takes_no_more_memory_than_is_counted() {
+    check_counted(&[], THREAD, |server| {
+        assert_eq!(ask(server, b"-"), b"ok");
+        let memory = || Usage::of_process(server.pid()).unwrap().memory;
+        let before = memory();
+        let clients = in_flight(server, REQUESTS);
+        let used = (memory() - before) / REQUESTS;
         end(clients);
-        println!("{kind}: {taken} bytes for each process, {counted} are counted");
-        if taken > counted + PROCESS {
-            over.push(format!("{kind}: {taken} of {counted}"));
-        }
-    }
-    assert!(over.is_empty(), "more than is counted: {over:#?}");
+        used
+    });
 }
 
-/// 230 MB for each request, of a component of 360 KB.
+#[test]
+fn a_forked_process_takes_no_more_memory_than_is_counted() {
+    check_counted(&[FORKING, &["--jail", "off"]].concat(), PROCESS, |server| {
+        let clients = in_flight(server, 4);
+        let children = children(server.pid()).unwrap();
+        let used = children.into_iter().map(|child| private_memory(child).unwrap()).max().unwrap();
+        end(clients);
+        used
+    });
+}
+
+/// A component of 360 KB whose instances would need 230 MB each.
 #[test]
 fn element_segments_that_are_evaluated_for_each_instance_are_refused() {
     let text = with_instances(&segments(4, 90_000), 40);
@@ -307,7 +305,7 @@ fn what_the_engine_keeps_counts_as_memory() {
     assert!(said.contains(" kept by the engine), and may have 819200"), "{said}");
 }
 
-/// Two have it at once, and others wait.
+/// Two requests fit at once, and other clients wait.
 #[test]
 fn what_the_engine_keeps_counts_for_all_requests_together() {
     let text = with_instances(&segments(4, 300), 40);
@@ -319,7 +317,7 @@ fn what_the_engine_keeps_counts_for_all_requests_together() {
     for client in &mut clients {
         client.write_all(b"x").unwrap();
     }
-    // Whoever comes later is served when others have ended.
+    // The server serves the later clients when the requests of others have ended.
     for mut client in clients {
         expect(&mut client, b"ok");
         client.write_all(b".").unwrap();
@@ -328,9 +326,9 @@ fn what_the_engine_keeps_counts_for_all_requests_together() {
     assert_eq!(ask(&server, b"-"), b"ok");
 }
 
-/// The pool has room for nine instances of it at once.
+/// The pool has room for nine instances of this handler at once.
 #[test]
-fn clients_wait_for_tables_as_they_do_for_memories() {
+fn clients_wait_until_the_pool_has_tables_for_them() {
     let module = format!("(core module $more {})", "(table 1 funcref)".repeat(6));
     let handler = File::new("handler.wat", with_instances(&module, 10).as_bytes());
     let host = host();
@@ -346,8 +344,8 @@ fn clients_wait_for_tables_as_they_do_for_memories() {
         client.write_all(b"x").unwrap();
     }
     let failed = |server: &mut Server| server.log().iter().any(|line| line.contains("no-instance"));
-    wait_until("as many are served as can be", || {
-        failed(&mut server) || Usage::of(server.pid()).unwrap().threads > at_once
+    wait_until("the server has as many threads as requests", || {
+        failed(&mut server) || Usage::of_process(server.pid()).unwrap().threads > at_once
     });
     assert!(!failed(&mut server), "{:#?}", server.log());
     for client in &mut clients {

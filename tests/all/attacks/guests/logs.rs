@@ -1,4 +1,4 @@
-//! Handlers that would fill the log, or take over the terminal that shows it.
+//! Handlers that try to fill the log, or to take over the terminal that shows it.
 
 use std::io::Write;
 
@@ -21,14 +21,14 @@ hostile! {
     an_error_of_60_kb: handle(
         "(memory.fill (i32.const 2048) (i32.const 65) (i32.const 60000)) (return (call $error (i32.const 2048) (i32.const 60000)))"
     ).ends("error").saying("AAAA... (58976 bytes more)");
-    logging_nothing: handle(
+    logging_an_empty_line: handle(
         "(call $host_log (i32.const 1) (i32.const 0) (i32.const 0)) (call $sendall (i32.const 100) (i32.const 2))"
     ).answers(b"ok");
-    an_error_of_nothing: handle("(return (call $error (i32.const 0) (i32.const 0)))").ends("error").saying("handle failed: ");
+    an_empty_error: handle("(return (call $error (i32.const 0) (i32.const 0)))").ends("error").saying("handle failed: ");
 }
 
-/// A handler that does this, beside a bystander, and what it logs.
-fn logs(handle: &str, check: impl Fn(&mut Served, &str)) {
+/// Runs a handler beside a bystander, and calls `check` with the address of each client.
+fn check_log(handle: &str, check: impl Fn(&mut Served, &str)) {
     let mut served = Fixture { handle, ..FIXTURE }.serve(&["--log-rate", "1000000"]);
     let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
     let mut peers = Vec::new();
@@ -51,14 +51,14 @@ fn a_flood_of_lines_and_terminal_escapes() {
         (loop $again
           (call $host_log (i32.const 1) (i32.const 120) (i32.const 12))
           (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))";
-    logs(handle, |served, peer| {
-        let of = format!("peer=\"{peer}\"");
-        let last = logged(&mut served.server, &format!("is dropped handler=\"fixture\" {of}"));
+    check_log(handle, |served, peer| {
+        let field = format!("peer=\"{peer}\"");
+        let last = logged(&mut served.server, &format!("is dropped handler=\"fixture\" {field}"));
         assert!(last.contains("WARN"), "{last}");
         let log = served.server.log();
         let lines: Vec<_> =
-            log.iter().filter(|line| line.contains("[2Jred") && line.contains(&of)).collect();
-        // 64 KiB of lines that count as 64 bytes each.
+            log.iter().filter(|line| line.contains("[2Jred") && line.contains(&field)).collect();
+        // A short line counts as 64 bytes, and a request may log 64 KiB.
         assert_eq!(lines.len(), 1024);
         assert!(lines[0].contains(r"\u{1b}[2Jred\nline"), "{}", lines[0]);
     });
@@ -68,14 +68,14 @@ fn a_flood_of_lines_and_terminal_escapes() {
 fn a_line_of_60_kb() {
     let handle = "(memory.fill (i32.const 2048) (i32.const 65) (i32.const 60000))
         (call $host_log (i32.const 1) (i32.const 2048) (i32.const 60000))";
-    logs(handle, |served, peer| {
+    check_log(handle, |served, peer| {
         let line = logged(&mut served.server, &format!("peer=\"{peer}\""));
         assert!(line.len() < 1500 && line.contains("(58976 bytes more)"), "{line}");
     });
 }
 
 #[test]
-fn marks_that_hide_or_turn_text() {
+fn characters_that_hide_or_reverse_text() {
     // U+202E, U+200B, U+009B, U+2028.
     let handle = "(i64.store (i32.const 1024) (i64.const 0xc28be280aee280))
         (i32.store (i32.const 1024) (i32.const 0x20ae80e2))
@@ -83,7 +83,7 @@ fn marks_that_hide_or_turn_text() {
         (i32.store (i32.const 1032) (i32.const 0xe2209bc2))
         (i32.store16 (i32.const 1036) (i32.const 0xa880))
         (call $host_log (i32.const 1) (i32.const 1024) (i32.const 14))";
-    logs(handle, |served, peer| {
+    check_log(handle, |served, peer| {
         let line = logged(&mut served.server, &format!("peer=\"{peer}\""));
         assert!(line.contains(r"\u{202e} \u{200b} \u{9b} \u{2028}"), "{line}");
     });

@@ -1,4 +1,4 @@
-//! Handlers that do not come to an end.
+//! Handlers that run for ever.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use super::{finish, handle, hostile, realloc, setup, when_asked};
 use crate::client::read_to_end;
 use crate::fixture::{FIXTURE, Fixture};
 
-/// Without a call and without an end.
+/// An endless loop without a call.
 const ENDLESS: &str = "(loop $again (br $again))";
 
 hostile! {
@@ -24,18 +24,18 @@ hostile! {
         "(call $host_settimeout (global.get $request) (i32.const 1) (f64.const 0) (i32.const 32))
         (loop $again (call $recv (i32.const 1)) (br_if $again (i32.load8_u (i32.const 16))))"
     ).ends("cpu-time");
-    sending_nothing_for_ever: handle(
+    sending_empty_data_for_ever: handle(
         "(loop $again (call $sendall (i32.const 100) (i32.const 0)) (br $again))"
     ).ends("cpu-time");
-    receiving_nothing_for_ever: handle(
+    receiving_zero_bytes_for_ever: handle(
         "(loop $again (call $recv (i32.const 0)) (br $again))"
     ).ends("cpu-time");
-    asking_for_options_for_ever: handle(
+    setting_options_for_ever: handle(
         "(loop $again
             (call $host_setsockopt (global.get $request) (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 32))
             (br $again))"
     ).ends("cpu-time");
-    // Each instruction of these moves a megabyte, and cannot be interrupted.
+    // Each of these instructions writes much memory and cannot be interrupted.
     filling_memory_for_ever: handle(
         "(drop (memory.grow (i32.const 16)))
         (loop $again (memory.fill (i32.const 65536) (i32.const 7) (i32.const 1048576)) (br $again))"
@@ -51,19 +51,19 @@ hostile! {
         "(loop $again (drop (memory.grow (i32.const 65000))) (br $again))"
     ).ends("cpu-time");
     computing_past_the_wall_time: handle(ENDLESS).cpu_time("1h").options(&["--wall-time", "700ms"]).ends_for("wall-time", "policy");
-    calling_past_the_wall_time: handle(
+    calling_the_host_past_the_wall_time: handle(
         "(loop $again (call $sendall (i32.const 100) (i32.const 0)) (br $again))"
     ).cpu_time("1h").options(&["--wall-time", "700ms"]).clients(1).ends_for("wall-time", "policy");
 }
 
-/// What is next to them is permitted.
+/// A handler beside the endless ones, which waits longer than its CPU time.
 #[test]
 fn waiting_is_not_charged_as_cpu_time() {
     let handle = "(call $recv (i32.const 1)) (call $sendall (i32.const 1024) (i32.const 1))";
     let served = Fixture { handle, ..FIXTURE }.serve(&["--cpu-time", "10ms"]);
     let mut client = served.server.connect().unwrap();
     client.write_all(b"x").unwrap();
-    // Another request that runs into a longer limit shows that it has passed.
+    // Another server's requests run out of more CPU time meanwhile.
     super::handle(ENDLESS).ends("cpu-time").clients(1).run(&[]);
     client.write_all(b"y").unwrap();
     assert_eq!(read_to_end(&mut client), b"y");

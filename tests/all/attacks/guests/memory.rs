@@ -1,34 +1,35 @@
-//! Handlers that take all the memory that they can get.
+//! Handlers that allocate as much memory as they can.
 
 use std::io::Write;
 
 use socketserver_tests::bystander::Bystander;
+use socketserver_tests::procfs::memory;
 
 use super::{assert_reported, handle, hostile, logged, realloc, when_asked};
 use crate::attacks::attack;
 use crate::client::{expect, read_to_end};
 use crate::fixture::{FIXTURE, Fixture};
 
-/// The smallest limit that leaves room for what a bystander needs.
+/// The smallest limit that leaves enough memory for the bystander.
 const LITTLE: &[&str] = &["--memory", "8MiB"];
 
-/// Grows until it is refused, and does not care.
+/// Code that grows the memory until the host refuses, and traps.
 const GROW: &str =
     "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
 
 hostile! {
     memory_up_to_the_limit: handle(GROW).options(LITTLE).ends("memory").saying("the limit is 8388608");
-    memory_up_to_the_limit_and_every_page_of_it: handle(
+    writing_to_all_memory_up_to_the_limit: handle(
         "(local $to i32)
         (loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
         (memory.fill (i32.const 1024) (i32.const 7) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1024)))
         unreachable"
     ).options(LITTLE).ends("memory");
     memory_of_4_gib_at_once: handle("(drop (memory.grow (i32.const 65535))) unreachable").ends("memory").saying("the limit is 67108864");
-    memory_while_the_host_brings_data: realloc(when_asked!(
+    growing_the_memory_in_realloc: realloc(when_asked!(
         "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable"
     )).options(LITTLE).ends("memory");
-    refused_memory_that_it_can_do_without: handle(
+    a_refused_growth_that_the_handler_ignores: handle(
         "(drop (memory.grow (i32.const 60000))) (call $sendall (i32.const 100) (i32.const 2))"
     ).answers(b"ok");
     a_table_up_to_its_limit: handle(
@@ -37,33 +38,33 @@ hostile! {
     a_table_of_4_billion_entries_at_once: handle(
         "(drop (table.grow (ref.null func) (i32.const -1))) unreachable"
     ).fields("(table 1 funcref)").ends("memory");
-    many_memories_have_one_limit: handle(
+    several_memories_share_one_limit: handle(
         "(loop $again
             (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))
             (br_if $again (i32.ne (call $grow_b) (i32.const -1)))
             (br_if $again (i32.ne (call $grow_c) (i32.const -1))))
         unreachable"
-    ).with(
+    ).with_functions(
         "(core module $more (memory 1) (func (export \"grow\") (result i32) (memory.grow (i32.const 16))))
         (core instance $b (instantiate $more)) (alias core export $b \"grow\" (core func $grow-b))
         (core instance $c (instantiate $more)) (alias core export $c \"grow\" (core func $grow-c))",
         "(import \"host\" \"grow-b\" (func $grow_b (result i32))) (import \"host\" \"grow-c\" (func $grow_c (result i32)))",
         "(export \"grow-b\" (func $grow-b)) (export \"grow-c\" (func $grow-c))"
     ).options(LITTLE).ends("memory").saying("the limit is 8388608");
-    many_tables_have_the_limit_of_the_memory: handle(
+    tables_count_as_memory: handle(
         "(loop $again
             (br_if $again (i32.ne (table.grow $b (ref.null func) (i32.const 1000)) (i32.const -1)))
             (br_if $again (i32.ne (table.grow $c (ref.null func) (i32.const 1000)) (i32.const -1))))
         unreachable"
     ).fields("(table $b 1 funcref) (table $c 1 funcref)").options(&["--memory", "1MiB"]).ends("memory").saying("the limit is 1048576");
-    receiving_4_gib_takes_as_much_as_there_is: handle(
+    receiving_4_gib_returns_what_has_come: handle(
         "(call $recv (i32.const -1)) (call $sendall (i32.const 1024) (i32.load (i32.const 24)))"
-    ).asked(b"xyz").answers(b"yz");
+    ).question(b"xyz").answers(b"yz");
 }
 
 #[test]
-fn memory_that_others_have_is_not_there() {
-    // It takes 10 MB and keeps them until its client says more.
+fn memory_total_bounds_the_memory_of_all_requests() {
+    // The handler takes 10 MB and keeps them until its client sends more.
     let fixture = Fixture {
         handle: "(if (i32.eq (memory.grow (i32.const 150)) (i32.const -1)) (then unreachable))
             (call $sendall (i32.const 100) (i32.const 2))
@@ -89,7 +90,7 @@ fn memory_that_others_have_is_not_there() {
 }
 
 #[test]
-fn asking_for_4_gib_allocates_none() {
+fn receiving_4_gib_does_not_allocate_them() {
     let fixture = Fixture {
         handle: "(call $recv (i32.const -1)) (call $sendall (i32.const 1024) (i32.load (i32.const 24)))",
         ..FIXTURE
@@ -102,23 +103,20 @@ fn asking_for_4_gib_allocates_none() {
         for client in &mut clients {
             client.write_all(b"x").unwrap();
         }
-        // Each waits in a call that has its buffer already: a bystander that comes
-        // later is answered.
+        // When this later request is answered, each call has its buffer.
         bystander.ask().unwrap();
         let grown = address_space(server.pid()).saturating_sub(before);
         for client in &mut clients {
             client.write_all(b"data").unwrap();
             expect(client, b"d");
         }
-        // Twenty stacks, and what the allocator sets aside for as many threads.
+        // Twenty stacks, and the memory that the allocator reserves for as many threads.
         assert!(grown < 16 << 30, "20 calls took {grown} bytes");
     });
 }
 
-/// How much a process has mapped, used or not, in bytes: what it has asked for
-/// and not touched is not in its resident memory.
+/// Returns the size of the address space of a process in bytes, which includes memory that
+/// the process has allocated and not yet touched.
 fn address_space(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
-    size.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    memory(pid, "VmSize").unwrap()
 }

@@ -1,5 +1,5 @@
-//! Hostile handlers. Each is a row: its name, what it does when a client sends
-//! `x`, and what the log must then say.
+//! Hostile handlers. Each is a row: its name, the code that runs when a client sends `x`, and
+//! the failure that the log must then report.
 
 mod canonical_abi;
 mod datagrams;
@@ -23,7 +23,7 @@ use super::{assert_reported, attack, logged};
 use crate::client::read_to_end;
 use crate::fixture::{FIXTURE, Fixture, Served};
 
-/// Makes a test of each hostile handler.
+/// Defines a test for each hostile handler.
 macro_rules! hostile {
     ($($(#[$note:meta])* $name:ident: $guest:expr;)*) => {$(
         #[test]
@@ -35,52 +35,52 @@ macro_rules! hostile {
 }
 use hostile;
 
-/// How requests are run, besides each in a thread.
+/// The ways of running requests besides threads.
 const FORKING: &[&str] = &["--concurrency", "forking"];
 const WORKERS: &[&str] = &["--workers", "2"];
 const SYNC: &[&str] = &["--concurrency", "sync"];
 
-/// What a hostile handler must come to.
+/// The outcome that a request of a hostile handler must have.
 #[derive(Clone, Copy)]
 enum End {
-    /// The request fails, for this reason, by this fault.
+    /// The request fails with this reason and blame.
     Fails { reason: &'static str, blame: &'static str },
-    /// It does no harm, and its client is answered.
+    /// The client receives this answer.
     Answers(&'static [u8]),
 }
 
-/// A hostile handler, and what must become of it.
+/// A hostile handler, and the outcome that its requests must have.
 #[derive(Clone, Copy)]
 struct Hostile {
     fixture: Fixture<'static>,
-    /// What its client sends; the first byte is `x`.
+    /// The data that the client sends. The first byte is `x`.
     question: &'static [u8],
     options: &'static [&'static str],
     cpu_time: &'static str,
     end: End,
-    /// What the report says besides.
+    /// Another text that the report contains.
     saying: &'static str,
-    /// How many clients ask for it at the same time.
+    /// The number of clients that send the question at the same time.
     clients: usize,
 }
 
-/// A handler that does this in `setup`.
+/// Makes a handler that runs `code` in `setup`.
 const fn setup(code: &'static str) -> Hostile {
-    made(Fixture { setup: code, ..FIXTURE })
+    hostile_fixture(Fixture { setup: code, ..FIXTURE })
 }
 
-/// A handler that does this in `handle`.
+/// Makes a handler that runs `code` in `handle`.
 const fn handle(code: &'static str) -> Hostile {
-    made(Fixture { handle: code, ..FIXTURE })
+    hostile_fixture(Fixture { handle: code, ..FIXTURE })
 }
 
-/// A handler that does this in `finish`.
+/// Makes a handler that runs `code` in `finish`.
 const fn finish(code: &'static str) -> Hostile {
-    made(Fixture { finish: code, ..FIXTURE })
+    hostile_fixture(Fixture { finish: code, ..FIXTURE })
 }
 
-/// Receives what the client sent after its first byte, with a `cabi_realloc` that
-/// knows it: to 1024, unless that says otherwise.
+/// Code that receives the data after the first byte. It sets a flag for `cabi_realloc` first
+/// (see [`when_asked`]). The data goes to address 1024, unless `cabi_realloc` returns another.
 macro_rules! receive {
     () => {
         "(i32.store (i32.const 8) (i32.const 1)) (call $recv (i32.const 64))"
@@ -88,14 +88,14 @@ macro_rules! receive {
 }
 use receive;
 
-/// A handler that does this in `cabi_realloc`, when the host brings what the
-/// client sent after its first byte.
+/// Makes a handler that runs `code` in `cabi_realloc`, which the host calls to pass the data
+/// after the first byte.
 const fn realloc(code: &'static str) -> Hostile {
     let handle = receive!();
-    Hostile { question: b"xyz", ..made(Fixture { handle, realloc: code, ..FIXTURE }) }
+    Hostile { question: b"xyz", ..hostile_fixture(Fixture { handle, realloc: code, ..FIXTURE }) }
 }
 
-/// Makes the code of [`realloc`] run for the client that asks for it only.
+/// Code of [`realloc`] that runs only for a client that sent `x`.
 macro_rules! when_asked {
     ($code:expr) => {
         concat!("(if (i32.load (i32.const 8)) (then ", $code, "))")
@@ -103,7 +103,7 @@ macro_rules! when_asked {
 }
 use when_asked;
 
-const fn made(fixture: Fixture<'static>) -> Hostile {
+const fn hostile_fixture(fixture: Fixture<'static>) -> Hostile {
     Hostile {
         fixture,
         question: b"x",
@@ -116,39 +116,39 @@ const fn made(fixture: Fixture<'static>) -> Hostile {
 }
 
 impl Hostile {
-    /// It ends for this reason, by its own fault.
+    /// Sets the outcome: the request fails for `reason`, and the guest is to blame.
     const fn ends(self, reason: &'static str) -> Self {
         self.ends_for(reason, "guest")
     }
 
-    /// It ends for this reason, by that fault.
+    /// Sets the outcome: the request fails for `reason`, and `blame` is to blame.
     const fn ends_for(self, reason: &'static str, blame: &'static str) -> Self {
         Hostile { end: End::Fails { reason, blame }, ..self }
     }
 
-    /// It does no harm: its client is answered this.
+    /// Sets the outcome: the client receives `answer`.
     const fn answers(self, answer: &'static [u8]) -> Self {
         Hostile { end: End::Answers(answer), ..self }
     }
 
-    /// The report says this besides.
+    /// Sets another text that the report contains.
     const fn saying(self, text: &'static str) -> Self {
         Hostile { saying: text, ..self }
     }
 
-    /// A handler that does this in addition, after `handle` has returned.
+    /// Runs `code` after `handle` has returned.
     const fn post_return(self, code: &'static str) -> Self {
         Hostile { fixture: Fixture { post_return: code, ..self.fixture }, ..self }
     }
 
-    /// With this `handle` in the place of what it has.
-    const fn and_then(self, handle: &'static str) -> Self {
+    /// Sets the code of `handle`.
+    const fn with_handle(self, handle: &'static str) -> Self {
         Hostile { fixture: Fixture { handle, ..self.fixture }, ..self }
     }
 
-    /// With functions of its component: what they are, how its module imports
-    /// them, and their names.
-    const fn with(
+    /// Adds functions of the component: their definitions, how the module imports them, and
+    /// how the component passes them to the module.
+    const fn with_functions(
         self,
         component: &'static str,
         imports: &'static str,
@@ -157,46 +157,46 @@ impl Hostile {
         Hostile { fixture: Fixture { component, imports, provides, ..self.fixture }, ..self }
     }
 
-    /// Its client sends this.
-    const fn asked(self, question: &'static [u8]) -> Self {
+    /// Sets the data that the client sends.
+    const fn question(self, question: &'static [u8]) -> Self {
         Hostile { question, ..self }
     }
 
-    /// With these fields in its module.
+    /// Adds fields to the module.
     const fn fields(self, fields: &'static str) -> Self {
         Hostile { fixture: Fixture { fields, ..self.fixture }, ..self }
     }
 
-    /// Served with these options.
+    /// Sets more options of `serve`.
     const fn options(self, options: &'static [&'static str]) -> Self {
         Hostile { options, ..self }
     }
 
-    /// With that much CPU time for each request.
+    /// Sets the CPU time of a request.
     const fn cpu_time(self, cpu_time: &'static str) -> Self {
         Hostile { cpu_time, ..self }
     }
 
-    /// With that many clients that ask for it at the same time.
+    /// Sets the number of clients that send the question at the same time.
     const fn clients(self, clients: usize) -> Self {
         Hostile { clients, ..self }
     }
 
-    /// Serves it, run in this way, and lets clients ask for it beside a bystander.
+    /// Serves the handler in this mode, and runs its clients beside a bystander.
     fn run(&self, mode: &[&str]) {
         self.run_text(&self.fixture.text(), mode);
     }
 
-    /// The same, with a handler that was changed further.
+    /// As [`run`](Self::run), with another text of the component.
     fn run_text(&self, text: &str, mode: &[&str]) {
         let options = [&["--cpu-time", self.cpu_time], self.options, mode].concat();
         let mut served = Served::start(text, &["tcp://127.0.0.1:0"], &options);
         let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
         attack(&mut served.server, &bystander, |server, _| self.ask(server));
-        self.ended_well(&mut served.server);
+        self.check_count_of_failures(&mut served.server);
     }
 
-    /// Lets some clients ask for it at the same time, and sees what becomes of it.
+    /// Sends the question from all clients at the same time, and checks the outcomes.
     fn ask(&self, server: &mut Server) {
         let clients: Vec<_> = (0..self.clients)
             .map(|_| {
@@ -220,7 +220,7 @@ impl Hostile {
         }
     }
 
-    fn ended_well(&self, server: &mut Server) {
+    fn check_count_of_failures(&self, server: &mut Server) {
         let failed = server.log().iter().filter(|line| line.contains("Exception occurred"));
         let expected = if matches!(self.end, End::Fails { .. }) { self.clients * 3 } else { 0 };
         assert_eq!(failed.count(), expected, "{:#?}", server.log());

@@ -1,8 +1,8 @@
-//! Some of each kind, where requests are run one at a time, or in processes.
+//! Some hostile handlers of each kind, where requests run one at a time or in processes.
 
 use super::{FORKING, Hostile, SYNC, WORKERS, finish, handle, realloc, receive, setup, when_asked};
 
-/// Makes a test of each handler for each of the other ways.
+/// Defines a test for each handler and each of these ways of running requests.
 macro_rules! in_other_modes {
     ($($name:ident: $guest:expr;)*) => {$(
         mod $name {
@@ -11,12 +11,12 @@ macro_rules! in_other_modes {
             const GUEST: Hostile = $guest;
 
             #[test]
-            fn one_at_a_time() {
+            fn in_the_loop() {
                 GUEST.run(SYNC);
             }
 
             #[test]
-            fn in_a_process_for_each() {
+            fn in_a_child_for_each_request() {
                 GUEST.run(FORKING);
             }
 
@@ -36,7 +36,7 @@ in_other_modes! {
         "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable"
     ).options(&["--memory", "8MiB"]).ends("memory");
     a_list_of_4_gib: handle("(call $sendall (i32.const 0) (i32.const -1))").ends("call");
-    realloc_gives_what_is_outside: realloc(when_asked!("(return (i32.const -1))")).ends("call");
+    realloc_returns_an_address_outside_of_the_memory: realloc(when_asked!("(return (i32.const -1))")).ends("call");
     a_forged_handle: setup("(call $host_close (i32.const 7))").ends("call");
     a_trap: finish("unreachable").ends("trap");
     parked_in_recv: handle(receive!()).options(&["--idle-timeout", "400ms"]).ends_for("idle-timeout", "client");

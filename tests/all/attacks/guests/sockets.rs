@@ -1,4 +1,4 @@
-//! Handlers that wait for ever, or use their socket in ways that it is not for.
+//! Handlers that wait for ever, or misuse their socket.
 
 use super::{finish, handle, hostile};
 
@@ -8,8 +8,8 @@ hostile! {
     parked_in_recv: handle("(call $recv (i32.const 1))").options(IDLE).ends_for("idle-timeout", "client").saying("the client was silent for 600ms");
     parked_in_recv_in_finish: finish("(call $recv (i32.const 1))").options(IDLE).ends_for("idle-timeout", "client").saying("finish was ended");
     parked_in_sendall: handle("(loop $again (call $sendall (i32.const 0) (i32.const 65536)) (br $again))").cpu_time("10s").options(IDLE).ends_for("idle-timeout", "client");
-    // Each recv gives up after 10 ms, and is tried again for ever.
-    waiting_often_instead_of_long: handle(
+    // Each `recv` times out after 10 ms, and the handler calls it again for ever.
+    waiting_in_many_short_calls: handle(
         "(call $host_settimeout (global.get $request) (i32.const 1) (f64.const 0.01) (i32.const 32))
         (loop $again (call $recv (i32.const 1)) (br_if $again (i32.load8_u (i32.const 16))))"
     ).cpu_time("10s").options(IDLE).ends_for("idle-timeout", "client");
@@ -23,7 +23,7 @@ hostile! {
         (if (i32.load8_u (i32.const 32)) (then unreachable))
         (call $recv (i32.const 1))"
     ).options(IDLE).ends_for("idle-timeout", "client");
-    // What is answered is `ok` or the case of `types.error-code`.
+    // The answer is the result: 1 for an error, and the case of `types.error-code`.
     a_timeout_that_is_not_a_number: handle(
         "(call $host_settimeout (global.get $request) (i32.const 1) (f64.const nan) (i32.const 32)) (call $sendall (i32.const 32) (i32.const 2))"
     ).answers(&[1, INVALID_ARGUMENT]);
@@ -55,7 +55,7 @@ hostile! {
         (loop $again (call $host_close (global.get $request))
           (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))"
     ).answers(b"ok");
-    // It did that itself: its client has lost nothing.
+    // The handler shut its own socket down, so that the client is not to blame.
     sending_after_its_own_shutdown: handle(
         "(call $host_shutdown (global.get $request) (i32.const 1) (i32.const 32))
         (call $sendall (i32.const 100) (i32.const 2))
@@ -67,12 +67,12 @@ hostile! {
         (call $recv (i32.const 10))
         (call $sendall (i32.const 24) (i32.const 1))"
     ).answers(b"\0");
-    a_shutdown_that_is_none: handle("(call $host_shutdown (global.get $request) (i32.const 3) (i32.const 32))").ends("call");
+    a_shutdown_of_a_kind_that_does_not_exist: handle("(call $host_shutdown (global.get $request) (i32.const 3) (i32.const 32))").ends("call");
     shutting_down_for_ever: handle(
         "(loop $again (call $host_shutdown (global.get $request) (i32.const 2) (i32.const 32)) (br $again))"
     ).ends("cpu-time");
 
-    an_option_of_a_level_that_is_none: handle(
+    an_option_of_a_level_that_does_not_exist: handle(
         "(call $host_setsockopt (global.get $request) (i32.const -1) (i32.const 0x80000000) (i32.const 0x7fffffff) (i32.const 32))
         (call $sendall (i32.const 32) (i32.const 2))"
     ).answers(&[1, NO_PROTOCOL_OPTION]);
@@ -81,7 +81,7 @@ hostile! {
         (call $sendall (i32.const 32) (i32.const 2))"
     ).answers(&[1, DENIED]);
     // SO_BINDTODEVICE, SO_ATTACH_FILTER, SO_MARK, SO_LINGER, TCP_REPAIR, IP_TTL.
-    options_of_the_network: handle(
+    options_that_concern_the_network: handle(
         "(call $set (i32.const 1) (i32.const 25)) (call $set (i32.const 1) (i32.const 26))
         (call $set (i32.const 1) (i32.const 36)) (call $set (i32.const 1) (i32.const 13))
         (call $set (i32.const 6) (i32.const 19)) (call $set (i32.const 0) (i32.const 2))
@@ -89,7 +89,7 @@ hostile! {
     ).fields("(func $set (param i32 i32)
         (call $host_setsockopt (global.get $request) (local.get 0) (local.get 1) (i32.const 1) (i32.const 32))
         (if (i32.ne (i32.load8_u (i32.const 33)) (i32.const 22)) (then unreachable)))").answers(b"ok");
-    an_option_read_in_an_odd_place: handle(
+    an_option_read_to_an_odd_address: handle(
         "(call $host_getsockopt (global.get $request) (i32.const 1) (i32.const 3) (i32.const 18))"
     ).ends("call");
 }

@@ -1,4 +1,4 @@
-//! Handlers that call deeper and deeper.
+//! Handlers whose calls nest without end.
 
 use super::{handle, hostile, realloc, setup, when_asked};
 
@@ -16,28 +16,27 @@ hostile! {
                 (call $deeper (local.get 1) (local.get 2) (local.get 3) (i64.add (local.get 0) (i64.const 1)))
                 (i64.add (local.get 0) (i64.mul (local.get 1) (local.get 2))))))")
         .ends("stack").saying("call stack exhausted");
-    // The host's own calls come on top of a stack that is all but full.
+    // The host's own calls need stack when the guest has almost none left.
     host_calls_at_every_depth: handle("(call $deeper)")
         .fields("(func $deeper
             (call $host_settimeout (global.get $request) (i32.const 0) (f64.const 0) (i32.const 32))
             (call $deeper) (call $deeper))")
         .ends("stack").saying("call stack exhausted");
-    // The host calls cabi_realloc there as well.
+    // The host also calls `cabi_realloc` at every depth.
     receiving_at_every_depth: handle(
         "(call $host_settimeout (global.get $request) (i32.const 1) (f64.const 0) (i32.const 32)) (call $deeper)"
     ).fields("(func $deeper (call $recv (i32.const 1)) (call $deeper) (call $deeper))").ends("stack").saying("call stack exhausted");
     an_endless_recursion_in_realloc: realloc(when_asked!("(return (call $realloc (i32.const 0) (i32.const 0) (i32.const 0) (call $realloc (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))"))
         .ends("stack").saying("call stack exhausted");
-    // What the canonical ABI does not let happen.
+    // The canonical ABI forbids these calls.
     calling_the_host_from_realloc: realloc(when_asked!("(drop (call $host_fileno (i32.const 1)))")).ends("trap").saying("cannot leave component instance");
     calling_the_host_from_post_return: handle("")
         .post_return("(call $sendall (i32.const 100) (i32.const 2))").ends("trap").saying("cannot leave component instance");
 }
 
-/// A component that calls its own `handle`, by way of a table that is filled once
-/// the two are made.
+/// A component that calls its own `handle`, through a table that another module fills.
 #[test]
-fn entering_itself_again() {
+fn a_component_that_enters_itself_again() {
     let hostile = handle("(call_indirect (type $again) (i32.const 200) (i32.const 0))")
         .fields("(type $again (func (param i32))) (table (export \"again\") 1 funcref)")
         .ends("trap");

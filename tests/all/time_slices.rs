@@ -1,72 +1,68 @@
-//! The turns on the processor of the threads that run guests.
+//! The time slices of threads that run guests.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use socketserver_tests::process::wait_until;
 
 use crate::fixture::{FIXTURE, Fixture, Served};
 
-/// A short turn, in nanoseconds.
+/// A short time slice, in nanoseconds.
 const SHORT: u64 = 200_000;
 
 const THREADS: &[&str] = &["--concurrency", "threading"];
 
-/// Whether the kernel lets a thread choose how long its turns are, and tells.
-fn has_turns() -> bool {
+/// Returns whether the kernel lets a thread set its time slice, and shows it.
+fn has_time_slices() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let has = version >= (6, 12) && turn("self").is_some();
-    if !has {
-        eprintln!("skipped: this kernel has no turns, or tells nobody how long they are");
+    let has_time_slices = version >= (6, 12) && time_slice("self").is_some();
+    if !has_time_slices {
+        eprintln!(
+            "skipped: the kernel does not let threads set time slices, or does not show them"
+        );
     }
-    has
+    has_time_slices
 }
 
-/// How long a turn of that process or thread is, in nanoseconds.
-fn turn(path: &str) -> Option<u64> {
+/// Returns the time slice of a process or thread, in nanoseconds.
+fn time_slice(path: &str) -> Option<u64> {
     let state = fs::read_to_string(format!("/proc/{path}/sched")).ok()?;
     let slice = state.lines().find_map(|line| line.strip_prefix("se.slice"))?;
     slice.trim_start_matches([' ', ':']).parse().ok()
 }
 
-/// Whether a thread of the server that runs requests has short turns.
-fn one_is_short(served: &Served) -> bool {
+/// Returns whether a thread of the server has a short time slice.
+fn has_short_slice(served: &Served) -> bool {
     let pid = served.server.pid();
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     threads.into_iter().any(|thread| {
         let path = format!("{pid}/task/{}", thread.unwrap().file_name().display());
-        turn(&path) == Some(SHORT)
+        time_slice(&path) == Some(SHORT)
     })
 }
 
-fn wait_until_one_is_short(served: &Served) {
-    let begun = Instant::now();
-    while !one_is_short(served) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "no turn became short");
-        thread::yield_now();
-    }
-}
-
 #[test]
-fn a_request_that_computes_for_long_has_short_ones_until_it_ends() {
-    if !has_turns() {
+fn a_request_that_computes_for_long_has_short_time_slices_until_it_ends() {
+    if !has_time_slices() {
         return;
     }
     let fixture = Fixture { handle: "(loop $again (br $again))", ..FIXTURE };
     let served = fixture.serve(&[THREADS, &["--cpu-time", "2s"]].concat());
     let mut client = served.server.connect().unwrap();
     client.write_all(b"x").unwrap();
-    wait_until_one_is_short(&served);
+    wait_until("a thread has a short time slice", || has_short_slice(&served));
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
-    assert!(!one_is_short(&served));
+    assert!(!has_short_slice(&served));
 }
 
-/// To fill it is one instruction, which may take as long as many turns.
+/// A single instruction can fill a memory, which may take as long as many time slices.
 #[test]
-fn a_request_with_much_memory_has_short_ones_at_once() {
-    if !has_turns() {
+fn a_request_with_much_memory_has_short_time_slices_at_once() {
+    if !has_time_slices() {
         return;
     }
     for (pages, short) in [(64, false), (256, true)] {
@@ -78,17 +74,18 @@ fn a_request_with_much_memory_has_short_ones_at_once() {
         let mut client = served.server.connect().unwrap();
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0; 2]).unwrap();
-        assert_eq!(one_is_short(&served), short, "{pages} pages");
+        assert_eq!(has_short_slice(&served), short, "{pages} pages");
         client.write_all(b"x").unwrap();
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
-        assert!(!one_is_short(&served));
+        assert!(!has_short_slice(&served));
     }
 }
 
-/// It takes nobody's turn, and short ones would cost it and others.
+/// Such a request keeps no other from the processor, and short time slices would slow all of
+/// them down.
 #[test]
-fn a_request_that_waits_for_its_client_has_the_kernels() {
-    if !has_turns() {
+fn a_request_that_waits_for_its_client_has_the_time_slices_of_the_kernel() {
+    if !has_time_slices() {
         return;
     }
     let handle = "(loop $again
@@ -99,10 +96,10 @@ fn a_request_that_waits_for_its_client_has_the_kernels() {
     let mut client = served.server.connect().unwrap();
     client.write_all(b"x").unwrap();
     for _ in 0..20 {
-        // A client that is as slow as an epoch is long.
+        // The client takes as long as an epoch.
         thread::sleep(Duration::from_millis(11));
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0; 2]).unwrap();
-        assert!(!one_is_short(&served));
+        assert!(!has_short_slice(&served));
     }
 }

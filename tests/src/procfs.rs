@@ -1,0 +1,75 @@
+//! Facts about a process from `/proc`.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// Returns the children of the process `pid`.
+///
+/// # Errors
+///
+/// The process has ended.
+pub fn children(pid: u32) -> Result<Vec<u32>> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    children.split_whitespace().map(|pid| Ok(pid.parse()?)).collect()
+}
+
+/// Returns the value of `field` in `/proc/PID/status` (`proc_pid_status(5)`), such as
+/// `Seccomp`, with its fields separated by single spaces.
+///
+/// # Errors
+///
+/// The process has ended, or the kernel shows no such field.
+pub fn status(pid: u32, field: &str) -> Result<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let value = value.with_context(|| format!("/proc/{pid}/status has no {field}"))?;
+    Ok(value.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Returns the state of the process `pid` as the kernel shows it, such as `S` for sleeping
+/// (`proc_pid_stat(5)`).
+///
+/// # Errors
+///
+/// The process has ended and its parent has waited for it.
+pub fn state(pid: u32) -> Result<char> {
+    status(pid, "State")?.chars().next().context("the kernel shows no state")
+}
+
+/// Returns whether the process `pid` sleeps in `poll(2)`. If the kernel hides where it sleeps
+/// (`proc_pid_wchan(5)`), any sleep counts.
+///
+/// # Errors
+///
+/// The process has ended.
+pub fn is_in_poll(pid: u32) -> Result<bool> {
+    let place = fs::read_to_string(format!("/proc/{pid}/wchan"))?;
+    Ok(state(pid)? == 'S' && (place == "0" || place.contains("poll")))
+}
+
+/// Returns a size in `/proc/PID/status`, such as `VmRSS`, in bytes.
+///
+/// # Errors
+///
+/// The process has ended, or the kernel shows no such size.
+pub fn memory(pid: u32, field: &str) -> Result<u64> {
+    bytes(&status(pid, field)?)
+}
+
+/// Returns how much memory the process `pid` has written to and shares with no other
+/// process, in bytes.
+///
+/// # Errors
+///
+/// The process has ended, or belongs to another user.
+pub fn private_memory(pid: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let private = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    bytes(private.context("there is no Private_Dirty")?)
+}
+
+fn bytes(text: &str) -> Result<u64> {
+    let kibibytes = text.trim().strip_suffix("kB").context("the size is not in kB")?;
+    Ok(kibibytes.trim().parse::<u64>()? << 10)
+}
