@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpgrp, kill_process, test_kill_process_group};
+use socketserver_sandbox::read_component;
 use socketserver_tests::build;
 use socketserver_tests::process::{Server, wait_for_child, wait_until};
 use socketserver_tests::procfs::{children, state, status};
@@ -127,12 +128,14 @@ fn files_that_are_too_large_or_not_regular_are_refused_unread() {
     let said = refused(&sparse.path, &[]);
     assert!(said.contains("268435457 bytes; a handler has 268435456 at the most"), "{said}");
 
-    let size = rust_upper().len();
     let upper = build::guest("rust", "upper").unwrap();
-    let (output, entries) = inspect(&upper, &["--component-size", &size.to_string()]);
-    assert!(output.status.success() && entries == 1, "{output:?}");
-    let said = refused(&upper, &["--component-size", &(size - 1).to_string()]);
-    assert!(said.contains("`--component-size` allows more"), "{said}");
+    let size = rust_upper().len() as u64;
+    assert!(read_component(&upper, size).is_ok());
+    let error = read_component(&upper, size - 1).unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("{size} bytes; a handler has {} at the most", size - 1)),
+        "{error}"
+    );
 
     let fifo = sparse.path.with_extension("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -297,8 +300,8 @@ fn loading_leaves_no_process_file_or_descriptor_in_a_server() {
 #[test]
 fn a_file_that_grows_while_it_is_read_is_read_only_up_to_the_limit() {
     // A file of `/proc` has no size, and more data than the limit.
-    let said = refused(Path::new("/proc/self/maps"), &["--component-size", "1000"]);
-    assert!(said.starts_with("it has 1001 bytes; a handler has 1000 at the most"), "{said}");
+    let error = read_component(Path::new("/proc/self/maps"), 1000).unwrap_err().to_string();
+    assert!(error.starts_with("it has 1001 bytes; a handler has 1000 at the most"), "{error}");
 
     // The header alone would be a valid component: at every length the file must be invalid.
     let begin = [&b"\0asm\x0d\0\x01\0"[..], &[0xff; 4096]].concat();
@@ -314,7 +317,8 @@ fn a_file_that_grows_while_it_is_read_is_read_only_up_to_the_limit() {
         });
         started.wait();
         for _ in 0..5 {
-            refused(&file.path, &["--component-size", "1MiB"]);
+            let error = read_component(&file.path, 1 << 20).err().map(|error| error.to_string());
+            assert!(error.is_none_or(|error| error.contains("1048576 at the most")));
         }
         done.store(true, SeqCst);
     });

@@ -1,5 +1,5 @@
-//! `compile`: what this program does in the process that it starts for a handler
-//! to be compiled in. It is not for people: `--help` does not show it.
+//! `compile`: the hidden command that compiles a handler. The server starts it in a process of
+//! its own, which limits itself and enters the jail before it reads the handler.
 
 use std::io::{stdin, stdout};
 use std::mem::ManuallyDrop;
@@ -11,47 +11,53 @@ use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 use socketserver_jail::{Descriptors, Jail, JailMode, Role};
-use socketserver_sandbox::{BoundsChecks, compile_for_parent};
+use socketserver_sandbox::{BoundsChecks, Engine, EngineSettings, compile_for_parent};
 
-use crate::loading::Loading;
+use crate::options::values::words;
 
-/// How much stack compiling may take, in bytes.
+/// The stack of the compiler, in bytes.
 const STACK: u64 = 8 << 20;
 
-/// What it may use, and for which engine it compiles.
+/// The limits of the compiler, and the engine that it compiles for.
 #[derive(Debug, Clone, Args)]
 pub struct CompileOptions {
-    /// Bytes of address space.
+    /// Limit the address space, in bytes.
     #[arg(long)]
     memory: u64,
-    /// Seconds of CPU time.
+    /// Limit the CPU time, in seconds.
     #[arg(long)]
     seconds: u64,
-    /// The bounds checks of the engine.
+    /// Compile with these bounds checks.
     #[arg(long)]
     bounds_checks: BoundsChecks,
-    /// Whether there must be all of the jail.
-    #[arg(long)]
+    /// Enter the jail in this mode.
+    #[arg(long, value_parser = words::jail())]
     jail: JailMode,
 }
 
 /// Compiles standard input to standard output.
+///
+/// # Errors
+///
+/// A limit cannot be set, the jail cannot be entered, or the output cannot be written.
 pub fn compile(options: &CompileOptions) -> Result<ExitCode> {
-    // Whoever asked is the only one who waits.
+    // No other process waits for the result.
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot see its parent end")?;
-    let engine = Loading::engine_for(options.bounds_checks)?;
-    let least = |now: Option<u64>| now.map_or(STACK, |now| now.min(STACK));
+    let settings =
+        EngineSettings { bounds_checks: options.bounds_checks, ..EngineSettings::default() };
+    let engine = Engine::for_compiling(&settings)?;
     let stack = getrlimit(Resource::Stack);
-    let stack = Rlimit { current: Some(least(stack.current)), maximum: stack.maximum };
-    setrlimit(Resource::Stack, stack).context("cannot limit its stack")?;
+    let current = Some(stack.current.map_or(STACK, |now| now.min(STACK)));
+    let limit = Rlimit { current, maximum: stack.maximum };
+    setrlimit(Resource::Stack, limit).context("cannot limit its stack")?;
     let jail = Jail {
         address_space: Some(options.memory),
         cpu_seconds: Some(options.seconds),
         ..Jail::new(options.jail)
     };
-    // Entering closes a descriptor of its own.
+    // Entering the jail closes a descriptor that this value would close again.
     let jail = ManuallyDrop::new(jail.prepare(Role::Compiler)?);
-    // Nothing of the component has been read yet.
+    // The process has read nothing of the handler yet.
     jail.enter(None, &Descriptors::Except(&[]))?;
     compile_for_parent(&engine, stdin().lock(), stdout().lock())?;
     Ok(ExitCode::SUCCESS)

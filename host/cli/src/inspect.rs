@@ -1,4 +1,4 @@
-//! `inspect`: what a handler is and asks for.
+//! `inspect`: what a handler is, what it imports, and whether it can be served.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -6,45 +6,48 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use bytesize::ByteSize;
 use serde::Serialize;
+use socketserver_jail::JailMode;
 use socketserver_sandbox::{
     Component, ComponentHandler, Engine, InstanceTimes, Policy, read_component, stubbed_wasi,
 };
+use tracing::Level;
 
-use crate::args::{InspectOptions, JailMode, LogFormat, LogLevel};
-use crate::observe;
-use crate::overtime::Overtime;
-use crate::{grants, jail};
+use crate::loading::LoadSettings;
+use crate::options::{InspectOptions, granting_option};
+use crate::report::{LogFormat, log};
+use crate::serve::ProcessLimits;
+use crate::serve::restrictions::enter_to_inspect;
 
-/// How many instances are made at the most to see how long one takes.
+/// The number of instances that are made to measure the time for one.
 const INSTANCES: u32 = 100;
 
-/// What to know of a handler with [`Report::stubbed_wasi`].
+/// The warning about a handler with [`Report::stubbed_wasi`].
 const STUBBED: &str = "warning   cut off from WASI when it was built, as by `--stub-wasi`: \
-    random numbers and hashes are the same in each request, and what it prints, \
-    or asks of a clock or a file, may end the request";
+    random numbers and hashes are the same in each request, and the request may end \
+    when the handler prints, or uses a clock or a file";
 
-/// What is printed with `--json`.
+/// The report that is printed with `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
     handler: String,
-    /// Bytes.
+    /// The size of the file, in bytes.
     size: usize,
     worlds: Vec<&'static str>,
     exports: Vec<String>,
     imports: Vec<Import>,
-    /// The interfaces of WASI that it uses and that were replaced when it was built.
+    /// The interfaces of WASI that the handler uses and that its build tool replaced.
     stubbed_wasi: Vec<&'static str>,
     memories: u32,
-    /// Bytes.
+    /// The memory that an instance begins with, in bytes.
     initial_memory: u64,
     tables: u32,
-    /// Bytes.
+    /// The memory of the tables of an instance, in bytes.
     table_memory: u64,
-    /// Bytes that the engine keeps for an instance beside memories and tables.
+    /// The memory that the engine keeps for an instance beside memories and tables, in bytes.
     engine_memory: u64,
-    /// Microseconds.
+    /// The time to make an instance, in microseconds.
     instance_create_us: Option<f64>,
-    /// Microseconds.
+    /// The time to drop an instance, in microseconds.
     instance_drop_us: Option<f64>,
     servable: bool,
     why_not: Option<String>,
@@ -54,15 +57,19 @@ struct Report {
 struct Import {
     name: String,
     granted: bool,
-    /// The option that grants more of it, if there is one.
+    /// The option that grants more, if there is one.
     option: Option<&'static str>,
-    /// What there is to say about it.
+    /// A remark for people.
     note: Option<String>,
 }
 
-/// Prints what there is to say about a handler.
+/// Prints the report about a handler.
+///
+/// # Errors
+///
+/// The handler cannot be loaded, or the report cannot be printed.
 pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
-    observe::init(LogFormat::Text, LogLevel::Warning, u32::MAX, io::stderr().is_terminal());
+    log::init(LogFormat::Text, Level::WARN, u32::MAX, io::stderr().is_terminal());
     let report = report(options)
         .with_context(|| format!("cannot inspect `{}`", options.handler.display()))?;
     let text =
@@ -72,27 +79,22 @@ pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
 }
 
 fn report(options: &InspectOptions) -> Result<Report> {
-    let loading = &options.loading;
-    let engine = Engine::new(INSTANCES as usize, &loading.settings()?)?;
-    let loader = loading.loader(JailMode::Try);
+    let loading = LoadSettings::new(&options.profile, &options.loading, JailMode::Try);
+    let engine = Engine::new(INSTANCES as usize, &loading.engine()?)?;
+    let loader = loading.loader();
     let bytes = read_component(&options.handler, loader.component_size)?;
     let name = options.handler.file_stem().unwrap_or_default().to_string_lossy();
     let component = Component::new(&engine, &name, bytes.clone(), &loader)?;
-    let defaults = loading.profile.defaults();
+    let policy = options.profile.profile.policy();
     let (env, dirs) = (options.grants.env(), options.grants.dir.clone());
-    let policy = Policy {
-        memory: defaults.memory,
-        handles: defaults.handles as usize,
-        env,
-        dirs,
-        ..Policy::default()
-    };
+    let Policy { memory, handles, .. } = policy;
+    let policy = Policy { memory, handles, env, dirs, ..Policy::default() };
     let engine_memory = component.engine_memory(policy.handles);
-    // An instance is made to be tried, and others for their time.
-    let cpu_seconds = Overtime::of(&policy).cpu_seconds.saturating_mul(2);
+    // One instance is made to be tried, and others to measure the time.
+    let cpu_seconds = ProcessLimits::for_policy(&policy).cpu_seconds.saturating_mul(2);
     let handler = ComponentHandler::without_start(&engine, &component, policy);
-    // What runs of it runs in the jail, and what it was built from is read there.
-    jail::enter_to_inspect(&options.grants.dir, cpu_seconds)?;
+    // Code of the handler runs in the jail only, and its binary is read there only.
+    enter_to_inspect(&options.grants.dir, cpu_seconds)?;
     let times = handler.and_then(|handler| {
         handler.try_start()?;
         handler.time_instances(INSTANCES)
@@ -126,8 +128,8 @@ fn report(options: &InspectOptions) -> Result<Report> {
 
 impl Import {
     fn new(name: &str, granted: bool, options: &InspectOptions) -> Self {
-        let option = grants::option(name);
-        let note = match (option, options.grants.len(name)) {
+        let option = granting_option(name);
+        let note = match (option, options.grants.count_for(name)) {
             (Some(option), 0) => Some(format!("empty: {option} grants more")),
             (Some(_), granted) => Some(format!("{granted} granted")),
             (None, _) => (!granted).then(|| "no option grants it".to_owned()),

@@ -1,80 +1,63 @@
-//! `wasm-socketserver`: Python's `socketserver` as a host for sandboxed
-//! handlers.
+//! `wasm-socketserver`: Python's `socketserver` as a host for sandboxed handlers.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `args`, `attributes` | the command line, which is also its documentation |
-//! | `budget` | the options that are limits of one request |
-//! | `profile` | the defaults of some of it |
-//! | `loading`, `compile` | what loading a handler may cost, and the process that compiles it |
-//! | `units`, `owner` | sizes, durations and users on the command line |
-//! | `grants`, `env`, `dir` | what of the host a handler may see |
-//! | `access`, `jail` | who may be served, and what a process that serves may do |
-//! | `overtime` | when a forked process is ended from outside |
-//! | `mode` | what the options say together: where to listen, how to run requests |
-//! | `serve` | `serve`: options to a server, and its end |
-//! | `way_out` | which option helps where an address cannot be bound |
-//! | `signals` | SIGINT, SIGTERM and SIGUSR1 |
-//! | `inspect` | `inspect`: what a handler is and asks for |
-//! | `observe`, `log_text`, `log_rate` | the log, the hooks that write to it, what its lines look like, and its limit |
-//! | `output`, `relay` | standard output and error, which nothing waits for, and the process that waits where something must |
-//! | `counters` | what is counted, by all processes together |
+//! | `options/` | the command line: what an operator types |
+//! | `settings` | what the options of `serve` mean together |
+//! | `loading` | how a handler is loaded |
+//! | `serve/` | `serve`: from settings to a server, and to its end |
+//! | `report/` | the log, the counters and the output |
+//! | `inspect` | `inspect`: what a handler is and imports |
+//! | `compile` | the hidden command `compile`, which compiles a handler |
+//!
+//! `serve/` uses `settings`, which uses `options/`. `report/` depends on `options/` and
+//! `settings` not at all.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-mod access;
-mod args;
-mod attributes;
-mod budget;
 mod compile;
-mod counters;
-mod dir;
-mod env;
-mod grants;
 mod inspect;
-mod jail;
 mod loading;
-mod log_rate;
-mod log_text;
-mod mode;
-mod observe;
-mod output;
-mod overtime;
-mod owner;
-mod profile;
-mod relay;
+mod options;
+mod report;
 mod serve;
-mod signals;
-mod units;
-mod way_out;
+mod settings;
 
-use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::{Context, Result};
 
-use crate::args::{Arguments, Command};
+use crate::options::{Command, ServeOptions};
+use crate::report::log::report_failure;
+use crate::report::{LogFormat, relay};
+use crate::serve::signals;
+use crate::settings::Settings;
 
-/// Exit codes: 0 when done, 1 when something could not be done (said in one
-/// line), 2 when the command line was wrong.
+/// Runs a command. The exit code is 0 if it succeeded, 1 if it failed, and 2 if the command
+/// line is wrong.
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Err(error) = signals::endure() {
-        return failed(format_args!("cannot handle signals: {error}"));
+    let arguments = options::parse();
+    if let Err(error) = signals::reset_inherited().context("cannot handle signals") {
+        report_failure(LogFormat::Text, &error);
+        return ExitCode::FAILURE;
     }
-    let done = match arguments.command.or_else(args::without_command) {
-        Some(Command::Serve(options)) => serve::serve(&options).map(|()| ExitCode::SUCCESS),
-        Some(Command::Inspect(options)) => inspect::inspect(&options),
-        Some(Command::Compile(options)) => compile::compile(&options),
-        Some(Command::Relay) => relay::relay(),
+    let (format, result) = match arguments.command.or_else(options::without_command) {
+        Some(Command::Serve(options)) => (options.log.log_format, serve(*options)),
+        Some(Command::Inspect(options)) => (LogFormat::Text, inspect::inspect(&options)),
+        Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
+        Some(Command::Relay) => (LogFormat::Text, relay::relay()),
         None => return ExitCode::from(2),
     };
-    done.unwrap_or_else(|error| failed(format_args!("{error:#}")))
+    result.unwrap_or_else(|error| {
+        report_failure(format, &error);
+        ExitCode::FAILURE
+    })
 }
 
-fn failed(why: std::fmt::Arguments<'_>) -> ExitCode {
-    // `eprintln!` would panic where that cannot be written, and might wait.
-    let _ = log_rate::unlimited().write_all(format!("wasm-socketserver: {why}\n").as_bytes());
-    ExitCode::FAILURE
+fn serve(options: ServeOptions) -> Result<ExitCode> {
+    let settings =
+        Settings::from_options(options).unwrap_or_else(|error| options::exit_contradiction(&error));
+    serve::serve(settings)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -24,9 +24,7 @@ pub enum LoadError {
     #[error("cannot read it")]
     Read(#[from] io::Error),
     /// The file is larger than any handler may be.
-    #[error(
-        "it has {size} bytes; a handler has {limit} at the most: `--component-size` allows more"
-    )]
+    #[error("it has {size} bytes; a handler has {limit} at the most")]
     TooLarge {
         /// The size of the file.
         size: u64,

@@ -8,27 +8,27 @@ use libfuzzer_sys::fuzz_target;
 use socketserver::access::{AccessTime, MAX_BANNER, Who, banner};
 use socketserver_fuzz::check_message;
 
-#[path = "../../../host/cli/src/access.rs"]
+#[path = "../../../host/cli/src/options/values/access.rs"]
 #[allow(dead_code, reason = "only what parses is fuzzed")]
 mod access;
-#[path = "../../../host/cli/src/owner.rs"]
+#[path = "../../../host/cli/src/options/values/owner.rs"]
 #[allow(dead_code, reason = "`access` takes users and groups from it")]
 mod owner;
-#[path = "../../../host/cli/src/units.rs"]
+#[path = "../../../host/cli/src/options/values/units.rs"]
 #[allow(dead_code, reason = "`access` takes durations from it")]
 mod units;
 
 const MOST: u32 = 1_000_000;
 
 fuzz_target!(|text: &str| {
-    parsed(access::who(text), |who| {
+    parsed(access::client(text), |who| {
         let written = match who {
             Who::Network(network) => network.to_string(),
             Who::User(user) => format!("user:{user}"),
             Who::Group(group) => format!("group:{group}"),
         };
         assert!(!matches!(who, Who::User(u32::MAX) | Who::Group(u32::MAX)), "{text}");
-        assert_eq!(access::who(&written), Ok(who));
+        assert_eq!(access::client(&written), Ok(who));
     });
     parsed(access::load(text), |load| {
         assert!((0.01..=10_000.0).contains(&load), "{text}: {load}");

@@ -9,7 +9,7 @@ use humantime::format_duration;
 use libfuzzer_sys::fuzz_target;
 use socketserver_fuzz::check_message;
 
-#[path = "../../../host/cli/src/units.rs"]
+#[path = "../../../host/cli/src/options/values/units.rs"]
 mod units;
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
@@ -19,7 +19,6 @@ fuzz_target!(|text: &str| {
         move |text: &str| parse(text).map(|size| size as u64)
     };
     size(text, usizes(units::memory), 64 << 10..=4 << 30);
-    size(text, usizes(units::call_memory), 4 << 10..=64 << 20);
     size(text, units::compile_memory, 256 << 20..=u64::MAX);
     size(text, usizes(units::size), 1..=u64::MAX);
     size(text, units::bytes, 0..=u64::MAX);

@@ -1,21 +1,24 @@
-//! Directories of handlers, as they stand on the command line.
+//! Directories for handlers.
 
 use socketserver::printable;
 use socketserver_sandbox::Dir;
 
 /// The longest path, in bytes: `PATH_MAX` of Linux.
 const LONGEST: usize = 4096;
-/// How much of a wrong word an error quotes, in bytes.
+/// The number of bytes of a wrong word that an error quotes.
 const LONGEST_SHOWN: usize = 100;
 
-/// Parses `HOST::GUEST`, or `HOST::GUEST:ro` for a directory that is only read.
-/// What is before the first `::` is the host's name of it.
+/// Parses `HOST::GUEST`, or `HOST::GUEST:ro` for a directory that the handler only reads.
+/// The path before the first `::` is the host's.
 ///
-/// Errors: a part is missing, longer than 4096 bytes, or has a zero byte in it;
-/// `:ro` is another word. Whether the directory is there shows when it is opened.
+/// # Errors
+///
+/// A part is missing, is longer than 4096 bytes, or has a zero byte in it; or another word
+/// stands in place of `:ro`. A directory that does not exist is an error only when it is
+/// opened.
 pub fn parse(text: &str) -> Result<Dir, String> {
     if text.contains('\0') {
-        return Err("a path has no zero byte in it".to_owned());
+        return Err("a path must not have a zero byte in it".to_owned());
     }
     let (host, guest) = text
         .split_once("::")
@@ -25,7 +28,7 @@ pub fn parse(text: &str) -> Result<Dir, String> {
         Some((guest, "ro")) => (guest, false),
         Some((_, other)) => {
             let other = printable(other, LONGEST_SHOWN);
-            return Err(format!("`:{other}` is nothing that can be asked for: there is `:ro`"));
+            return Err(format!("`:{other}` is not an access mode: the only one is `:ro`"));
         }
     };
     if host.is_empty() || guest.is_empty() {
@@ -42,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_read_write_unless_it_says_otherwise() {
+    fn a_directory_is_writable_without_ro() {
         let dir = |host: &str, guest: &str, writable| {
             Ok(Dir { host: host.into(), guest: guest.to_owned(), writable })
         };
@@ -53,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_explained() {
+    fn errors_say_what_to_write() {
         for (text, why) in [
             ("", "write HOST::GUEST"),
             ("/srv", "write HOST::GUEST"),
@@ -61,10 +64,10 @@ mod tests {
             ("::/data", "may be empty"),
             ("/srv::", "may be empty"),
             ("/srv:::ro", "may be empty"),
-            ("/srv::/data:rw", "there is `:ro`"),
-            ("/srv::/data:ro:ro", "there is `:ro`"),
-            ("/srv::/data:\x1b", r"`:\u{1b}` is nothing"),
-            ("/a::b::/c", "there is `:ro`"),
+            ("/srv::/data:rw", "the only one is `:ro`"),
+            ("/srv::/data:ro:ro", "the only one is `:ro`"),
+            ("/srv::/data:\x1b", r"`:\u{1b}` is not an access mode"),
+            ("/a::b::/c", "the only one is `:ro`"),
             ("/srv\0::/data", "zero byte"),
             (&("/".repeat(LONGEST + 1) + "::/data"), "at most 4096"),
             (&("/srv::".to_owned() + &"/".repeat(LONGEST + 1)), "at most 4096"),

@@ -1,46 +1,52 @@
-//! Environment variables of handlers, as they stand on the command line.
+//! Environment variables for handlers.
 
 use socketserver::printable;
 
 /// The longest name and the longest value, in bytes.
 const LONGEST: usize = 64 << 10;
-/// How much of a name an error quotes, in bytes.
+/// The number of bytes of a name that an error quotes.
 const LONGEST_SHOWN: usize = 100;
 
-/// Parses `NAME=VALUE`, or `NAME` for the value that it has in the environment of
-/// this process.
+/// Parses `NAME=VALUE`, or `NAME` for the value in the environment of this process.
 ///
-/// Errors: there is no name, or no such variable; name or value is longer than
-/// 64 KiB or has a zero byte in it; the value is not text.
+/// # Errors
+///
+/// There is no name, or no such variable; the name or the value is longer than 64 KiB or has
+/// a zero byte in it; or the value is not UTF-8.
 pub fn parse(text: &str) -> Result<(String, String), String> {
     parse_with(text, |name| std::env::var_os(name))
 }
 
 fn parse_with(
     text: &str,
-    here: impl Fn(&str) -> Option<std::ffi::OsString>,
+    variable: impl Fn(&str) -> Option<std::ffi::OsString>,
 ) -> Result<(String, String), String> {
     if text.contains('\0') {
-        return Err("a variable has no zero byte in it".to_owned());
+        return Err("a variable must not have a zero byte in it".to_owned());
     }
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (text, None),
     };
     if name.is_empty() {
-        return Err("write NAME=VALUE, or NAME for the value that it has here".to_owned());
+        return Err(
+            "write NAME=VALUE, or NAME for the value in the environment of the server".to_owned()
+        );
     }
     if name.len() > LONGEST {
         return Err(format!("a name has at most {LONGEST} bytes"));
     }
     let value = match value {
         Some(value) => value,
-        None => here(name)
+        None => variable(name)
             .ok_or_else(|| {
-                format!("it is not set here: write {}=VALUE", printable(name, LONGEST_SHOWN))
+                format!(
+                    "the server's environment has no such variable: write {}=VALUE",
+                    printable(name, LONGEST_SHOWN)
+                )
             })?
             .into_string()
-            .map_err(|_| "the value that it has here is not UTF-8".to_owned())?,
+            .map_err(|_| "its value in the environment of the server is not UTF-8".to_owned())?,
     };
     if value.len() > LONGEST {
         return Err(format!("a value has at most {LONGEST} bytes"));
@@ -65,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_given_or_taken_from_here() {
+    fn a_value_is_given_or_taken_from_the_environment() {
         let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
         assert_eq!(parse("A=b"), pair("A", "b"));
         assert_eq!(parse("A="), pair("A", ""));
@@ -75,12 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_explained() {
+    fn errors_say_what_to_write() {
         for (text, why) in [
             ("", "write NAME=VALUE"),
             ("=b", "write NAME=VALUE"),
             ("A\0=b", "zero byte"),
-            ("MISSING", "not set here: write MISSING=VALUE"),
+            ("MISSING", "no such variable: write MISSING=VALUE"),
             ("A\nB", r"write A\nB=VALUE"),
             (&"A".repeat(1000), "(900 bytes more)=VALUE"),
             ("BINARY", "not UTF-8"),

@@ -13,8 +13,8 @@ use socketserver::access::Refusal;
 use socketserver::{DropReason, HandlerError, Reason, Request, Shared, shared_data};
 use socketserver_sandbox::HandlerCounters;
 
-use crate::args::LogFormat;
-use crate::log_rate;
+use super::LogFormat;
+use super::log_writer;
 
 /// The number of workers that have counters of their own at one time, including those that
 /// are about to end. Further workers count with the process that listens.
@@ -214,7 +214,7 @@ impl Counters {
             LogFormat::Json => json!({ "counters": self.to_json() }).to_string() + "\n",
         };
         // A failure cannot be reported anywhere else.
-        let _ = log_rate::unlimited().write_all(text.as_bytes());
+        let _ = log_writer::unlimited().write_all(text.as_bytes());
     }
 
     fn to_json(&self) -> Value {

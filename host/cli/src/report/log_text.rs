@@ -1,5 +1,5 @@
-//! The log as text. What stands outside quotes is the host's: its own sentence, and the
-//! names of what follows it.
+//! The log as text. Text outside of quotes is the host's: its sentence, and the names of the
+//! fields behind it.
 //!
 //! ```text
 //! 2030-01-01T12:00:00.000000Z ERROR Exception occurred ...: "handle failed: no" peer="127.0.0.1:5" ...
@@ -16,10 +16,10 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The target of what handlers say themselves. No line of the host has it.
+/// The target of lines that handlers write. No line of the host has it.
 pub const GUEST: &str = "guest";
 
-/// A line for each event.
+/// Formats each event as a line.
 pub struct Text;
 
 impl<S, N> FormatEvent<S, N> for Text
@@ -56,9 +56,9 @@ fn colour(level: Level) -> Option<u8> {
     })
 }
 
-/// Writes the message, wherever it stands among the fields, and then the others.
-fn write_event(to: &mut dyn Write, of_guest: bool, record: impl Fn(&mut dyn Visit)) -> fmt::Result {
-    let mut message = Fields { to, part: Part::Message { of_guest }, result: Ok(()) };
+/// Writes the message first, wherever it stands among the fields, and then the other fields.
+fn write_event(to: &mut dyn Write, is_guest: bool, record: impl Fn(&mut dyn Visit)) -> fmt::Result {
+    let mut message = Fields { to, part: Part::Message { is_guest }, result: Ok(()) };
     record(&mut message);
     message.result?;
     let mut fields = Fields { to, part: Part::Others, result: Ok(()) };
@@ -66,10 +66,10 @@ fn write_event(to: &mut dyn Write, of_guest: bool, record: impl Fn(&mut dyn Visi
     fields.result
 }
 
-/// Which fields are written.
+/// The fields that are written.
 #[derive(Clone, Copy)]
 enum Part {
-    Message { of_guest: bool },
+    Message { is_guest: bool },
     Others,
 }
 
@@ -80,16 +80,16 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// Writes a value, in quotes unless it can be nothing but a number or a truth value.
+    /// Writes a value: in quotes, unless it is a number or a truth value.
     fn value(&mut self, field: &Field, value: &str, quotes: bool) {
         if self.result.is_err() {
             return;
         }
         self.result = match (self.part, field.name() == "message") {
-            (Part::Message { of_guest: true }, true) => {
+            (Part::Message { is_guest: true }, true) => {
                 self.to.write_str("guest: ").and_then(|()| self.to.write_str(&quoted(value)))
             }
-            (Part::Message { of_guest: false }, true) => {
+            (Part::Message { is_guest: false }, true) => {
                 self.to.write_str(&printable(value, usize::MAX))
             }
             (Part::Others, false) => {
@@ -123,9 +123,8 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// Puts text of others in quotes. Quotes in it are escaped, and so are backslashes, but for
-/// those of an escape that [`printable`] makes: the next quote that is not escaped is the
-/// end.
+/// Returns text in quotes. Quotes in it are escaped, and so are backslashes, except those of
+/// an escape that [`printable`] makes. So the next quote that is not escaped ends the text.
 pub fn quoted(text: &str) -> String {
     let text = printable(text, usize::MAX);
     let mut rest = text.as_str();
@@ -146,7 +145,7 @@ pub fn quoted(text: &str) -> String {
     quoted
 }
 
-/// How long the escape is that `text` begins with, if it is a whole one.
+/// Returns the length of the escape that `text` begins with, if it is a whole one.
 fn escape(text: &str) -> Option<usize> {
     let after = text.strip_prefix('\\')?;
     if after.starts_with(['n', 'r', 't', '\\']) {
@@ -161,7 +160,7 @@ fn escape(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// What stands in the line outside of quotes, read as any reader of it would.
+    /// Returns the text of a line outside of quotes, as a reader of the log sees it.
     fn outside(line: &str) -> String {
         let (mut outside, mut inside, mut escaped) = (String::new(), false, false);
         for character in line.chars() {

@@ -1,17 +1,17 @@
-//! Users, groups and permissions on the command line.
+//! Users, groups and permissions.
 
 use nix::unistd::{Group, User};
 use socketserver::printable;
 
-/// How much of a name an error quotes, in bytes.
+/// The number of bytes of a name that an error quotes.
 const LONGEST_SHOWN: usize = 100;
 
-/// A user, a group, or both, by number.
+/// The owner of a file: a user, a group, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// The user; `None` to leave it.
+    /// The user, or `None` to keep the one that the file has.
     pub user: Option<u32>,
-    /// The group; `None` to leave it.
+    /// The group, or `None` to keep the one that the file has.
     pub group: Option<u32>,
 }
 
@@ -38,7 +38,7 @@ pub fn group(text: &str) -> Result<u32, String> {
     by_name(text, "group", |name| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw())))
 }
 
-/// Whom a process is to be, by number.
+/// The user and the group that a process becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// The user.
@@ -47,22 +47,24 @@ pub struct Identity {
     pub group: u32,
 }
 
-/// Parses `USER` or `USER:GROUP`, each a name or a number. Without a group, it is
-/// that of the user.
+/// Parses `USER` or `USER:GROUP`, each a name or a number. The group defaults to the
+/// primary group of the user.
 ///
-/// Errors: there is none of that name; it is root.
+/// # Errors
+///
+/// There is no such user or group, or the user is root.
 pub fn identity(text: &str) -> Result<Identity, String> {
     let Owner { user, group } = owner(text)?;
     let user = user.ok_or("write USER or USER:GROUP")?;
     if user == 0 {
         return Err("that is root: name a user with fewer rights".to_owned());
     }
-    let group_of = || match User::from_uid(user.into()) {
+    let primary_group = || match User::from_uid(user.into()) {
         Ok(Some(known)) => Ok(known.gid.as_raw()),
-        Ok(None) => Err(format!("nobody knows the group of user {user}: write {user}:GROUP")),
+        Ok(None) => Err(format!("user {user} has no known group: write {user}:GROUP")),
         Err(error) => Err(format!("cannot look up the group of user {user}: {error}")),
     };
-    Ok(Identity { user, group: group.map_or_else(group_of, Ok)? })
+    Ok(Identity { user, group: group.map_or_else(primary_group, Ok)? })
 }
 
 fn by_name(
@@ -70,7 +72,7 @@ fn by_name(
     what: &str,
     find: impl Fn(&str) -> nix::Result<Option<u32>>,
 ) -> Result<u32, String> {
-    // All ones is nobody: calls that take a user take it for "leave it".
+    // System calls take this number for "keep the user".
     let number = |text: &str| text.parse().ok().filter(|number| *number != u32::MAX);
     if text.bytes().all(|byte| byte.is_ascii_digit())
         && let Some(number) = number(text)
@@ -98,39 +100,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn owners() {
-        let of = |user, group| Ok(Owner { user, group });
-        assert_eq!(owner("root"), of(Some(0), None));
-        assert_eq!(owner("root:root"), of(Some(0), Some(0)));
-        assert_eq!(owner(":12"), of(None, Some(12)));
-        assert_eq!(owner("7:8"), of(Some(7), Some(8)));
+    fn an_owner_is_a_user_or_a_group_or_both() {
+        let ids = |user, group| Ok(Owner { user, group });
+        assert_eq!(owner("root"), ids(Some(0), None));
+        assert_eq!(owner("root:root"), ids(Some(0), Some(0)));
+        assert_eq!(owner(":12"), ids(None, Some(12)));
+        assert_eq!(owner("7:8"), ids(Some(7), Some(8)));
         for wrong in ["", ":", "no such user", "root:no such group", "-1", "99999999999"] {
             assert!(owner(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn identities() {
-        let of = |user, group| Ok(Identity { user, group });
-        assert_eq!(identity("7:8"), of(7, 8));
+    fn an_identity_is_a_user_other_than_root_and_a_group() {
+        let ids = |user, group| Ok(Identity { user, group });
+        assert_eq!(identity("7:8"), ids(7, 8));
         let nobody = User::from_name("nobody").unwrap().unwrap();
         let (user, group) = (nobody.uid.as_raw(), nobody.gid.as_raw());
-        assert_eq!(identity("nobody"), of(user, group));
-        assert_eq!(identity("nobody:9"), of(user, 9));
-        assert_eq!(identity(&user.to_string()), of(user, group));
+        assert_eq!(identity("nobody"), ids(user, group));
+        assert_eq!(identity("nobody:9"), ids(user, 9));
+        assert_eq!(identity(&user.to_string()), ids(user, group));
         for wrong in ["", ":8", "root", "0:8", "no such user", "4242424242", "4294967295:1"] {
             assert!(identity(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn errors_quote_names_cut_and_escaped() {
+    fn errors_cut_and_escape_names() {
         let error = owner(&"\n".repeat(1000)).unwrap_err();
         assert!(error.starts_with(r"there is no user `\n\n") && error.len() < 300, "{error:?}");
     }
 
     #[test]
-    fn modes() {
+    fn permissions_are_octal() {
         assert_eq!(mode("660"), Ok(0o660));
         assert_eq!(mode("0600"), Ok(0o600));
         for wrong in ["", "8", "1777", "+660", "-1", "rw"] {

@@ -1,6 +1,6 @@
-//! `relay`: what this program does in the process that it starts to write where writing
-//! cannot be told not to wait. That process serves no request, and waits. It is not for
-//! people: `--help` does not show it.
+//! `relay`: the hidden command that writes standard input to standard output. The server
+//! starts it for an output that cannot be written without waiting. Its process serves no
+//! request, and may wait.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,18 +18,19 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag::register;
 
-/// How long it goes on writing when the server has ended.
-const LAST: Duration = Duration::from_secs(1);
+/// The time that it goes on writing after the server has ended.
+const AFTER_END: Duration = Duration::from_secs(1);
 
-/// Starts a process that writes to `to`. What is written to the returned pipe, which
-/// fails where it would wait, it writes there. It ends when no process has that open any
-/// more.
+/// Starts a process that writes to `to` what it reads from the returned pipe. Writing to the
+/// pipe fails where it would wait. The process ends when no process has the pipe open.
 ///
-/// Errors: it cannot be started.
+/// # Errors
+///
+/// The process cannot be started.
 pub fn start(to: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let (reads, writes) = pipe_with(PipeFlags::CLOEXEC)?;
     fcntl_setfl(&writes, OFlags::NONBLOCK)?;
-    #[allow(clippy::zombie_processes, reason = "it ends after this process")]
+    #[allow(clippy::zombie_processes, reason = "the relay ends after this process")]
     Command::new("/proc/self/exe")
         .arg("relay")
         .env_clear()
@@ -40,23 +41,23 @@ pub fn start(to: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(writes)
 }
 
-/// Writes to standard output what comes on standard input.
+/// Writes standard input to standard output.
 pub fn relay() -> Result<ExitCode> {
-    // A terminal or a supervisor sends them to all processes of the server, which has
-    // something to say after them.
+    // A terminal or a supervisor sends these to all processes of the server, and the server
+    // still logs after them.
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         register(signal, Arc::default()).context("cannot handle signals")?;
     }
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let input = stdin.as_fd().try_clone_to_owned()?;
-    // Not `Stdin` and `Stdout`: these have buffers and locks.
+    // `Stdin` and `Stdout` have buffers and locks.
     let mut from = File::from(stdin.as_fd().try_clone_to_owned()?);
     let mut to = File::from(stdout.as_fd().try_clone_to_owned()?);
     thread::Builder::new().name("end".to_owned()).spawn(move || {
-        // Without any events it returns when there are no writers any more.
+        // Without any events, `poll` returns when the pipe has no writers.
         let mut fds = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::empty())];
         while poll(&mut fds, None) == Err(Errno::INTR) {}
-        thread::sleep(LAST);
+        thread::sleep(AFTER_END);
         exit(1);
     })?;
     let mut data = vec![0; 64 << 10];
@@ -66,7 +67,7 @@ pub fn relay() -> Result<ExitCode> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             read => read?,
         };
-        // The reader may have gone, and another may come, as there is for a named pipe.
+        // The reader may be gone, and a named pipe may get another one.
         let _ = to.write_all(&data[..count]);
     }
 }

@@ -1,0 +1,44 @@
+//! Where the server listens.
+
+#![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
+
+use clap::{ArgAction, Args};
+use socketserver::Endpoint;
+
+use super::values::endpoint;
+use super::values::owner::{self, Owner};
+
+/// Where the server listens, and the files of its Unix sockets.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Listening")]
+pub struct ListeningOptions {
+    /// Listen at this address, such as tcp://0.0.0.0:80; repeatable.
+    ///
+    /// tcp://HOST:PORT or udp://HOST:PORT, with IPv6 addresses in brackets; port 0 takes a
+    /// free port. unix://PATH for streams and unixgram://PATH for datagrams; @NAME in place
+    /// of a path is an abstract name. Options of the socket follow a question mark, such as
+    /// udp://0.0.0.0:514?rcvbuf=4MiB. By default the server listens on 127.0.0.1:9999, with
+    /// TCP or UDP as the handler needs.
+    #[arg(long, value_name = "URL", value_parser = endpoint::endpoint)]
+    pub bind: Vec<Endpoint>,
+
+    /// Remove the socket file of an earlier server that has ended.
+    ///
+    /// The kernel leaves the file of a Unix socket behind. By default its address is then in
+    /// use, as in Python. The server never removes the file of a socket that is open.
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
+    #[arg(hide_short_help = true, hide_possible_values = true)]
+    pub remove_stale_socket: bool,
+
+    /// Set the permissions of socket files, such as 660.
+    ///
+    /// By default they are 777 less the umask.
+    #[arg(long, value_name = "MODE", value_parser = owner::mode, hide_short_help = true)]
+    pub socket_mode: Option<u32>,
+
+    /// Set the owner of socket files: USER, USER:GROUP or :GROUP.
+    ///
+    /// Each is a name or a number.
+    #[arg(long, value_name = "OWNER", value_parser = owner::owner, hide_short_help = true)]
+    pub socket_owner: Option<Owner>,
+}

@@ -1,0 +1,42 @@
+//! How the handler is loaded.
+
+#![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::units;
+
+/// What compiling the handler may cost. A process of its own compiles it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Compiling the handler")]
+pub struct LoadingOptions {
+    /// Limit the memory of the compiler: its address space, at least 256MiB.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "4GiB",
+        value_parser = units::compile_memory,
+        hide_short_help = true
+    )]
+    pub compile_memory: u64,
+
+    /// Limit the CPU time of the compiler, in whole seconds.
+    ///
+    /// After ten times that it is stopped in any case.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "60s",
+        value_parser = units::whole_seconds,
+        hide_short_help = true
+    )]
+    pub compile_time: Duration,
+
+    /// Compile the handler anew, and do not keep the result.
+    ///
+    /// By default the result is kept in the user's cache directory.
+    #[arg(long)]
+    pub no_cache: bool,
+}

@@ -1,0 +1,56 @@
+//! The log and the counters.
+
+#![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
+
+use clap::{Args, value_parser};
+use tracing::Level;
+
+use super::values::words;
+use crate::report::LogFormat;
+
+/// What the server logs, and how.
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_field_names, reason = "the options are called so")]
+#[command(next_help_heading = "Log and counters")]
+pub struct LogOptions {
+    /// Write the log in this format: text or json.
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    #[arg(long_help = "Write the log in this format:\n\
+        - text: for people, in colours on a terminal\n\
+        - json: for programs, one object on each line")]
+    pub log_format: LogFormat,
+
+    /// Log this and worse: error, warning, info or debug.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        value_parser = words::log_level(),
+        hide_possible_values = true
+    )]
+    #[arg(long_help = "Log events of this level and of those before it:\n\
+        - error: errors of the host and of handlers\n\
+        - warning: errors of clients\n\
+        - info: what handlers log, and what the host does\n\
+        - debug: details, such as which rule refused a client")]
+    pub log_level: Level,
+
+    /// Log at most N lines in a second; drop the rest.
+    ///
+    /// Each process counts for itself. Lines of handlers may be half of them. The log says
+    /// how many lines were dropped.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        value_parser = value_parser!(u32).range(1..)
+    )]
+    pub log_rate: u32,
+
+    /// Print the counters at the end.
+    ///
+    /// The counters are requests by outcome, refused clients, bytes and processes. They go to
+    /// standard error, in the format of the log. SIGUSR1 prints them at any time.
+    #[arg(long)]
+    pub stats: bool,
+}

@@ -1,0 +1,222 @@
+//! The command line: what an operator types. `--help` and the reference page are made from
+//! it.
+//!
+//! | file | content |
+//! |---|---|
+//! | this one | the commands, and the options of `serve` and `inspect` |
+//! | `listening`, `running`, `limits`, `access`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
+//! | `profile` | `--profile`, and the defaults that it sets |
+//! | `values/` | values of options: parsers that depend on no option |
+//! | `suggest` | what an error suggests in place of a wrong word |
+//!
+//! [`Settings`](crate::settings::Settings) says what the options mean together.
+
+#![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
+
+mod access;
+mod grants;
+mod isolation;
+mod limits;
+mod listening;
+mod loading;
+mod log;
+mod profile;
+mod python;
+mod running;
+mod suggest;
+pub mod values;
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use access::AccessOptions;
+pub use grants::{GrantOptions, granting_option};
+pub use isolation::IsolationOptions;
+pub use limits::LimitOptions;
+pub use listening::ListeningOptions;
+pub use loading::LoadingOptions;
+pub use log::LogOptions;
+pub use profile::ProfileOptions;
+pub use python::PythonOptions;
+pub use running::RunningOptions;
+
+use crate::compile::CompileOptions;
+
+/// Python's socketserver as a host for sandboxed request handlers.
+///
+/// The host owns the sockets. For each request it makes a new instance of a WebAssembly
+/// component, which reaches its own connection and nothing else.
+///
+/// Without a command, the server serves an embedded sample on tcp://127.0.0.1:9999. The
+/// sample sends its input back in upper case.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Arguments {
+    /// The command. Without one, `serve` runs with its defaults.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a handler until SIGINT or SIGTERM.
+    ///
+    /// The server prints `listening URL` on standard output for each socket as soon as the
+    /// socket takes connections. The log goes to standard error.
+    ///
+    /// At the first signal the server refuses new clients and serves those that have come.
+    /// At the second it exits at once. Exit codes: 0 after a signal or --once, 1 if the
+    /// handler or an address cannot be served, 2 if the command line is wrong.
+    Serve(Box<ServeOptions>),
+    /// Show what a handler is, what it imports, and whether it can be served.
+    ///
+    /// Exit codes: 0 if the handler can be served, 1 if it cannot, 2 if the command line is
+    /// wrong.
+    Inspect(InspectOptions),
+    /// Compile a handler from standard input to standard output.
+    #[command(hide = true)]
+    Compile(CompileOptions),
+    /// Write standard input to standard output, and wait for its reader.
+    #[command(hide = true)]
+    Relay,
+}
+
+/// The options of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeOptions {
+    /// The handler: a component (.wasm) or its text (.wat).
+    ///
+    /// Without it the server serves an embedded sample, which sends its input back in upper
+    /// case.
+    pub handler: Option<PathBuf>,
+
+    /// Where the server listens.
+    #[command(flatten)]
+    pub listening: ListeningOptions,
+
+    /// How requests run.
+    #[command(flatten)]
+    pub running: RunningOptions,
+
+    /// The defaults of limits.
+    #[command(flatten)]
+    pub profile: ProfileOptions,
+
+    /// The limits of a request.
+    #[command(flatten)]
+    pub limits: LimitOptions,
+
+    /// Who is served.
+    #[command(flatten)]
+    pub access: AccessOptions,
+
+    /// What the handler sees of the host.
+    #[command(flatten)]
+    pub grants: GrantOptions,
+
+    /// What the processes that serve may do.
+    #[command(flatten)]
+    pub isolation: IsolationOptions,
+
+    /// How the handler is loaded.
+    #[command(flatten)]
+    pub loading: LoadingOptions,
+
+    /// The log and the counters.
+    #[command(flatten)]
+    pub log: LogOptions,
+
+    /// Python's classes and attributes.
+    #[command(flatten)]
+    pub python: PythonOptions,
+}
+
+/// The options of `inspect`.
+#[derive(Debug, Clone, Args)]
+pub struct InspectOptions {
+    /// The handler: a component (.wasm) or its text (.wat).
+    pub handler: PathBuf,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+
+    /// The defaults of limits.
+    #[command(flatten)]
+    pub profile: ProfileOptions,
+
+    /// What the handler sees of the host.
+    #[command(flatten)]
+    pub grants: GrantOptions,
+
+    /// How the handler is loaded.
+    #[command(flatten)]
+    pub loading: LoadingOptions,
+}
+
+/// Returns the definition of the command line, with the defaults of the profiles.
+pub fn definition() -> clap::Command {
+    let add = |command: clap::Command| command.mut_args(profile::add_defaults);
+    Arguments::command().mut_subcommand("serve", add).mut_subcommand("inspect", add)
+}
+
+/// Parses the command line of this process. Prints the help, or what is wrong and what
+/// would be right, and ends the process.
+pub fn parse() -> Arguments {
+    let arguments =
+        definition().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    arguments.unwrap_or_else(|error| suggest::with_suggestions(error, std::env::args()).exit())
+}
+
+/// Returns `serve` with its defaults, which runs if there is no command.
+pub fn without_command() -> Option<Command> {
+    Arguments::parse_from(["wasm-socketserver", "serve"]).command
+}
+
+/// Prints that options contradict each other, as an error of clap, and ends the process.
+pub fn exit_contradiction(error: &anyhow::Error) -> ! {
+    definition().error(ErrorKind::ArgumentConflict, format_args!("{error:#}")).exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        definition().debug_assert();
+        assert!(matches!(without_command(), Some(Command::Serve(_))));
+    }
+
+    #[test]
+    fn the_short_help_has_one_line_for_each_option() {
+        for name in ["serve", "inspect"] {
+            let mut definition = definition();
+            definition.build();
+            let command = definition.find_subcommand_mut(name).unwrap();
+            let shown = command.get_arguments().filter(|arg| !arg.is_hide_short_help_set());
+            let options = shown.filter(|arg| arg.get_long().is_some()).count();
+            let help = command.render_help().to_string();
+            let begins = |line: &&str| line.trim_start().starts_with('-');
+            assert_eq!(help.lines().filter(begins).count(), options, "{help}");
+            // A heading or an empty line stands between any two groups; all else is an option.
+            let (_, help) = help.split_once("Options:").unwrap();
+            for line in help.lines().filter(|line| line.starts_with(' ')) {
+                assert!(begins(&line) && line.len() <= 100, "more than a line: {line}\n{help}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_long_help_says_more_than_the_short_one() {
+        let definition = definition();
+        let serve = definition.find_subcommand("serve").unwrap();
+        for arg in serve.get_arguments().filter(|arg| arg.get_long().is_some()) {
+            let short = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!short.is_empty() && !short.contains(". "), "{}: {short}", arg.get_id());
+        }
+    }
+}

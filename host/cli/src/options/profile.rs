@@ -1,0 +1,118 @@
+//! `--profile`, and the defaults that it sets.
+
+#![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
+
+use bytesize::ByteSize;
+use clap::{Arg, Args, ValueEnum};
+use socketserver_jail::JailMode;
+use socketserver_sandbox::{BoundsChecks, EngineSettings, Policy};
+
+use super::values::units;
+
+/// The profile, and the stack of a handler, which the engine must know to load it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits of a request")]
+pub struct ProfileOptions {
+    /// Choose defaults of limits: standard or hostile.
+    #[arg(long, value_name = "PROFILE", default_value = "standard", hide_possible_values = true)]
+    #[arg(long_help = "Choose the defaults of limits and isolation:\n\
+        - standard: for handlers and clients that you do not know\n\
+        - hostile: for handlers and clients that may be attackers. Limits are smaller. The \
+        jail is required where processes are forked, and to compile the handler. The engine \
+        checks bounds in a way that also holds for speculation (Spectre)\n\
+        An option that is given overrides the profile. The help of each option names both \
+        defaults")]
+    pub profile: Profile,
+
+    /// Limit the stack of a handler: from 64KiB to 1MiB.
+    ///
+    /// The stack of the main thread (`ulimit -s`) must have 1MiB more.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "512KiB",
+        value_parser = stack,
+        hide_short_help = true
+    )]
+    pub stack: usize,
+}
+
+/// Parses the stack of a handler.
+fn stack(text: &str) -> Result<usize, String> {
+    let size = units::size(text)?;
+    if !EngineSettings::STACKS.contains(&size) {
+        return Err("a guest has at least 64KiB and at most 1MiB of stack".to_owned());
+    }
+    Ok(size)
+}
+
+/// How much the operator trusts handlers and clients. Sets the defaults of limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// They are unknown.
+    Standard,
+    /// They may be attackers.
+    Hostile,
+}
+
+impl Profile {
+    /// Returns the limits of requests.
+    pub fn policy(self) -> Policy {
+        match self {
+            Profile::Standard => Policy::default(),
+            Profile::Hostile => Policy::hostile(),
+        }
+    }
+
+    /// Returns how the engine checks bounds.
+    pub fn bounds_checks(self) -> BoundsChecks {
+        match self {
+            Profile::Standard => EngineSettings::default().bounds_checks,
+            Profile::Hostile => EngineSettings::hostile().bounds_checks,
+        }
+    }
+
+    /// Returns the jail of forked processes, and of the process that compiles.
+    pub fn jail(self) -> JailMode {
+        match self {
+            Profile::Standard => JailMode::Try,
+            Profile::Hostile => JailMode::Require,
+        }
+    }
+}
+
+/// Returns the default of an option under a profile, as its help shows it.
+fn default_of(option: &str, profile: Profile) -> Option<String> {
+    let policy = profile.policy();
+    let size = |bytes: u64| ByteSize(bytes).display().iec_short().to_string();
+    let size = |bytes: u64| {
+        size(bytes).replace(".0", "").replace('K', "KiB").replace('M', "MiB").replace('G', "GiB")
+    };
+    let duration = |time| humantime::format_duration(time).to_string();
+    Some(match option {
+        "memory" => size(policy.memory as u64),
+        "cpu_time" => duration(policy.cpu_time),
+        "idle_timeout" => duration(policy.idle_timeout),
+        "wall_time" => duration(policy.wall_time),
+        "max_received" => size(policy.max_received),
+        "max_sent" => size(policy.max_sent),
+        "log_bytes" => size(policy.log_bytes as u64),
+        "jail" => profile.jail().as_str().to_owned(),
+        _ => return None,
+    })
+}
+
+/// Adds the defaults of both profiles to the help of an option that the profile sets.
+pub fn add_defaults(arg: Arg) -> Arg {
+    let option = arg.get_id().as_str();
+    let default = |profile| default_of(option, profile);
+    let (Some(standard), Some(hostile)) = (default(Profile::Standard), default(Profile::Hostile))
+    else {
+        return arg;
+    };
+    let defaults = format!("[default: {standard}; hostile: {hostile}]");
+    let text = |help: Option<&clap::builder::StyledStr>| help.map(ToString::to_string);
+    let short = text(arg.get_help()).unwrap_or_default();
+    let long = text(arg.get_long_help()).unwrap_or_else(|| short.clone());
+    arg.help(format!("{short} {defaults}")).long_help(format!("{long}\n\n{defaults}"))
+}

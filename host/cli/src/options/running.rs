@@ -1,0 +1,59 @@
+//! How requests run, and how the server ends.
+
+#![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
+
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+use socketserver::ConcurrencyKind;
+
+use super::values::{units, words};
+
+/// How requests run, how many at once, and how the server ends.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Running requests")]
+pub struct RunningOptions {
+    /// How requests run.
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_parser = words::concurrency(),
+        hide_possible_values = true,
+        help = "Run requests in this way: sync, threading or forking [default: threading]"
+    )]
+    #[arg(long_help = "Run requests in this way:\n\
+        - sync: one at a time, as Python's TCPServer does\n\
+        - threading: each in a thread, as ThreadingTCPServer does. This is the default\n\
+        - forking: each in a forked process, as ForkingTCPServer does")]
+    pub concurrency: Option<ConcurrencyKind>,
+
+    /// Serve from N processes, each with threads.
+    ///
+    /// If one of the processes ends, only its own requests end, and another process replaces
+    /// it.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// Run at most N requests at once, over all clients.
+    ///
+    /// Other clients wait in the backlog. The default, and the most, is what the machine can
+    /// hold. With --concurrency forking, --max-children limits the processes.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub max_requests: Option<u32>,
+
+    /// Serve one request and end: Python's handle_request().
+    #[arg(long, conflicts_with = "workers")]
+    pub once: bool,
+
+    /// Serve clients for this long after a signal.
+    ///
+    /// They are the requests in flight and the clients that wait in the backlog. The server
+    /// refuses later clients. With 0s it ends all of them at once.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = units::duration_or_zero
+    )]
+    pub grace: Duration,
+}

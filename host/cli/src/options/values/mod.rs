@@ -1,0 +1,21 @@
+//! Values of options: parsers that depend on no option.
+//!
+//! | file | content |
+//! |---|---|
+//! | `units` | sizes and durations |
+//! | `owner` | users, groups and permissions |
+//! | `endpoint`, `server_class` | addresses, and Python's server classes |
+//! | `access` | clients, rates and the text for refused clients |
+//! | `dir`, `env` | directories and environment variables for handlers |
+//! | `words` | options with a fixed set of words |
+//! | `nearest` | the word that a wrong word was meant to be |
+
+pub mod access;
+pub mod dir;
+pub mod endpoint;
+pub mod env;
+pub mod nearest;
+pub mod owner;
+pub mod server_class;
+pub mod units;
+pub mod words;

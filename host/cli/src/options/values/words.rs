@@ -1,0 +1,45 @@
+//! Options with a fixed set of words.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use socketserver::ConcurrencyKind;
+use socketserver_jail::JailMode;
+use socketserver_sandbox::OnKill;
+use tracing::Level;
+
+/// Returns a parser of `--concurrency`. Workers have an option of their own.
+pub fn concurrency() -> impl TypedValueParser<Value = ConcurrencyKind> {
+    let kinds = ConcurrencyKind::ALL.into_iter().filter(|kind| *kind != ConcurrencyKind::Workers);
+    one_of(kinds.map(|kind| (kind.as_str(), kind)).collect())
+}
+
+/// Returns a parser of `--jail`.
+pub fn jail() -> impl TypedValueParser<Value = JailMode> {
+    one_of(JailMode::ALL.iter().map(|mode| (mode.as_str(), *mode)).collect())
+}
+
+/// Returns a parser of `--killed`.
+pub fn on_kill() -> impl TypedValueParser<Value = OnKill> {
+    one_of(OnKill::ALL.iter().map(|value| (value.as_str(), *value)).collect())
+}
+
+/// Returns a parser of `--log-level`.
+pub fn log_level() -> impl TypedValueParser<Value = Level> {
+    one_of(vec![
+        ("error", Level::ERROR),
+        ("warning", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+    ])
+}
+
+/// Returns a parser that turns each word into its value.
+fn one_of<T>(values: Vec<(&'static str, T)>) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    let words: Vec<_> = values.iter().map(|(word, _)| *word).collect();
+    PossibleValuesParser::new(words).try_map(move |given| {
+        let value = values.iter().find(|(word, _)| *word == given);
+        value.map(|(_, value)| *value).ok_or("there is no such value")
+    })
+}

@@ -1,0 +1,103 @@
+//! `serve`: from settings to a server, and to its end.
+//!
+//! | file | content |
+//! |---|---|
+//! | this one | the course of `serve` |
+//! | `start` | the handler, and the server around it |
+//! | `restrictions` | what the processes that serve give up: the jail, and another user |
+//! | `process_limits` | the limits of a forked process, which the kernel and the parent enforce |
+//! | `announce` | the lines that say where the server listens |
+//! | `signals` | SIGINT, SIGTERM and SIGUSR1 |
+//! | `shutdown` | the end of the server |
+
+mod announce;
+mod process_limits;
+pub mod restrictions;
+mod shutdown;
+pub mod signals;
+mod start;
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use nix::unistd::dup2_stdin;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socketserver::ConcurrencyKind;
+
+pub use process_limits::ProcessLimits;
+
+use crate::report::counters::Counters;
+use crate::report::{log, log_writer, output};
+use crate::settings::Settings;
+use shutdown::{FinalCounters, Shutdown};
+
+/// Serves until a signal, or one request, and ends the process.
+///
+/// # Errors
+///
+/// The server cannot start, or cannot go on.
+pub fn serve(settings: Settings) -> Result<()> {
+    let is_terminal = io::stderr().is_terminal();
+    let log = settings.log.clone();
+    log::init(log.log_format, log.log_level, log.log_rate, is_terminal);
+    output::make_nonblocking()?;
+    log_writer::share_state().context("cannot share the state of the log")?;
+    log::log_panics();
+    raise_descriptor_limit();
+    close_standard_input();
+    // Before the ready line: a program that reads the line may send a signal.
+    let (handlers, events) = signals::install().context("cannot handle signals")?;
+    let counters = Arc::new(Counters::new().context("cannot make counters")?);
+    let final_counters = log
+        .stats
+        .then(|| FinalCounters { counters: Arc::clone(&counters), format: log.log_format });
+    let shutdown = Shutdown {
+        settings: settings.shutdown,
+        second_signal: events.second_signal.clone(),
+        final_counters,
+    };
+    let is_sample = settings.handler.is_none();
+    let (once, poll_interval) = (settings.once, settings.poll_interval);
+    // Without threads, the thread that serves is busy with a request when the signal comes.
+    let is_sync = settings.concurrency.kind() == ConcurrencyKind::Sync;
+    let signalled = is_sync.then(|| events.shutdown.try_clone()).transpose()?;
+    let server = Arc::new(start::server(settings, handlers, events, &counters)?);
+    if let Some(signalled) = signalled {
+        let exit = shutdown.exit_after_grace(signalled, Arc::clone(&server));
+        exit.context("cannot wait for signals")?;
+    }
+    shutdown.defer_second_signal();
+    announce::print_ready_lines(server.endpoints());
+    if is_sample && is_terminal {
+        announce::print_example(&server.endpoints()[0]);
+    }
+    if once {
+        server.handle_request()?;
+    } else {
+        server.serve_forever(poll_interval)?;
+        if !is_sync {
+            shutdown.log_begin();
+        }
+    }
+    shutdown.finish(&server)
+}
+
+/// Raises the limit of open files to what the system allows this process. Servers are
+/// expected to do so; the lower limit is for programs that use `select(2)`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of open files stays as it is: {error}");
+    }
+}
+
+/// Replaces standard input by `/dev/null`. The server does not read it, and native code that
+/// escaped from the sandbox in a forked process could read what the operator types.
+fn close_standard_input() {
+    if let Err(error) = File::open("/dev/null").and_then(|null| Ok(dup2_stdin(null)?)) {
+        tracing::debug!("standard input stays open: {error}");
+    }
+}

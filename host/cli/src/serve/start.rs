@@ -1,0 +1,186 @@
+//! The start of `serve`: the handler, and the server around it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Error, Result, anyhow};
+use socketserver::{
+    BindHint, BuildError, Concurrency, ConcurrencyKind, Endpoint, Needs, RequestHandler, Server,
+    ServerBuilder, printable, run_in_child,
+};
+use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings};
+
+use super::process_limits::ProcessLimits;
+use super::restrictions::Restrictions;
+use super::signals::{SignalEvents, SignalHandlers};
+use crate::report::counters::Counters;
+use crate::report::hooks::ServeHooks;
+use crate::settings::{Settings, default_endpoint};
+
+/// The handler that is served when none is named: its name and its text.
+const SAMPLE: (&str, &str) = ("upper", include_str!("../../../../guests/upper/upper.wat"));
+
+/// The longest error of a trial process, in bytes.
+const MAX_ERROR: usize = 4 << 10;
+
+/// Returns a server that listens, and whose process has given up what it does not need.
+///
+/// # Errors
+///
+/// The handler or an address cannot be served, or the machine lacks what that needs.
+pub fn server(
+    settings: Settings,
+    handlers: SignalHandlers,
+    events: SignalEvents,
+    counters: &Arc<Counters>,
+) -> Result<Server> {
+    let handler_name = settings
+        .handler
+        .as_deref()
+        .map_or_else(|| "the embedded sample".to_owned(), |path| format!("`{}`", path.display()));
+    let cannot_serve = || format!("cannot serve {handler_name}");
+    let kind = settings.concurrency.kind();
+    let engine = engine(kind, &settings.loading.engine()?)?;
+    let handler = handler(&settings, &engine).with_context(cannot_serve)?;
+    let handler = handler.with_counters(Arc::<Counters>::clone(counters));
+    let mut endpoints = settings.endpoints.clone();
+    if endpoints.is_empty() {
+        endpoints.push(endpoint_for(&handler)?);
+    }
+    let limits = ProcessLimits::for_policy(&settings.policy);
+    let access = settings.access.rules(kind == ConcurrencyKind::Workers);
+    let access = access.context("cannot tell the time for --access-times")?;
+    let restrictions = Restrictions::prepare(&settings, &endpoints, handler.descriptors(), limits)?;
+    if kind.forks() && handler.has_start() {
+        try_start(&handler, kind, &handlers, &restrictions, limits.start)
+            .with_context(cannot_serve)?;
+    }
+    events.second_signal.make_first_graceful();
+    restrictions.log_walls();
+    let concurrency = with_capacity(settings.concurrency, &handler, limits);
+    let hooks = ServeHooks {
+        handler: handler.name().to_owned(),
+        signals: handlers,
+        restrictions: restrictions.clone(),
+        access,
+        counters: Arc::clone(counters),
+        print_requests: events.print_requests,
+        log_format: settings.log.log_format,
+        last_accept_error: Mutex::new(None),
+    };
+    let builder = Server::builder(handler)
+        .hooks(hooks)
+        .concurrency(concurrency)
+        .shutdown_when_readable(events.shutdown)
+        .graceful_shutdown(settings.shutdown.graceful)
+        .service_when_readable(events.wake);
+    let builder = settings.sockets.apply(builder);
+    let builder = match settings.timeout {
+        Some(timeout) => builder.timeout(Some(timeout)),
+        None => builder,
+    };
+    let built = endpoints.into_iter().fold(builder, ServerBuilder::bind).build();
+    let server = built.map_err(with_option)?;
+    // From here on the process opens and binds nothing.
+    restrictions.apply_to_server()?;
+    tracing::debug!(
+        handler = handler_name,
+        concurrency = kind.as_str(),
+        max_requests = server.max_requests(),
+        "serving"
+    );
+    Ok(server)
+}
+
+fn engine(kind: ConcurrencyKind, settings: &EngineSettings) -> Result<Engine> {
+    if kind == ConcurrencyKind::Forking {
+        // Each fork would copy the many mappings of a pool.
+        return Ok(Engine::on_demand(settings)?);
+    }
+    let engine = Engine::new(Engine::capacity().requests, settings)?;
+    if let Some(why) = engine.fallback() {
+        tracing::warn!("instances are made on demand, which is slower than from a pool: {why}");
+    }
+    Ok(engine)
+}
+
+fn handler(settings: &Settings, engine: &Engine) -> Result<ComponentHandler> {
+    let loader = settings.loading.loader();
+    let component = match &settings.handler {
+        Some(path) => Component::load(engine, path, &loader)?,
+        None => Component::new(engine, SAMPLE.0, SAMPLE.1.into(), &loader)?,
+    };
+    let policy = settings.policy.clone();
+    Ok(if settings.concurrency.kind().forks() {
+        // Code of the handler runs in the jail only.
+        ComponentHandler::without_start(engine, &component, policy)?
+    } else {
+        ComponentHandler::new(engine, &component, policy)?
+    })
+}
+
+/// Returns the address for a handler when no option names one: TCP if the handler serves
+/// connections, or else UDP.
+fn endpoint_for(handler: &ComponentHandler) -> Result<Endpoint> {
+    let (tcp, udp) = (default_endpoint("tcp")?, default_endpoint("udp")?);
+    let only_udp = handler.check_endpoint(&tcp).is_err() && handler.check_endpoint(&udp).is_ok();
+    Ok(if only_udp { udp } else { tcp })
+}
+
+/// Starts the handler once in a process with the restrictions of those that serve, which is
+/// killed after `max_lifetime`.
+fn try_start(
+    handler: &ComponentHandler,
+    kind: ConcurrencyKind,
+    signals: &SignalHandlers,
+    restrictions: &Restrictions,
+    max_lifetime: Duration,
+) -> Result<()> {
+    let started = run_in_child(Some(max_lifetime), |report| {
+        let keep = (kind == ConcurrencyKind::Forking).then_some(report);
+        signals.apply_to_child().map_err(|error| error.to_string())?;
+        restrictions
+            .apply_to_child(None, keep, signals.descriptors())
+            .map_err(|error| format!("{error:#}"))?;
+        handler.try_start().map_err(|error| format!("{:#}", anyhow!(error)))
+    });
+    // Native code that escaped from the sandbox could write any error.
+    started.context("cannot try it")?.map_err(|error| anyhow!(printable(&error, MAX_ERROR)))
+}
+
+/// Adds what depends on the handler: how many requests the machine can hold, and the longest
+/// life of a forked process.
+fn with_capacity(
+    concurrency: Concurrency,
+    handler: &ComponentHandler,
+    limits: ProcessLimits,
+) -> Concurrency {
+    match concurrency {
+        Concurrency::Sync => Concurrency::Sync,
+        Concurrency::Threading(mut threading) => {
+            threading.capacity = handler.capacity(Needs::THREAD);
+            Concurrency::Threading(threading)
+        }
+        Concurrency::Forking(mut forking) => {
+            forking.capacity = handler.capacity(Needs::PROCESS);
+            forking.max_lifetime = Some(limits.lifetime);
+            Concurrency::Forking(forking)
+        }
+        Concurrency::Workers(mut workers) => {
+            let needs = Needs::THREAD.in_workers(workers.count);
+            workers.threading.capacity = handler.capacity(needs);
+            Concurrency::Workers(workers)
+        }
+    }
+}
+
+/// Returns the error, with the option that helps if there is one.
+fn with_option(error: BuildError) -> Error {
+    let BuildError::Bind { hint: Some(hint), .. } = &error else { return error.into() };
+    let hint = *hint;
+    let option = match hint {
+        BindHint::StaleSocket => ": --remove-stale-socket true removes it",
+        _ => "",
+    };
+    anyhow!("{:#}: {hint}{option}", Error::from(error))
+}
