@@ -1,4 +1,4 @@
-"""Our host behind the command line of the sample servers in ref/ (see ref/_common.py).
+"""Starts our host with the command line of the sample servers in ref/ (see ref/_common.py).
 
     launch.py SAMPLE --bind tcp:HOST:PORT|udp:..|unix:PATH|unixgram:PATH --mode sync|threading|forking [options of ref/_common.py]
 
@@ -31,7 +31,7 @@ o = ap.parse_args()
 host = os.environ.get("WASM_SOCKETSERVER") or os.path.join(TARGET, "release", "wasm-socketserver")
 bind = o.bind or ("udp:127.0.0.1:0" if o.sample in DATAGRAMS else "tcp:127.0.0.1:0")
 kind, _, address = bind.partition(":")
-# What the reference of this sample prints, our handler logs.
+# The reference of this sample prints its data, and our handler logs it.
 oneshot = o.sample == "oneshot"
 command = [
     host, "serve", os.path.join(TARGET, "guests", "rust", o.sample + ".wasm"),

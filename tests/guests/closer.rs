@@ -1,5 +1,5 @@
-//! Ends the connection itself. After `bye`, the first byte selects how: `c`
-//! closes, `s` shuts both halves down, `w` the writing one; anything else just
+//! Ends the connection. The handler sends `bye`, and then does what the first byte selects: `c`
+//! closes, `s` shuts both directions down, `w` shuts the sending one down; any other byte
 //! returns.
 use socketserver_guest::{BaseRequestHandler, Context, Result, Shutdown, export};
 

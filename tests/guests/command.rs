@@ -1,5 +1,5 @@
-//! Length, acknowledgement, payload: for each command the decimal length of
-//! its output, then, after any byte from the client, the output.
+//! A protocol of length, acknowledgement and payload: for each command the handler sends the
+//! decimal length of its output and, after any byte from the client, the output.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export};
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ fn run(command: &[u8]) -> Result<Vec<u8>> {
     })
 }
 
-/// The bytes before the first space and those after it.
+/// Returns the bytes before the first space and the bytes after it.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
     match text.iter().position(|byte| *byte == b' ') {
         Some(space) => (&text[..space], &text[space + 1..]),

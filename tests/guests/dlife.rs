@@ -1,6 +1,5 @@
-//! What becomes of a reply. The datagram says: `raise` fails after writing,
-//! `silent` writes nothing, `twice` writes two parts, `big N` writes `N` bytes;
-//! anything else is sent back.
+//! Writes the reply that the datagram asks for: `raise` fails after a write, `silent` writes
+//! nothing, `twice` writes two parts, `big N` writes `N` bytes, and any other data is sent back.
 use socketserver_guest::{DatagramContext, DatagramRequestHandler, Result, export};
 
 #[derive(Default)]

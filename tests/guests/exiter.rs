@@ -1,8 +1,8 @@
-//! The first byte says how it ends: `v` with an error, `x` by ending the
-//! program, as `SystemExit` does in Python; anything else gets `fine`.
+//! Ends as the first byte selects: `v` returns an error, `x` exits as `SystemExit` does in
+//! Python, and any other byte is answered `fine`.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export};
 
-/// How a program of WASI's ends.
+/// The exit function of WASI.
 mod wasi {
     wit_bindgen::generate!({
         inline: "

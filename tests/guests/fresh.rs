@@ -1,5 +1,5 @@
-//! Counts on the handler and in a static. Both are new for each request, so
-//! that both counts are always 1.
+//! Counts requests in the handler and in a static. Both are new for each request, so that both
+//! counts are always 1.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export};
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,7 +1,6 @@
-// Prints in every way that C has, flushes nothing, and has something to say at
-// exit. The first byte from the client says how it ends: `s`, `h` and `f` with an
-// error of that function, `x` with `exit`, `a` with `abort`; `v` gives its output
-// a buffer of its own.
+// Prints in each way that C has, flushes nothing, and prints at exit. The first byte from the
+// client selects the end: `s`, `h` and `f` an error of that function, `x` `exit`, `a` `abort`.
+// `v` gives standard output a buffer of the handler's.
 #include <stdio.h>
 #include <stdlib.h>
 #include "stream_handler.h"

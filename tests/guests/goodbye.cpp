@@ -1,22 +1,21 @@
-// Prints in every way that C++ has, flushes nothing, and has static objects that
-// speak when they are destroyed. The first byte from the client says how it ends:
-// `s`, `h` and `f` with an error of that function, `x` with `exit`, `a` with
-// `abort`; `v` parts the streams of C++ from those of C.
+// Prints in each way that C++ has, flushes nothing, and has static objects that print when they
+// are destroyed. The first byte from the client selects the end: `s`, `h` and `f` an error of
+// that function, `x` `exit`, `a` `abort`. `v` separates the streams of C++ from those of C.
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include "socketserver.hpp"
 
-struct Speaks {
+struct PrintsDestruction {
   const char *name;
-  ~Speaks() { std::cout << name << " destroyed\n"; }
+  ~PrintsDestruction() { std::cout << name << " destroyed\n"; }
 };
 
-static Speaks global{"global"};
+static PrintsDestruction global{"global"};
 
 struct Goodbye : socketserver::BaseRequestHandler {
   char ends = 0;
-  Speaks member{"member"};
+  PrintsDestruction member{"member"};
 
   socketserver::Result<> step(char initial, const char *name) {
     std::cout << name << '\n';
@@ -29,7 +28,7 @@ struct Goodbye : socketserver::BaseRequestHandler {
     if (!received) return std::unexpected(received.error());
     if (!received->empty()) ends = received->front();
     if (ends == 'v') std::ios::sync_with_stdio(false);
-    static Speaks local{"local"};
+    static PrintsDestruction local{"local"};
     std::atexit([] { std::cout << "atexit\n"; });
     return step('s', "setup");
   }

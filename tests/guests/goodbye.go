@@ -1,6 +1,5 @@
-// Prints in every way that Go has, flushes nothing, and defers more. The first
-// byte from the client says how it ends: `s`, `h` and `f` with an error of that
-// function, `x` with os.Exit.
+// Prints in each way that Go has, flushes nothing, and prints in deferred functions. The first
+// byte from the client selects the end: `s`, `h` and `f` an error of that function, `x` os.Exit.
 package main
 
 import (

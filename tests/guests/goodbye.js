@@ -1,5 +1,5 @@
-// Has something to say behind each step. The first byte from the client says where
-// to fail: `s`, `h` or `f`.
+// Logs at the end of each step. The first byte from the client selects the step that fails:
+// `s`, `h` or `f`.
 import { log } from 'socketserver:handler/log@0.1.0';
 
 let fails;

@@ -1,5 +1,4 @@
-"""Has something to say at exit. The first byte from the client says where to fail:
-`s`, `h` or `f`."""
+"""Logs at exit. The first byte from the client selects the step that fails: `s`, `h` or `f`."""
 
 import atexit
 import weakref
@@ -25,7 +24,7 @@ class Held:
     pass
 
 
-# This runs when the component is built; what it registers is there in each request.
+# This runs when the component is built. Each request has the registered function.
 atexit.register(say, "atexit, registered by the module")
 
 

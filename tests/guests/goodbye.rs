@@ -1,10 +1,10 @@
-//! Has something to say when it is dropped, and what it holds too. The first byte
-//! from the client says where to fail: `s`, `h` or `f`.
+//! Logs when the handler and its fields are dropped. The first byte from the client selects the
+//! step that fails: `s`, `h` or `f`.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export, log};
 
-struct Speaks(&'static str);
+struct LogsDrop(&'static str);
 
-impl Drop for Speaks {
+impl Drop for LogsDrop {
     fn drop(&mut self) {
         log::info(format!("{} dropped", self.0));
     }
@@ -13,7 +13,7 @@ impl Drop for Speaks {
 #[derive(Default)]
 struct Goodbye {
     fails: Vec<u8>,
-    holds: Option<Speaks>,
+    holds: Option<LogsDrop>,
 }
 
 impl Goodbye {
@@ -26,12 +26,12 @@ impl Goodbye {
 impl BaseRequestHandler for Goodbye {
     fn setup(&mut self, cx: &mut Context) -> Result {
         self.fails = cx.request.recv(1)?;
-        self.holds = Some(Speaks("what it holds"));
+        self.holds = Some(LogsDrop("what it holds"));
         self.step(b"s", "setup")
     }
 
     fn handle(&mut self, _: &mut Context) -> Result {
-        let _local = Speaks("local");
+        let _local = LogsDrop("local");
         self.step(b"h", "handle")
     }
 

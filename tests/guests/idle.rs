@@ -1,5 +1,4 @@
-//! Sends one line back, and fails if the client lets it wait for half a
-//! second.
+//! Sends one line back, and fails if the client sends nothing for half a second.
 use socketserver_guest::{Result, StreamContext, StreamRequestHandler, export};
 use std::time::Duration;
 

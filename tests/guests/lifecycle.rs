@@ -1,5 +1,5 @@
-//! Shows which of its methods ran: each sends its initial. The first byte from
-//! the client says where to fail: `s`, `h`, `f`, or `b` for handle and finish.
+//! Sends the initial of each method that runs. The first byte from the client selects the method
+//! that fails: `s`, `h`, `f`, or `b` for `handle` and `finish`.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export};
 
 #[derive(Default)]

@@ -1,5 +1,4 @@
-//! Logs what it received first and the two addresses of the connection. Sends
-//! nothing.
+//! Logs the first data that it receives and the two addresses of the connection. Sends nothing.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export, log};
 
 #[derive(Default)]

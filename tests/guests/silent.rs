@@ -1,4 +1,4 @@
-//! Overrides nothing: reads nothing, writes nothing.
+//! Overrides no method, so that it neither reads nor writes.
 use socketserver_guest::{BaseRequestHandler, export};
 
 #[derive(Default)]

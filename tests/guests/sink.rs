@@ -1,4 +1,4 @@
-//! Reads until the client has finished, then sends `<count> <sha256>\n`.
+//! Reads until the client has shut its side down, and then sends `<count> <sha256>\n`.
 use sha2::{Digest, Sha256};
 use socketserver_guest::{BaseRequestHandler, Context, Result, export};
 use std::fmt::Write;

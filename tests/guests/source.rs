@@ -1,5 +1,5 @@
-//! Reads a decimal line `N`, sends `N` bytes, byte `i` being `i % 251`, and
-//! returns. One call per MiB, and one for what is left.
+//! Reads a line with a decimal `N`, and sends `N` bytes, where byte `i` is `i % 251`. Each call
+//! of `sendall` sends 1 MiB, and the last one the rest.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export, strip};
 
 const MIB: usize = 1 << 20;

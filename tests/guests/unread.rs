@@ -1,4 +1,4 @@
-//! Reads one byte and answers; all else that the client sent stays unread.
+//! Reads one byte and answers. The other data of the client stays unread.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export};
 
 #[derive(Default)]

@@ -1,5 +1,5 @@
-//! Writes a line, reads one, writes another. Without a buffer, which is the
-//! default, each is sent at once.
+//! Writes a line, reads one, and writes another. Without a buffer, which is the default, each
+//! line is sent at once.
 use socketserver_guest::{Result, StreamContext, StreamRequestHandler, export};
 
 #[derive(Default)]

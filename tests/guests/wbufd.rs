@@ -1,5 +1,5 @@
-//! Writes a line, reads one, writes another. With a buffer of the default size
-//! nothing is sent before the end.
+//! Writes a line, reads one, and writes another. With a buffer of the default size nothing is
+//! sent before the end.
 use socketserver_guest::{Result, StreamContext, StreamRequestHandler, export};
 
 #[derive(Default)]

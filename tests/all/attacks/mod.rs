@@ -32,10 +32,10 @@ const SPARE_THREADS: usize = 2;
 
 /// Runs `round` against `server` three times while `bystander` asks in a loop.
 ///
-/// Each answer to the bystander must be right, and at least one must begin and end during
-/// each attack. No line of the log may be about the bystander. After each round the server
-/// must hold no more descriptors and children than before, and after the later rounds no more
-/// threads and memory than after the first.
+/// Each answer to the bystander must be right, and the server must answer at least one question
+/// that the bystander sends after each attack has begun. No line of the log may be about the
+/// bystander. After each round the server must hold no more descriptors and children than
+/// before, and after the later rounds no more threads and memory than after the first.
 ///
 /// `round` is given its number, from 0, for attacks that need a name for each round.
 pub fn attack(

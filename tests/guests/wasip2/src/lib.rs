@@ -1,6 +1,6 @@
-//! Uses what Rust's library has of WASI, prints in every way and flushes nothing. The
-//! first byte from the client says how it ends: `s`, `h` and `f` with an error of that
-//! function, `x` with `exit`, `p` with a panic; to `w` it tells what it found.
+//! Uses the parts of Rust's library that need WASI, prints in each way and flushes nothing. The
+//! first byte from the client selects the end: `s`, `h` and `f` an error of that function, `x`
+//! `exit`, `p` a panic. For `w` the handler sends facts about its environment.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export};
 use std::collections::hash_map::RandomState;
 use std::env::vars;
@@ -12,7 +12,7 @@ use std::process::exit;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-// Of the library of C that Rust's own stands on.
+// Functions of the C library, on which Rust's library is built.
 unsafe extern "C" {
     safe fn puts(text: *const c_char) -> c_int;
     safe fn atexit(function: extern "C" fn()) -> c_int;
@@ -57,7 +57,7 @@ impl BaseRequestHandler for Handler {
                 cx.request.sendall(found.as_bytes())?;
             }
             b"x" => exit(3),
-            b"p" => panic!("as it was told to"),
+            b"p" => panic!("the client asked for a panic"),
             _ => {}
         }
         self.step(b"h", "handle")
