@@ -10,7 +10,7 @@ use crate::fixture::serve;
 
 /// The runs of `run_all.py` that do not hold for the binary. In CPython a handler sees the
 /// state that earlier requests left on the server. Here no state outlives a request, as
-/// `fresh_state_of_the_binary` shows.
+/// `no_state_outlives_a_request` shows.
 const SHARED_STATE: &str = "^p_fresh fresh [a-z]+ (sync|threading)";
 
 /// The checks of `proc_lifecycle.py` that do not hold for the binary. In CPython a handler that
@@ -63,20 +63,20 @@ fn names_of_process_checks() -> Vec<String> {
 }
 
 #[test]
-fn probes_against_the_binary() {
+fn the_binary_passes_the_probes() {
     let all_but_shared_state = format!("^(?!{})", &SHARED_STATE[1..]);
     let passed = matrix(&["--server-cmd", &binary_command()], &all_but_shared_state);
     assert!(passed > 500 || python().is_none(), "only {passed} checks ran");
 }
 
 #[test]
-fn probes_against_cpython() {
+fn cpython_passes_the_probes() {
     let passed = matrix(&[], ".");
     assert!(passed > 500 || python().is_none(), "only {passed} checks ran");
 }
 
 #[test]
-fn process_checks_against_the_binary() {
+fn the_binary_passes_the_checks_of_whole_processes() {
     let names = names_of_process_checks();
     let is_only_cpython = |name: &&String| ONLY_CPYTHON.iter().any(|other| name.starts_with(other));
     assert_eq!(names.iter().filter(is_only_cpython).count(), ONLY_CPYTHON.len(), "{names:?}");
@@ -87,13 +87,13 @@ fn process_checks_against_the_binary() {
 }
 
 #[test]
-fn process_checks_against_cpython() {
+fn cpython_passes_the_checks_of_whole_processes() {
     let passed = run("proc_lifecycle.py", &[]);
     assert!(passed == names_of_process_checks().len() || python().is_none(), "{passed} checks ran");
 }
 
 #[test]
-fn fresh_state_of_the_binary() {
+fn no_state_outlives_a_request() {
     for mode in ["sync", "threading", "forking"] {
         let mut server = serve();
         server.arg(build::guest("rust", "fresh").unwrap()).args(["--concurrency", mode]);

@@ -139,27 +139,27 @@ fn check_unread(kind: Kind, other_user: bool) {
 }
 
 #[test]
-fn an_unread_terminal() {
+fn an_unread_terminal_delays_no_request() {
     check_unread(Kind::Terminal, false);
 }
 
 #[test]
-fn an_unread_terminal_of_another_user() {
+fn an_unread_terminal_of_another_user_delays_no_request() {
     check_unread(Kind::Terminal, true);
 }
 
 #[test]
-fn an_unread_pipe() {
+fn an_unread_pipe_delays_no_request() {
     check_unread(Kind::Pipe, false);
 }
 
 #[test]
-fn an_unread_pipe_of_another_user() {
+fn an_unread_pipe_of_another_user_delays_no_request() {
     check_unread(Kind::Pipe, true);
 }
 
 #[test]
-fn an_unread_socket() {
+fn an_unread_socket_delays_no_request() {
     check_unread(Kind::Socket, false);
 }
 

@@ -221,7 +221,7 @@ fn a_client_from_a_privileged_port() {
     let mut scene = Scene::upper(&[]);
     scene.attack(|server, _| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        // A port of this address is in use by no other test.
+        // No other test binds ports of this address.
         let ports = 601..1000;
         let bound = ports.into_iter().find(|port| {
             let address: SocketAddr = ([127, 0, 0, 3], *port).into();

@@ -63,7 +63,7 @@ fn waiting_is_not_charged_as_cpu_time() {
     let served = Fixture { handle, ..FIXTURE }.serve(&["--cpu-time", "10ms"]);
     let mut client = served.server.connect().unwrap();
     client.write_all(b"x").unwrap();
-    // Another server's requests run out of more CPU time meanwhile.
+    // Meanwhile requests of another server use up more CPU time than that.
     super::handle(ENDLESS).ends("cpu-time").clients(1).run(&[]);
     client.write_all(b"y").unwrap();
     assert_eq!(read_to_end(&mut client), b"y");
