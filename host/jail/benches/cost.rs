@@ -1,4 +1,4 @@
-//! What the jail costs a forked child: the median of a thousand children, for entering and
+//! The cost of the jail for a forked child: the median of a thousand children, for entering and
 //! for the whole child, with and without the jail. In the last lines the parent is restricted
 //! too, so that its children inherit most walls.
 

@@ -1,4 +1,4 @@
-//! What a jail allows.
+//! The configuration of a jail.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::error::UnknownMode;
 
-/// How much of the jail a process requires.
+/// The walls that a process requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum JailMode {
     /// All walls. Without one of them the process does not serve.
@@ -123,28 +123,28 @@ pub enum Descriptors<'a> {
     Only(&'a [RawFd]),
 }
 
-/// What a jail allows.
+/// The configuration of a jail: the walls that it requires, and the calls that it allows.
 #[derive(Debug, Clone, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each allows a call that another does not")]
 pub struct Jail {
-    /// How much of the jail is required.
+    /// The walls that are required.
     pub mode: JailMode,
     /// User and group, by number, that the process becomes if it is root. `None` keeps
     /// the user. Capabilities are dropped in any case.
     pub user: Option<(u32, u32)>,
     /// Transports of the sockets.
     pub transports: Transports,
-    /// Whether some sockets are Unix sockets. A process that has a Unix socket may not use
+    /// Set if some sockets are Unix sockets. A process that has a Unix socket may not use
     /// `sendmsg`: native code could pass descriptors to an accomplice outside of the jail.
     pub unix_sockets: bool,
-    /// Whether a worker receives Unix datagrams with the credentials of their senders, by
+    /// Set if a worker receives Unix datagrams with the credentials of their senders, by
     /// `recvmsg`. Native code could then receive descriptors from an accomplice.
     pub receives_credentials: bool,
-    /// Whether clients of Unix sockets can pass descriptors, because the kernel has no
+    /// Set if clients of Unix sockets can pass descriptors, because the kernel has no
     /// `SO_PASSRIGHTS` (before Linux 6.16). Then the process reads connections by `recvmsg`,
     /// resets `SO_LINGER` on each descriptor that it received, and closes it.
     pub receives_descriptors: bool,
-    /// Whether a UDP socket is bound to a wildcard address (`IP_PKTINFO`). Then `recvmsg`
+    /// Set if a UDP socket is bound to a wildcard address (`IP_PKTINFO`). Then `recvmsg`
     /// reports the address that a datagram was sent to, and a reply names that address as
     /// its source by `sendmsg`: see [`sets_source_address`](Self::sets_source_address).
     pub packet_info: bool,

@@ -13,19 +13,19 @@ use crate::walls::{descriptors, privileges, user};
 /// One step of entering.
 type Step = fn(&Walls, &Descriptors<'_>) -> Result<(), JailError>;
 
-/// The steps, in this order:
-///
-/// 1. `setns(2)` needs `CAP_SYS_ADMIN`, so it comes before the capabilities are dropped.
-/// 2. The change of user needs `CAP_SETUID` and `CAP_SETGID`.
-/// 3. Landlock and seccomp need the `no_new_privs` of the third step.
-/// 4. Closing descriptors also closes the ruleset of Landlock.
-/// 5. The limits come last of these: they forbid new descriptors.
+/// The steps, in this order. The filter of system calls comes after them, because it forbids
+/// calls that they make.
 const STEPS: [Step; 6] = [
+    // `setns(2)` needs CAP_SYS_ADMIN, which the third step drops.
     Walls::forbid_processes,
+    // Needs CAP_SETUID and CAP_SETGID.
     Walls::become_user,
+    // Landlock and seccomp need `no_new_privs`.
     Walls::drop_privileges,
     Walls::restrict_files,
+    // Also closes the ruleset of Landlock.
     Walls::close_descriptors,
+    // Forbids new descriptors.
     Walls::set_rlimits,
 ];
 
@@ -50,7 +50,6 @@ impl Prepared {
     ) -> Result<Report, JailError> {
         let mut report = self.enter_without_seccomp(descriptors)?;
         let Some(walls) = &self.walls else { return Ok(report) };
-        // The filter is last: it forbids the calls that the other steps make.
         walls.filter_calls(request)?;
         report.seccomp = walls.seccomp.is_some();
         Ok(report)

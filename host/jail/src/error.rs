@@ -1,4 +1,4 @@
-//! What can fail.
+//! Errors of the jail.
 
 use std::fmt;
 use std::io;

@@ -52,7 +52,7 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `config` | what a jail allows: [`Jail`] and its enums |
+//! | `config` | [`Jail`], the configuration, and its enums |
 //! | `prepare` | [`Jail::prepare`], which builds every wall ahead of time |
 //! | `parent` | [`Prepared::restrict_parent`]: the list of steps in the process that forks |
 //! | `enter` | [`Prepared::enter`]: the list of steps in the process that enters |

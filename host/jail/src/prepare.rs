@@ -26,8 +26,8 @@ pub(crate) struct Walls {
     pub(crate) inherited: Vec<RawFd>,
     pub(crate) landlock: Option<Ruleset>,
     pub(crate) seccomp: Option<Filters>,
-    /// What the process that forks may put up; `None` if the processes that enter do not
-    /// each serve one request.
+    /// The walls of the process that forks; `None` if the processes that enter do not each
+    /// serve one request.
     pub(crate) parent: Option<Parent>,
 }
 
@@ -38,13 +38,13 @@ pub(crate) struct Parent {
     pub(crate) restricted: OnceLock<RestrictedParent>,
 }
 
-/// What a child has to know of the walls that it inherited.
+/// The walls that a child has inherited.
 pub(crate) struct RestrictedParent {
     /// A namespace in which no process can be made, for root.
     pub(crate) dead_namespace: Option<File>,
-    /// Whether the child has capabilities to drop.
+    /// Set if the child has capabilities to drop.
     pub(crate) has_capabilities: bool,
-    /// Whether the parent is restricted by Landlock. Without seccomp each child restricts
+    /// Set if Landlock restricts the parent. Without seccomp each child restricts
     /// itself instead: Landlock then separates the child from its parent and siblings,
     /// which it does not do for processes in the same ruleset.
     pub(crate) landlock: bool,

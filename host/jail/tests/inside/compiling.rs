@@ -1,4 +1,4 @@
-//! What compiling needs, and the limits of a compiler.
+//! The needs of a compiler, and its limits.
 
 use std::io::{Read, Write, pipe};
 use std::net::UdpSocket;

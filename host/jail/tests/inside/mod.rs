@@ -19,7 +19,7 @@ pub struct Case {
     pub name: &'static str,
     pub setup: Setup,
     pub expected: Expected,
-    /// Whether the outcome differs outside of the jail.
+    /// Set if the outcome differs outside of the jail.
     pub differs: bool,
     pub logs_to_a_file: bool,
     act: Act,
@@ -46,17 +46,17 @@ pub struct Setup {
     pub transports: Transports,
     /// The kind of the request that the process serves, if it serves one.
     pub request: Option<RequestKind>,
-    /// Whether the server has Unix sockets.
+    /// The server has Unix sockets.
     pub unix_sockets: bool,
-    /// Whether the UDP socket is bound to all addresses.
+    /// The UDP socket is bound to all addresses.
     pub wildcard: bool,
-    /// Whether the process may open some files.
+    /// The process may open some files.
     pub opens_files: bool,
-    /// Whether the process has the filter of seccomp, which hides the other walls.
+    /// The process has the filter of seccomp, which hides the other walls.
     pub seccomp: bool,
-    /// Whether root runs the case and the process becomes another user.
+    /// Root runs the case, and the process becomes another user.
     pub as_root: bool,
-    /// Whether there is a jail at all.
+    /// The process enters the jail.
     pub jailed: bool,
 }
 
@@ -120,8 +120,7 @@ const fn killed(name: &'static str, setup: Setup, act: Act) -> Case {
     case(name, setup, Expected::Killed(SIGSYS), act)
 }
 
-/// What hostile code might do to the datagrams of other requests, in each setup whose process
-/// has a datagram.
+/// Attacks on the datagrams of other requests, in each setup whose process has a datagram.
 macro_rules! with_the_datagrams_of_other_requests {
     ($($setup:ident),*) => { &[$(
         refused("receive_datagrams_of_other_requests", $setup, calls::receive),
@@ -325,7 +324,7 @@ const CASES: &[Case] = &[
     works("off_puts_up_no_wall", REQUEST, walls::off_puts_up_no_wall),
     works("root_is_refused_as_user", REQUEST, walls::root_is_refused_as_user),
     works("the_report_names_every_wall", REQUEST, walls::the_report_names_every_wall),
-    // What still works.
+    // Allowed actions.
     works("talk", REQUEST, serving::talk),
     works("talk", WORKER, serving::talk),
     works("reply_from_a_source_address", DATAGRAM_ON_ALL, calls::reply_from_a_source_address),

@@ -1,4 +1,4 @@
-//! What serving needs, and so must work in the jail.
+//! The needs of a process that serves, which must work in the jail.
 
 use std::collections::HashMap;
 use std::fs::File;

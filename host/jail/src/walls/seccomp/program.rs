@@ -15,7 +15,7 @@ use libc::{
 use rustix::process::Pid;
 use seccompiler::sock_filter;
 
-/// What the filter does with a system call.
+/// The reaction of the filter to a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// Allows it.

@@ -15,7 +15,7 @@ pub(super) const ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-/// What every process needs: memory, time, signals, waiting, its end.
+/// Calls of every process: memory, time, signals, waiting, its end.
 pub(super) const ALWAYS: &[c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_getres,
@@ -52,12 +52,12 @@ pub(super) const ALWAYS: &[c_long] = &[
     libc::SYS_time,
 ];
 
-/// What every process that serves needs: it reads properties of its sockets, and a timer
-/// counts its CPU time.
+/// Calls of every process that serves: it reads properties of its sockets, and a timer counts
+/// its CPU time.
 pub(super) const SERVING: &[c_long] =
     &[libc::SYS_getpeername, libc::SYS_getsockname, libc::SYS_getsockopt, libc::SYS_setitimer];
 
-/// What every process needs, with a condition on an argument.
+/// Calls of every process, with a condition on an argument.
 pub(super) const ALWAYS_WITH_CONDITION: &[(c_long, Condition)] = &[
     // No new code: no executable memory.
     (libc::SYS_mmap, Condition::NoneOf { argument: 2, bits: EXECUTABLE }),
@@ -79,13 +79,13 @@ pub(super) const ALWAYS_WITH_CONDITION: &[(c_long, Condition)] = &[
 
 const EXECUTABLE: u32 = libc::PROT_EXEC.cast_unsigned();
 
-/// What a connection needs. A process for one datagram may not make these calls, because
+/// Calls on a connection. A process for one datagram may not make these calls, because
 /// all requests share the socket. For the same reason no table has the other calls that
 /// receive, nor `sendmsg`, which passes descriptors to other processes.
 pub(super) const CONNECTION: &[c_long] =
     &[libc::SYS_read, libc::SYS_recvfrom, libc::SYS_setsockopt, libc::SYS_shutdown];
 
-/// What a worker needs besides: it accepts connections and wakes its own threads.
+/// Further calls of a worker: it accepts connections and wakes its own threads.
 pub(super) const WORKER: &[c_long] = &[
     libc::SYS_accept4,
     libc::SYS_eventfd2,
@@ -97,8 +97,8 @@ pub(super) const WORKER: &[c_long] = &[
     libc::SYS_sysinfo,
 ];
 
-/// What the process that forks for each request needs besides: it accepts connections,
-/// forks, waits for its children and counts its threads. These calls are of no use to a
+/// Further calls of the process that forks for each request: it accepts connections, forks,
+/// waits for its children and counts its threads. These calls are of no use to a
 /// child: the other walls leave it the descriptor of its request, and neither new
 /// descriptors nor processes.
 pub(super) const PARENT: &[(c_long, Action)] = &[
@@ -131,8 +131,8 @@ pub(super) const PARENT: &[(c_long, Action)] = &[
     (libc::SYS_fork, Action::Allow),
 ];
 
-/// What a child needs in order to enter, before code of a handler runs in it. Afterwards
-/// these calls only take more rights away.
+/// Calls by which a child enters, before code of a handler runs in it. Afterwards these
+/// calls only take more rights away.
 pub(super) const ENTERING: &[(c_long, Action)] = &[
     (libc::SYS_capget, Action::Allow),
     (libc::SYS_capset, Action::Allow),
@@ -166,8 +166,8 @@ pub(super) const LINGER: Condition =
 pub(super) const SET_FILTER: Condition =
     Condition::OneOf { argument: 0, values: &[libc::SECCOMP_SET_MODE_FILTER] };
 
-/// What a child needs in order to become another user. Afterwards it has no right to change
-/// its user again.
+/// Calls by which a child becomes another user. Afterwards it has no right to change its user
+/// again.
 pub(super) const CHANGING_USER: &[c_long] = &[
     libc::SYS_geteuid,
     libc::SYS_getgroups,
@@ -232,7 +232,7 @@ pub(super) const CHANGING_FILES: &[c_long] = &[
     libc::SYS_unlink,
 ];
 
-/// What ends the process. No library makes these calls unasked.
+/// Calls that end the process. No library makes them unasked.
 pub(super) const KILLING: &[c_long] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
