@@ -239,7 +239,7 @@ fn wall_time_ends_a_start_function_that_sleeps() {
     let fields = "(func $sleep (call $block (call $subscribe_duration (i64.const 300000000)))) (start $sleep)";
     let mut served = serve_with_fields(fields, &["--idle-timeout", "1h", "--wall-time", "100ms"]);
     let line = failure(&mut served, b"p");
-    assert!(line.contains("the making of the instance was ended"), "{line}");
+    assert!(line.contains("instantiation was ended"), "{line}");
     assert!(line.contains("reason=\"wall-time\""), "{line}");
 }
 

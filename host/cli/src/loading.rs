@@ -81,7 +81,7 @@ impl LoadSettings {
             format!("--jail={}", self.compile_jail.as_str()),
         ];
         Loader {
-            cache: if self.cache { user_cache() } else { Cache::none() },
+            cache: if self.cache { user_cache() } else { Cache::disabled() },
             compiler: Compiler::Process(CompilerProcess {
                 // This path leads to this program also if its file has been replaced.
                 program: "/proc/self/exe".into(),
@@ -105,8 +105,8 @@ impl LoadSettings {
 
 /// Returns the cache of the user. If there is none, logs a warning and returns no cache.
 fn user_cache() -> Cache {
-    Cache::of_user().unwrap_or_else(|error| {
+    Cache::open_user().unwrap_or_else(|error| {
         tracing::warn!("handlers are compiled at each start: {:#}", anyhow!(error));
-        Cache::none()
+        Cache::disabled()
     })
 }

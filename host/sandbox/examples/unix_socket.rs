@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let engine = Engine::new(100, &EngineSettings::default())?;
     let component =
-        Component::load(&engine, Path::new(&handler), &Loader::in_process(Cache::none()))?;
+        Component::load(&engine, Path::new(&handler), &Loader::in_process(Cache::disabled()))?;
     let handler = ComponentHandler::new(&engine, &component, Policy::default())?;
     let endpoint = Endpoint::unix(UnixAddress::Pathname(path.into()));
     let server = ServerClass::UnixStreamServer

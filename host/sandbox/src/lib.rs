@@ -1,10 +1,9 @@
 //! Request handlers that run in WebAssembly components.
 //!
-//! A [`ComponentHandler`] is a [`socketserver::RequestHandler`]: for each
-//! request it makes a new instance of one component, calls its `setup`,
-//! `handle` and `finish`, and drops it. What the instance may reach is the
-//! request socket, facts about the server, and a log; what it may use up is
-//! written in a [`Policy`]. Which sockets it can answer, its [`World`]s say.
+//! A [`ComponentHandler`] is a [`socketserver::RequestHandler`]. For each request it creates
+//! a new instance of one component, calls its `setup`, `handle` and `finish`, and drops it.
+//! The instance can reach the request socket, facts about the server, and a log. A
+//! [`Policy`] has its limits. The component's [`World`]s say which sockets it can serve.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -16,7 +15,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let policy = Policy::default();
 //! let engine = Engine::new(100, &EngineSettings::default())?;
-//! let component = Component::load(&engine, "upper.wasm".as_ref(), &Loader::in_process(Cache::of_user()?))?;
+//! let component = Component::load(&engine, "upper.wasm".as_ref(), &Loader::in_process(Cache::open_user()?))?;
 //! let handler = ComponentHandler::new(&engine, &component, policy)?;
 //! let threading = Threading { max_requests: Some(100), ..Threading::new() };
 //! let server = Server::builder(handler)
@@ -41,8 +40,10 @@
 //! | | `ticker` | the thread that counts epochs |
 //! | `limits/` | `memory` | memory and tables of one instance, and memory of all instances |
 //! | | `cpu` | CPU time and wall time of one instance |
+//! | | `kill` | the limit for which the host ended a guest |
 //! | | `time_slice` | the time slice of a thread whose guest computes for long |
-//! | `host/` | `state` | the data of one Store, which host calls see |
+//! | `host/` | `interfaces`, `version` | all interfaces that a handler may import, and their versions |
+//! | | `state` | the data of one Store, which host calls see |
 //! | | `contract/` | the host's side of the contract: one file for each WIT interface |
 //! | | `wasi/` | the part of WASI 0.2 that handlers get: one file for each interface or package |
 //! | | `grants` | the environment and directories that the operator grants |
@@ -57,13 +58,17 @@
 //! | | `footprint` | the memory that each instance of a component takes, known at load |
 //! | | `component` | a compiled component, and its imports and exports |
 //! | | `stubs` | WASI interfaces that a build tool replaced in a component |
-//! | `instance/` | `handler` | one request: Store, instance, `setup`, `handle`, `finish` |
+//! | `instance/` | `handler` | the handler that a component is made into |
+//! | | `request` | one request: `setup`, `handle`, `finish` |
+//! | | `store` | the Store of an instance, and how limits are connected to the engine |
+//! | | `capacity` | how many requests a handler can serve at once |
 //! | | `exports` | the functions that a handler exports |
 //! | | `preflight` | the trial instance, which shows what would fail for every request |
 //! | | `failure` | the error of a failed request, with its reason |
 //! | | `descriptors` | the descriptors that a handler holds beside its requests |
 
 #![deny(missing_docs)]
+#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 mod engine;
 mod error;

@@ -10,34 +10,41 @@ use signal_hook::low_level::unregister;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// Counts the epochs of an engine whenever the process has used some CPU time,
-/// from [`start`](Self::start) on. Forked processes inherit this, but not the
-/// timer.
-pub(crate) struct EpochsByTimer {
+/// A timer that increments the epoch of an engine for each interval of CPU time that the
+/// process uses, from [`start`](Self::start) on. Forked processes inherit the signal
+/// handler, but not the timer.
+pub(crate) struct EpochTimer {
     action: SigId,
     interval: Duration,
 }
 
-impl EpochsByTimer {
+impl EpochTimer {
     /// Takes `SIGPROF`, for an epoch for each `interval` of CPU time.
+    ///
+    /// # Errors
+    ///
+    /// The signal handler cannot be set.
     pub(crate) fn new(engine: &Engine, interval: Duration) -> io::Result<Self> {
         let engine = engine.clone();
-        // SAFETY: what it calls is documented as safe in a signal handler: it
-        // adds one to an atomic number.
+        // SAFETY: `increment_epoch` is documented as safe in a signal handler: it adds one
+        // to an atomic number.
         let action =
             unsafe { signal_hook::low_level::register(SIGPROF, move || engine.increment_epoch()) };
-        Ok(EpochsByTimer { action: action?, interval })
+        Ok(EpochTimer { action: action?, interval })
     }
 
     /// Starts the timer of this process.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the timer.
     pub(crate) fn start(&self) -> io::Result<()> {
         let interval = libc::timeval {
             tv_sec: i64::try_from(self.interval.as_secs()).unwrap_or(i64::MAX),
             tv_usec: i64::from(self.interval.subsec_micros()),
         };
         let timer = libc::itimerval { it_interval: interval, it_value: interval };
-        // SAFETY: the first pointer is to a value of the right type; the second
-        // may be null.
+        // SAFETY: the first pointer is to a value of the right type; the second may be null.
         match unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, ptr::null_mut()) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -45,20 +52,19 @@ impl EpochsByTimer {
     }
 }
 
-impl Drop for EpochsByTimer {
+impl Drop for EpochTimer {
     fn drop(&mut self) {
         unregister(self.action);
     }
 }
 
-/// Sets how long this thread may run, in nanoseconds, before it is another's turn; 0
-/// for as long as the kernel thinks fit. It gets as much of the processor as before,
-/// in other pieces.
+/// Sets the time slice of this thread, in nanoseconds; 0 stands for the kernel's default.
+/// The thread's share of the processor stays the same.
 ///
-/// Linux has this from 6.12 on (`sched_runtime` of `sched_setattr(2)`), for threads
-/// that are not real-time ones; elsewhere nothing changes.
-pub(crate) fn set_turns(nanos: u64) {
-    /// `SCHED_FLAG_KEEP_POLICY`: whoever runs the server may have chosen one.
+/// Linux has this from 6.12 on (`sched_runtime` of `sched_setattr(2)`), for threads that are
+/// not real-time ones. Elsewhere this changes nothing.
+pub(crate) fn set_time_slice(nanos: u64) {
+    /// `SCHED_FLAG_KEEP_POLICY`: the operator may have chosen a policy.
     const KEEP_POLICY: u64 = 0x08;
     // The first version of the kernel's structure.
     #[repr(C)]
@@ -83,50 +89,55 @@ pub(crate) fn set_turns(nanos: u64) {
         deadline: 0,
         period: 0,
     };
-    // SAFETY: the structure is as long as it says, and is only read.
+    // SAFETY: `size` is the size of the structure, and the kernel only reads it.
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
-/// A compiled component: machine code, which runs as it is.
+/// A compiled component: machine code, which the engine runs without a check.
 ///
-/// One is made by compiling, here or in a process of our own
-/// ([`of_compiler`](Self::of_compiler)), or by
-/// [`of_private_cache`](Self::of_private_cache), and by nothing else.
+/// It is created by [`compile`](Self::compile) in this process, or by
+/// [`from_compiler`](Self::from_compiler) and
+/// [`from_private_cache`](Self::from_private_cache), and in no other way.
 pub(crate) struct Artifact(Vec<u8>);
 
 impl Artifact {
     /// Compiles a component, given as a binary.
+    ///
+    /// # Errors
+    ///
+    /// The binary is not valid, or uses features that the engine has not enabled.
     pub(crate) fn compile(engine: &Engine, binary: &[u8]) -> wasmtime::Result<Self> {
         Ok(Artifact(engine.precompile_component(binary)?))
     }
 
-    /// Takes what `Artifact::compile` once made and the cache has kept. The
-    /// caller has made sure of it: the entry lay in a directory, and was a file,
-    /// that only the user of this process can write to, its digest is right,
-    /// and its name holds the engine's version and settings.
-    pub(crate) fn of_private_cache(bytes: Vec<u8>) -> Self {
+    /// Takes an artifact that `Artifact::compile` returned earlier and that the cache kept.
+    /// The caller has checked that only the user of this process can write to the entry and
+    /// its directory, that the digest is right, and that the key holds the engine's version
+    /// and settings.
+    pub(crate) fn from_private_cache(bytes: Vec<u8>) -> Self {
         Artifact(bytes)
     }
 
-    /// Takes what `Artifact::compile` has made in another process, which runs a
-    /// program that is trusted as this one is. The answer was whole.
-    pub(crate) fn of_compiler(bytes: Vec<u8>) -> Self {
+    /// Takes an artifact that `Artifact::compile` returned in another process, which runs a
+    /// program that is trusted as this one is. The caller has received it whole.
+    pub(crate) fn from_compiler(bytes: Vec<u8>) -> Self {
         Artifact(bytes)
     }
 
-    /// What the cache keeps.
+    /// Returns the bytes that the cache keeps.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Makes it a component that can be instantiated.
+    /// Loads it as a component that can be instantiated.
     ///
-    /// Errors: it is not of this version of the engine, or needs more than the
+    /// # Errors
+    ///
+    /// It is of another version or other settings of the engine, or needs more than the
     /// engine's pool has.
     pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
-        // SAFETY: the bytes are what `precompile_component` returned: that is
-        // what the three ways to make an `Artifact` are for. That the engine is a
-        // fitting one is checked.
+        // SAFETY: the bytes are what `precompile_component` returned: the three ways to
+        // create an `Artifact` see to that. `deserialize` checks that the engine fits.
         unsafe { Component::deserialize(engine, &self.0) }
     }
 }

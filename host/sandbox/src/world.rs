@@ -4,21 +4,21 @@ use std::fmt;
 
 use socketserver::SocketType;
 
-/// A world of `wit/worlds.wit`: what a handler is for. It prints as its name,
-/// version and all.
+/// A world of `wit/worlds.wit`: the kind of requests that a handler is for. It prints as its
+/// name with the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum World {
-    /// `stream-handler`: answers connections, TCP or Unix.
+    /// `stream-handler`: for connections, TCP or Unix.
     Stream,
-    /// `datagram-handler`: answers datagrams, UDP or Unix.
+    /// `datagram-handler`: for datagrams, UDP or Unix.
     Datagram,
 }
 
 impl World {
-    /// All of them.
+    /// All worlds.
     pub const ALL: [World; 2] = [World::Stream, World::Datagram];
 
-    /// The name, with the package and its version.
+    /// Returns the name, with the package and its version.
     pub fn name(self) -> &'static str {
         match self {
             World::Stream => "socketserver:handler/stream-handler@0.1.0",
@@ -26,7 +26,7 @@ impl World {
         }
     }
 
-    /// What a component exports that targets it.
+    /// Returns the interface that a component exports if it targets the world.
     pub(crate) fn interface(self) -> &'static str {
         match self {
             World::Stream => "socketserver:handler/stream-request@0.1.0",
@@ -34,15 +34,15 @@ impl World {
         }
     }
 
-    /// The world whose handlers answer what comes to a socket of that type.
-    pub(crate) fn of(socket_type: SocketType) -> World {
+    /// Returns the world whose handlers are for sockets of that type.
+    pub(crate) fn for_socket_type(socket_type: SocketType) -> World {
         match socket_type {
             SocketType::Stream => World::Stream,
             SocketType::Dgram => World::Datagram,
         }
     }
 
-    /// How to bind sockets of the type that it is for.
+    /// Returns the schemes with which to bind sockets for the world.
     pub(crate) fn schemes(self) -> &'static str {
         match self {
             World::Stream => "tcp:// or unix://",

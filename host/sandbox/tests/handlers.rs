@@ -33,7 +33,7 @@ fn fixture(template: &str, pages: u32) -> String {
 
 fn load(engine: &Engine, text: &str) -> Result<ComponentHandler, LoadError> {
     let component =
-        Component::new(engine, "fixture", text.into(), &Loader::in_process(Cache::none()))?;
+        Component::new(engine, "fixture", text.into(), &Loader::in_process(Cache::disabled()))?;
     ComponentHandler::new(engine, &component, Policy::default())
 }
 
@@ -51,7 +51,7 @@ fn a_component_says_which_worlds_it_targets() {
         ("(component)".to_owned(), vec![]),
     ] {
         let component =
-            Component::new(&engine, "fixture", text.into(), &Loader::in_process(Cache::none()))
+            Component::new(&engine, "fixture", text.into(), &Loader::in_process(Cache::disabled()))
                 .unwrap();
         assert_eq!(component.description().worlds, worlds);
     }

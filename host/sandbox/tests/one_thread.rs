@@ -24,7 +24,7 @@ fn check(engine: impl Fn() -> Engine, serving: usize) {
     let engine = engine();
     assert_eq!(threads(), 1, "the engine has a thread");
     let directory = tempfile::tempdir().unwrap();
-    let cache = Loader::in_process(Cache::at(&directory.path().join("cache")).unwrap());
+    let cache = Loader::in_process(Cache::open(&directory.path().join("cache")).unwrap());
     let text = include_bytes!("../../../guests/upper/upper.wat").to_vec();
     // Compiled, then taken from the cache.
     Component::new(&engine, "upper", text.clone(), &cache).unwrap();

@@ -145,7 +145,7 @@ fn print_instances() -> Result<()> {
         }
     }
     for path in paths {
-        let component = Component::load(&engine, &path, &Loader::in_process(Cache::of_user()?))?;
+        let component = Component::load(&engine, &path, &Loader::in_process(Cache::open_user()?))?;
         let times =
             ComponentHandler::new(&engine, &component, Policy::default())?.time_instances(1000)?;
         let short = path.strip_prefix(build::root()).unwrap_or(&path);

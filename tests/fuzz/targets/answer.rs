@@ -27,7 +27,7 @@ enum Written<'a> {
 
 fuzz_target!(|written: Written<'_>| {
     let bytes = written.bytes();
-    match wire::read(bytes.as_slice(), LIMIT) {
+    match wire::read_result(bytes.as_slice(), LIMIT) {
         Ok(Ok(code)) => {
             assert!(code.len() as u64 <= LIMIT);
             assert!(bytes.ends_with(&code) && bytes.len() == code.len() + 57, "{written:?}");

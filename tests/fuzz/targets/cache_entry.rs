@@ -34,7 +34,7 @@ const COMPONENT: &[u8] = b"(component (core module (func)))";
 
 static KEPT: LazyLock<Kept> = LazyLock::new(|| {
     let directory = tempfile::tempdir().expect("a directory");
-    let cache = Cache::at(&directory.path().join("cache")).expect("a cache");
+    let cache = Cache::open(&directory.path().join("cache")).expect("a cache");
     let loader = Loader::in_process(cache);
     let engine = Engine::new(1, &EngineSettings::default()).expect("an engine");
     let component =

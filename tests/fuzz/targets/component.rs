@@ -15,7 +15,7 @@ static POLICY: LazyLock<Policy> =
     LazyLock::new(|| Policy { cpu_time: Duration::from_millis(100), ..Policy::default() });
 static ENGINE: LazyLock<Engine> =
     LazyLock::new(|| Engine::new(4, &EngineSettings::default()).expect("an engine"));
-static LOADER: LazyLock<Loader> = LazyLock::new(|| Loader::in_process(Cache::none()));
+static LOADER: LazyLock<Loader> = LazyLock::new(|| Loader::in_process(Cache::disabled()));
 
 fuzz_target!(|bytes: &[u8]| {
     let component = match Component::new(&ENGINE, "fuzz", bytes.to_vec(), &LOADER) {

@@ -11,7 +11,7 @@ use socketserver_sandbox::{Cache, Component, Engine, EngineSettings, Loader, Wor
 
 static ENGINE: LazyLock<Engine> =
     LazyLock::new(|| Engine::new(1, &EngineSettings::default()).expect("an engine"));
-static LOADER: LazyLock<Loader> = LazyLock::new(|| Loader::in_process(Cache::none()));
+static LOADER: LazyLock<Loader> = LazyLock::new(|| Loader::in_process(Cache::disabled()));
 
 fuzz_target!(|name: &str| -> Corpus {
     // The length of a longer name would not fit in one byte.

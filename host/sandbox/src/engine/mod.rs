@@ -14,38 +14,39 @@ use crate::engine::settings::EngineSettings;
 use crate::engine::ticker::{TICK, Ticker};
 use crate::error::EngineError;
 use crate::policy::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
-use crate::sys::EpochsByTimer;
+use crate::sys::EpochTimer;
 
-/// How much of a memory is kept, and cleaned by hand, when an instance is
-/// dropped. Giving pages back to the kernel costs more than cleaning them, the
-/// more so the more threads the process has.
+/// The part of a memory, in bytes, that the pool keeps and clears when an instance is
+/// dropped. To give pages back to the kernel costs more than to clear them, and the more so
+/// the more threads the process has.
 const KEEP_RESIDENT: usize = 256 << 10;
 
-/// Memory mappings that a linear memory in use takes: its image, what is before
-/// and after it, and the rest of its slot. Counted in `/proc/PID/maps`.
+/// The mappings that a linear memory in use takes: its image, the parts before and after the
+/// image, and the rest of its slot. Counted in `/proc/PID/maps`.
 pub(crate) const MAPPINGS_PER_MEMORY: usize = 5;
 
-/// Bytes of addresses that a memory reserves that is not from the pool: all that
-/// 32 bits can address, and what guards it on both sides.
+/// The bytes of address space that a memory outside the pool reserves: all that 32 bits can
+/// address, and the guards on both sides.
 pub(crate) const ADDRESSES_PER_MEMORY: usize = (4 << 30) + (64 << 20);
 
-/// Compiles and runs components. There is one in a process; clones are the
-/// same engine, and dropping the last of them stops its ticker.
+/// An engine, which compiles and runs components. A process has one. Clones are the same
+/// engine; when the last of them is dropped, its ticker stops.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
     engine: wasmtime::Engine,
     settings: EngineSettings,
+    /// The number of memories in the pool; `None` if there is no pool.
     slots: Option<usize>,
     fallback: Option<String>,
-    /// Begun by the first request, so that it runs in the process that serves.
+    /// Set by the first request, so that the ticker runs in the process that serves.
     ticking: OnceLock<Ticking>,
-    /// What counts epochs by a timer, if not by a thread.
-    by_timer: Option<EpochsByTimer>,
+    /// The timer that counts epochs, in place of a thread.
+    timer: Option<EpochTimer>,
 }
 
-/// How much of each there can be at once, over all instances.
+/// The limits of the pool, for all instances together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pool {
     pub memories: usize,
@@ -53,118 +54,122 @@ pub(crate) struct Pool {
     pub core_instances: usize,
 }
 
-/// How epochs pass from the first request on.
+/// The source of epochs from the first request on.
 enum Ticking {
-    /// A thread counts them.
     Thread { _ticker: Ticker },
-    /// A timer does.
     Timer,
 }
 
 impl Engine {
-    /// An engine with room for `slots` memories at once.
+    /// Returns an engine whose pool has room for `slots` memories at once.
     ///
-    /// Memories come from a pool that is reserved now. If the machine refuses
-    /// to reserve that much, they are made on demand, which is slower;
-    /// [`fallback`](Self::fallback) tells why.
+    /// The pool is reserved now. If the machine refuses to reserve that much, the engine
+    /// creates memories on demand, which is slower; [`fallback`](Self::fallback) has the
+    /// reason.
     ///
-    /// Errors: this machine cannot run the engine at all.
+    /// # Errors
+    ///
+    /// This machine cannot run the engine at all.
     pub fn new(slots: usize, settings: &EngineSettings) -> Result<Self, EngineError> {
-        let pooled = with(settings, pool(slots, settings, Enabled::Auto));
-        pooled.map(|engine| Engine::of(engine, settings, Some(slots), None, None)).or_else(
-            |EngineError::Engine(why)| {
-                let engine = with(settings, InstanceAllocationStrategy::OnDemand)?;
-                Ok(Engine::of(engine, settings, None, Some(why), None))
-            },
-        )
+        match new_engine(settings, pool(slots, settings, Enabled::Auto)) {
+            Ok(engine) => Ok(Engine::from_parts(engine, settings, Some(slots), None, None)),
+            Err(EngineError::Engine(why)) => {
+                let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
+                Ok(Engine::from_parts(engine, settings, None, Some(why), None))
+            }
+        }
     }
 
-    /// An engine whose memories are made when an instance is, and given back to
-    /// the kernel when it ends.
+    /// Returns an engine that creates memories with each instance, and gives them back to
+    /// the kernel when the instance ends.
     ///
-    /// For a process that forks one for each request: a pool is made for many
-    /// instances after and beside each other, and there it would have one. It
-    /// would also have every child open a file, and abort where none can be
-    /// opened. Where instances follow each other, [`new`](Self::new) is three
-    /// times faster at making and dropping one.
+    /// It is for a process that forks for each request. A pool is made for many instances at
+    /// once and one after the other; a child has one instance. A pool would also have every
+    /// child open a file, and abort where that is refused. Where instances follow each other
+    /// in a process, [`new`](Self::new) creates and drops one three times faster.
     ///
-    /// The instance that shows at load that a component can be served is kept for
-    /// the first request. In a process that forks for each request, every child
-    /// finds it unused, as a copy of its own, and need not make one; but where code
-    /// of the component runs as soon as an instance is made, each child makes its own.
+    /// The preflight's instance is kept for the first request. In a process that forks for
+    /// each request, every child finds a copy of it that is unused, and need not create one.
+    /// But where code of the component runs in instantiation, each child creates its own.
     ///
-    /// It has no thread, before a request or after: epochs are counted by a timer
-    /// of the CPU time that the process uses (`SIGPROF`, which belongs to the
-    /// engine from then on). So the process may fork at any time, and a child
-    /// that serves one request does not pay for a thread.
+    /// The engine has no thread, before a request or after. A timer of the CPU time that the
+    /// process uses counts epochs (`SIGPROF`, which belongs to the engine from then on). So
+    /// the process may fork at any time, and a child that serves one request does not pay
+    /// for a thread.
     ///
-    /// Errors: this machine cannot run the engine at all.
+    /// # Errors
+    ///
+    /// This machine cannot run the engine at all.
     pub fn on_demand(settings: &EngineSettings) -> Result<Self, EngineError> {
-        let engine = with(settings, InstanceAllocationStrategy::OnDemand)?;
-        let by_timer = EpochsByTimer::new(&engine, TICK).map_err(|error| no_timer(&error))?;
-        Ok(Engine::of(engine, settings, None, None, Some(by_timer)))
+        let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
+        let timer = EpochTimer::new(&engine, TICK).map_err(|error| timer_error(&error))?;
+        Ok(Engine::from_parts(engine, settings, None, None, Some(timer)))
     }
 
-    /// An engine whose only use is [`compile_for_parent`](crate::compile_for_parent).
-    /// It makes the code that others with these settings load, and reserves
-    /// nothing.
+    /// Returns an engine for [`compile_for_parent`](crate::compile_for_parent) alone. It
+    /// generates the code that other engines with these settings load, and reserves nothing.
     ///
-    /// Errors: this machine cannot run the engine at all.
+    /// # Errors
+    ///
+    /// This machine cannot run the engine at all.
     pub fn for_compiling(settings: &EngineSettings) -> Result<Self, EngineError> {
-        let engine = with(settings, InstanceAllocationStrategy::OnDemand)?;
-        Ok(Engine::of(engine, settings, None, None, None))
+        let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
+        Ok(Engine::from_parts(engine, settings, None, None, None))
     }
 
-    fn of(
+    fn from_parts(
         engine: wasmtime::Engine,
         settings: &EngineSettings,
         slots: Option<usize>,
         fallback: Option<String>,
-        by_timer: Option<EpochsByTimer>,
+        timer: Option<EpochTimer>,
     ) -> Self {
         let (settings, ticking) = (*settings, OnceLock::new());
-        Engine(Arc::new(Inner { engine, settings, slots, fallback, ticking, by_timer }))
+        Engine(Arc::new(Inner { engine, settings, slots, fallback, ticking, timer }))
     }
 
-    /// How many requests this machine can hold at once if each takes one
-    /// memory, as nearly all handlers do: the number of `slots` to ask for.
+    /// Returns how many requests this machine can hold at once if each takes one memory, as
+    /// nearly all handlers do: the number of slots to ask for.
     pub fn capacity() -> Capacity {
         let mappings = Needs::THREAD.mappings + MAPPINGS_PER_MEMORY;
         Capacity::of_this_machine(Needs { mappings, ..Needs::THREAD })
     }
 
-    /// Whether it was made for a process that forks one for each request.
+    /// Returns `true` if the engine is for a process that forks for each request.
     pub(crate) fn is_for_forking(&self) -> bool {
-        self.0.by_timer.is_some()
+        self.0.timer.is_some()
     }
 
-    /// Why there is no pool although one was asked for.
+    /// Returns the reason why there is no pool although one was asked for.
     pub fn fallback(&self) -> Option<&str> {
         self.0.fallback.as_deref()
     }
 
-    /// What the pool has room for; `None` if there is no pool.
+    /// Returns the limits of the pool; `None` if there is no pool.
     pub(crate) fn pool(&self) -> Option<Pool> {
         self.0.slots.map(|slots| Pool {
-            memories: count(slots, 1) as usize,
+            memories: for_slots(slots, 1) as usize,
             tables: tables(slots) as usize,
-            core_instances: count(slots, MAX_CORE_INSTANCES) as usize,
+            core_instances: for_slots(slots, MAX_CORE_INSTANCES) as usize,
         })
     }
 
-    /// An engine with a pool of one, where this one has none: to load a component
-    /// there shows that a pool would take it. What an instance has beside its memories
-    /// and tables, such as its globals, nothing else bounds.
+    /// Returns an engine with a pool of one instance if this engine has no pool. To load a
+    /// component into it shows that a pool would take the component. Nothing else bounds
+    /// what an instance has beside memories and tables, such as globals.
     ///
-    /// Errors: the machine refuses to reserve as much.
-    pub(crate) fn for_checking(&self) -> Result<Option<wasmtime::Engine>, EngineError> {
+    /// # Errors
+    ///
+    /// The machine refuses to reserve as much.
+    pub(crate) fn pool_of_one(&self) -> Result<Option<wasmtime::Engine>, EngineError> {
         let settings = &self.0.settings;
-        // Forked processes would open the map of their pages, and abort in the jail.
-        let pool = || with(settings, pool(1, settings, Enabled::No));
+        // With `PAGEMAP_SCAN` forked processes would open their `/proc/self/pagemap`, and
+        // abort in the jail.
+        let pool = || new_engine(settings, pool(1, settings, Enabled::No));
         self.0.slots.is_none().then(pool).transpose()
     }
 
-    /// How large a memory can become, in bytes.
+    /// Returns the largest size of a memory, in bytes.
     pub(crate) fn max_memory(&self) -> usize {
         usize::try_from(self.0.settings.max_memory()).unwrap_or(usize::MAX)
     }
@@ -173,37 +178,42 @@ impl Engine {
         &self.0.engine
     }
 
-    /// Sees to it that epochs pass from now on. It is for requests: see
-    /// [`tick_for_now`](Self::tick_for_now).
+    /// Starts to count epochs, for as long as the engine lives. It is for requests; before
+    /// them there is [`temporary_ticker`](Self::temporary_ticker).
     ///
-    /// Errors: there is no thread for the ticker, or no timer; the next call tries
-    /// again.
-    pub(crate) fn tick(&self) -> Result<(), EngineError> {
+    /// # Errors
+    ///
+    /// The ticker's thread or the timer cannot be started. The next call tries again.
+    pub(crate) fn start_ticking(&self) -> Result<(), EngineError> {
         if self.0.ticking.get().is_none() {
-            let ticking = match &self.0.by_timer {
+            let ticking = match &self.0.timer {
                 Some(timer) => {
-                    timer.start().map(|()| Ticking::Timer).map_err(|error| no_timer(&error))?
+                    timer.start().map(|()| Ticking::Timer).map_err(|error| timer_error(&error))?
                 }
-                None => Ticking::Thread { _ticker: self.tick_for_now()? },
+                None => Ticking::Thread { _ticker: self.temporary_ticker()? },
             };
-            // Of two requests that are both the first, one drops its ticker.
+            // If two requests are both the first, one drops its ticker.
             let _ = self.0.ticking.set(ticking);
         }
         Ok(())
     }
 
-    /// Sees to it that epochs pass until what is returned is dropped: no thread
-    /// is left behind in a process that may yet fork.
-    pub(crate) fn tick_for_now(&self) -> Result<Ticker, EngineError> {
+    /// Starts to count epochs until the returned ticker is dropped. After that no thread is
+    /// left in a process that may yet fork.
+    ///
+    /// # Errors
+    ///
+    /// The ticker's thread cannot be started.
+    pub(crate) fn temporary_ticker(&self) -> Result<Ticker, EngineError> {
         Ticker::start(self.0.engine.clone())
     }
 }
 
-fn no_timer(error: &std::io::Error) -> EngineError {
+fn timer_error(error: &std::io::Error) -> EngineError {
     EngineError::Engine(format!("cannot set its timer: {error}"))
 }
 
-fn with(
+fn new_engine(
     settings: &EngineSettings,
     strategy: InstanceAllocationStrategy,
 ) -> Result<wasmtime::Engine, EngineError> {
@@ -219,7 +229,7 @@ fn config(settings: &EngineSettings) -> Config {
         .memory_init_cow(true)
         .collector(Collector::Null)
         .gc_support(false)
-        // What handlers do not need, they cannot abuse.
+        // Handlers do not need these, and cannot abuse what is off.
         .wasm_threads(false)
         .shared_memory(false)
         .wasm_gc(false)
@@ -239,39 +249,39 @@ fn pool(
     pagemap_scan: Enabled,
 ) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(count(slots, 1))
-        // A counter: these cost nothing until they are used.
-        .total_core_instances(count(slots, MAX_CORE_INSTANCES))
+    pool.total_component_instances(for_slots(slots, 1))
+        // This only sets a counter: core instances take no memory before they exist.
+        .total_core_instances(for_slots(slots, MAX_CORE_INSTANCES))
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_TABLES)
         .max_tables_per_module(MAX_TABLES)
-        .total_memories(count(slots, 1))
+        .total_memories(for_slots(slots, 1))
         .total_tables(tables(slots))
         .table_elements(MAX_TABLE_ELEMENTS)
-        // Each slot reserves that much anyway; the limiter holds a guest to its
+        // Each slot reserves that much in any case. The limiter holds a guest to its
         // policy.
         .max_memory_size(usize::try_from(settings.max_memory()).unwrap_or(usize::MAX))
         .total_gc_heaps(0)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(pagemap_scan)
-        // Cold slots would be warmed, and kept, without need.
+        // Otherwise the pool would take cold slots while warm ones are unused, and keep both.
         .max_unused_warm_slots(0)
         .decommit_batch_size(1);
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-/// Tables for each memory of the pool. Toolchains make one or two.
+/// The tables of the pool for each memory. Toolchains generate one or two.
 const TABLES_PER_SLOT: u32 = 4;
 
-/// How many tables the pool has: as many as one component may have, at least.
+/// Returns the tables of the pool: at least as many as one component may have.
 fn tables(slots: usize) -> u32 {
-    count(slots, TABLES_PER_SLOT).max(MAX_TABLES)
+    for_slots(slots, TABLES_PER_SLOT).max(MAX_TABLES)
 }
 
-/// What the pool has, if it has `each` for a slot.
-fn count(slots: usize, each: u32) -> u32 {
+/// Returns the number of things in the pool if there are `each` for a slot.
+fn for_slots(slots: usize, each: u32) -> u32 {
     u32::try_from(slots).unwrap_or(u32::MAX).saturating_mul(each)
 }
 
@@ -288,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn engines_with_the_same_settings_run_the_same_code_and_others_do_not() {
+    fn engines_run_the_same_code_if_their_settings_are_the_same() {
         let guarded = EngineSettings::default();
         let explicit = EngineSettings::hostile();
         let mut codes = Vec::new();

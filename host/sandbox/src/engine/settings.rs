@@ -1,4 +1,4 @@
-//! What an engine is like: the settings that hold for all of its guests.
+//! The settings of an engine, which hold for all of its guests.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,33 +11,31 @@ use crate::policy::UnknownWord;
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// How many bytes of stack a guest may use, of those that its thread has.
-    /// 512 KiB by default, as in wasmtime. Values outside of
-    /// [`EngineSettings::STACKS`] are brought into it.
+    /// Bytes of its thread's stack that a guest may use. The default is wasmtime's.
+    /// The engine takes the nearest value in [`EngineSettings::STACKS`].
     pub stack: usize,
-    /// How a guest is held to its memory.
+    /// The way in which a guest is confined to its memory.
     pub bounds_checks: BoundsChecks,
 }
 
-/// How a guest is held to its memory.
+/// The way in which a guest is confined to its linear memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BoundsChecks {
-    /// By the pages around it, which nobody may touch. What the processor does
-    /// before it finds out, it does beyond the memory.
+    /// Guard pages around the memory, which cannot be accessed. The processor may access
+    /// them speculatively before it detects the fault.
     #[default]
     Guarded,
-    /// By a check before each access whose address is not known ahead, in a form
-    /// that holds for speculation too (Spectre), and by the pages around it.
+    /// A check before each access whose address is not known when the code is compiled, in a
+    /// form that holds for speculation too (Spectre), and guard pages.
     Explicit,
 }
 
-/// All that 32 bits can address.
-const ALL: u64 = 4 << 30;
+/// The bytes that 32 bits can address.
+const ADDRESSABLE: u64 = 4 << 30;
 
-/// What is reserved for a memory with explicit checks. Together with the guard
-/// it has to be less than 32 bits can address: beyond that wasmtime leaves the
-/// checks out.
-const RESERVED: u64 = ALL - (64 << 20);
+/// The bytes that a memory with explicit checks reserves. Together with the guard they must
+/// be less than 32 bits can address: otherwise wasmtime leaves the checks out.
+const RESERVED: u64 = ADDRESSABLE - (64 << 20);
 const GUARD: u64 = 32 << 20;
 
 impl Default for EngineSettings {
@@ -80,27 +78,27 @@ impl EngineSettings {
         EngineSettings { bounds_checks: BoundsChecks::Explicit, ..EngineSettings::default() }
     }
 
-    /// The stacks that a guest can be given, in bytes. The threads of
-    /// `socketserver` have 2 MiB, of which the host needs some itself.
+    /// The range of [`stack`](Self::stack), in bytes. The threads of `socketserver` have
+    /// 2 MiB, of which the host needs a part itself.
     pub const STACKS: RangeInclusive<usize> = (64 << 10)..=(1 << 20);
 
-    /// How large a memory can become, in bytes.
+    /// Returns the largest size of a memory, in bytes.
     pub(crate) fn max_memory(&self) -> u64 {
         match self.bounds_checks {
-            BoundsChecks::Guarded => ALL,
+            BoundsChecks::Guarded => ADDRESSABLE,
             BoundsChecks::Explicit => RESERVED,
         }
     }
 
+    /// Applies the settings to the configuration of wasmtime.
     pub(crate) fn apply(&self, config: &mut Config) {
         config.max_wasm_stack(self.stack.clamp(*Self::STACKS.start(), *Self::STACKS.end()));
         if self.bounds_checks == BoundsChecks::Explicit {
-            // Cranelift's mitigations are on unless somebody turns them off. To
-            // say so would be another setting to its hash, and no more.
+            // Cranelift's Spectre mitigations are on by default. To turn them on here would
+            // only change the hash of the settings.
             config.memory_reservation(RESERVED).memory_guard_size(GUARD);
-            // No memory moves, for none outgrows what is reserved; but if that
-            // was said, the checks would be against the reservation and not
-            // against the size.
+            // No memory moves, because none outgrows its reservation. But with `false` the
+            // checks would be against the reservation and not against the size.
             config.memory_may_move(true);
         }
     }
@@ -112,7 +110,7 @@ mod tests {
     use crate::engine::Engine;
     use crate::sys::Artifact;
 
-    /// `cmova` and `cmovae` with 64 bits: the address, or null.
+    /// Counts `cmova` and `cmovae` with 64 bits, which select the address or null.
     fn guarded_selects(settings: &EngineSettings) -> usize {
         let text = "(component (core module (memory 1)
             (func (export \"load\") (param i32) (result i32) (i32.load (local.get 0)))))";

@@ -1,4 +1,4 @@
-//! What makes epochs pass.
+//! The thread that counts epochs.
 
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -13,7 +13,7 @@ use crate::error::EngineError;
 /// How long an epoch lasts: the grain of CPU time.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// The thread that counts epochs. Dropping this ends it.
+/// The thread that counts epochs. It ends when this is dropped.
 pub(crate) struct Ticker {
     /// Dropped to stop it.
     stop: Option<Sender<()>>,
@@ -21,6 +21,11 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
     pub(crate) fn start(engine: wasmtime::Engine) -> Result<Ticker, EngineError> {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new()
@@ -39,16 +44,15 @@ impl Ticker {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop = None;
-        // It has nothing that could panic.
+        // The thread does not panic.
         if let Some(Ok(thread)) = self.thread.take().map(JoinHandle::join) {
             wait_until_gone(thread);
         }
     }
 }
 
-/// Waits until the kernel does not know a thread any more that has ended, which
-/// is a moment after it can be joined: whoever counts the threads of the process
-/// before a fork must not see it.
+/// Waits until a thread that has ended is gone from `/proc`, which is a moment after it can
+/// be joined. A fork counts the threads of the process there.
 fn wait_until_gone(thread: Pid) {
     let task = format!("/proc/self/task/{}", thread.as_raw_nonzero());
     let begun = Instant::now();
@@ -69,7 +73,7 @@ mod tests {
         names.filter(|name| name.trim() == "epoch-ticker").count()
     }
 
-    /// A thread names itself a moment after it begins.
+    /// A thread sets its name a moment after it begins.
     fn wait_for_tickers(count: usize) {
         let begun = Instant::now();
         while tickers() != count {
@@ -79,18 +83,18 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_ticker_from_the_first_request_to_the_end_of_the_engine() {
+    fn one_ticker_runs_from_the_first_request_to_the_end_of_the_engine() {
         let engine = Engine::new(1, &crate::EngineSettings::default()).unwrap();
         assert_eq!(tickers(), 0);
-        let for_now = engine.tick_for_now().unwrap();
+        let temporary = engine.temporary_ticker().unwrap();
         wait_for_tickers(1);
-        drop(for_now);
+        drop(temporary);
         assert_eq!(tickers(), 0);
-        engine.tick().unwrap();
-        engine.tick().unwrap();
+        engine.start_ticking().unwrap();
+        engine.start_ticking().unwrap();
         let same = engine.clone();
         drop(engine);
-        same.tick().unwrap();
+        same.start_ticking().unwrap();
         wait_for_tickers(1);
         drop(same);
         assert_eq!(tickers(), 0);

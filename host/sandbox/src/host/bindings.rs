@@ -1,8 +1,8 @@
 //! The types of the contract, generated from `wit/`.
 //!
-//! Only the types are used: the functions are defined in `imports`, by hand,
-//! because generated ones copy lists and strings out of the guest before the
-//! host has a say.
+//! The crate uses the types alone. It defines the functions itself, in `contract`, because
+//! generated ones copy lists and strings out of the guest before the host can check their
+//! size.
 
 #![allow(missing_docs, clippy::pedantic)]
 

@@ -1,4 +1,4 @@
-//! What of the host an operator lets a handler see: variables and directories.
+//! The environment and the directories that the operator grants to a handler.
 
 use std::hash::RandomState;
 use std::io;
@@ -11,46 +11,47 @@ use crate::error::LoadError;
 use crate::host::open_files::{Counted, OpenFiles};
 use crate::policy::{Dir, MAX_DIRS, Policy};
 
-/// What all instances of a handler share.
+/// The grants that all instances of a handler share.
 pub(crate) struct Grants {
-    /// The environment, names and values.
+    /// The environment variables, as names and values.
     pub env: Vec<(String, String)>,
-    /// The directories, with their names.
+    /// The directories, with the paths that the guest uses.
     pub directories: Vec<(Directory, String)>,
-    /// When the monotonic clock of the guests began to run.
+    /// The origin of the guests' monotonic clock.
     pub begun: Instant,
-    /// Tells files apart without saying which they are.
+    /// The key of the hashes that tell files apart for a guest without naming them.
     pub hasher: RandomState,
 }
 
-/// A directory that is open.
+/// An open directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Directory {
     pub dir: Arc<Counted<cap_std::fs::Dir>>,
     pub writable: bool,
-    /// What is opened in it is counted here.
+    /// The limit for files that guests open in it.
     pub files: Arc<OpenFiles>,
 }
 
 impl Grants {
-    /// Opens what a policy grants.
+    /// Opens the directories that a policy grants.
     ///
-    /// Errors: there are too many directories; one is not there, or cannot be
-    /// opened.
+    /// # Errors
+    ///
+    /// There are too many directories, or one does not exist or cannot be opened.
     pub(crate) fn new(policy: &Policy) -> Result<Arc<Self>, LoadError> {
         let (count, limit) = (policy.dirs.len(), MAX_DIRS);
         if count > limit {
             return Err(LoadError::Dirs { count, limit });
         }
-        let files = OpenFiles::of_this_process();
+        let files = OpenFiles::for_this_process();
         let open = |granted: &Dir| {
             let failed = |error| LoadError::Dir { path: granted.host.clone(), error };
-            // Looked at first: opening a FIFO would wait.
+            // The check comes first, because to open a FIFO would wait.
             if !std::fs::metadata(&granted.host).map_err(failed)?.is_dir() {
                 return Err(failed(io::ErrorKind::NotADirectory.into()));
             }
             let dir = cap_std::fs::Dir::open_ambient_dir(&granted.host, ambient_authority());
-            let dir = Arc::new(Counted::not(dir.map_err(failed)?));
+            let dir = Arc::new(Counted::uncounted(dir.map_err(failed)?));
             let (writable, files) = (granted.writable, Arc::clone(&files));
             Ok((Directory { dir, writable, files }, granted.guest.clone()))
         };

@@ -1,110 +1,154 @@
-//! What a guest writes to the log: with `log`, and to its standard output and
-//! error.
+//! Lines that guests write to the log: with `log`, and to standard output and error.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
+use socketserver::{Address, printable};
 use tracing::Level;
 
-use crate::host::state::State;
+use crate::host::counters::HandlerCounters;
 use crate::policy::{MAX_LOG_LINE, Policy};
-use socketserver::printable;
 
-/// Where a line comes from that a guest wrote to.
+/// A stream of a guest whose lines go to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standard {
     Output,
     Error,
 }
 
-/// The lines that a guest has begun to write to its standard output and error.
+/// The log of one guest, which has a limit. Every line of a guest goes through it.
+pub(crate) struct GuestLog {
+    /// The name of the handler.
+    handler: Arc<str>,
+    /// The bytes that the request may log.
+    limit: usize,
+    /// The bytes that are left of them; `None` when the log has said that none are left.
+    left: Option<usize>,
+    counters: Option<Arc<dyn HandlerCounters>>,
+    /// The unfinished lines; `None` if the guest never wrote to a standard stream.
+    unfinished: Option<Box<Unfinished>>,
+}
+
+/// The lines that a guest has begun on its standard output and error.
 #[derive(Debug, Default)]
-pub(crate) struct Unfinished {
+struct Unfinished {
     output: Line,
     error: Line,
 }
 
-/// The beginning of a line, as much of it as is logged, and how much more of it
-/// there was.
+/// The beginning of a line, as much of it as is logged.
 #[derive(Debug, Default)]
 struct Line {
     bytes: Vec<u8>,
+    /// The number of bytes that follow.
     more: u64,
 }
 
-/// Whether the request may still log something: if not, there is no need to make
-/// a line.
-pub(crate) fn has_room(state: &State) -> bool {
-    state.log_bytes_left.is_some()
-}
+impl GuestLog {
+    pub(crate) fn new(
+        handler: Arc<str>,
+        limit: usize,
+        counters: Option<Arc<dyn HandlerCounters>>,
+    ) -> Self {
+        GuestLog { handler, limit, left: Some(limit), counters, unfinished: None }
+    }
 
-/// Logs one line, which is [`printable`], if the request may still log as much:
-/// all that a guest logs comes through here.
-pub(crate) fn log(state: &mut State, level: Level, message: &str) {
-    let Some(left) = state.log_bytes_left else { return };
-    state.log_bytes_left = left.checked_sub(message.len().max(Policy::MIN_LOG_LINE));
-    let peer = state.peer.as_ref().map(|peer| peer.client_address.to_string());
-    let (handler, peer) = (&*state.handler, peer.as_deref());
-    if state.log_bytes_left.is_none() {
-        let limit = state.log_bytes;
-        tracing::warn!(
-            handler,
-            peer,
-            blame = "guest",
-            reason = "log-bytes",
-            "the handler had more than {limit} bytes to log for this request; this and what it logs from here on is dropped"
-        );
-        if let Some(counters) = &state.counters {
-            counters.log_limit_reached();
+    /// Returns the name of the handler.
+    pub(crate) fn handler(&self) -> &str {
+        &self.handler
+    }
+
+    /// Counts what the guest logs from now on.
+    pub(crate) fn set_counters(&mut self, counters: Arc<dyn HandlerCounters>) {
+        self.counters = Some(counters);
+    }
+
+    /// Returns `true` if the request may still log something. If not, there is no need to
+    /// compose a line.
+    pub(crate) fn has_room(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// Logs one line, which must be [`printable`], if the request may still log as much.
+    pub(crate) fn write_line(&mut self, level: Level, line: &str, client: Option<&Address>) {
+        let Some(left) = self.left else { return };
+        self.left = left.checked_sub(line.len().max(Policy::MIN_LOG_LINE));
+        let peer = client.map(Address::to_string);
+        let (handler, peer) = (&*self.handler, peer.as_deref());
+        if self.left.is_none() {
+            tracing::warn!(
+                handler,
+                peer,
+                blame = "guest",
+                reason = "log-bytes",
+                "the handler had more than {} bytes to log for this request; this line and all later ones are dropped",
+                self.limit
+            );
+            if let Some(counters) = &self.counters {
+                counters.log_limit_reached();
+            }
+            return;
         }
-        return;
-    }
-    match level {
-        Level::ERROR => tracing::error!(target: "guest", handler, peer, "{message}"),
-        Level::WARN => tracing::warn!(target: "guest", handler, peer, "{message}"),
-        Level::INFO => tracing::info!(target: "guest", handler, peer, "{message}"),
-        _ => tracing::debug!(target: "guest", handler, peer, "{message}"),
-    }
-}
-
-/// Logs the lines that end in `data`, and keeps the beginning of the next one.
-pub(crate) fn write(state: &mut State, standard: Standard, data: &[u8]) {
-    let mut rest = data;
-    while has_room(state) {
-        let end = rest.iter().position(|byte| *byte == b'\n');
-        line(state, standard).push(&rest[..end.unwrap_or(rest.len())]);
-        let Some(end) = end else { return };
-        finish(state, standard);
-        rest = &rest[end + 1..];
-    }
-}
-
-/// Logs the lines that the guest did not end itself.
-pub(crate) fn finish_all(state: &mut State) {
-    if state.unfinished.is_none() {
-        return;
-    }
-    for standard in [Standard::Output, Standard::Error] {
-        if !line(state, standard).is_empty() {
-            finish(state, standard);
+        match level {
+            Level::ERROR => tracing::error!(target: "guest", handler, peer, "{line}"),
+            Level::WARN => tracing::warn!(target: "guest", handler, peer, "{line}"),
+            Level::INFO => tracing::info!(target: "guest", handler, peer, "{line}"),
+            _ => tracing::debug!(target: "guest", handler, peer, "{line}"),
         }
     }
-}
 
-fn line(state: &mut State, standard: Standard) -> &mut Line {
-    let unfinished = state.unfinished.get_or_insert_default();
-    match standard {
-        Standard::Output => &mut unfinished.output,
-        Standard::Error => &mut unfinished.error,
+    /// Logs the lines that end in `data`, and keeps the beginning of the next one.
+    pub(crate) fn write_output(
+        &mut self,
+        standard: Standard,
+        data: &[u8],
+        client: Option<&Address>,
+    ) {
+        let mut rest = data;
+        while self.has_room() {
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            self.line(standard).push(&rest[..end.unwrap_or(rest.len())]);
+            let Some(end) = end else { return };
+            self.finish_line(standard, client);
+            rest = &rest[end + 1..];
+        }
     }
-}
 
-fn finish(state: &mut State, standard: Standard) {
-    let message = line(state, standard).take();
-    let level = match standard {
-        Standard::Output => Level::INFO,
-        Standard::Error => Level::WARN,
-    };
-    log(state, level, &message);
+    /// Logs that the host has denied the guest a call.
+    pub(crate) fn write_denial(&self, call: &str, client: Option<&Address>) {
+        let peer = client.map(Address::to_string);
+        let (handler, peer) = (&*self.handler, peer.as_deref());
+        tracing::info!(call = printable(call, MAX_LOG_LINE), handler, peer, "denied");
+    }
+
+    /// Logs the lines that the guest did not end itself.
+    pub(crate) fn finish(&mut self, client: Option<&Address>) {
+        if self.unfinished.is_none() {
+            return;
+        }
+        for standard in [Standard::Output, Standard::Error] {
+            if !self.line(standard).is_empty() {
+                self.finish_line(standard, client);
+            }
+        }
+    }
+
+    fn line(&mut self, standard: Standard) -> &mut Line {
+        let unfinished = self.unfinished.get_or_insert_default();
+        match standard {
+            Standard::Output => &mut unfinished.output,
+            Standard::Error => &mut unfinished.error,
+        }
+    }
+
+    fn finish_line(&mut self, standard: Standard, client: Option<&Address>) {
+        let line = self.line(standard).take();
+        let level = match standard {
+            Standard::Output => Level::INFO,
+            Standard::Error => Level::WARN,
+        };
+        self.write_line(level, &line, client);
+    }
 }
 
 impl Line {
@@ -119,7 +163,7 @@ impl Line {
         self.bytes.is_empty() && self.more == 0
     }
 
-    /// The line as it is logged; it begins anew.
+    /// Returns the line as the log has it, and begins a new one.
     fn take(&mut self) -> String {
         let mut kept = self.bytes.as_slice();
         let mut more = std::mem::take(&mut self.more);
@@ -127,18 +171,18 @@ impl Line {
             && let Err(error) = std::str::from_utf8(kept)
             && error.error_len().is_none()
         {
-            // A character that was cut.
+            // The last character was cut.
             more = more.saturating_add((kept.len() - error.valid_up_to()) as u64);
             kept = &kept[..error.valid_up_to()];
         }
-        // What is not text takes more room as text.
-        let mut message = printable(&String::from_utf8_lossy(kept), 3 * MAX_LOG_LINE);
+        // Bytes that are not text take more room as text.
+        let mut line = printable(&String::from_utf8_lossy(kept), 3 * MAX_LOG_LINE);
         if more > 0 {
             // Writing to a String does not fail.
-            let _ = write!(message, "... ({more} bytes more)");
+            let _ = write!(line, "... ({more} bytes more)");
         }
         self.bytes.clear();
-        message
+        line
     }
 }
 
@@ -156,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_put_together_escaped_and_begun_anew() {
+    fn a_line_is_joined_and_escaped_and_a_new_one_begins() {
         let (left, message) = line(&[b"a\x1b", b"[2J\r", b"\xff"]);
         assert_eq!(message, "a\\u{1b}[2J\\r\u{fffd}");
         assert!(left.is_empty());

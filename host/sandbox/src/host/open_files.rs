@@ -1,4 +1,4 @@
-//! How many files the instances of a handler hold open together.
+//! The number of files that all instances of a handler hold open.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -6,42 +6,42 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use socketserver::{Capacity, Needs};
 
-/// Descriptors that a request is given room for where files can be opened: its own,
-/// and another.
+/// The descriptors that are set aside for each request where handlers can open files: its
+/// own, and one more.
 pub(crate) const DESCRIPTORS: usize = 2;
 
-/// The room for files that are open.
+/// The limit for open files.
 ///
-/// Each instance may hold as many as handles, but the process has not that many
-/// descriptors for as many instances as it can hold, and needs some to take
-/// connections by.
+/// Each instance may hold as many files as handles. But the process does not have that many
+/// descriptors for as many instances as it can hold, and needs some to accept connections.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     limit: usize,
     open: AtomicUsize,
 }
 
-/// Something that is open, and is counted until it is closed.
+/// An open file or directory, with the permit to hold it open.
 #[derive(Debug)]
 pub(crate) struct Counted<T> {
     open: T,
-    /// Dropped after it.
-    _place: Option<Place>,
+    /// The fields of a struct are dropped in their order: the file is closed first.
+    _permit: Option<Permit>,
 }
 
 impl<T> Counted<T> {
-    /// Something that is open for all instances, and not counted.
-    pub(crate) fn not(open: T) -> Self {
-        Counted { open, _place: None }
+    /// Returns a directory that is open for all instances, and does not count.
+    pub(crate) fn uncounted(open: T) -> Self {
+        Counted { open, _permit: None }
     }
 }
 
+/// The permit to hold one file open.
 #[derive(Debug)]
-struct Place(Arc<OpenFiles>);
+struct Permit(Arc<OpenFiles>);
 
 impl OpenFiles {
-    /// As many as there is room for beside as many requests.
-    pub(crate) fn of_this_process() -> Arc<Self> {
+    /// Returns a limit that leaves descriptors for as many requests.
+    pub(crate) fn for_this_process() -> Arc<Self> {
         let descriptors = Needs {
             descriptors: DESCRIPTORS,
             mappings: 0,
@@ -56,19 +56,19 @@ impl OpenFiles {
         Arc::new(OpenFiles { limit, open: AtomicUsize::new(0) })
     }
 
-    /// Opens one; `None` if there are as many as may be.
+    /// Opens a file with `open`. Returns `None` if the limit is reached.
     pub(crate) fn open<T, E>(
         self: &Arc<Self>,
         open: impl FnOnce() -> Result<T, E>,
     ) -> Option<Result<Counted<T>, E>> {
         let within = |count: usize| count.checked_add(1).filter(|count| *count <= self.limit);
         self.open.fetch_update(SeqCst, SeqCst, within).ok()?;
-        let place = Place(Arc::clone(self));
-        Some(open().map(|open| Counted { open, _place: Some(place) }))
+        let permit = Permit(Arc::clone(self));
+        Some(open().map(|open| Counted { open, _permit: Some(permit) }))
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, SeqCst);
     }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_closed_or_was_never_open_leaves_its_place() {
+    fn a_file_that_is_closed_or_did_not_open_gives_its_permit_back() {
         let files = OpenFiles::new(2);
         let open = || files.open(|| Ok::<(), ()>(()));
         let first = open().unwrap().unwrap();

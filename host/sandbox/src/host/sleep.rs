@@ -1,4 +1,4 @@
-//! Letting a guest wait for time to pass.
+//! Waiting for time to pass.
 
 use std::io;
 use std::thread;
@@ -8,23 +8,25 @@ use socketserver::{IdleTimeout, WallTimeout};
 use wasmtime::Result;
 
 use crate::host::state::State;
-use crate::instance::failure::Kill;
+use crate::limits::kill::Kill;
 
-/// Waits until `end`, or without end if that is `None`.
+/// Waits until `end`, or for ever if that is `None`.
 ///
-/// For its request that is waiting like any other: it counts against the idle
-/// timeout and the wall time, and not as CPU time. An instance that is made
-/// before there is a request may sleep for as long as the idle timeout in all.
+/// For the request this is a wait like any other: it counts for the idle timeout and the
+/// wall time, and not as CPU time. An instance that is created before there is a request may
+/// sleep for as long as the idle timeout in all.
 ///
-/// Errors: one of the limits was reached. The call ends the guest.
-pub(crate) fn until(state: &mut State, end: Option<Instant>) -> Result<()> {
+/// # Errors
+///
+/// A limit was reached. The error ends the guest.
+pub(crate) fn sleep_until(state: &mut State, end: Option<Instant>) -> Result<()> {
     match &state.request {
-        Some(request) => request.sleep_until(end).map_err(|error| killed(&error)),
-        None => before_the_first_request(state, end),
+        Some(request) => request.sleep_until(end).map_err(|error| kill(&error)),
+        None => sleep_before_the_request(state, end),
     }
 }
 
-fn killed(error: &io::Error) -> wasmtime::Error {
+fn kill(error: &io::Error) -> wasmtime::Error {
     let inner = error.get_ref();
     if let Some(idle) = inner.and_then(|inner| inner.downcast_ref::<IdleTimeout>()) {
         return Kill::Sleep { limit: idle.limit }.into();
@@ -35,8 +37,9 @@ fn killed(error: &io::Error) -> wasmtime::Error {
     wasmtime::error::format_err!("cannot wait: {error}")
 }
 
-/// One that would sleep for too long is ended at once: nobody is served later.
-fn before_the_first_request(state: &mut State, end: Option<Instant>) -> Result<()> {
+/// Sleeps in an instance that has no request. A guest that would sleep beyond the limit is
+/// ended at once: to wait until then would serve no client.
+fn sleep_before_the_request(state: &mut State, end: Option<Instant>) -> Result<()> {
     let pause = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
     let Some(left) = state.sleep_left.checked_sub(pause) else {
         return Err(Kill::Sleep { limit: state.sleep_limit }.into());

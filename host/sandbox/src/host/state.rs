@@ -1,74 +1,61 @@
-//! What the imports see of the request that they are called for.
+//! The data of one Store, which host calls see.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use socketserver::Request;
 use socketserver::{Address, Reason, ServerInfo};
-use wasmtime::component::ResourceTable;
+use tracing::Level;
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::error::format_err;
 
 use crate::host::counters::HandlerCounters;
-use crate::host::guest_log::{self, Unfinished};
-use crate::limits::cpu::CpuTime;
-use crate::limits::memory::Limits;
+use crate::host::guest_log::{GuestLog, Standard};
+use crate::limits::cpu::RunTime;
+use crate::limits::memory::InstanceMemory;
 use crate::policy::{MAX_CALL_DATA, Policy};
 
 /// The data of one Store.
 pub(crate) struct State {
-    /// What the guest holds: sockets, and what WASI has.
+    /// The resources that the guest holds: sockets, and those of WASI.
     pub table: ResourceTable,
-    /// What it may allocate.
-    pub limits: Limits,
-    /// Who talks to it; `None` before its request.
-    pub peer: Option<Peer>,
-    /// When the request ends at the latest, and how long that is from its
-    /// beginning.
-    pub wall_time: Option<(Instant, Duration)>,
-    /// What it has used of its CPU time.
-    pub cpu_time: CpuTime,
-    /// How many bytes it may hand over in one call.
-    pub call_data: usize,
-    /// The name of the handler, for the log.
-    pub handler: Arc<str>,
-    /// How many bytes the host allocates for one of its calls at the most.
+    /// The memory of the instance.
+    pub memory: InstanceMemory,
+    /// The CPU time and the wall time of the instance.
+    pub time: RunTime,
+    /// The log of the guest.
+    pub log: GuestLog,
+    /// The client and the server of the request; `None` before the request.
+    pub request_info: Option<RequestInfo>,
+    /// The bytes that the guest may pass in one call.
+    pub max_call_data: usize,
+    /// The bytes that the host allocates for one call of the guest at most.
     pub call_memory: usize,
-    /// How many bytes it may log, and how many of them are left; `None` when the
-    /// log has said that there are none.
-    pub log_bytes: usize,
-    /// See `log_bytes`.
-    pub log_bytes_left: Option<usize>,
-    /// Where it is counted what is not an error of the request.
-    pub counters: Option<Arc<dyn HandlerCounters>>,
-    /// The lines that it has begun on its standard output and error; `None` if it
-    /// never wrote to them.
-    pub unfinished: Option<Box<Unfinished>>,
-    /// Its request, if it may have to wait for time to pass.
+    /// The request, if the guest may have to wait for time to pass.
     pub request: Option<Request>,
-    /// How long it may still sleep before it has a request, and could at first.
+    /// How long the guest may still sleep before it has a request.
     pub sleep_left: Duration,
-    /// See `sleep_left`.
+    /// The limit of that, which is the idle timeout.
     pub sleep_limit: Duration,
-    /// The client went away, or cannot be answered, while the guest was at it:
-    /// why, as the reason of an error. What the guest returns later is then the
-    /// client's fault.
-    pub lost: Option<Reason>,
-    /// The guest has shut down its side of the connection: that it cannot send is
-    /// its own doing.
+    /// Set when the client went away, or cannot be reached, during the request. An error
+    /// that the guest returns later then has this reason.
+    pub client_lost: Option<Reason>,
+    /// Set when the guest has shut down its side of the connection. A later failure to send
+    /// is then its own doing.
     pub finished_sending: bool,
-    /// The log has said that this guest was denied something.
+    /// Set when the log has named a call that was denied.
     pub denial_logged: bool,
 }
 
-/// The two sides that a guest stands between.
-pub(crate) struct Peer {
+/// The client and the server of a request.
+pub(crate) struct RequestInfo {
     pub client_address: Address,
     pub server: Arc<ServerInfo>,
 }
 
 impl State {
     pub(crate) fn new(
-        limits: Limits,
+        memory: InstanceMemory,
         policy: &Policy,
         handler: &Arc<str>,
         counters: Option<&Arc<dyn HandlerCounters>>,
@@ -77,45 +64,63 @@ impl State {
         table.set_max_capacity(policy.handles);
         State {
             table,
-            limits,
-            peer: None,
-            wall_time: None,
-            cpu_time: CpuTime::new(policy.cpu_time),
-            call_data: policy.memory.min(MAX_CALL_DATA),
-            handler: Arc::clone(handler),
+            memory,
+            time: RunTime::new(policy.cpu_time),
+            log: GuestLog::new(Arc::clone(handler), policy.log_bytes, counters.cloned()),
+            request_info: None,
+            max_call_data: policy.memory.min(MAX_CALL_DATA),
             call_memory: policy.call_memory,
-            log_bytes: policy.log_bytes,
-            log_bytes_left: Some(policy.log_bytes),
-            counters: counters.cloned(),
-            unfinished: None,
             request: None,
             sleep_left: policy.idle_timeout,
             sleep_limit: policy.idle_timeout,
-            lost: None,
+            client_lost: None,
             finished_sending: false,
             denial_logged: false,
         }
     }
 
-    /// The two sides of the request.
+    /// Returns the client and the server of the request.
     ///
-    /// Errors: there is none yet. The call ends the guest.
-    pub(crate) fn peer(&self) -> wasmtime::Result<&Peer> {
-        self.peer.as_ref().ok_or_else(|| format_err!("there is no server before the first request"))
+    /// # Errors
+    ///
+    /// There is no request yet. The error ends the guest.
+    pub(crate) fn request_info(&self) -> wasmtime::Result<&RequestInfo> {
+        self.request_info
+            .as_ref()
+            .ok_or_else(|| format_err!("there is no server before the first request"))
     }
 
     /// Gives the guest a handle to the request socket.
-    pub(crate) fn push(
-        &mut self,
-        request: Request,
-    ) -> wasmtime::Result<wasmtime::component::Resource<Request>> {
+    pub(crate) fn push(&mut self, request: Request) -> wasmtime::Result<Resource<Request>> {
         Ok(self.table.push(request)?)
+    }
+
+    /// Logs one line of the guest.
+    pub(crate) fn log_line(&mut self, level: Level, line: &str) {
+        self.log.write_line(level, line, client_address(self.request_info.as_ref()));
+    }
+
+    /// Logs the lines that end in `data`, and keeps the beginning of the next one.
+    pub(crate) fn log_output(&mut self, standard: Standard, data: &[u8]) {
+        self.log.write_output(standard, data, client_address(self.request_info.as_ref()));
+    }
+
+    /// Logs that the host has denied the guest a call. It logs this once for each request,
+    /// because a guest can try as often as it likes.
+    pub(crate) fn log_denial(&mut self, call: &str) {
+        if !std::mem::replace(&mut self.denial_logged, true) {
+            self.log.write_denial(call, client_address(self.request_info.as_ref()));
+        }
     }
 }
 
-/// What a guest wrote last is logged, although it did not end the line.
+fn client_address(info: Option<&RequestInfo>) -> Option<&Address> {
+    info.map(|info| &info.client_address)
+}
+
+/// Logs the last line that the guest wrote, although the guest did not end it.
 impl Drop for State {
     fn drop(&mut self) {
-        guest_log::finish_all(self);
+        self.log.finish(client_address(self.request_info.as_ref()));
     }
 }

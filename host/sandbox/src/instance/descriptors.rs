@@ -1,4 +1,4 @@
-//! Which descriptors a handler needs to serve.
+//! The descriptors that a handler holds beside its requests.
 
 use std::fs;
 use std::io;
@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::host::grants::Grants;
 
-/// How wasmtime names the files that memories are copied from as they are written to.
+/// The prefix of the names that wasmtime gives to memory images: files whose pages the
+/// memories of an instance begin with, and copy when the guest writes to them.
 const IMAGE: &str = "/memfd:wasm-memory-image";
 
-/// What a handler holds open beside its request: the directories that it was granted,
-/// and what its memories begin with. They are open for as long as the handler lives.
+/// The descriptors that a handler holds beside its requests: the granted directories, and
+/// the images of its memories. They are open for as long as the handler lives.
 #[derive(Clone)]
 pub struct HandlerDescriptors {
     pub(crate) grants: Arc<Grants>,
@@ -19,7 +20,7 @@ pub struct HandlerDescriptors {
 }
 
 impl HandlerDescriptors {
-    /// What a process that closes all others must keep.
+    /// Returns the descriptors that a process must keep when it closes all others.
     pub fn iter(&self) -> impl Iterator<Item = RawFd> {
         let directories = self.grants.directories.iter();
         let directories = directories.map(|(directory, _)| directory.dir.as_fd().as_raw_fd());
@@ -27,10 +28,12 @@ impl HandlerDescriptors {
     }
 }
 
-/// The descriptors of what memories begin with, those of other components too: wasmtime
-/// does not tell.
+/// Returns the descriptors of all memory images of this process, also of those of other
+/// components: wasmtime does not say which belong to which.
 ///
-/// Errors: there is no `/proc`.
+/// # Errors
+///
+/// There is no `/proc`.
 pub(crate) fn memory_images() -> io::Result<Arc<[RawFd]>> {
     let is_image = |fd: &RawFd| {
         fs::read_link(format!("/proc/self/fd/{fd}"))

@@ -1,22 +1,22 @@
-//! What a handler exports: the three functions of each world that it targets.
+//! The functions that a handler exports: three for each world that it targets.
 
 use socketserver::{Address, Request};
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lower, Resource};
-use wasmtime::{Result, Store};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lower, Resource};
+use wasmtime::{AsContextMut, Result};
 
 use crate::error::LoadError;
 use crate::host::bindings::types;
-use crate::host::state::State;
+use crate::instance::store::Instantiated;
 use crate::load::component::Component;
 use crate::world::World;
 
-/// Where the functions are, for each world that the component targets.
+/// The functions of each world that the component targets.
 pub(crate) struct Exports {
     stream: Option<Functions>,
     datagram: Option<Functions>,
 }
 
-/// Where the three functions of one world are.
+/// The three functions of one world.
 pub(crate) struct Functions {
     world: World,
     setup: ComponentExportIndex,
@@ -24,24 +24,29 @@ pub(crate) struct Functions {
     finish: ComponentExportIndex,
 }
 
-/// What `setup` of each world takes. The datagram is copied once, into the
-/// memory of the guest.
-type Connection = (Resource<Request>, types::Address);
-type Datagram<'a> = ((&'a [u8], Resource<Request>), types::Address);
-/// What all of them return.
-pub(crate) type Outcome = (std::result::Result<(), String>,);
+/// The parameters of `setup` for a connection.
+type ConnectionParams = (Resource<Request>, types::Address);
+/// The parameters of `setup` for a datagram. Its data is copied once, into the guest's
+/// memory.
+type DatagramParams<'a> = ((&'a [u8], Resource<Request>), types::Address);
+/// The result of all functions: success, or an error of the guest.
+pub(crate) type GuestResult = (std::result::Result<(), String>,);
 
 impl Exports {
-    /// Errors: an interface is there, a function of it is not.
-    pub(crate) fn of(component: &Component) -> std::result::Result<Self, LoadError> {
+    /// Finds the functions of a component.
+    ///
+    /// # Errors
+    ///
+    /// The component exports an interface, but not all functions of it.
+    pub(crate) fn find(component: &Component) -> std::result::Result<Self, LoadError> {
         let find = |world| {
             let targets = component.description().worlds.contains(&world);
-            targets.then(|| Functions::of(component, world)).transpose()
+            targets.then(|| Functions::find(component, world)).transpose()
         };
         Ok(Exports { stream: find(World::Stream)?, datagram: find(World::Datagram)? })
     }
 
-    /// The functions of `world`, if the component targets it.
+    /// Returns the functions of `world`, if the component targets it.
     pub(crate) fn get(&self, world: World) -> Option<&Functions> {
         match world {
             World::Stream => self.stream.as_ref(),
@@ -49,21 +54,21 @@ impl Exports {
         }
     }
 
-    /// The worlds that the component targets.
+    /// Returns the worlds that the component targets.
     pub(crate) fn worlds(&self) -> impl Iterator<Item = World> {
         World::ALL.into_iter().filter(|world| self.get(*world).is_some())
     }
 
     /// Checks the types of all functions. That can be done on an instance only.
-    pub(crate) fn check(&self, store: &mut Store<State>, instance: &Instance) -> Result<()> {
+    pub(crate) fn check_types(&self, instantiated: &mut Instantiated) -> Result<()> {
         self.worlds()
             .filter_map(|world| self.get(world))
-            .try_for_each(|functions| functions.check(store, instance))
+            .try_for_each(|functions| functions.check_types(instantiated))
     }
 }
 
 impl Functions {
-    fn of(component: &Component, world: World) -> std::result::Result<Self, LoadError> {
+    fn find(component: &Component, world: World) -> std::result::Result<Self, LoadError> {
         let component = component.wasmtime();
         let interface = world.interface();
         let missing = |function| LoadError::MissingExport { interface, function };
@@ -79,57 +84,52 @@ impl Functions {
         })
     }
 
-    fn check(&self, store: &mut Store<State>, instance: &Instance) -> Result<()> {
+    fn check_types(&self, Instantiated { store, instance }: &mut Instantiated) -> Result<()> {
+        let mut store = store.as_context_mut();
         match self.world {
-            World::Stream => {
-                instance
-                    .get_typed_func::<Connection, Outcome>(&mut *store, &self.setup)
-                    .map(drop)?;
-            }
-            World::Datagram => {
-                instance
-                    .get_typed_func::<Datagram<'_>, Outcome>(&mut *store, &self.setup)
-                    .map(drop)?;
-            }
+            World::Stream => instance
+                .get_typed_func::<ConnectionParams, GuestResult>(&mut store, &self.setup)
+                .map(drop)?,
+            World::Datagram => instance
+                .get_typed_func::<DatagramParams<'_>, GuestResult>(&mut store, &self.setup)
+                .map(drop)?,
         }
-        instance.get_typed_func::<(), Outcome>(&mut *store, &self.handle)?;
-        instance.get_typed_func::<(), Outcome>(&mut *store, &self.finish)?;
+        instance.get_typed_func::<(), GuestResult>(&mut store, &self.handle)?;
+        instance.get_typed_func::<(), GuestResult>(&mut store, &self.finish)?;
         Ok(())
     }
 
-    /// Calls `setup` with what the world has for it.
+    /// Calls `setup` with the parameters of the world.
     pub(crate) fn setup(
         &self,
-        store: &mut Store<State>,
-        instance: &Instance,
+        instantiated: &mut Instantiated,
         request: &Request,
         client_address: &Address,
-    ) -> Result<Outcome> {
-        let socket = store.data_mut().push(request.clone())?;
+    ) -> Result<GuestResult> {
+        let socket = instantiated.store.data_mut().push(request.clone())?;
         let address = types::Address::from(client_address);
         match self.world {
-            World::Stream => call::<Connection>(store, instance, &self.setup, (socket, address)),
+            World::Stream => call::<ConnectionParams>(instantiated, &self.setup, (socket, address)),
             World::Datagram => {
                 let request = (request.data(), socket);
-                call::<Datagram<'_>>(store, instance, &self.setup, (request, address))
+                call::<DatagramParams<'_>>(instantiated, &self.setup, (request, address))
             }
         }
     }
 
-    pub(crate) fn handle(&self, store: &mut Store<State>, instance: &Instance) -> Result<Outcome> {
-        call(store, instance, &self.handle, ())
+    pub(crate) fn handle(&self, instantiated: &mut Instantiated) -> Result<GuestResult> {
+        call(instantiated, &self.handle, ())
     }
 
-    pub(crate) fn finish(&self, store: &mut Store<State>, instance: &Instance) -> Result<Outcome> {
-        call(store, instance, &self.finish, ())
+    pub(crate) fn finish(&self, instantiated: &mut Instantiated) -> Result<GuestResult> {
+        call(instantiated, &self.finish, ())
     }
 }
 
 fn call<Params: ComponentNamedList + Lower>(
-    store: &mut Store<State>,
-    instance: &Instance,
+    Instantiated { store, instance }: &mut Instantiated,
     function: &ComponentExportIndex,
     params: Params,
-) -> Result<Outcome> {
-    instance.get_typed_func::<Params, Outcome>(&mut *store, function)?.call(store, params)
+) -> Result<GuestResult> {
+    instance.get_typed_func::<Params, GuestResult>(&mut *store, function)?.call(store, params)
 }

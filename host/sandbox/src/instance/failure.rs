@@ -1,43 +1,16 @@
-//! Why a request failed, and whose fault it was.
+//! The error of a failed request, with its reason.
 
-use std::time::Duration;
-
-use socketserver::{HandlerError, Reason};
-use thiserror::Error;
+use socketserver::{HandlerError, Reason, printable};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::host::state::State;
-use crate::limits::memory::Refused;
+use crate::host::wasi::Exit;
+use crate::limits::kill::Kill;
+use crate::limits::memory::MemoryRefusal;
 use crate::policy::MAX_LOG_LINE;
-use socketserver::printable;
 
-/// Why the host ended a guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum Kill {
-    #[error("it used up its CPU time of {limit:?}")]
-    CpuTime { limit: Duration },
-    #[error("the client was silent for {limit:?}, the idle timeout")]
-    Idle { limit: Duration },
-    #[error("it slept until no byte had moved for {limit:?}, the idle timeout")]
-    Sleep { limit: Duration },
-    #[error("the request took longer than {limit:?}, its wall time")]
-    WallTime { limit: Duration },
-    #[error("the client sent more than the {limit} bytes that a request may receive")]
-    Received { limit: u64 },
-    #[error("it was about to send more than the {limit} bytes that a request may send")]
-    Sent { limit: u64 },
-}
-
-/// The guest ended its request with `exit`: Python's `SystemExit`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("it called exit, and there is no request yet that could end")]
-pub(crate) struct Exit {
-    /// What it says of itself. In Python nobody looks at it either.
-    pub failed: bool,
-}
-
-/// Which call into the guest failed.
+/// A step of a request, in which the guest runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Instantiate,
@@ -49,7 +22,7 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Step::Instantiate => "the making of the instance",
+            Step::Instantiate => "instantiation",
             Step::Setup => "setup",
             Step::Handle => "handle",
             Step::Finish => "finish",
@@ -57,21 +30,19 @@ impl Step {
     }
 }
 
-/// The guest returned `message` as its error.
-pub(crate) fn returned(step: Step, message: &str, state: &State) -> HandlerError {
+/// Returns the error of a request whose guest returned `message` as its error.
+pub(crate) fn guest_error(step: Step, message: &str, state: &State) -> HandlerError {
     let message = format!("{} failed: {}", step.as_str(), printable(message, MAX_LOG_LINE));
-    if let Some(reason) = state.lost {
-        return HandlerError::new(reason, message);
-    }
-    HandlerError::new(Reason::Error, message)
+    HandlerError::new(state.client_lost.unwrap_or(Reason::Error), message)
 }
 
-/// A call into the guest did not return: it trapped, was ended, or could not
-/// be made.
-pub(crate) fn ended(step: Step, error: &wasmtime::Error, state: &State) -> HandlerError {
+/// Returns the error of a request whose guest trapped, was ended by the host, or could not
+/// be called.
+pub(crate) fn call_failure(step: Step, error: &wasmtime::Error, state: &State) -> HandlerError {
     let (mut reason, why) = explain(error, state);
     if step == Step::Instantiate && reason == Reason::Call {
-        // The load has shown that it can be made: the machine is out of something.
+        // The preflight has shown that instances can be created. So the machine lacks
+        // something.
         reason = Reason::NoInstance;
     }
     HandlerError::new(reason, format!("{} was ended: {why}", step.as_str()))
@@ -79,15 +50,7 @@ pub(crate) fn ended(step: Step, error: &wasmtime::Error, state: &State) -> Handl
 
 fn explain(error: &wasmtime::Error, state: &State) -> (Reason, String) {
     if let Some(kill) = error.downcast_ref::<Kill>() {
-        let reason = match kill {
-            Kill::CpuTime { .. } => Reason::CpuTime,
-            Kill::Idle { .. } => Reason::IdleTimeout,
-            Kill::Sleep { .. } => Reason::Sleep,
-            Kill::WallTime { .. } => Reason::WallTime,
-            Kill::Received { .. } => Reason::Received,
-            Kill::Sent { .. } => Reason::Sent,
-        };
-        return (reason, kill.to_string());
+        return (kill_reason(*kill), kill.to_string());
     }
     if let Some(exit) = error.downcast_ref::<Exit>() {
         return (Reason::Exit, exit.to_string());
@@ -95,29 +58,30 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Reason, String) {
     if error.is::<PoolConcurrencyLimitError>() {
         return (Reason::NoInstance, error.root_cause().to_string());
     }
-    let what = error.root_cause().to_string();
-    // wasmtime has a type for the one, and words for the other.
+    let cause = error.root_cause().to_string();
+    // wasmtime has a type for a full table of the host, and only a text for a full table of
+    // the guest.
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
-        || what.contains("handle limit exceeded")
+        || cause.contains("handle limit exceeded")
     {
         return (Reason::Handles, "it holds as many handles as it may".to_owned());
     }
-    let mut why = printable(&what, MAX_LOG_LINE);
-    match state.limits.refused() {
-        Some(Refused::Own { wanted, limit }) => {
+    let mut why = printable(&cause, MAX_LOG_LINE);
+    match state.memory.refusal() {
+        Some(MemoryRefusal::Own { wanted, limit }) => {
             let refused = format!("it wanted {wanted} bytes in all, the limit is {limit}");
             why = format!("{why}; before that it was refused memory: {refused}");
             return (Reason::Memory, why);
         }
-        Some(Refused::Shared { limit }) => {
+        Some(MemoryRefusal::Total { limit }) => {
             let refused = format!("all instances together may have {limit} bytes");
             why = format!("{why}; before that it was refused memory: {refused}");
             return (Reason::MemoryTotal, why);
         }
         None => {}
     }
-    if let Some(place) = error.downcast_ref::<WasmBacktrace>().and_then(backtrace) {
-        why = format!("{why} (in {place})");
+    if let Some(names) = error.downcast_ref::<WasmBacktrace>().and_then(function_names) {
+        why = format!("{why} (in {names})");
     }
     let reason = match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => Reason::Stack,
@@ -127,8 +91,19 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Reason, String) {
     (reason, why)
 }
 
-/// The innermost functions that have names.
-fn backtrace(trace: &WasmBacktrace) -> Option<String> {
+fn kill_reason(kill: Kill) -> Reason {
+    match kill {
+        Kill::CpuTime { .. } => Reason::CpuTime,
+        Kill::Idle { .. } => Reason::IdleTimeout,
+        Kill::Sleep { .. } => Reason::Sleep,
+        Kill::WallTime { .. } => Reason::WallTime,
+        Kill::Received { .. } => Reason::Received,
+        Kill::Sent { .. } => Reason::Sent,
+    }
+}
+
+/// Returns the names of the innermost functions that have names.
+fn function_names(trace: &WasmBacktrace) -> Option<String> {
     let names: Vec<String> = trace
         .frames()
         .iter()

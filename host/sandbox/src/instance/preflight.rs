@@ -1,66 +1,71 @@
-//! Trial instances: what shows on nothing else.
+//! The preflight: a trial instance at load, which shows what would fail for every request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasmtime::component::{Instance, InstancePre};
+use socketserver::printable;
+use wasmtime::component::InstancePre;
 use wasmtime::{CallHook, Store, UpdateDeadline};
 
 use crate::error::LoadError;
 use crate::host::state::State;
 use crate::instance::exports::Exports;
-use crate::instance::failure::{Step, ended};
-use socketserver::printable;
+use crate::instance::failure::{Step, call_failure};
+use crate::instance::store::Instantiated;
 
-/// An instance in its Store.
-pub(crate) type Made = (Store<State>, Instance);
-
-/// Why an instance at rest cannot be made.
+/// The component cannot be instantiated without running code of it.
 #[derive(Debug, thiserror::Error)]
-#[error("code of the component runs as soon as an instance is made")]
+#[error("code of the component runs as soon as an instance is created")]
 struct HasStart;
 
-/// Makes an instance in which nothing of the component has run. `None` if something
-/// would have to.
+/// Creates an instance without running code of the component. Returns `None` if
+/// instantiation would run some.
 ///
-/// Errors: it cannot be made, or [does not fit](check).
-pub(crate) fn at_rest(
+/// # Errors
+///
+/// The instance cannot be created, or [its exports have wrong types](check_types).
+pub(crate) fn instantiate_without_start(
     mut store: Store<State>,
     pre: &InstancePre<State>,
     exports: &Exports,
-) -> Result<Option<Made>, LoadError> {
-    // Each module begins in code of the engine's own, which looks at the epoch once,
-    // fills tables, and calls the function that is to start. That has no parameters,
-    // so it is none of the host's, and looks at the epoch before anything else.
-    let begins = Arc::new(AtomicBool::new(false));
-    let began = Arc::clone(&begins);
+) -> Result<Option<Instantiated>, LoadError> {
+    // Each module begins in code of the engine, which checks the epoch once, fills tables,
+    // and calls the start function. A start function has no parameters, so it is no host
+    // function, and it checks the epoch before anything else.
+    let in_engine_code = Arc::new(AtomicBool::new(false));
+    let entered = Arc::clone(&in_engine_code);
     store.set_epoch_deadline(0);
     store.epoch_deadline_callback(move |_| {
-        let of_engine = began.swap(false, Ordering::Relaxed);
-        if of_engine { Ok(UpdateDeadline::Continue(0)) } else { Err(HasStart.into()) }
+        let by_engine = in_engine_code.swap(false, Ordering::Relaxed);
+        if by_engine { Ok(UpdateDeadline::Continue(0)) } else { Err(HasStart.into()) }
     });
     store.call_hook(move |_, hook| {
         if matches!(hook, CallHook::CallingWasm) {
-            begins.store(true, Ordering::Relaxed);
+            entered.store(true, Ordering::Relaxed);
         }
         Ok(())
     });
     match pre.instantiate(&mut store) {
-        Ok(instance) => check((store, instance), exports).map(Some),
+        Ok(instance) => check_types(Instantiated { store, instance }, exports).map(Some),
         Err(error) if error.is::<HasStart>() => Ok(None),
         Err(error) => {
-            let error = ended(Step::Instantiate, &error, store.data());
+            let error = call_failure(Step::Instantiate, &error, store.data());
             Err(LoadError::Instantiate(format!("{error:#}")))
         }
     }
 }
 
-/// Checks the types of exports, which can be done on an instance only.
+/// Checks the types of the exported functions. That can be done on an instance only.
 ///
-/// Errors: they are not those of their world.
-pub(crate) fn check((mut store, instance): Made, exports: &Exports) -> Result<Made, LoadError> {
+/// # Errors
+///
+/// The types are not those of the world.
+pub(crate) fn check_types(
+    mut instantiated: Instantiated,
+    exports: &Exports,
+) -> Result<Instantiated, LoadError> {
     exports
-        .check(&mut store, &instance)
+        .check_types(&mut instantiated)
         .map_err(|error| LoadError::Incompatible(printable(&format!("{error:#}"), 500)))?;
-    Ok((store, instance))
+    Ok(instantiated)
 }

@@ -1,138 +1,117 @@
-//! Holding an instance to its CPU time.
+//! The CPU time and the wall time of an instance.
 
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use wasmtime::{CallHook, Result, Store, StoreContextMut, UpdateDeadline};
 
 use crate::engine::ticker::TICK;
-use crate::host::state::State;
-use crate::instance::failure::Kill;
-use crate::policy::MAX_ERROR;
+use crate::limits::kill::Kill;
 
-/// The CPU time that makes a request a long one. The first epoch counts as used up,
-/// though the guest may have waited for its client.
+/// The CPU time that makes a request a long one. The first epoch counts as used up, though
+/// the guest may have waited for its client.
 const LONG: Duration = TICK.saturating_mul(2);
 
-/// After how many calls of the host it is asked what time it is. None of them can use
-/// more than some tens of milliseconds.
-const CALLS: u32 = 8;
+/// The number of host calls after which the host reads a clock. No host call takes more than
+/// some tens of milliseconds of CPU time.
+const CALLS_BETWEEN_CHECKS: u32 = 8;
 
-/// What an instance has used of its CPU time.
+/// The time that an instance has used, and its limits.
+///
+/// Epochs measure time that passes, also while the thread waits in a host call or for a
+/// processor. So the end of an epoch only leads to a check. The thread's CPU clock decides,
+/// and the guest gets more epochs for the time that is left.
 #[derive(Debug)]
-pub(crate) struct CpuTime {
-    limit: Duration,
-    /// The CPU clock of the thread when it began; `None` until that is first read.
-    begun: Option<Duration>,
-    /// How often the guest has called the host.
-    calls: u32,
-    /// When it was looked at last, as far as those calls know.
-    looked: Option<Instant>,
+pub(crate) struct RunTime {
+    cpu_limit: Duration,
+    /// The end of the wall time, and the limit that it comes from; `None` while there is no
+    /// request.
+    wall_time: Option<(Instant, Duration)>,
+    /// The thread's CPU clock when the instance began; `None` until the first check.
+    cpu_begin: Option<Duration>,
+    /// The number of host calls so far.
+    host_calls: u32,
+    last_check: Option<Instant>,
 }
 
-impl CpuTime {
-    /// All of it is left.
-    pub(crate) fn new(limit: Duration) -> Self {
-        CpuTime { limit, begun: None, calls: 0, looked: None }
+/// The result of a check that found no limit reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeLeft {
+    /// The time until the next check.
+    pub next_check: Duration,
+    /// Set if the request is a long one.
+    pub is_long: bool,
+}
+
+impl TimeLeft {
+    /// Returns the epochs until the next check: at least one.
+    pub(crate) fn epochs(self) -> u64 {
+        let epochs = self.next_check.as_nanos().div_ceil(TICK.as_nanos());
+        // The engine adds this to its epoch counter: a limit of centuries must not overflow
+        // that.
+        u64::try_from(epochs).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX))
+    }
+}
+
+impl RunTime {
+    pub(crate) fn new(cpu_limit: Duration) -> Self {
+        RunTime { cpu_limit, wall_time: None, cpu_begin: None, host_calls: 0, last_check: None }
     }
 
-    /// Whether it is time to look, as a call of the host returns. Few requests call it
-    /// often enough for this to read a clock.
-    fn is_due(&mut self) -> bool {
-        self.calls = self.calls.wrapping_add(1);
-        if !self.calls.is_multiple_of(CALLS) {
+    /// Begins to measure CPU time anew.
+    pub(crate) fn restart_cpu_time(&mut self) {
+        *self = RunTime { wall_time: self.wall_time, ..RunTime::new(self.cpu_limit) };
+    }
+
+    /// Sets the end of the wall time, and the limit that it comes from.
+    pub(crate) fn set_wall_time(&mut self, wall_time: Option<(Instant, Duration)>) {
+        self.wall_time = wall_time;
+    }
+
+    /// Counts a host call that returns, and returns `true` if a check is due. Few requests
+    /// call the host often enough for this to read a clock.
+    pub(crate) fn is_check_due(&mut self) -> bool {
+        self.host_calls = self.host_calls.wrapping_add(1);
+        if !self.host_calls.is_multiple_of(CALLS_BETWEEN_CHECKS) {
             return false;
         }
         let now = Instant::now();
-        now.duration_since(*self.looked.get_or_insert(now)) >= TICK
+        now.duration_since(*self.last_check.get_or_insert(now)) >= TICK
     }
 
-    /// What is left, by the CPU clock of this thread.
+    /// Checks the CPU time and the wall time.
     ///
-    /// Reading that clock costs as much as a tenth of making an instance, so it is
-    /// first read when the first epoch is over, which few requests live to see.
-    /// What the guest has used until then is counted as one: but for some calls of
-    /// the host, it cannot have used more.
-    fn left(&mut self) -> Result<Duration, Kill> {
+    /// # Errors
+    ///
+    /// One of them is used up: the host ends the guest.
+    pub(crate) fn check(&mut self) -> Result<TimeLeft, Kill> {
+        let now = Instant::now();
+        self.last_check = Some(now);
+        let wall_left = match self.wall_time {
+            Some((end, limit)) if now >= end => return Err(Kill::WallTime { limit }),
+            Some((end, _)) => end.saturating_duration_since(now),
+            None => Duration::MAX,
+        };
+        let cpu_left = self.cpu_time_left()?;
+        let is_long = self.cpu_limit.saturating_sub(cpu_left) >= LONG;
+        let next_check = if is_long { cpu_left } else { cpu_left.min(TICK) };
+        Ok(TimeLeft { next_check: next_check.min(wall_left), is_long })
+    }
+
+    /// Returns the CPU time that is left.
+    ///
+    /// To read the thread's CPU clock costs as much as a tenth of an instance's creation. So
+    /// the first reading is at the end of the first epoch, which few requests live to see.
+    /// The time until then counts as one epoch: except for some host calls, the guest cannot
+    /// have used more.
+    fn cpu_time_left(&mut self) -> Result<Duration, Kill> {
         let now = thread_cpu_time();
-        let begun = *self.begun.get_or_insert_with(|| now.saturating_sub(TICK));
-        let left = self.limit.saturating_sub(now.saturating_sub(begun));
+        let begin = *self.cpu_begin.get_or_insert_with(|| now.saturating_sub(TICK));
+        let left = self.cpu_limit.saturating_sub(now.saturating_sub(begin));
         if left.is_zero() {
-            return Err(Kill::CpuTime { limit: self.limit });
+            return Err(Kill::CpuTime { limit: self.cpu_limit });
         }
         Ok(left)
     }
-}
-
-/// Gives everything that runs in `store` from now on, in this thread, `limit`
-/// of CPU time.
-///
-/// Epochs measure time that passes, also while the thread waits in a host call
-/// or for a processor. So an epoch that is over only asks: what counts is the
-/// CPU clock of the thread, and the guest gets more epochs for what is left.
-///
-/// A guest looks whether an epoch is over where its functions and loops begin. One
-/// that calls the host a hundred thousand times without either is asked when one of
-/// these calls returns.
-pub(crate) fn limit_cpu_time(store: &mut Store<State>, limit: Duration) {
-    store.data_mut().cpu_time = CpuTime::new(limit);
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|mut store| {
-        let left = look(store.data_mut())?;
-        Ok(UpdateDeadline::Continue(ticks(left)))
-    });
-    store.call_hook(between);
-}
-
-/// What is done when the guest calls the host, or the host the guest, and when
-/// such a call returns. It is for every call, so it must cost next to nothing.
-fn between(mut store: StoreContextMut<'_, State>, hook: CallHook) -> Result<()> {
-    match hook {
-        CallHook::CallingHost => {
-            let most = store.data().call_data;
-            store.set_hostcall_fuel(most);
-        }
-        // What it returns is read next, and copied: an error.
-        CallHook::ReturningFromWasm => {
-            let most = store.data().call_data.min(MAX_ERROR);
-            store.set_hostcall_fuel(most);
-        }
-        CallHook::ReturningFromHost if store.data_mut().cpu_time.is_due() => {
-            look(store.data_mut())?;
-        }
-        CallHook::ReturningFromHost | CallHook::CallingWasm => {}
-    }
-    Ok(())
-}
-
-/// How long the guest may go on before somebody looks again.
-///
-/// Errors: its CPU time or its wall time is over. The guest is ended.
-fn look(state: &mut State) -> Result<Duration, Kill> {
-    let now = Instant::now();
-    state.cpu_time.looked = Some(now);
-    let Some((end, limit)) = state.wall_time else { return next_look(state) };
-    if now >= end {
-        return Err(Kill::WallTime { limit });
-    }
-    // The wall time may be over sooner.
-    Ok(next_look(state)?.min(end.saturating_duration_since(now)))
-}
-
-/// As [`look`], by the CPU time alone.
-fn next_look(state: &mut State) -> Result<Duration, Kill> {
-    let left = state.cpu_time.left()?;
-    if state.cpu_time.limit.saturating_sub(left) < LONG {
-        return Ok(left.min(TICK));
-    }
-    state.limits.computes_for_long();
-    Ok(left)
-}
-
-fn ticks(duration: Duration) -> u64 {
-    let ticks = duration.as_nanos().div_ceil(TICK.as_nanos());
-    // A budget of centuries must not overflow the counter it is added to.
-    u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, u64::from(u32::MAX))
 }
 
 fn thread_cpu_time() -> Duration {

@@ -1,4 +1,4 @@
-//! Holding an instance to its memory.
+//! The memory of instances: what each may have, and all together.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -6,35 +6,35 @@ use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, Result};
 
-use crate::limits::time_slice::Turns;
+use crate::limits::time_slice::TimeSlice;
 use crate::policy::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
 
-/// What an entry of a table takes on the host.
+/// The size of a table's entry on the host, in bytes.
 pub(crate) const TABLE_ELEMENT: usize = size_of::<usize>();
 
-/// Bytes of memory which to fill takes a guest milliseconds. It may do so in one
-/// instruction, which looks at no epoch.
+/// A size that takes a guest milliseconds to fill, in bytes. A guest may fill it in one
+/// instruction, which does not check for the end of an epoch.
 const LARGE: usize = 8 << 20;
 
 /// The memory that all instances of a handler may have together.
 ///
-/// Each has its own limit, but the machine does not have that much for as many
-/// instances as it can hold. A new instance waits for the memory that it begins
-/// with; one that runs is refused what is not there.
+/// Each instance has a limit of its own, but the machine does not have that much for as many
+/// instances as it can hold. A new instance waits for the memory that it begins with. An
+/// instance that runs is refused memory that is not left.
 #[derive(Debug)]
-pub(crate) struct SharedMemory {
+pub(crate) struct TotalMemory {
     limit: usize,
     used: AtomicUsize,
-    /// How many wait to begin. Looked at before the lock is taken, because
-    /// there is mostly nobody.
+    /// The number of threads that wait to create an instance. It is read without the lock,
+    /// because it is mostly zero.
     waiting: AtomicUsize,
     lock: Mutex<()>,
     given_back: Condvar,
 }
 
-impl SharedMemory {
+impl TotalMemory {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(SharedMemory {
+        Arc::new(TotalMemory {
             limit,
             used: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -43,23 +43,24 @@ impl SharedMemory {
         })
     }
 
-    /// What new instances leave free, so that those that run can grow.
+    /// Returns the share of `limit` that new instances may fill. The rest is for instances
+    /// that grow.
     pub(crate) fn for_new_instances(limit: usize) -> usize {
         limit - limit / 4
     }
 
-    /// Waits, for `patience` at most, until a new instance can have `bytes`.
-    /// They are not set aside: the instance takes them as it is made.
-    pub(crate) fn wait_for(&self, bytes: usize, patience: Duration) {
+    /// Waits, at most for `timeout`, until a new instance can have `bytes`. This reserves
+    /// nothing: the instance takes the bytes when it is created.
+    pub(crate) fn wait_for(&self, bytes: usize, timeout: Duration) {
         let room = Self::for_new_instances(self.limit);
         let full = || self.used.load(SeqCst).saturating_add(bytes) > room;
-        // One that is larger than all there is finds out when it is made.
+        // An instance that can never fit is refused when it is created.
         if bytes > room || !full() {
             return;
         }
         self.waiting.fetch_add(1, SeqCst);
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.given_back.wait_timeout_while(lock, patience, |()| full());
+        let waited = self.given_back.wait_timeout_while(lock, timeout, |()| full());
         drop(waited.unwrap_or_else(PoisonError::into_inner));
         self.waiting.fetch_sub(1, SeqCst);
     }
@@ -72,59 +73,62 @@ impl SharedMemory {
     fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, SeqCst);
         if self.waiting.load(SeqCst) > 0 {
-            // Whoever waits either sees what was given back, or is notified:
-            // between the two it holds the lock.
+            // A thread that waits holds the lock between its look at `used` and its wait for
+            // the notification: so it misses neither.
             drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
             self.given_back.notify_all();
         }
     }
 }
 
-/// Why an instance did not get the memory that it asked for last.
+/// The limit for which an instance was last refused memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// It would have had more than its limit.
+pub(crate) enum MemoryRefusal {
+    /// The limit of the instance.
     Own { wanted: usize, limit: usize },
-    /// All instances together would have had more than theirs.
-    Shared { limit: usize },
+    /// The limit of all instances together.
+    Total { limit: usize },
 }
 
 /// The memories and tables of one Store, and what the engine keeps for it, counted
 /// together.
 #[derive(Debug)]
-pub(crate) struct Limits {
-    memory: usize,
-    shared: Arc<SharedMemory>,
+pub(crate) struct InstanceMemory {
+    limit: usize,
+    total: Arc<TotalMemory>,
     used: usize,
-    refused: Option<Refused>,
-    /// The turns of the thread that runs the guest.
-    turns: Turns,
+    refusal: Option<MemoryRefusal>,
+    /// The time slice of the thread that runs the guest: a guest that fills much memory
+    /// computes for long.
+    time_slice: TimeSlice,
 }
 
-impl Limits {
-    /// At most `memory` bytes, and no more than is left of `shared`.
-    pub(crate) fn new(memory: usize, shared: &Arc<SharedMemory>) -> Self {
-        Limits {
-            memory,
-            shared: Arc::clone(shared),
+impl InstanceMemory {
+    /// Returns the memory of a new Store: at most `limit` bytes, and at most the rest of
+    /// `total`.
+    pub(crate) fn new(limit: usize, total: &Arc<TotalMemory>) -> Self {
+        InstanceMemory {
+            limit,
+            total: Arc::clone(total),
             used: 0,
-            refused: None,
-            turns: Turns::default(),
+            refusal: None,
+            time_slice: TimeSlice::default(),
         }
     }
 
-    /// What the guest was last refused.
-    pub(crate) fn refused(&self) -> Option<Refused> {
-        self.refused
+    /// Returns the limit for which the guest was last refused memory.
+    pub(crate) fn refusal(&self) -> Option<MemoryRefusal> {
+        self.refusal
     }
 
-    /// The guest computes for long: others shall not wait for it.
-    pub(crate) fn computes_for_long(&mut self) {
-        self.turns.shorten();
+    /// Shortens the time slice of the thread that runs the guest, because the guest computes
+    /// for long, and other requests shall not wait for it.
+    pub(crate) fn shorten_time_slice(&mut self) {
+        self.time_slice.shorten();
     }
 
-    /// Counts `bytes` that the engine keeps for the Store until it is dropped. `false`
-    /// if they may not be had.
+    /// Counts `bytes` that the engine keeps for the Store until the Store is dropped.
+    /// Returns `false` if a limit refuses them.
     #[must_use]
     pub(crate) fn keep(&mut self, bytes: usize) -> bool {
         self.grow(bytes)
@@ -132,42 +136,43 @@ impl Limits {
 
     fn grow(&mut self, by: usize) -> bool {
         let wanted = self.used.saturating_add(by);
-        if wanted > self.memory {
-            self.refused = Some(Refused::Own { wanted, limit: self.memory });
+        if wanted > self.limit {
+            self.refusal = Some(MemoryRefusal::Own { wanted, limit: self.limit });
             return false;
         }
-        if !self.shared.take(by) {
-            self.refused = Some(Refused::Shared { limit: self.shared.limit });
+        if !self.total.take(by) {
+            self.refusal = Some(MemoryRefusal::Total { limit: self.total.limit });
             return false;
         }
         self.used = wanted;
         if wanted > LARGE {
-            self.computes_for_long();
+            self.shorten_time_slice();
         }
         true
     }
 }
 
-impl Drop for Limits {
+impl Drop for InstanceMemory {
     fn drop(&mut self) {
-        self.shared.give_back(self.used);
+        self.total.give_back(self.used);
     }
 }
 
-/// Whether its own maximum lets a memory or a table have that size. The limiter is
-/// asked first: what is refused anyway must not be counted.
-fn may_be(desired: usize, maximum: Option<usize>) -> bool {
+/// Returns `true` if a memory or a table may have that size by its own maximum. The engine
+/// asks the limiter before it looks at that maximum: what it refuses later must not be
+/// counted.
+fn is_within_maximum(desired: usize, maximum: Option<usize>) -> bool {
     maximum.is_none_or(|maximum| desired <= maximum)
 }
 
-impl ResourceLimiter for Limits {
+impl ResourceLimiter for InstanceMemory {
     fn memory_growing(
         &mut self,
         current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool> {
-        Ok(may_be(desired, maximum) && self.grow(desired.saturating_sub(current)))
+        Ok(is_within_maximum(desired, maximum) && self.grow(desired.saturating_sub(current)))
     }
 
     fn table_growing(
@@ -179,11 +184,11 @@ impl ResourceLimiter for Limits {
         if desired > MAX_TABLE_ELEMENTS {
             let wanted = desired.saturating_mul(TABLE_ELEMENT);
             let limit = MAX_TABLE_ELEMENTS * TABLE_ELEMENT;
-            self.refused = Some(Refused::Own { wanted, limit });
+            self.refusal = Some(MemoryRefusal::Own { wanted, limit });
             return Ok(false);
         }
         let by = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT);
-        Ok(may_be(desired, maximum) && self.grow(by))
+        Ok(is_within_maximum(desired, maximum) && self.grow(by))
     }
 
     fn instances(&self) -> usize {
@@ -203,64 +208,64 @@ impl ResourceLimiter for Limits {
 mod tests {
     use super::*;
 
-    fn limits(memory: usize) -> Limits {
-        Limits::new(memory, &SharedMemory::new(usize::MAX))
+    fn memory(limit: usize) -> InstanceMemory {
+        InstanceMemory::new(limit, &TotalMemory::new(usize::MAX))
     }
 
     #[test]
     fn memories_and_tables_share_one_limit() {
-        let mut limits = limits(1000);
-        assert!(limits.memory_growing(0, 600, None).unwrap());
-        assert!(limits.table_growing(0, 50, None).unwrap());
-        assert!(!limits.memory_growing(600, 601, None).unwrap());
-        assert_eq!(limits.refused(), Some(Refused::Own { wanted: 1001, limit: 1000 }));
-        assert!(!limits.memory_growing(0, usize::MAX, None).unwrap());
+        let mut memory = memory(1000);
+        assert!(memory.memory_growing(0, 600, None).unwrap());
+        assert!(memory.table_growing(0, 50, None).unwrap());
+        assert!(!memory.memory_growing(600, 601, None).unwrap());
+        assert_eq!(memory.refusal(), Some(MemoryRefusal::Own { wanted: 1001, limit: 1000 }));
+        assert!(!memory.memory_growing(0, usize::MAX, None).unwrap());
     }
 
     #[test]
-    fn what_does_not_grow_takes_nothing() {
-        let mut limits = limits(1000);
-        assert!(!limits.memory_growing(0, 600, Some(599)).unwrap());
-        assert!(!limits.table_growing(0, 60, Some(59)).unwrap());
-        assert_eq!(limits.refused(), None);
-        assert!(limits.memory_growing(0, 1000, Some(1000)).unwrap());
+    fn growth_beyond_the_own_maximum_takes_nothing() {
+        let mut memory = memory(1000);
+        assert!(!memory.memory_growing(0, 600, Some(599)).unwrap());
+        assert!(!memory.table_growing(0, 60, Some(59)).unwrap());
+        assert_eq!(memory.refusal(), None);
+        assert!(memory.memory_growing(0, 1000, Some(1000)).unwrap());
     }
 
     #[test]
-    fn no_table_is_larger_than_the_pool_has_room_for() {
-        let mut limits = limits(usize::MAX);
-        assert!(limits.table_growing(0, MAX_TABLE_ELEMENTS, None).unwrap());
-        assert!(!limits.table_growing(0, MAX_TABLE_ELEMENTS + 1, None).unwrap());
+    fn no_table_grows_beyond_the_room_of_the_pool() {
+        let mut memory = memory(usize::MAX);
+        assert!(memory.table_growing(0, MAX_TABLE_ELEMENTS, None).unwrap());
+        assert!(!memory.table_growing(0, MAX_TABLE_ELEMENTS + 1, None).unwrap());
     }
 
     #[test]
-    fn instances_share_what_the_machine_has_and_give_it_back() {
-        let shared = SharedMemory::new(1000);
-        let mut first = Limits::new(800, &shared);
+    fn instances_share_the_total_memory_and_give_it_back() {
+        let total = TotalMemory::new(1000);
+        let mut first = InstanceMemory::new(800, &total);
         assert!(first.memory_growing(0, 800, None).unwrap());
-        let mut second = Limits::new(800, &shared);
+        let mut second = InstanceMemory::new(800, &total);
         assert!(!second.memory_growing(0, 201, None).unwrap());
-        assert_eq!(second.refused(), Some(Refused::Shared { limit: 1000 }));
+        assert_eq!(second.refusal(), Some(MemoryRefusal::Total { limit: 1000 }));
         assert!(second.memory_growing(0, 200, None).unwrap());
         drop(first);
         assert!(second.memory_growing(200, 800, None).unwrap());
         drop(second);
-        assert_eq!(shared.used.load(SeqCst), 0);
+        assert_eq!(total.used.load(SeqCst), 0);
     }
 
     #[test]
-    fn a_new_instance_waits_for_room_and_no_longer_than_it_must() {
-        let shared = SharedMemory::new(1000);
-        let mut first = Limits::new(1000, &shared);
+    fn a_new_instance_waits_for_room_and_no_longer_than_the_timeout() {
+        let total = TotalMemory::new(1000);
+        let mut first = InstanceMemory::new(1000, &total);
         assert!(first.memory_growing(0, 700, None).unwrap());
-        // There is room, or there never will be: neither waits.
-        shared.wait_for(50, Duration::MAX);
-        shared.wait_for(751, Duration::MAX);
-        // It gives up.
-        shared.wait_for(51, Duration::from_millis(1));
+        // Neither waits: there is room, or there never will be.
+        total.wait_for(50, Duration::MAX);
+        total.wait_for(751, Duration::MAX);
+        // The timeout ends it.
+        total.wait_for(51, Duration::from_millis(1));
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| shared.wait_for(51, Duration::MAX));
-            while shared.waiting.load(SeqCst) == 0 {
+            let waits = scope.spawn(|| total.wait_for(51, Duration::MAX));
+            while total.waiting.load(SeqCst) == 0 {
                 std::thread::yield_now();
             }
             drop(first);

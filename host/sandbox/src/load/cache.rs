@@ -1,41 +1,43 @@
-//! Compiled components, kept on disk.
+//! Compiled components on disk.
 //!
-//! A compiled component is machine code. One that somebody else could have
-//! written must never be loaded, so the directory and each entry must belong
-//! to the user who runs the host, and to nobody else.
+//! A compiled component is machine code, so the host must not load an entry that another
+//! user could have written. The directory and each entry must belong to the user who runs
+//! the host, and no other user may write to them.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, Mode, OFlags, open, openat, unlinkat};
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
 use crate::error::CacheError;
+use crate::load::footprint::{FOOTPRINT_BYTES, Footprint};
 use crate::sys::Artifact;
 
-/// What every entry begins with; then comes the digest of its key and the rest.
-const HEADER: &[u8; 16] = b"wasm-socketsrv2\n";
+/// The beginning of every entry. Its digest, its footprint and the code follow. Change the
+/// number with the format, and with the way in which a footprint is counted.
+const HEADER: &[u8; 16] = b"wasm-socketsrv3\n";
 const DIGEST: usize = 32;
 
-/// How many entries are kept; the oldest go first.
+/// The number of entries that are kept. The oldest are removed first.
 const MAX_ENTRIES: usize = 100;
 /// The largest entry that is read, in bytes.
 const MAX_ENTRY: u64 = 2 << 30;
 
-/// Where compiled components are kept between runs.
+/// The cache in which compiled components are kept between runs.
 #[derive(Debug, Clone)]
 pub struct Cache {
     directory: Option<Arc<Directory>>,
 }
 
-/// Where the entries are. What was looked at is what is used, whatever somebody who can
-/// write to a directory above it puts in its place.
+/// The directory with the entries. The cache uses the directory that it has checked, also
+/// if another user, who can write to a directory above it, puts something in its place.
 #[derive(Debug)]
 struct Directory {
     path: PathBuf,
@@ -43,19 +45,25 @@ struct Directory {
 }
 
 impl Directory {
-    /// A path to the directory itself.
+    /// Returns a path to the open directory itself.
     fn itself(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.opened.as_raw_fd()).into()
     }
 }
 
-/// What an entry was made from.
+/// A compiled component from the cache.
+pub(crate) struct CachedComponent {
+    pub artifact: Artifact,
+    pub footprint: Footprint,
+}
+
+/// The identity of an entry's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key(String);
 
 impl Key {
-    /// The key of a component for an engine: its content, with everything
-    /// about the engine that shapes the code, its version included.
+    /// Returns the key of a component for an engine. It covers the content, and everything
+    /// about the engine that shapes the code, with its version.
     pub(crate) fn new(engine: &wasmtime::Engine, component: &[u8]) -> Key {
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -64,14 +72,15 @@ impl Key {
         Key(hex(&digest.finalize()))
     }
 
-    /// The digest of code under this key: an entry in the place of another is
-    /// as good as damaged.
-    fn seal(&self, artifact: &[u8]) -> [u8; DIGEST] {
-        Sha256::new().chain_update(&self.0).chain_update(artifact).finalize().into()
+    /// Returns the digest of an entry with this key. An entry in the place of another counts
+    /// as damaged.
+    fn digest(&self, footprint: &[u8], code: &[u8]) -> [u8; DIGEST] {
+        let digest = Sha256::new().chain_update(&self.0).chain_update(footprint);
+        digest.chain_update(code).finalize().into()
     }
 }
 
-/// Lets what is `Hash` be digested without collisions that can be made.
+/// A hasher without collisions that an attacker can make.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {
@@ -87,28 +96,34 @@ impl Hasher for Sha256Hasher {
 }
 
 impl Cache {
-    /// No cache: every load compiles.
-    pub fn none() -> Self {
+    /// Returns no cache: every load compiles.
+    pub fn disabled() -> Self {
         Cache { directory: None }
     }
 
-    /// The cache of the user: `wasm-socketserver` in `XDG_CACHE_HOME`, or else
-    /// in `.cache` of `HOME`. It is made if it is not there.
+    /// Opens the cache of the user: `wasm-socketserver` in `XDG_CACHE_HOME`, or else in
+    /// `.cache` of `HOME`. It creates the directory if that does not exist.
     ///
-    /// Errors: neither variable is set; the directory cannot be made; it does
-    /// not belong to the user, or others can write to it.
-    pub fn of_user() -> Result<Self, CacheError> {
+    /// # Errors
+    ///
+    /// Neither variable is set, the directory cannot be created, it does not belong to the
+    /// user, or other users can access it.
+    pub fn open_user() -> Result<Self, CacheError> {
         let variable =
             |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
         let base = variable("XDG_CACHE_HOME")
             .or_else(|| variable("HOME").map(|home| home.join(".cache")))
             .ok_or(CacheError::NoDirectory)?;
-        Cache::at(&base.join("wasm-socketserver"))
+        Cache::open(&base.join("wasm-socketserver"))
     }
 
-    /// A cache in `directory`, which is made if it is not there. Otherwise as
-    /// [`of_user`](Self::of_user).
-    pub fn at(directory: &Path) -> Result<Self, CacheError> {
+    /// Opens a cache in `directory`, and creates the directory if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be created, it does not belong to the user, or other users can
+    /// access it.
+    pub fn open(directory: &Path) -> Result<Self, CacheError> {
         let io_error = |error| CacheError::Io { path: directory.to_owned(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error)?;
         let metadata = fs::symlink_metadata(directory).map_err(io_error)?;
@@ -116,53 +131,65 @@ impl Cache {
             let why = "it is not a directory".to_owned();
             return Err(CacheError::NotPrivate { path: directory.to_owned(), why });
         }
-        let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::DIRECTORY).bits()).unwrap_or(0);
-        let opened = OpenOptions::new().read(true).custom_flags(flags).open(directory);
-        let opened = opened.map_err(io_error)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = open(directory, flags, Mode::empty()).map_err(io::Error::from);
+        let opened = File::from(opened.map_err(io_error)?);
         check_private(directory, &opened.metadata().map_err(io_error)?, 0o077)?;
         let path = directory.to_owned();
         Ok(Cache { directory: Some(Arc::new(Directory { path, opened })) })
     }
 
-    /// The artifact kept under `key`, if it is there and whole. One that is
+    /// Returns the component under `key`, if there is one and it is whole. An entry that is
     /// damaged is removed.
     ///
-    /// Errors: the entry is not private, or cannot be read.
-    pub(crate) fn get(&self, key: &Key) -> Result<Option<Artifact>, CacheError> {
+    /// # Errors
+    ///
+    /// The entry is not private, or cannot be read.
+    pub(crate) fn get(&self, key: &Key) -> Result<Option<CachedComponent>, CacheError> {
         let Some(directory) = &self.directory else { return Ok(None) };
-        let (path, entry) = (directory.path.join(&key.0), directory.itself().join(&key.0));
+        let path = directory.path.join(&key.0);
         let io_error = |error| CacheError::Io { path: path.clone(), error };
-        let no_follow = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
-        let file = match OpenOptions::new().read(true).custom_flags(no_follow).open(&entry) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error(error)),
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(&directory.opened, &key.0, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(io_error(error.into())),
         };
-        // Of the open file, so that it is what is read.
+        // The metadata of the open file, so that the file that is checked is read.
         let metadata = file.metadata().map_err(io_error)?;
         if !metadata.is_file() {
             let why = "it is not a file".to_owned();
             return Err(CacheError::NotPrivate { path, why });
         }
         check_private(&path, &metadata, 0o022)?;
-        let artifact = read_entry(&file, metadata.len(), key).map_err(io_error)?;
-        if artifact.is_none() {
-            tracing::warn!(path = %path.display(), "a damaged entry of the cache is made anew");
-            fs::remove_file(&entry).map_err(io_error)?;
+        let component = read_entry(&file, metadata.len(), key).map_err(io_error)?;
+        if component.is_none() {
+            tracing::warn!(path = %path.display(), "a damaged entry of the cache is removed");
+            unlinkat(&directory.opened, &key.0, AtFlags::empty())
+                .map_err(|error| io_error(error.into()))?;
         }
-        Ok(artifact.map(Artifact::of_private_cache))
+        Ok(component)
     }
 
-    /// Keeps `artifact` under `key`: whole or not at all, whoever else writes
-    /// at the same time.
-    pub(crate) fn put(&self, key: &Key, artifact: &Artifact) -> Result<(), CacheError> {
-        let artifact = artifact.bytes();
+    /// Keeps a component under `key`: whole or not at all, also if other processes write at
+    /// the same time.
+    ///
+    /// # Errors
+    ///
+    /// The entry cannot be written.
+    pub(crate) fn put(
+        &self,
+        key: &Key,
+        artifact: &Artifact,
+        footprint: &Footprint,
+    ) -> Result<(), CacheError> {
+        let (code, footprint) = (artifact.bytes(), footprint.to_bytes());
         let Some(directory) = &self.directory else { return Ok(()) };
         let io_error = |error| CacheError::Io { path: directory.path.join(&key.0), error };
         let directory = &directory.itself();
-        // tempfile makes it readable and writable by the owner alone.
+        // tempfile makes the file readable and writable by the owner alone.
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(io_error)?;
-        for part in [HEADER.as_slice(), &key.seal(artifact), artifact] {
+        for part in [HEADER.as_slice(), &key.digest(&footprint, code), &footprint, code] {
             file.write_all(part).map_err(io_error)?;
         }
         file.persist(directory.join(&key.0)).map_err(|error| io_error(error.error))?;
@@ -181,21 +208,26 @@ fn check_private(path: &Path, metadata: &fs::Metadata, others: u32) -> Result<()
     Err(CacheError::NotPrivate { path: path.to_owned(), why })
 }
 
-/// What is in an entry; `None` if it is damaged, or that of another key.
-fn read_entry(mut file: &File, size: u64, key: &Key) -> io::Result<Option<Vec<u8>>> {
-    let mut head = [0; HEADER.len() + DIGEST];
-    if size > MAX_ENTRY || size < head.len() as u64 {
+/// Reads an entry. Returns `None` if it is damaged, or is the entry of another key.
+fn read_entry(mut file: &File, size: u64, key: &Key) -> io::Result<Option<CachedComponent>> {
+    let mut header = [0; HEADER.len()];
+    let (mut digest, mut footprint) = ([0; DIGEST], [0; FOOTPRINT_BYTES]);
+    if size > MAX_ENTRY || size < (header.len() + digest.len() + footprint.len()) as u64 {
         return Ok(None);
     }
-    file.read_exact(&mut head)?;
-    let mut artifact = Vec::new();
-    file.take(MAX_ENTRY).read_to_end(&mut artifact)?;
-    let (header, digest) = head.split_at(HEADER.len());
-    let whole = header == HEADER && digest == key.seal(&artifact).as_slice();
-    Ok(whole.then_some(artifact))
+    file.read_exact(&mut header)?;
+    file.read_exact(&mut digest)?;
+    file.read_exact(&mut footprint)?;
+    let mut code = Vec::new();
+    file.take(MAX_ENTRY).read_to_end(&mut code)?;
+    let is_whole = header == *HEADER && digest == key.digest(&footprint, &code);
+    Ok(is_whole.then(|| CachedComponent {
+        artifact: Artifact::from_private_cache(code),
+        footprint: Footprint::from_bytes(footprint),
+    }))
 }
 
-/// Removes the oldest entries past [`MAX_ENTRIES`].
+/// Removes the oldest entries beyond [`MAX_ENTRIES`].
 fn prune(directory: &Path) -> io::Result<()> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(directory)? {

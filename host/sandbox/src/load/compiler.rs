@@ -1,4 +1,4 @@
-//! Where components are compiled: here, or in a process that may die of it.
+//! The compiler of components: in this process, or in a process of its own.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Seek, Write};
@@ -10,49 +10,48 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
+use socketserver::printable;
 
 use crate::engine::Engine;
 use crate::error::LoadError;
 use crate::load::source;
 use crate::load::wire;
 use crate::sys::Artifact;
-use socketserver::printable;
 
-/// How many times its CPU time a compiler may take by the clock.
-const PATIENCE: u32 = 10;
+/// The wall time that a compiler process may take, as a multiple of its CPU time.
+const WALL_TIME_FACTOR: u32 = 10;
 
-/// The most code that is taken from a compiler, in bytes.
+/// The most code that is read from a compiler process, in bytes.
 const MAX_CODE: u64 = 1 << 30;
 
-/// How much of what a compiler says before it dies is read, in bytes.
-const LAST_WORDS: u64 = 4096;
+/// The part of a compiler process's standard error that is read, in bytes.
+const MAX_STDERR: u64 = 4096;
 
-/// Where components are compiled.
+/// The place where components are compiled.
 #[derive(Debug, Clone)]
 pub enum Compiler {
-    /// In this process, without a limit: for components that are trusted.
+    /// This process, without a limit. It is for components that are trusted.
     InProcess,
-    /// In a process for each.
+    /// A process for each component.
     Process(CompilerProcess),
 }
 
-/// A program that calls [`compile_for_parent`] with its standard input and
-/// output, in an engine [`for_compiling`](Engine::for_compiling) with the same
-/// settings.
+/// A program that calls [`compile_for_parent`] with its standard input and output, and with
+/// an engine that [`Engine::for_compiling`] returns for the same settings.
 ///
-/// Its answer is machine code, which runs here as it is: the program must be
-/// trusted as this one is. Mostly it is this one.
+/// Its result is machine code, which runs here without a check. So the program must be
+/// trusted like the calling one, and mostly is the same.
 #[derive(Debug, Clone)]
 pub struct CompilerProcess {
-    /// The program.
+    /// The path of the program.
     pub program: PathBuf,
-    /// Its arguments. It has no environment.
+    /// Its arguments. Its environment is empty.
     pub arguments: Vec<OsString>,
-    /// How many bytes of address space it gives itself (`RLIMIT_AS`); here it
-    /// bounds the answer and stands in errors.
+    /// The address space in bytes to which it limits itself (`RLIMIT_AS`). Here it bounds
+    /// the result, and stands in errors.
     pub memory: u64,
-    /// How much CPU time it gives itself (`RLIMIT_CPU`). After ten times that by
-    /// the clock it is killed.
+    /// The CPU time to which it limits itself (`RLIMIT_CPU`). The parent kills it after ten
+    /// times that in wall time.
     pub time: Duration,
 }
 
@@ -66,6 +65,10 @@ impl CompilerProcess {
 
 impl Compiler {
     /// Compiles a component, given as a binary or as text.
+    ///
+    /// # Errors
+    ///
+    /// The source is no component, or its compilation fails or reaches a limit.
     pub(crate) fn compile(&self, engine: &Engine, source: Vec<u8>) -> Result<Artifact, LoadError> {
         match self {
             Compiler::InProcess => compile(engine, source),
@@ -74,101 +77,108 @@ impl Compiler {
     }
 }
 
-/// The other side of [`CompilerProcess`]: reads a component, compiles it, and
-/// writes the code, or why there is none. To be called when the process has
-/// given itself its limits.
+/// Does the work of a [`CompilerProcess`]: reads a component, compiles it, and writes the
+/// code or an error to `result`. The process must have limited itself before it calls this.
 ///
-/// Errors: the component cannot be read, or the answer not be written.
+/// # Errors
+///
+/// The component cannot be read, or the result cannot be written.
 pub fn compile_for_parent(
     engine: &Engine,
     mut component: impl Read,
-    answer: impl Write,
+    result: impl Write,
 ) -> io::Result<()> {
     let mut source = Vec::new();
     component.read_to_end(&mut source)?;
     let artifact = compile(engine, source);
-    wire::write(answer, &artifact.as_ref().map(Artifact::bytes))
+    wire::write_result(result, &artifact.as_ref().map(Artifact::bytes))
 }
 
 fn compile(engine: &Engine, source: Vec<u8>) -> Result<Artifact, LoadError> {
-    let binary = source::component(source)?;
+    let binary = source::to_component(source)?;
     Artifact::compile(engine.wasmtime(), &binary)
         .map_err(|error| LoadError::Invalid(printable(&format!("{error:#}"), 500)))
 }
 
 impl CompilerProcess {
     fn compile(&self, source: &[u8]) -> Result<Artifact, LoadError> {
-        let cannot = |error: io::Error| LoadError::Compiler(format!("cannot be started: {error}"));
+        let not_started =
+            |error: io::Error| LoadError::Compiler(format!("cannot be started: {error}"));
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env_clear()
-            .stdin(in_memory(source).map_err(cannot)?)
+            .stdin(memory_file(source).map_err(not_started)?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(cannot)?;
-        let deadline = Instant::now() + self.time.saturating_mul(PATIENCE);
-        let answer = child.stdout.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into());
-        let answer = answer.and_then(|stdout| {
-            wire::read(WithDeadline { pipe: stdout, deadline }, self.memory.min(MAX_CODE))
+            .map_err(not_started)?;
+        let deadline = Instant::now() + self.time.saturating_mul(WALL_TIME_FACTOR);
+        let stdout = child.stdout.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into());
+        let result = stdout.and_then(|stdout| {
+            let limit = self.memory.min(MAX_CODE);
+            wire::read_result(WithDeadline { pipe: stdout, deadline }, limit)
         });
-        // Its output has ended, and so has it, or it is not to go on.
-        let ended = end(&mut child).map_err(cannot)?;
-        match answer {
-            Ok(answer) => answer.map(Artifact::of_compiler),
-            Err(error) => Err(self.why(&error, ended, &last_words(&mut child))),
+        let status = end(&mut child).map_err(not_started)?;
+        match result {
+            Ok(result) => result.map(Artifact::from_compiler),
+            Err(error) => Err(self.failure(&error, status, &read_stderr(&mut child))),
         }
     }
 
-    /// Why there is no answer.
-    fn why(&self, error: &io::Error, ended: ExitStatus, said: &str) -> LoadError {
+    /// Returns the reason why there is no result.
+    fn failure(&self, error: &io::Error, status: ExitStatus, stderr: &str) -> LoadError {
         const ABORTED: Option<i32> = Some(libc::SIGABRT);
-        let out_of_memory = said.contains("memory allocation of") || said.contains("out of memory");
-        match (error.kind(), ended.signal()) {
+        let out_of_memory =
+            stderr.contains("memory allocation of") || stderr.contains("out of memory");
+        match (error.kind(), status.signal()) {
             (io::ErrorKind::TimedOut, _) => {
-                LoadError::CompileWallTime { limit: self.time.saturating_mul(PATIENCE) }
+                LoadError::CompileWallTime { limit: self.time.saturating_mul(WALL_TIME_FACTOR) }
             }
             (_, Some(libc::SIGXCPU)) => LoadError::CompileTime { limit: self.time },
             (_, ABORTED | None) if out_of_memory => LoadError::CompileMemory { limit: self.memory },
-            (_, ABORTED) if said.contains("has overflowed its stack") => LoadError::CompileStack,
+            (_, ABORTED) if stderr.contains("has overflowed its stack") => LoadError::CompileStack,
             (_, Some(libc::SIGSEGV)) => LoadError::CompileStack,
             (io::ErrorKind::UnexpectedEof, _) => {
-                let said = said.trim().trim_start_matches("wasm-socketserver: ");
-                LoadError::Compiler(match said {
-                    "" => format!("ended early, with {ended}"),
-                    said => format!("ended early, with {ended}: {}", printable(said, 500)),
+                let message = stderr.trim().trim_start_matches("wasm-socketserver: ");
+                LoadError::Compiler(match message {
+                    "" => format!("ended early, with {status}"),
+                    message => {
+                        format!("ended early, with {status}: {}", printable(message, 500))
+                    }
                 })
             }
-            _ => LoadError::Compiler(format!("gave an answer that cannot be used: {error}")),
+            _ => LoadError::Compiler(format!("returned a result that is not valid: {error}")),
         }
     }
 }
 
-/// A file that has no name, from its beginning.
-fn in_memory(content: &[u8]) -> io::Result<Stdio> {
+/// Returns a file in memory that has no name and that will be read from its beginning.
+fn memory_file(content: &[u8]) -> io::Result<Stdio> {
     let mut file = std::fs::File::from(memfd_create("component", MemfdFlags::CLOEXEC)?);
     file.write_all(content)?;
     file.rewind()?;
     Ok(file.into())
 }
 
+/// Ends a child that has written its result, or that failed to in time.
 fn end(child: &mut Child) -> io::Result<ExitStatus> {
-    // If it has ended by itself, this does nothing.
+    // This does nothing if the child has ended by itself.
     child.kill()?;
     child.wait()
 }
 
-fn last_words(child: &mut Child) -> String {
-    let mut said = Vec::new();
+fn read_stderr(child: &mut Child) -> String {
+    let mut text = Vec::new();
     if let Some(stderr) = child.stderr.take() {
-        // It has ended, so all of it is there; who else may hold the other end says nothing.
+        // The child has ended, so all of its text is there. The deadline is for a process
+        // that inherited the pipe from it.
         let stderr = WithDeadline { pipe: stderr, deadline: Instant::now() };
-        let _ = stderr.take(LAST_WORDS).read_to_end(&mut said);
+        let _ = stderr.take(MAX_STDERR).read_to_end(&mut text);
     }
-    String::from_utf8_lossy(&said).into_owned()
+    String::from_utf8_lossy(&text).into_owned()
 }
 
-/// What a process prints, until a moment.
+/// A pipe that is read until a deadline.
 struct WithDeadline<P> {
     pipe: P,
     deadline: Instant,

@@ -1,23 +1,23 @@
-//! A component that was loaded: compiled, and known by its imports and
-//! exports.
+//! A compiled component, and its imports and exports.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use socketserver::printable;
 use wasmtime::component::types::ComponentItem;
 
 use crate::engine::Engine;
 use crate::error::{CacheError, LoadError};
-use crate::host::contract::{granted, same_contract};
-use crate::load::cache::Key;
+use crate::host::interfaces::is_granted;
+use crate::host::version::is_compatible;
+use crate::load::cache::{CachedComponent, Key};
 use crate::load::footprint::Footprint;
 use crate::load::loader::Loader;
 use crate::load::source;
 use crate::sys::Artifact;
 use crate::world::World;
-use socketserver::printable;
 
-/// Components larger than this take seconds to compile.
+/// The size of a source, in bytes, beyond which it takes seconds to compile.
 const LARGE: usize = 1 << 20;
 
 /// A compiled component.
@@ -28,7 +28,7 @@ pub struct Component {
     footprint: Footprint,
 }
 
-/// What a component says of itself.
+/// The facts about a component that show without an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// The worlds that it targets, of those that can be served.
@@ -37,35 +37,42 @@ pub struct Description {
     pub exports: Vec<String>,
     /// The names of its imports.
     pub imports: Vec<String>,
-    /// Those of its imports that no handler is given.
+    /// The imports that no handler is given.
     pub not_granted: Vec<String>,
-    /// Its size as it was given, in bytes.
+    /// The size of its source, in bytes.
     pub size: usize,
-    /// How many linear memories an instance has.
+    /// The number of linear memories of an instance.
     pub memories: u32,
-    /// How many bytes these begin with, together.
+    /// The bytes that these memories begin with, together.
     pub initial_memory: u64,
-    /// How many tables an instance has.
+    /// The number of tables of an instance.
     pub tables: u32,
-    /// How many bytes these begin with, together.
+    /// The bytes that these tables begin with, together.
     pub table_memory: u64,
 }
 
 impl Component {
-    /// Reads and compiles a component, given as a binary or as text, or takes
-    /// it from the cache. It is named after the file.
+    /// Reads and compiles a component, given as a binary or as text, or takes it from the
+    /// cache. It is named after the file.
     ///
-    /// That it compiles does not mean that it can be served: making a
-    /// [`ComponentHandler`](crate::ComponentHandler) tells.
+    /// A component that compiles may still be no handler: the constructors of
+    /// [`ComponentHandler`](crate::ComponentHandler) check that.
     ///
-    /// Errors: one for each way in which a file is not a component.
+    /// # Errors
+    ///
+    /// The file cannot be read or is no component, with an error for each case, or its
+    /// compilation fails.
     pub fn load(engine: &Engine, path: &Path, loader: &Loader) -> Result<Self, LoadError> {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
         Component::new(engine, &name, source::read(path, loader.component_size)?, loader)
     }
 
-    /// Compiles a component from bytes, as [`load`](Self::load) does from a
-    /// file. `name` is what the log calls it.
+    /// Compiles a component from bytes, as [`load`](Self::load) does from a file. The log
+    /// uses `name`.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no component, with an error for each case, or their compilation fails.
     pub fn new(
         engine: &Engine,
         name: &str,
@@ -73,7 +80,7 @@ impl Component {
         loader: &Loader,
     ) -> Result<Self, LoadError> {
         let size = bytes.len();
-        let (component, footprint) = compile(engine, bytes, loader)?;
+        let (component, footprint) = load_or_compile(engine, bytes, loader)?;
         Ok(Component {
             description: describe(engine.wasmtime(), &component, &footprint, size)?,
             compiled: component,
@@ -82,15 +89,15 @@ impl Component {
         })
     }
 
-    /// What the component says of itself.
+    /// Returns the facts about the component.
     pub fn description(&self) -> &Description {
         &self.description
     }
 
-    /// How many bytes the engine keeps of the host's memory for each instance, beside
+    /// Returns the bytes of the host's memory that the engine keeps for each instance beside
     /// its memories and tables, if an instance may hold `handles` handles.
     pub fn engine_memory(&self, handles: usize) -> u64 {
-        self.footprint.engine(handles)
+        self.footprint.engine_memory(handles)
     }
 
     pub(crate) fn footprint(&self) -> &Footprint {
@@ -106,27 +113,29 @@ impl Component {
     }
 }
 
-fn compile(
+/// Takes a component from the cache, or compiles it. A cache that cannot be used costs time,
+/// but is no reason not to serve.
+fn load_or_compile(
     engine: &Engine,
     source: Vec<u8>,
     loader: &Loader,
 ) -> Result<(wasmtime::component::Component, Footprint), LoadError> {
     let key = Key::new(engine.wasmtime(), &source);
-    // A cache that cannot be used costs time; it is no reason not to serve.
     let warn = |error: CacheError| {
         tracing::warn!("compiling without the cache: {:#}", wasmtime::Error::new(error));
     };
-    let (kept, keep) = match loader.cache.get(&key) {
-        Ok(kept) => (kept, true),
+    let (cached, usable) = match loader.cache.get(&key) {
+        Ok(cached) => (cached, true),
         Err(error) => {
             warn(error);
             (None, false)
         }
     };
-    match kept.map(|artifact| load(engine, &artifact)) {
-        Some(Ok(component)) => return Ok(component),
-        Some(Err(error)) => tracing::warn!("an entry of the cache does not load: {error:#}"),
-        None => {}
+    if let Some(CachedComponent { artifact, footprint }) = cached {
+        match artifact.load(engine.wasmtime()) {
+            Ok(component) => return Ok((component, footprint)),
+            Err(error) => tracing::warn!("an entry of the cache does not load: {error:#}"),
+        }
     }
     if source.len() > LARGE {
         tracing::info!(bytes = source.len(), "compiling a handler, which takes a while");
@@ -134,25 +143,30 @@ fn compile(
         tracing::debug!(bytes = source.len(), "compiling a handler");
     }
     let artifact = loader.compiler.compile(engine, source)?;
-    let component = load(engine, &artifact)
+    let (component, footprint) = load(engine, &artifact)
         .map_err(|error| LoadError::Compile(printable(&format!("{error:#}"), 500)))?;
-    if keep {
-        loader.cache.put(&key, &artifact).unwrap_or_else(warn);
+    if usable {
+        loader.cache.put(&key, &artifact, &footprint).unwrap_or_else(warn);
     }
-    Ok(component)
+    Ok((component, footprint))
 }
 
-/// Errors: it needs more than a pool has, whether there is one or not.
+/// Loads a component that was compiled just now. The cache keeps what passes this, so it is
+/// done once for each component.
+///
+/// # Errors
+///
+/// The component needs more than a pool has. This holds for engines without a pool too.
 fn load(
     engine: &Engine,
     artifact: &Artifact,
 ) -> wasmtime::Result<(wasmtime::component::Component, Footprint)> {
-    if let Some(pooled) = engine.for_checking()? {
+    if let Some(pooled) = engine.pool_of_one()? {
         artifact.load(&pooled)?;
     }
-    // Loading it shows that it was compiled by this engine.
+    // To load it first shows that this engine compiled it.
     let component = artifact.load(engine.wasmtime())?;
-    Ok((component, Footprint::of_compiled(artifact.bytes())?))
+    Ok((component, Footprint::from_artifact(artifact.bytes())?))
 }
 
 fn describe(
@@ -172,19 +186,19 @@ fn describe(
         component.imports(engine).map(|(name, _)| printable(name, 200)).collect();
     let targets = |world: &World| {
         component.exports(engine).any(|(name, export)| {
-            same_contract(world.interface(), name)
+            is_compatible(world.interface(), name)
                 && matches!(export.ty, ComponentItem::ComponentInstance(_))
         })
     };
     Ok(Description {
         worlds: World::ALL.into_iter().filter(targets).collect(),
         exports,
-        not_granted: imports.iter().filter(|name| !granted(name)).cloned().collect(),
+        not_granted: imports.iter().filter(|name| !is_granted(name)).cloned().collect(),
         imports,
         size,
         memories: u32::try_from(footprint.memories).unwrap_or(u32::MAX),
         initial_memory: footprint.memory,
         tables: u32::try_from(footprint.tables).unwrap_or(u32::MAX),
-        table_memory: footprint.table_memory,
+        table_memory: footprint.table_memory(),
     })
 }

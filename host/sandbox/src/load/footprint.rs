@@ -1,27 +1,28 @@
-//! What an instance takes of the host, from its beginning to its end, beside what
-//! it grows to: known at load, from what the compiler wrote beside the code.
+//! The memory that each instance of a component takes from its beginning to its end, beside
+//! what it grows by. It is known at load, from the metadata that the compiler writes beside
+//! the code.
 //!
-//! The engine makes an instance of a list that the compiler flattened: each core
-//! instance that is made, those of nested components and the adapters between them
-//! included, stands in it once. So what is counted here is what will be allocated,
-//! and not what a component may look like.
+//! The engine creates an instance from a list that the compiler has flattened. Each core
+//! instance stands in it once, with those of nested components and the adapters between
+//! them. So the footprint counts what the engine will allocate, and does not depend on how
+//! the component is written.
 //!
 //! | what the engine allocates for an instance | bytes |
 //! |---|---|
-//! | its store, and the component's own context | [`STORE`] and as the engine lays it out |
-//! | a core instance: functions, globals, references to functions | [`CORE_INSTANCE`] and as the engine lays it out |
-//! | a passive element segment, which is evaluated as the instance is made | [`SEGMENT`] |
-//! | an entry of one | [`SEGMENT_ENTRY`] |
+//! | the store, and the component's own context | [`STORE`], and the size that the engine computes |
+//! | a core instance: functions, globals, references to functions | [`CORE_INSTANCE`], and the size that the engine computes |
+//! | a passive element segment, which the engine evaluates in instantiation | [`SEGMENT`] |
+//! | an element of a passive element segment | [`SEGMENT_ELEMENT`] |
 //! | a memory, beside its pages | [`MEMORY`] |
-//! | a table, beside its entries: in the pool it begins a page | [`TABLE`] |
+//! | a table, beside its elements: in the pool it begins a page | [`TABLE`] |
 //! | an instance of a nested component | [`COMPONENT_INSTANCE`] |
 //! | a resource type | [`RESOURCE`] |
-//! | a module, so that traces find it, whether there is an instance of it or not | [`MODULE`] |
+//! | a module, so that backtraces find it, with or without an instance of it | [`MODULE`] |
 //! | a handle, in the table of each component instance | [`HANDLE`] |
 //!
-//! Active and declared element segments take nothing: the former are in the tables,
-//! or in code that fills them. Data segments lie in the compiled component, for all
-//! instances. So do types, names and exports.
+//! Active and declared element segments take nothing: the former are in the tables, or in
+//! code that fills them. All instances share the data segments, types, names and exports in
+//! the compiled component.
 
 use wasmtime::error::format_err;
 use wasmtime_environ::component::{
@@ -37,31 +38,36 @@ use crate::error::LoadError;
 use crate::limits::memory::TABLE_ELEMENT;
 use crate::policy::{MAX_ENGINE_MEMORY, Policy};
 
-/// A page of WebAssembly memory, in bytes.
+/// The size of a WebAssembly page, in bytes.
 const PAGE: u64 = 64 << 10;
 
 /// The `Store`, its state, and the lists in it.
 const STORE: u64 = 8 << 10;
-/// The header of a core instance, and its place in the lists of its store.
+/// The header of a core instance, and its entries in the lists of the store.
 const CORE_INSTANCE: u64 = 512;
 /// The header of a passive element segment.
 const SEGMENT: u64 = 64;
-/// An entry of one: a value of any type.
-const SEGMENT_ENTRY: u64 = 16;
-/// The header of a memory, and what the pool notes of it.
+/// An element of a passive element segment: a value of any type.
+const SEGMENT_ELEMENT: u64 = 16;
+/// The header of a memory, and the pool's record of it.
 const MEMORY: u64 = 1 << 10;
 /// The header of a table, and the page that it shares with no other.
 const TABLE: u64 = (4 << 10) + 128;
-/// The tables of a component instance, empty.
+/// The empty tables of a component instance.
 const COMPONENT_INSTANCE: u64 = 64;
-/// What tells a resource type from others, and how to end it.
+/// The identity of a resource type, and its destructor.
 const RESOURCE: u64 = 64;
-/// A place for a module in a list of the store.
+/// An entry for a module in a list of the store.
 const MODULE: u64 = 32;
-/// A place for a handle. Tables grow to twice what they need, and never shrink.
+/// An entry for a handle. Tables grow to twice the size that they need, and never shrink.
 const HANDLE: u64 = 48;
 
-/// What an instance of a component takes.
+/// The size of a footprint as bytes.
+pub(crate) const FOOTPRINT_BYTES: usize = FIELDS * size_of::<u64>();
+const FIELDS: usize = 11;
+
+/// The things that the engine allocates for an instance of a component. These are numbers of
+/// things and not sums of bytes, so that the cache can keep them: the sizes above may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Footprint {
     /// Linear memories.
@@ -70,124 +76,194 @@ pub(crate) struct Footprint {
     pub memory: u64,
     /// Tables.
     pub tables: usize,
-    /// Bytes that they begin with, together.
-    pub table_memory: u64,
+    /// Elements that they begin with, together.
+    table_elements: u64,
     /// Core instances.
     pub core_instances: usize,
-    /// Component instances, the component itself included.
-    pub component_instances: u64,
-    /// Bytes that its passive element segments take.
-    pub segments: u64,
-    /// Bytes that everything else takes that the engine keeps, but for handles.
-    pub rest: u64,
+    /// Component instances, with the component itself.
+    component_instances: u64,
+    /// Passive element segments.
+    segments: u64,
+    /// Elements of passive element segments, together.
+    segment_elements: u64,
+    /// Resource types.
+    resources: u64,
+    /// Modules.
+    modules: u64,
+    /// Bytes of the contexts of the component and of its core instances.
+    contexts: u64,
 }
 
 impl Footprint {
-    /// Reads it from a compiled component.
+    /// Reads the footprint of a compiled component.
     ///
-    /// Errors: what was compiled is no component, or was by another engine.
-    pub(crate) fn of_compiled(artifact: &[u8]) -> wasmtime::Result<Self> {
-        let artifacts: ComponentArtifacts = postcard::from_bytes(info(artifact)?)?;
+    /// # Errors
+    ///
+    /// The artifact is no component, or another engine compiled it.
+    pub(crate) fn from_artifact(artifact: &[u8]) -> wasmtime::Result<Self> {
+        let artifacts: ComponentArtifacts = postcard::from_bytes(metadata(artifact)?)?;
         let component = &artifacts.info.component;
-        let context = VMComponentOffsets::new(HostPtr, component).size_of_vmctx();
-        let component_instances = u64::from(component.num_runtime_component_instances).max(1);
-        let mut footprint = Footprint { component_instances, ..Footprint::default() };
-        footprint.rest = STORE
-            .saturating_add(u64::from(context))
-            .saturating_add(component_instances.saturating_mul(COMPONENT_INSTANCE))
-            .saturating_add(u64::from(component.num_resources).saturating_mul(RESOURCE))
-            .saturating_add((artifacts.static_modules.len() as u64).saturating_mul(MODULE));
+        let mut footprint = Footprint {
+            component_instances: u64::from(component.num_runtime_component_instances).max(1),
+            resources: u64::from(component.num_resources),
+            modules: artifacts.static_modules.len() as u64,
+            contexts: u64::from(VMComponentOffsets::new(HostPtr, component).size_of_vmctx()),
+            ..Footprint::default()
+        };
         for initializer in &component.initializers {
-            // Modules that are imported are refused elsewhere.
+            // A component that imports modules is refused elsewhere.
             if let GlobalInitializer::InstantiateModule(InstantiateModule::Static(index, _), _) =
                 initializer
             {
-                footprint.add(&artifacts.static_modules[*index].module);
+                footprint.add_instance(&artifacts.static_modules[*index].module);
             }
         }
         Ok(footprint)
     }
 
-    /// Counts an instance of `module`.
-    fn add(&mut self, module: &Module) {
+    fn add_instance(&mut self, module: &Module) {
         let context = VMOffsets::new(HostPtr, module).size_of_vmctx();
         let memories = module.memories.iter().skip(module.num_imported_memories);
         let tables = module.tables.iter().skip(module.num_imported_tables);
         self.core_instances += 1;
         self.memories += memories.len();
         self.tables += tables.len();
-        self.rest = self
-            .rest
-            .saturating_add(CORE_INSTANCE)
-            .saturating_add(u64::from(context))
-            .saturating_add((memories.len() as u64).saturating_mul(MEMORY))
-            .saturating_add((tables.len() as u64).saturating_mul(TABLE));
+        self.contexts = self.contexts.saturating_add(u64::from(context));
         for (_, memory) in memories {
             self.memory = self.memory.saturating_add(memory.limits.min.saturating_mul(PAGE));
         }
         for (_, table) in tables {
-            let bytes = table.limits.min.saturating_mul(TABLE_ELEMENT as u64);
-            self.table_memory = self.table_memory.saturating_add(bytes);
+            self.table_elements = self.table_elements.saturating_add(table.limits.min);
         }
-        for (_, (_, entries)) in &module.passive_elements {
-            let bytes = entries.saturating_mul(SEGMENT_ENTRY).saturating_add(SEGMENT);
-            self.segments = self.segments.saturating_add(bytes);
+        for (_, (_, elements)) in &module.passive_elements {
+            self.segments += 1;
+            self.segment_elements = self.segment_elements.saturating_add(*elements);
         }
     }
 
-    /// Bytes that the engine keeps in any case.
-    pub(crate) fn fixed(&self) -> u64 {
-        self.segments.saturating_add(self.rest)
+    /// Returns the bytes that the tables begin with, together.
+    pub(crate) fn table_memory(&self) -> u64 {
+        self.table_elements.saturating_mul(TABLE_ELEMENT as u64)
     }
 
-    /// Bytes that the engine keeps for an instance that holds `handles` handles, and
-    /// as many again to resources of its own.
-    pub(crate) fn engine(&self, handles: usize) -> u64 {
-        // The host has a table as well.
+    /// Returns the bytes of the passive element segments.
+    fn segment_memory(&self) -> u64 {
+        bytes(&[(self.segments, SEGMENT), (self.segment_elements, SEGMENT_ELEMENT)])
+    }
+
+    /// Returns the bytes that the engine keeps for an instance, except for handles.
+    fn fixed_memory(&self) -> u64 {
+        let rest = bytes(&[
+            (1, STORE),
+            (self.contexts, 1),
+            (self.component_instances, COMPONENT_INSTANCE),
+            (self.resources, RESOURCE),
+            (self.modules, MODULE),
+            (self.core_instances as u64, CORE_INSTANCE),
+            (self.memories as u64, MEMORY),
+            (self.tables as u64, TABLE),
+        ]);
+        self.segment_memory().saturating_add(rest)
+    }
+
+    /// Returns the bytes that the engine keeps for an instance that holds `handles` handles
+    /// to resources of the host, and as many to resources of its own.
+    pub(crate) fn engine_memory(&self, handles: usize) -> u64 {
+        // The host has a table of handles as well.
         let tables = self.component_instances.saturating_add(1);
         let handles = (handles as u64).saturating_mul(HANDLE).saturating_mul(tables);
-        self.fixed().saturating_add(handles)
+        self.fixed_memory().saturating_add(handles)
     }
 
-    /// What an instance that is held to `policy` begins with.
+    /// Returns the memory that an instance begins with under `policy`.
     ///
-    /// Errors: that is more than it may have, or the engine would keep more than for any.
-    pub(crate) fn check(&self, policy: &Policy) -> Result<Initial, LoadError> {
-        let (needed, segments) = (self.fixed(), self.segments);
+    /// # Errors
+    ///
+    /// That is more than an instance may have, or the engine would keep more for it than for
+    /// any instance.
+    pub(crate) fn check(&self, policy: &Policy) -> Result<InitialMemory, LoadError> {
+        let (needed, segments) = (self.fixed_memory(), self.segment_memory());
         if needed > MAX_ENGINE_MEMORY {
             return Err(LoadError::EngineMemory { needed, segments, limit: MAX_ENGINE_MEMORY });
         }
-        let (memory, tables, limit) = (self.memory, self.table_memory, policy.memory);
-        let engine = self.engine(policy.handles);
-        let bytes = memory.saturating_add(tables).saturating_add(engine);
-        match (usize::try_from(bytes), usize::try_from(engine)) {
-            (Ok(bytes), Ok(engine)) if bytes <= limit => Ok(Initial { bytes, engine }),
+        let (memory, tables, limit) = (self.memory, self.table_memory(), policy.memory);
+        let engine = self.engine_memory(policy.handles);
+        let total = memory.saturating_add(tables).saturating_add(engine);
+        match (usize::try_from(total), usize::try_from(engine)) {
+            (Ok(total), Ok(engine)) if total <= limit => Ok(InitialMemory { total, engine }),
             _ => Err(LoadError::Memory { memory, tables, engine, limit }),
+        }
+    }
+
+    /// Converts the footprint to bytes, for the cache.
+    pub(crate) fn to_bytes(self) -> [u8; FOOTPRINT_BYTES] {
+        let fields: [u64; FIELDS] = [
+            self.memories as u64,
+            self.memory,
+            self.tables as u64,
+            self.table_elements,
+            self.core_instances as u64,
+            self.component_instances,
+            self.segments,
+            self.segment_elements,
+            self.resources,
+            self.modules,
+            self.contexts,
+        ];
+        let mut bytes = [0; FOOTPRINT_BYTES];
+        bytes.copy_from_slice(fields.map(u64::to_le_bytes).as_flattened());
+        bytes
+    }
+
+    /// Converts it back from the bytes that [`to_bytes`](Self::to_bytes) returned.
+    pub(crate) fn from_bytes(bytes: [u8; FOOTPRINT_BYTES]) -> Self {
+        let mut fields = bytes.as_chunks().0.iter().map(|field| u64::from_le_bytes(*field));
+        let mut field = || fields.next().unwrap_or_default();
+        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        Footprint {
+            memories: count(field()),
+            memory: field(),
+            tables: count(field()),
+            table_elements: field(),
+            core_instances: count(field()),
+            component_instances: field(),
+            segments: field(),
+            segment_elements: field(),
+            resources: field(),
+            modules: field(),
+            contexts: field(),
         }
     }
 }
 
-/// What an instance begins with.
+/// Returns the sum of products of numbers and sizes.
+fn bytes(counts: &[(u64, u64)]) -> u64 {
+    counts
+        .iter()
+        .fold(0, |sum: u64, (number, size)| sum.saturating_add(number.saturating_mul(*size)))
+}
+
+/// The memory that an instance begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Initial {
-    /// Bytes in all: memories, tables, and what the engine keeps.
-    pub bytes: usize,
-    /// Bytes of them that the engine keeps.
+pub(crate) struct InitialMemory {
+    /// Bytes of memories, tables, and what the engine keeps.
+    pub total: usize,
+    /// Bytes that the engine keeps.
     pub engine: usize,
 }
 
-/// What the compiler wrote beside the code.
-fn info(artifact: &[u8]) -> wasmtime::Result<&[u8]> {
-    let found = || -> object::Result<Option<&[u8]>> {
+/// Returns the metadata that the compiler wrote beside the code.
+fn metadata(artifact: &[u8]) -> wasmtime::Result<&[u8]> {
+    let find = || -> object::Result<Option<&[u8]>> {
         let header = FileHeader64::<Endianness>::parse(artifact)?;
         let endian = header.endian()?;
         let sections = header.sections(endian, artifact)?;
         let named = sections.section_by_name(endian, ELF_WASMTIME_INFO.as_bytes());
         named.map(|(_, section)| section.data(endian, artifact)).transpose()
     };
-    match found() {
-        Ok(Some(info)) => Ok(info),
-        Ok(None) => Err(format_err!("the compiled component does not say what it consists of")),
+    match find() {
+        Ok(Some(metadata)) => Ok(metadata),
+        Ok(None) => Err(format_err!("the compiled component has no metadata")),
         Err(error) => Err(format_err!("the compiled component cannot be read: {error}")),
     }
 }
@@ -202,11 +278,11 @@ mod tests {
     fn footprint(text: &str) -> Footprint {
         let engine = Engine::for_compiling(&EngineSettings::default()).unwrap();
         let artifact = Artifact::compile(engine.wasmtime(), text.as_bytes()).unwrap();
-        Footprint::of_compiled(artifact.bytes()).unwrap()
+        Footprint::from_artifact(artifact.bytes()).unwrap()
     }
 
     #[test]
-    fn passive_segments_count_for_each_instance_and_others_do_not() {
+    fn passive_segments_count_for_each_instance_and_other_segments_do_not() {
         let footprint = footprint(
             "(component
               (core module $m (func $f) (table 9 funcref)
@@ -215,11 +291,11 @@ mod tests {
               (core instance (instantiate $m)) (core instance (instantiate $m))
               (core instance (instantiate $m)))",
         );
-        assert_eq!(footprint.segments, 3 * (2 * SEGMENT + 6 * SEGMENT_ENTRY));
+        assert_eq!(footprint.segment_memory(), 3 * (2 * SEGMENT + 6 * SEGMENT_ELEMENT));
     }
 
     #[test]
-    fn all_memories_and_tables_are_added_up() {
+    fn the_memories_and_tables_of_all_instances_are_added_up() {
         let footprint = footprint(
             "(component
               (core module $a (memory 2) (table 10 funcref) (table 20 funcref))
@@ -228,11 +304,11 @@ mod tests {
               (core instance (instantiate $b)))",
         );
         assert_eq!((footprint.memories, footprint.memory), (3, 9 * PAGE));
-        assert_eq!((footprint.tables, footprint.table_memory), (4, 60 * TABLE_ELEMENT as u64));
+        assert_eq!((footprint.tables, footprint.table_memory()), (4, 60 * TABLE_ELEMENT as u64));
     }
 
     #[test]
-    fn nested_components_multiply() {
+    fn instances_of_nested_components_count_each_time() {
         let footprint = footprint(
             "(component
               (component $outer
@@ -246,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn adapters_that_the_engine_adds_count() {
+    fn adapters_that_the_compiler_adds_count() {
         let alone = "(component $callee (core module $m (func (export \"f\")))
             (core instance $i (instantiate $m))
             (func (export \"f\") (canon lift (core func $i \"f\"))))
@@ -257,41 +333,69 @@ mod tests {
             (core instance (instantiate $m (with \"\" (instance (export \"f\" (func $l)))))))
             (instance (instantiate $caller (with \"f\" (func $callee \"f\"))))";
         assert_eq!(footprint(&format!("(component {alone})")).core_instances, 1);
-        // The caller, the one that it calls, and what is between them.
+        // The caller, the callee, and the adapter between them.
         assert_eq!(footprint(&format!("(component {alone} {calls})")).core_instances, 3);
     }
 
     #[test]
     fn more_than_an_instance_may_have_is_refused() {
         let policy = |memory| Policy { memory, handles: 0, ..Policy::default() };
-        let little =
-            Footprint { memory: 1000, table_memory: 100, rest: 10, ..Footprint::default() };
-        assert_eq!(little.check(&policy(1110)).unwrap(), Initial { bytes: 1110, engine: 10 });
-        assert!(matches!(
-            little.check(&policy(1109)),
-            Err(LoadError::Memory { memory: 1000, tables: 100, engine: 10, limit: 1109 })
-        ));
-        let much = Footprint { segments: MAX_ENGINE_MEMORY, rest: 1, ..Footprint::default() };
+        let little = Footprint { memory: 1000, table_elements: 100, ..Footprint::default() };
+        let (tables, engine) = (100 * TABLE_ELEMENT, usize::try_from(STORE).unwrap());
+        let total = 1000 + tables + engine;
+        let initial = InitialMemory { total, engine };
+        assert_eq!(little.check(&policy(total)).unwrap(), initial);
+        let error = little.check(&policy(total - 1)).unwrap_err();
+        let LoadError::Memory { memory: 1000, tables: in_tables, engine: STORE, limit } = error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!((in_tables, limit), (tables as u64, total - 1));
+        let much = Footprint {
+            segment_elements: MAX_ENGINE_MEMORY / SEGMENT_ELEMENT,
+            ..Footprint::default()
+        };
         assert!(matches!(
             much.check(&policy(usize::MAX)),
             Err(LoadError::EngineMemory { segments: MAX_ENGINE_MEMORY, .. })
         ));
-        // What cannot be added up is too much.
-        let all = Footprint { memory: u64::MAX, rest: 1, ..Footprint::default() };
+        // A sum that does not fit into its type is too much.
+        let all = Footprint { memory: u64::MAX, ..Footprint::default() };
         assert!(all.check(&policy(usize::MAX - 1)).is_err());
+        let all = Footprint { contexts: u64::MAX, ..Footprint::default() };
+        assert!(all.check(&policy(usize::MAX)).is_err());
     }
 
     #[test]
-    fn handles_count_for_each_table_of_them() {
-        let footprint = Footprint { component_instances: 3, rest: 7, ..Footprint::default() };
-        assert_eq!(footprint.engine(10), 7 + 4 * 10 * HANDLE);
-        assert_eq!(footprint.fixed(), 7);
+    fn handles_count_for_the_host_and_for_each_component_instance() {
+        let footprint = Footprint { component_instances: 3, ..Footprint::default() };
+        let fixed = STORE + 3 * COMPONENT_INSTANCE;
+        assert_eq!(footprint.fixed_memory(), fixed);
+        assert_eq!(footprint.engine_memory(10), fixed + 4 * 10 * HANDLE);
     }
 
     #[test]
-    fn what_no_compiler_made_has_none() {
+    fn bytes_that_are_no_artifact_have_no_footprint() {
         for bytes in [b"".as_slice(), b"\x7fELF", b"no component"] {
-            assert!(Footprint::of_compiled(bytes).is_err());
+            assert!(Footprint::from_artifact(bytes).is_err());
         }
+    }
+
+    #[test]
+    fn a_footprint_is_the_same_after_its_conversion_to_bytes() {
+        let footprint = Footprint {
+            memories: 1,
+            memory: 2,
+            tables: 3,
+            table_elements: 4,
+            core_instances: 5,
+            component_instances: 6,
+            segments: 7,
+            segment_elements: 8,
+            resources: 9,
+            modules: 10,
+            contexts: u64::MAX,
+        };
+        assert_eq!(Footprint::from_bytes(footprint.to_bytes()), footprint);
     }
 }

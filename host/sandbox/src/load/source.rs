@@ -1,33 +1,32 @@
-//! From a file to the bytes of a component.
+//! From a file to the binary of a component.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, open};
+use socketserver::printable;
+use wasmparser::{Chunk, Encoding, Parser, Payload};
 
 use crate::error::LoadError;
-use socketserver::printable;
 
 /// The first four bytes of every WebAssembly binary.
 const MAGIC: &[u8] = b"\0asm";
-/// The next four of a core module, and of a component.
-const MODULE: &[u8] = &[1, 0, 0, 0];
-const COMPONENT: &[u8] = &[13, 0, 1, 0];
 /// The first four bytes of a precompiled artifact, which is an ELF file.
 const ELF: &[u8] = b"\x7fELF";
 
-/// Reads a file, if it is no larger than `limit` bytes, for
-/// [`Component::new`](crate::Component::new).
+/// Reads a file for [`Component::new`](crate::Component::new), if it has at most `limit`
+/// bytes.
 ///
-/// Errors: it is larger, or cannot be read.
+/// # Errors
+///
+/// The file is larger, is not a regular file, or cannot be read.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
-    // Opening a pipe would wait until somebody writes to it.
-    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    // Without NONBLOCK, to open a pipe would wait until another process writes to it.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty()).map_err(std::io::Error::from)?);
     let metadata = file.metadata()?;
-    // Reading a directory has an error of its own.
+    // To read a directory has an error of its own.
     if !metadata.is_file() && !metadata.is_dir() {
         return Err(LoadError::NotAFile);
     }
@@ -35,7 +34,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     if metadata.len() > limit {
         return Err(too_large(metadata.len()));
     }
-    // It may grow while it is read.
+    // The file may grow while it is read.
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
@@ -44,11 +43,15 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     Ok(bytes)
 }
 
-/// Makes a component binary of what is one, or is the text of one.
+/// Converts `bytes` to the binary of a component, if they are such a binary or its text.
 ///
-/// Only the header is looked at, besides parsing text: whether the rest is
-/// valid shows when it is compiled.
-pub(crate) fn component(bytes: Vec<u8>) -> Result<Vec<u8>, LoadError> {
+/// This parses text, but only walks over the sections of a binary: the compiler validates
+/// them.
+///
+/// # Errors
+///
+/// The bytes are something else, with an error for each kind, or are cut off.
+pub(crate) fn to_component(bytes: Vec<u8>) -> Result<Vec<u8>, LoadError> {
     if bytes.starts_with(ELF) {
         return Err(LoadError::Precompiled);
     }
@@ -60,56 +63,45 @@ pub(crate) fn component(bytes: Vec<u8>) -> Result<Vec<u8>, LoadError> {
     } else {
         bytes
     };
-    let Some((magic, version)) = binary.split_at_checked(4) else {
-        let truncated = !binary.is_empty() && MAGIC.starts_with(&binary);
-        return Err(if truncated {
+    if !binary.starts_with(MAGIC) {
+        let is_cut_off = !binary.is_empty() && MAGIC.starts_with(&binary);
+        return Err(if is_cut_off {
             LoadError::Truncated(binary.len())
         } else {
             LoadError::NotWasm
         });
-    };
-    if magic != MAGIC {
-        return Err(LoadError::NotWasm);
     }
-    if version.len() < 4 {
-        return Err(LoadError::Truncated(binary.len()));
-    }
-    if version.starts_with(MODULE) {
-        return Err(LoadError::CoreModule);
-    }
-    if !version.starts_with(COMPONENT) {
-        return Err(LoadError::Invalid(
-            "a version of the format that is not known here".to_owned(),
-        ));
-    }
-    check_whole(&binary)?;
+    check_sections(&binary)?;
     Ok(binary)
 }
 
-/// Walks over the sections of a component: each begins with what it is and how
-/// long it is. A file that was cut ends in the middle of one.
-fn check_whole(binary: &[u8]) -> Result<(), LoadError> {
-    let mut rest = &binary[8..];
-    while let [_kind, after_kind @ ..] = rest {
-        let (length, body) = leb128(after_kind).ok_or(LoadError::Truncated(binary.len()))?;
-        rest = usize::try_from(length)
-            .ok()
-            .and_then(|length| body.get(length..))
-            .ok_or(LoadError::Truncated(binary.len()))?;
+/// Walks over the sections of a binary. A file that was cut off ends in the middle of one.
+fn check_sections(binary: &[u8]) -> Result<(), LoadError> {
+    let truncated = || LoadError::Truncated(binary.len());
+    let mut parser = Parser::new(0);
+    let mut rest = binary;
+    while !rest.is_empty() {
+        // With `false` for "this is the end", the parser asks for more of a section that is
+        // cut off.
+        let (consumed, payload) = match parser.parse(rest, false) {
+            Ok(Chunk::NeedMoreData(_)) => return Err(truncated()),
+            Ok(Chunk::Parsed { consumed, payload }) => (consumed, payload),
+            Err(error) => return Err(LoadError::Invalid(printable(&error.to_string(), 500))),
+        };
+        let nested = match payload {
+            Payload::Version { encoding: Encoding::Module, .. } => {
+                return Err(LoadError::CoreModule);
+            }
+            Payload::ModuleSection { unchecked_range, .. }
+            | Payload::ComponentSection { unchecked_range, .. } => unchecked_range.len(),
+            _ => 0,
+        };
+        rest = rest.get(consumed + nested..).ok_or_else(truncated)?;
     }
     Ok(())
 }
 
-/// A number as WebAssembly writes it, and what follows it; none if it does not
-/// end. Whether it is too large shows later.
-fn leb128(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let last = bytes.iter().take(9).position(|byte| byte & 0x80 == 0)?;
-    let (number, rest) = bytes.split_at(last + 1);
-    let value = number.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
-    Some((value, rest))
-}
-
-/// Text begins, after white space, with a parenthesis or a comment.
+/// Returns `true` if `bytes` begin, after white space, with a parenthesis or a comment.
 fn looks_like_text(bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     start.starts_with(b"(") || start.starts_with(b";;")
@@ -120,7 +112,7 @@ mod tests {
     use super::*;
 
     fn error(bytes: &[u8]) -> LoadError {
-        component(bytes.to_vec()).unwrap_err()
+        to_component(bytes.to_vec()).unwrap_err()
     }
 
     #[test]
@@ -138,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn a_component_cut_anywhere_but_between_sections_is_truncated() {
-        let whole = component(b"(component (core module) (core module))".to_vec()).unwrap();
+    fn a_component_that_is_cut_off_inside_a_section_is_truncated() {
+        let whole = to_component(b"(component (core module) (core module))".to_vec()).unwrap();
         let mut cuts = 0;
         for length in 8..whole.len() {
-            match component(whole[..length].to_vec()) {
+            match to_component(whole[..length].to_vec()) {
                 Ok(_) => {}
                 Err(LoadError::Truncated(at)) => {
                     assert_eq!(at, length);
@@ -152,15 +144,13 @@ mod tests {
             }
         }
         assert!(cuts > 10, "{cuts}");
-        assert!(matches!(
-            error(b"\0asm\x0d\0\x01\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
-            LoadError::Truncated(_)
-        ));
+        let long_number = b"\0asm\x0d\0\x01\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+        assert!(matches!(error(long_number), LoadError::Invalid(_)));
     }
 
     #[test]
-    fn text_and_binary_of_a_component_pass() {
-        let binary = component(b"(component)".to_vec()).unwrap();
-        assert_eq!(component(binary.clone()).unwrap(), binary);
+    fn the_text_and_the_binary_of_a_component_are_accepted() {
+        let binary = to_component(b"(component)".to_vec()).unwrap();
+        assert_eq!(to_component(binary.clone()).unwrap(), binary);
     }
 }

@@ -1,6 +1,6 @@
-//! What code in a component asks WASI for that the component does not ask its host
-//! for. Some tools answer it within, by functions that trap or by what they found
-//! when they built it.
+//! WASI interfaces that code in a component uses and that the component does not import.
+//! Some build tools replace them inside the component: by functions that trap, or by values
+//! from the time of the build.
 
 use std::collections::BTreeSet;
 
@@ -8,67 +8,67 @@ use wasmparser::{Parser, Payload};
 
 use crate::host::wasi;
 
-/// WASI as it was before components.
+/// The version of WASI from before components.
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 
-/// What ends a program. A component that asks its host for nothing else of WASI has
-/// no adapter that would ask on behalf of [`PREVIEW1`].
+/// The interface, and the function of [`PREVIEW1`], that end a program. A component that
+/// imports no other interface of WASI has no adapter from [`PREVIEW1`].
 const EXIT: (&str, &str) = ("wasi:cli/exit", "proc_exit");
 
-/// The interfaces of WASI, without their versions, that something inside a component
-/// imports and the component itself, whose `imports` these are, does not, although
-/// the host has them.
+/// Returns the WASI interfaces, without their versions, that the host has and that modules
+/// or components inside `component` import, but that are not among the `imports` of the
+/// component itself.
 ///
-/// That reads the whole component, so it is for a process that does not serve, in its
-/// jail. Text, and what cannot be read, has none.
+/// This parses the whole component, so it is for a process that does not serve, in a jail.
+/// It returns none for text, and for bytes that cannot be parsed.
 pub fn stubbed_wasi(component: &[u8], imports: &[String]) -> Vec<&'static str> {
-    let asked: BTreeSet<&str> = imports.iter().map(|name| interface(name)).collect();
-    let wanted = wanted(component);
+    let imported: BTreeSet<&str> = imports.iter().map(|name| without_version(name)).collect();
+    let used = used_inside(component);
     let mut stubbed: Vec<_> = wasi::INTERFACES
         .iter()
-        .map(|(name, _)| interface(name))
-        .filter(|name| wanted.contains(name) && !asked.contains(name))
+        .map(|(name, _)| without_version(name))
+        .filter(|name| used.contains(name) && !imported.contains(name))
         .collect();
-    let adapted = asked.iter().any(|name| name.starts_with("wasi:") && *name != EXIT.0);
-    if wanted.contains(PREVIEW1) && !adapted {
+    let adapted = imported.iter().any(|name| name.starts_with("wasi:") && *name != EXIT.0);
+    if used.contains(PREVIEW1) && !adapted {
         stubbed.push(PREVIEW1);
     }
     stubbed
 }
 
-/// What the modules and components inside import of the host's interfaces, up to where
-/// they cannot be read.
-fn wanted(component: &[u8]) -> BTreeSet<&'static str> {
-    let mut wanted = BTreeSet::new();
-    let mut want = |name: &str| {
-        let known = wasi::INTERFACES.iter().map(|(name, _)| interface(name));
-        wanted.extend(known.filter(|known| *known == interface(name)));
+/// Returns the interfaces of the host that modules and components inside import, up to the
+/// first bytes that cannot be parsed.
+fn used_inside(component: &[u8]) -> BTreeSet<&'static str> {
+    let mut used = BTreeSet::new();
+    let mut add = |name: &str| {
+        let known = wasi::INTERFACES.iter().map(|(name, _)| without_version(name));
+        used.extend(known.filter(|known| *known == without_version(name)));
     };
-    let mut wants_preview1 = false;
+    let mut uses_preview1 = false;
     for payload in Parser::new(0).parse_all(component).map_while(Result::ok) {
         match payload {
             Payload::ImportSection(section) => {
                 for import in section.into_imports().map_while(Result::ok) {
-                    want(import.module);
-                    wants_preview1 |= import.module == PREVIEW1 && import.name != EXIT.1;
+                    add(import.module);
+                    uses_preview1 |= import.module == PREVIEW1 && import.name != EXIT.1;
                 }
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.into_iter().map_while(Result::ok) {
-                    want(import.name.name);
+                    add(import.name.name);
                 }
             }
             _ => {}
         }
     }
-    if wants_preview1 {
-        wanted.insert(PREVIEW1);
+    if uses_preview1 {
+        used.insert(PREVIEW1);
     }
-    wanted
+    used
 }
 
-/// The name of an interface without its version.
-fn interface(name: &str) -> &str {
+/// Returns the name of an interface without its version.
+fn without_version(name: &str) -> &str {
     name.split_once('@').map_or(name, |(interface, _)| interface)
 }
 
@@ -88,15 +88,15 @@ mod tests {
             (import "wasi:cli/exit@0.2.0" "exit" (func (param i32)))))"#;
 
     #[test]
-    fn what_is_answered_within_is_named() {
+    fn an_interface_that_is_replaced_inside_is_named() {
         assert_eq!(stubbed(MODULE, &[]), ["wasi:cli/exit", "wasi:random/random"]);
         assert_eq!(stubbed(MODULE, &["wasi:cli/exit@0.2.6"]), ["wasi:random/random"]);
-        let asked = ["wasi:cli/exit@0.2.0", "wasi:random/random@0.2.0"];
-        assert_eq!(stubbed(MODULE, &asked), [""; 0]);
+        let imports = ["wasi:cli/exit@0.2.0", "wasi:random/random@0.2.0"];
+        assert_eq!(stubbed(MODULE, &imports), [""; 0]);
     }
 
     #[test]
-    fn components_inside_are_looked_into() {
+    fn imports_of_nested_components_count() {
         let text = r#"(component
             (component
                 (import "wasi:clocks/wall-clock@0.2.6" (instance))
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_preview_needs_an_adapter_unless_it_is_used_to_exit_only() {
+    fn preview_1_without_an_adapter_is_named_unless_only_its_exit_is_used() {
         let text = |name: &str| {
             format!(r#"(component (core module (import "{PREVIEW1}" "{name}" (func))))"#)
         };
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_read_up_to_there() {
+    fn a_damaged_component_is_parsed_up_to_the_damage() {
         let mut binary = wat::parse_str(MODULE).unwrap();
         binary.extend([0xff; 8]);
         assert_eq!(stubbed_wasi(&binary, &[]), ["wasi:cli/exit", "wasi:random/random"]);

@@ -98,7 +98,7 @@ const EVERYTHING: [&str; 19] = [
 ];
 
 refused! {
-    an_endless_loop_in_start: start("(loop $again (br $again))"), "cannot be instantiated: the making of the instance was ended: it used up its CPU time of 50ms";
+    an_endless_loop_in_start: start("(loop $again (br $again))"), "cannot be instantiated: instantiation was ended: it used up its CPU time of 50ms";
     an_endless_recursion_in_start: start("(call $start)"), "call stack exhausted";
     a_trap_in_start: start("unreachable"), "`unreachable` instruction executed";
     exit_in_start: start("(call $exit (i32.const 0))"), "it called exit, and there is no request yet";

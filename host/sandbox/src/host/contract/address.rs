@@ -1,4 +1,4 @@
-//! Addresses, as a guest is told them and as it names them.
+//! Addresses that the host passes to a guest, and that a guest passes to the host.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
@@ -12,26 +12,25 @@ use crate::host::bindings::types;
 use crate::host::state::State;
 
 /// The longest name that a Unix socket can have, in bytes.
-const LONGEST_NAME: usize = 108;
+const MAX_UNIX_NAME: usize = 108;
 
-/// An address that a guest names. Unlike the generated type of `types.address`
-/// it leaves a name where it lies in the guest's memory: how long one is, the
-/// guest says.
+/// An address that a guest passes. Unlike the generated type of `types.address` it leaves
+/// the name of a Unix socket in the guest's memory, because the guest chooses its length.
 #[derive(ComponentType, Lift)]
 #[component(variant)]
-pub(super) enum Named {
+pub(super) enum GuestAddress {
     #[component(name = "ipv4")]
     Ipv4(types::Ipv4Address),
     #[component(name = "ipv6")]
     Ipv6(types::Ipv6Address),
     #[component(name = "unix")]
-    Unix(NamedUnix),
+    Unix(GuestUnixAddress),
 }
 
-/// See [`Named`].
+/// The address of a Unix socket that a guest passes: see [`GuestAddress`].
 #[derive(ComponentType, Lift)]
 #[component(variant)]
-pub(super) enum NamedUnix {
+pub(super) enum GuestUnixAddress {
     #[component(name = "unnamed")]
     Unnamed,
     #[component(name = "pathname")]
@@ -40,29 +39,29 @@ pub(super) enum NamedUnix {
     Abstract(WasmList<u8>),
 }
 
-impl Named {
-    /// The address; `None` if it is longer than that of any socket.
+impl GuestAddress {
+    /// Returns the address; `None` if it is longer than the address of any socket.
     pub(super) fn to_address<'a>(
         &self,
         memory: impl Into<StoreContext<'a, State>>,
     ) -> Option<Address> {
         let short =
-            |name: &WasmList<u8>| (name.len() <= LONGEST_NAME).then(|| name.as_le_slice(memory));
+            |name: &WasmList<u8>| (name.len() <= MAX_UNIX_NAME).then(|| name.as_le_slice(memory));
         Some(match self {
-            Named::Ipv4(types::Ipv4Address { host: (a, b, c, d), port }) => {
+            GuestAddress::Ipv4(types::Ipv4Address { host: (a, b, c, d), port }) => {
                 let host = Ipv4Addr::new(*a, *b, *c, *d);
                 Address::Inet(SocketAddrV4::new(host, *port))
             }
-            Named::Ipv6(types::Ipv6Address { host, port, flowinfo, scope_id }) => {
+            GuestAddress::Ipv6(types::Ipv6Address { host, port, flowinfo, scope_id }) => {
                 let h = host;
                 let host = Ipv6Addr::new(h.0, h.1, h.2, h.3, h.4, h.5, h.6, h.7);
                 Address::Inet6(SocketAddrV6::new(host, *port, *flowinfo, *scope_id))
             }
-            Named::Unix(NamedUnix::Unnamed) => UnixAddress::Unnamed.into(),
-            Named::Unix(NamedUnix::Pathname(name)) => {
+            GuestAddress::Unix(GuestUnixAddress::Unnamed) => UnixAddress::Unnamed.into(),
+            GuestAddress::Unix(GuestUnixAddress::Pathname(name)) => {
                 UnixAddress::Pathname(OsStr::from_bytes(short(name)?).into()).into()
             }
-            Named::Unix(NamedUnix::Abstract(name)) => {
+            GuestAddress::Unix(GuestUnixAddress::Abstract(name)) => {
                 UnixAddress::Abstract(short(name)?.to_vec()).into()
             }
         })

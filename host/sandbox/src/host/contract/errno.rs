@@ -1,4 +1,4 @@
-//! What the kernel says, in the words of the contract.
+//! Error codes of the contract for errors of the kernel.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::host::bindings::types::ErrorCode;
 
-/// The case of `types.error-code` that stands for an error of a socket.
+/// Returns the case of `types.error-code` for an error of a socket.
 pub(super) fn error_code(error: &io::Error) -> ErrorCode {
     let Some(errno) = error.raw_os_error() else {
         return match error.kind() {

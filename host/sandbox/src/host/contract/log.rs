@@ -1,10 +1,9 @@
-//! `interface log`: lines of a guest in the log of the host.
+//! `interface log`: lines of a guest in the host's log.
 
 use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{Result, StoreContextMut};
 
 use crate::host::bindings::log::Level;
-use crate::host::guest_log;
 use crate::host::state::State;
 use crate::policy::MAX_LOG_LINE;
 use socketserver::printable;
@@ -15,9 +14,10 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     linker.instance(NAME)?.func_wrap("log", log)
 }
 
-/// The message is read where it lies: nothing is copied but what is printed.
+/// Logs a line. The host reads the message in the guest's memory, and copies only what it
+/// logs.
 fn log(mut store: StoreContextMut<'_, State>, (level, message): (Level, WasmStr)) -> Result<()> {
-    if !guest_log::has_room(store.data()) {
+    if !store.data().log.has_room() {
         return Ok(());
     }
     let message = printable(&message.to_str(&store)?, MAX_LOG_LINE);
@@ -27,6 +27,6 @@ fn log(mut store: StoreContextMut<'_, State>, (level, message): (Level, WasmStr)
         Level::Warning => tracing::Level::WARN,
         Level::Error | Level::Critical => tracing::Level::ERROR,
     };
-    guest_log::log(store.data_mut(), level, &message);
+    store.data_mut().log_line(level, &message);
     Ok(())
 }

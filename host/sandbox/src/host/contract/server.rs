@@ -18,17 +18,17 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     server.func_wrap("request-queue-size", fact(|server| server.request_queue_size))?;
     server
         .func_wrap("timeout", fact(|server| server.timeout.map(|timeout| timeout.as_secs_f64())))?;
-    server.func_wrap("max-packet-size", fact(|server| server.max_packet_size.map(bytes)))
+    server.func_wrap("max-packet-size", fact(|server| server.max_packet_size.map(to_u32)))
 }
 
-/// A function without parameters that reads one fact.
+/// Returns a host function without parameters that reads one fact.
 fn fact<R>(
     read: impl Fn(&ServerInfo) -> R + Send + Sync + 'static,
 ) -> impl Fn(StoreContextMut<'_, State>, ()) -> Result<(R,)> + Send + Sync + 'static
 where
     (R,): ComponentNamedList + Lower,
 {
-    move |store, ()| Ok((read(&store.data().peer()?.server),))
+    move |store, ()| Ok((read(&store.data().request_info()?.server),))
 }
 
 fn family(family: AddressFamily) -> types::Family {
@@ -46,6 +46,6 @@ fn socket_type(socket_type: SocketType) -> types::SocketKind {
     }
 }
 
-fn bytes(size: usize) -> u32 {
+fn to_u32(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }

@@ -15,26 +15,26 @@ use wasmtime::{Result, StoreContextMut};
 
 use crate::host::bindings::types::{self, ErrorCode, ShutdownHow};
 use crate::host::state::State;
-use crate::instance::failure::Kill;
-use crate::policy::MAX_LOG_LINE;
-use socketserver::printable;
+use crate::limits::kill::Kill;
 
-use super::address::Named;
+use super::address::GuestAddress;
 use super::errno::error_code;
 
 pub(super) const NAME: &str = "socketserver:handler/sockets@0.1.0";
 
-/// Longer timeouts count as none: `Duration::from_secs_f64` has an end too.
-const LONGEST_TIMEOUT: f64 = 1e9;
+/// The longest timeout, in seconds. Longer ones count as none, because
+/// `Duration::from_secs_f64` has a limit too.
+const MAX_TIMEOUT: f64 = 1e9;
 
-/// The first number that `fileno` gives: those before it are the standard
-/// streams' everywhere else.
+/// The first number that `fileno` returns. Elsewhere the numbers below it are those of the
+/// standard streams.
 const FIRST_FILENO: u32 = 3;
 
 type Cx<'a> = StoreContextMut<'a, State>;
 type Socket = Resource<Request>;
-/// What a guest gets: the host ends it if the outer result is an error.
-type Answer<T> = Result<(std::result::Result<T, ErrorCode>,)>;
+/// The result of a host call. An outer error ends the guest; the guest receives an inner
+/// error.
+type HostResult<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     let mut sockets = linker.instance(NAME)?;
@@ -57,55 +57,60 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     sockets.func_wrap("[method]socket.fileno", fileno)
 }
 
-fn recv(mut cx: Cx<'_>, (socket, bufsize): (Socket, u32)) -> Answer<Vec<u8>> {
-    // What is allocated is the host's: a guest may ask for 4 GiB.
+fn recv(mut cx: Cx<'_>, (socket, bufsize): (Socket, u32)) -> HostResult<Vec<u8>> {
+    // The buffer is the host's memory, and a guest may ask for 4 GiB.
     let bufsize = usize::try_from(bufsize).unwrap_or(usize::MAX).min(cx.data().call_memory);
     let received = cx.data().table.get(&socket)?.recv(bufsize);
-    answer(&mut cx, received)
+    host_result(&mut cx, received)
 }
 
-/// The data is sent from where it lies in the guest's memory.
-fn send(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> Answer<u32> {
+/// Sends data without a copy, from the guest's memory.
+fn send(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> HostResult<u32> {
     let sent = cx.data().table.get(&socket)?.send(data.as_le_slice(&cx));
-    answer(&mut cx, sent.map(count))
+    host_result(&mut cx, sent.map(count))
 }
 
 fn count(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-fn sendall(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> Answer<()> {
+fn sendall(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> HostResult<()> {
     let sent = cx.data().table.get(&socket)?.sendall(data.as_le_slice(&cx));
-    answer(&mut cx, sent)
+    host_result(&mut cx, sent)
 }
 
-/// The kernel is given the address that the datagram came from, never one that
-/// a guest has written: that one is only compared.
-fn sendto(mut cx: Cx<'_>, (socket, data, to): (Socket, WasmList<u8>, Named)) -> Answer<u32> {
+/// Sends a datagram to the client of the request. The kernel gets the address that the
+/// request came from, never an address that the guest has written: the host only compares
+/// that.
+fn sendto(
+    mut cx: Cx<'_>,
+    (socket, data, to): (Socket, WasmList<u8>, GuestAddress),
+) -> HostResult<u32> {
     let request = cx.data().table.get(&socket)?;
-    let client = &cx.data().peer()?.client_address;
-    // On a connection the address is not looked at.
+    let client = &cx.data().request_info()?.client_address;
+    // As in Python, the address does not matter on a connection.
     if request.socket_type() == SocketType::Dgram && request.fileno().is_some() {
         let to = to.to_address(&cx);
         if to.as_ref() != Some(client) {
-            let to = to.map_or_else(|| "a name that no socket has".to_owned(), |to| to.to_string());
+            let to =
+                to.map_or_else(|| "an address that no socket has".to_owned(), |to| to.to_string());
             let why = format!("sendto {to}: a handler may send to its own client, {client}, only");
-            return Ok((Err(denied(&mut cx, &why)),));
+            return Ok((Err(deny(&mut cx, &why)),));
         }
     }
     let sent = request.sendto(data.as_le_slice(&cx), client);
-    if let Some(reason) = sent.as_ref().err().and_then(|error| unanswerable(client, error)) {
-        cx.data_mut().lost = Some(reason);
+    if let Some(reason) = sent.as_ref().err().and_then(|error| unreachable_client(client, error)) {
+        cx.data_mut().client_lost = Some(reason);
     }
-    answer(&mut cx, sent.map(count))
+    host_result(&mut cx, sent.map(count))
 }
 
-/// The reason, if sending to `client` failed because of that client: its Unix
-/// socket has gone, or has no name, or one that is too long, or its name leads to
-/// something else by now, or to one that nobody else may write to; or it claims an
-/// address that no route leads to, or that is everybody's, or the port 0, to which
-/// nothing can be sent.
-fn unanswerable(client: &Address, error: &io::Error) -> Option<Reason> {
+/// Returns the reason if sending to `client` failed because of that client. The client's
+/// Unix socket no longer exists, has no name, has a name that is too long or that by now
+/// leads to something else, or does not let the host write to it. Or the client claims an
+/// address to which no route leads, a broadcast address, or port 0, to which nothing can be
+/// sent.
+fn unreachable_client(client: &Address, error: &io::Error) -> Option<Reason> {
     let errno = Errno::from_io_error(error)?;
     match client {
         Address::Inet(_) | Address::Inet6(_) => match errno {
@@ -127,7 +132,7 @@ fn unanswerable(client: &Address, error: &io::Error) -> Option<Reason> {
     }
 }
 
-fn shutdown(mut cx: Cx<'_>, (socket, how): (Socket, ShutdownHow)) -> Answer<()> {
+fn shutdown(mut cx: Cx<'_>, (socket, how): (Socket, ShutdownHow)) -> HostResult<()> {
     let how = match how {
         ShutdownHow::ShutRd => Shutdown::Read,
         ShutdownHow::ShutWr => Shutdown::Write,
@@ -137,7 +142,7 @@ fn shutdown(mut cx: Cx<'_>, (socket, how): (Socket, ShutdownHow)) -> Answer<()> 
     if shut.is_ok() && how != Shutdown::Read {
         cx.data_mut().finished_sending = true;
     }
-    answer(&mut cx, shut)
+    host_result(&mut cx, shut)
 }
 
 fn close(cx: Cx<'_>, (socket,): (Socket,)) -> Result<()> {
@@ -145,23 +150,23 @@ fn close(cx: Cx<'_>, (socket,): (Socket,)) -> Result<()> {
     Ok(())
 }
 
-fn getpeername(mut cx: Cx<'_>, (socket,): (Socket,)) -> Answer<types::Address> {
+fn getpeername(mut cx: Cx<'_>, (socket,): (Socket,)) -> HostResult<types::Address> {
     let address = cx.data().table.get(&socket)?.getpeername();
-    answer(&mut cx, address.map(|address| (&address).into()))
+    host_result(&mut cx, address.map(|address| (&address).into()))
 }
 
-fn getsockname(mut cx: Cx<'_>, (socket,): (Socket,)) -> Answer<types::Address> {
+fn getsockname(mut cx: Cx<'_>, (socket,): (Socket,)) -> HostResult<types::Address> {
     let address = cx.data().table.get(&socket)?.getsockname();
-    answer(&mut cx, address.map(|address| (&address).into()))
+    host_result(&mut cx, address.map(|address| (&address).into()))
 }
 
-fn settimeout(cx: Cx<'_>, (socket, timeout): (Socket, Option<f64>)) -> Answer<()> {
+fn settimeout(cx: Cx<'_>, (socket, timeout): (Socket, Option<f64>)) -> HostResult<()> {
     let socket = cx.data().table.get(&socket)?;
     let timeout = match timeout {
         Some(seconds) if seconds.is_nan() || seconds < 0.0 => {
             return Ok((Err(ErrorCode::InvalidArgument),));
         }
-        Some(seconds) if seconds < LONGEST_TIMEOUT => Some(Duration::from_secs_f64(seconds)),
+        Some(seconds) if seconds < MAX_TIMEOUT => Some(Duration::from_secs_f64(seconds)),
         _ => None,
     };
     socket.settimeout(timeout);
@@ -172,25 +177,25 @@ fn gettimeout(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(Option<f64>,)> {
     Ok((cx.data().table.get(&socket)?.gettimeout().map(|timeout| timeout.as_secs_f64()),))
 }
 
-fn getsockopt(mut cx: Cx<'_>, (socket, level, optname): (Socket, i32, i32)) -> Answer<i32> {
+fn getsockopt(mut cx: Cx<'_>, (socket, level, optname): (Socket, i32, i32)) -> HostResult<i32> {
     let value = cx.data().table.get(&socket)?.getsockopt(level, optname);
-    answer(&mut cx, value)
+    host_result(&mut cx, value)
 }
 
 fn setsockopt(
     mut cx: Cx<'_>,
     (socket, level, optname, value): (Socket, i32, i32, i32),
-) -> Answer<()> {
+) -> HostResult<()> {
     let set = cx.data().table.get(&socket)?.setsockopt(level, optname, value);
     if set.as_ref().is_err_and(|error| error_code(error) == ErrorCode::Denied) {
         let why = format!("setsockopt({level}, {optname}): a handler may only read this option");
-        return Ok((Err(denied(&mut cx, &why)),));
+        return Ok((Err(deny(&mut cx, &why)),));
     }
-    answer(&mut cx, set)
+    host_result(&mut cx, set)
 }
 
-/// Not the descriptor, which is nobody's business: the place of the socket
-/// among those that the guest holds.
+/// Returns the index of the socket among the guest's handles. The real descriptor is not
+/// for the guest.
 fn fileno(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(i32,)> {
     let number = cx.data().table.get(&socket)?.fileno().map(|_| {
         let number = socket.rep().saturating_add(FIRST_FILENO);
@@ -199,25 +204,19 @@ fn fileno(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(i32,)> {
     Ok((number.unwrap_or(-1),))
 }
 
-/// Denies a guest what it wanted to do. The log says so once for each request:
-/// a guest can try as often as it likes.
-fn denied(cx: &mut Cx<'_>, what: &str) -> ErrorCode {
-    let state = cx.data_mut();
-    if !std::mem::replace(&mut state.denial_logged, true) {
-        let peer = state.peer.as_ref().map(|peer| peer.client_address.to_string());
-        let (handler, peer) = (&*state.handler, peer.as_deref());
-        tracing::info!(call = printable(what, MAX_LOG_LINE), handler, peer, "denied");
-    }
+/// Denies the guest a call.
+fn deny(cx: &mut Cx<'_>, call: &str) -> ErrorCode {
+    cx.data_mut().log_denial(call);
     ErrorCode::Denied
 }
 
-/// Turns what a socket said into what a guest is told.
-fn answer<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> Answer<T> {
+/// Converts the result of a socket call into that of a host call.
+fn host_result<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> HostResult<T> {
     let error = match result {
         Ok(value) => return Ok((Ok(value),)),
         Err(error) => error,
     };
-    if let Some(kill) = error.get_ref().and_then(limit_of) {
+    if let Some(kill) = error.get_ref().and_then(reached_limit) {
         return Err(kill.into());
     }
     let code = error_code(&error);
@@ -227,19 +226,19 @@ fn answer<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> Answer<T> {
         _ => false,
     };
     if lost {
-        cx.data_mut().lost = Some(Reason::ConnectionLost);
+        cx.data_mut().client_lost = Some(Reason::ConnectionLost);
     }
     if code == ErrorCode::Denied {
-        denied(cx, &format!("a call on a socket: {error}"));
+        deny(cx, &format!("a call on a socket: {error}"));
     }
     if code == ErrorCode::Other {
-        tracing::debug!(handler = &*cx.data().handler, "a socket call failed: {error}");
+        tracing::debug!(handler = cx.data().log.handler(), "a socket call failed: {error}");
     }
     Ok((Err(code),))
 }
 
-/// Which of its limits a request has reached, if that is why a call failed.
-fn limit_of(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Kill> {
+/// Returns the limit that the request has reached, if a call failed because of it.
+fn reached_limit(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Kill> {
     if let Some(IdleTimeout { limit }) = error.downcast_ref() {
         return Some(Kill::Idle { limit: *limit });
     }
@@ -259,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_unix_client_can_be_one_that_cannot_be_answered() {
+    fn the_errors_of_an_unreachable_unix_client_are_no_errors_of_a_udp_client() {
         use socketserver::UnixAddress;
         let unix = Address::Unix(UnixAddress::Pathname("/client".into()));
         let udp = Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
@@ -275,28 +274,32 @@ mod tests {
             (Errno::NOBUFS, None),
             (Errno::BADF, None),
         ] {
-            assert_eq!(unanswerable(&unix, &errno.into()), reason, "{errno}");
-            assert_eq!(unanswerable(&udp, &errno.into()), None, "{errno}");
+            assert_eq!(unreachable_client(&unix, &errno.into()), reason, "{errno}");
+            assert_eq!(unreachable_client(&udp, &errno.into()), None, "{errno}");
         }
-        assert_eq!(unanswerable(&unix, &Errno::ACCESS.into()), Some(Reason::ConnectionLost));
+        assert_eq!(unreachable_client(&unix, &Errno::ACCESS.into()), Some(Reason::ConnectionLost));
     }
 
     #[test]
-    fn nothing_can_be_sent_to_port_0() {
+    fn a_client_with_port_0_has_no_address() {
         for host in [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()] {
             let client = |port| Address::from(std::net::SocketAddr::from((host, port)));
             let (invalid, large) = (io::Error::from(Errno::INVAL), Errno::MSGSIZE.into());
-            assert_eq!(unanswerable(&client(0), &invalid), Some(Reason::NoAddress));
-            assert_eq!(unanswerable(&client(0), &large), None);
-            assert_eq!(unanswerable(&client(1), &invalid), None);
+            assert_eq!(unreachable_client(&client(0), &invalid), Some(Reason::NoAddress));
+            assert_eq!(unreachable_client(&client(0), &large), None);
+            assert_eq!(unreachable_client(&client(1), &invalid), None);
         }
     }
 
     #[test]
-    fn who_cannot_be_reached_is_to_blame() {
+    fn a_client_without_a_route_has_no_address() {
         let client = Address::from(std::net::SocketAddr::from(([192, 0, 2, 1], 1)));
         for errno in [Errno::NETUNREACH, Errno::HOSTUNREACH, Errno::ACCESS] {
-            assert_eq!(unanswerable(&client, &errno.into()), Some(Reason::NoAddress), "{errno}");
+            assert_eq!(
+                unreachable_client(&client, &errno.into()),
+                Some(Reason::NoAddress),
+                "{errno}"
+            );
         }
     }
 }

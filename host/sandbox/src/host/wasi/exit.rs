@@ -3,12 +3,20 @@
 
 use std::sync::Arc;
 
+use thiserror::Error;
 use wasmtime::component::Linker;
 use wasmtime::{Result, StoreContextMut};
 
 use crate::host::grants::Grants;
 use crate::host::state::State;
-use crate::instance::failure::Exit;
+
+/// The guest ended its request with `exit`: Python's `SystemExit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("it called exit, and there is no request yet that could end")]
+pub(crate) struct Exit {
+    /// The status that the guest passed. CPython ignores it too.
+    pub failed: bool,
+}
 
 pub(super) const NAME: &str = "wasi:cli/exit@0.2.0";
 

@@ -15,6 +15,8 @@ mod stdio;
 mod streams;
 mod terminal;
 
+pub(crate) use exit::Exit;
+
 use std::sync::Arc;
 
 use wasmtime::Result;

@@ -9,7 +9,7 @@ use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut, bail};
 
 use crate::host::grants::Grants;
-use crate::host::sleep;
+use crate::host::sleep::sleep_until;
 use crate::host::state::State;
 
 pub(super) const NAME: &str = "wasi:io/poll@0.2.0";
@@ -53,7 +53,7 @@ fn ready(cx: Cx<'_>, (pollable,): (Resource<Pollable>,)) -> Result<(bool,)> {
 fn block(mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)) -> Result<()> {
     match *cx.data().table.get(&pollable)? {
         Pollable::Ready => Ok(()),
-        Pollable::At(when) => sleep::until(cx.data_mut(), when),
+        Pollable::At(when) => sleep_until(cx.data_mut(), when),
     }
 }
 
@@ -79,7 +79,7 @@ fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Resource<Pollable>>,)) -> Result<
             Pollable::At(when) => *when,
         };
         let first = pollables.iter().filter_map(at).min();
-        sleep::until(cx.data_mut(), first)?;
+        sleep_until(cx.data_mut(), first)?;
         now = Instant::now();
     }
     let ready = (0..).zip(&pollables).filter(|(_, pollable)| pollable.is_ready(now));

@@ -13,7 +13,7 @@ use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType, 
 use wasmtime::{Result, StoreContextMut, bail};
 
 use crate::host::grants::Grants;
-use crate::host::guest_log::{self, Standard};
+use crate::host::guest_log::Standard;
 use crate::host::open_files::Counted;
 use crate::host::state::State;
 
@@ -177,7 +177,7 @@ fn put(cx: &mut Cx<'_>, stream: &Output, data: &[u8]) -> Answer<()> {
     let written = match state.table.get_mut(stream)? {
         OutputStream::Log(standard) => {
             let standard = *standard;
-            guest_log::write(state, standard, data);
+            state.log_output(standard, data);
             Ok(())
         }
         OutputStream::File { file, at } => {

@@ -1,0 +1,58 @@
+//! How many requests a handler can serve at once.
+
+use socketserver::{Capacity, Needs};
+
+use crate::engine::{ADDRESSES_PER_MEMORY, MAPPINGS_PER_MEMORY, Pool};
+use crate::host::open_files::DESCRIPTORS;
+use crate::instance::handler::ComponentHandler;
+use crate::limits::memory::TotalMemory;
+use crate::load::footprint::Footprint;
+
+impl ComponentHandler {
+    /// Returns how many requests this machine, and the engine's pool, can hold at once if
+    /// each takes `base` and the needs of this handler. Pass [`Needs::THREAD`] for threads,
+    /// [`Needs::PROCESS`] for forked processes.
+    ///
+    /// A process has the mappings of its instance, and a pool, to itself. So neither counts
+    /// for a base without mappings.
+    pub fn capacity(&self, base: Needs) -> Capacity {
+        let is_process = base.mappings == 0;
+        let memories = self.footprint.memories;
+        let own_mappings = if is_process { 0 } else { memories * MAPPINGS_PER_MEMORY };
+        let unpooled = if is_process || self.engine.pool().is_some() { 0 } else { memories };
+        let addresses = unpooled.saturating_mul(ADDRESSES_PER_MEMORY);
+        // The files that a guest opens take descriptors too.
+        let opens_files = !is_process && !self.grants.directories.is_empty();
+        let needs = Needs {
+            descriptors: if opens_files { DESCRIPTORS } else { base.descriptors },
+            mappings: base.mappings.saturating_add(own_mappings),
+            address_space: base.address_space.saturating_add(addresses),
+            ..base
+        };
+        let mut capacity = Capacity::of_this_machine(needs);
+        if is_process {
+            return capacity;
+        }
+        let (total, each) = (self.policy.memory_total, self.initial_memory.total);
+        capacity.cap(TotalMemory::for_new_instances(total) / each.max(1), &|| {
+            format!("all instances together may have {total} bytes, and each begins with {each}")
+        });
+        if let Some(pool) = self.engine.pool() {
+            cap_by_pool(&mut capacity, pool, &self.footprint);
+        }
+        capacity
+    }
+}
+
+fn cap_by_pool(capacity: &mut Capacity, pool: Pool, footprint: &Footprint) {
+    let Footprint { memories, tables, core_instances, .. } = *footprint;
+    for (what, all, each) in [
+        ("memories", pool.memories, memories),
+        ("tables", pool.tables, tables),
+        ("core instances", pool.core_instances, core_instances),
+    ] {
+        capacity.cap(all / each.max(1), &|| {
+            format!("the pool has {all} {what}, and an instance takes {each}")
+        });
+    }
+}

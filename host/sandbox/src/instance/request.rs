@@ -1,0 +1,133 @@
+//! One request: `setup`, `handle` and `finish` in a new instance.
+
+use std::sync::Arc;
+
+use socketserver::{
+    Address, Endpoint, HandlerError, Reason, Request, RequestHandler, ServerInfo, combine_results,
+};
+
+use crate::host::state::{RequestInfo, State};
+use crate::host::wasi::Exit;
+use crate::instance::exports::{Functions, GuestResult};
+use crate::instance::failure::{Step, call_failure, guest_error};
+use crate::instance::handler::ComponentHandler;
+use crate::policy::OnKill;
+use crate::world::World;
+
+/// The end of a request that did not end well.
+enum Failure {
+    /// The guest called `exit`. Nothing of it is called again.
+    Exited(Step, Exit),
+    /// The guest trapped, or the host ended it. Nothing of it is called again.
+    Killed(HandlerError),
+    /// The guest returned an error.
+    Returned(HandlerError),
+}
+
+impl From<HandlerError> for Failure {
+    fn from(error: HandlerError) -> Self {
+        Failure::Returned(error)
+    }
+}
+
+impl RequestHandler for ComponentHandler {
+    /// Checks that the component targets the world of the socket's type.
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), String> {
+        let world = World::for_socket_type(endpoint.socket_type());
+        self.exports.get(world).map(drop).ok_or_else(|| self.wrong_world(world))
+    }
+
+    /// Runs the request in Python's order: `handle` after `setup`, `finish` after `handle`
+    /// even if that returned an error. After a trap, an exit or the end by a limit, nothing
+    /// of the instance is called again. An exit in `finish` takes the place of an error of
+    /// `handle`.
+    fn finish_request(
+        &self,
+        request: &Request,
+        client_address: &Address,
+        server: &Arc<ServerInfo>,
+    ) -> Result<(), HandlerError> {
+        let no_ticker = |error| HandlerError::new(Reason::NoTicker, error);
+        self.engine.start_ticking().map_err(no_ticker)?;
+        request.set_idle_timeout(Some(self.policy.idle_timeout));
+        request.set_wall_time(Some(self.policy.wall_time));
+        request.set_max_received(Some(self.policy.max_received));
+        request.set_max_sent(Some(self.policy.max_sent));
+        let world = World::for_socket_type(request.socket_type());
+        let functions = self.exports.get(world);
+        let functions = functions
+            .ok_or_else(|| HandlerError::new(Reason::WrongWorld, self.wrong_world(world)))?;
+        match self.run(functions, request, client_address, server) {
+            Ok(()) => Ok(()),
+            Err(Failure::Returned(error)) => Err(error),
+            Err(Failure::Killed(error)) => {
+                if self.policy.on_kill == OnKill::Reset {
+                    request.reset_on_close();
+                }
+                Err(error)
+            }
+            // Python's SystemExit: no error, and no line in the log.
+            Err(Failure::Exited(step, Exit { failed })) => {
+                let (handler, peer) = (self.name(), client_address.to_string());
+                tracing::debug!(handler, peer, failed, "{} called exit", step.as_str());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ComponentHandler {
+    fn run(
+        &self,
+        functions: &Functions,
+        request: &Request,
+        client_address: &Address,
+        server: &Arc<ServerInfo>,
+    ) -> Result<(), Failure> {
+        let mut instantiated = self.instance_for(request).map_err(Failure::Killed)?;
+        if let Some(counters) = &self.counters {
+            counters.instance_used();
+        }
+        instantiated.store.data_mut().request_info = Some(RequestInfo {
+            client_address: client_address.clone(),
+            server: Arc::clone(server),
+        });
+        let result = functions.setup(&mut instantiated, request, client_address);
+        step_result(Step::Setup, result, instantiated.store.data())??;
+        let result = functions.handle(&mut instantiated);
+        let handle = step_result(Step::Handle, result, instantiated.store.data())?;
+        let result = functions.finish(&mut instantiated);
+        let finish = step_result(Step::Finish, result, instantiated.store.data())?;
+        Ok(combine_results(handle, finish)?)
+    }
+
+    /// Returns the reason why this handler cannot serve sockets of `world`.
+    fn wrong_world(&self, world: World) -> String {
+        let targets: Vec<String> =
+            self.exports.worlds().map(|world| format!("`{world}`")).collect();
+        let schemes: Vec<&str> = self.exports.worlds().map(World::schemes).collect();
+        format!(
+            "the handler `{}` targets {}, and such a socket needs `{world}`: bind {} for it, or serve another handler",
+            self.name(),
+            targets.join(" and "),
+            schemes.join(" or ")
+        )
+    }
+}
+
+/// Tells the end of a guest (the outer error) from an error that the guest returned (the
+/// inner error), after which it may go on.
+fn step_result(
+    step: Step,
+    result: wasmtime::Result<GuestResult>,
+    state: &State,
+) -> Result<Result<(), HandlerError>, Failure> {
+    match result {
+        Ok((Ok(()),)) => Ok(Ok(())),
+        Ok((Err(message),)) => Ok(Err(guest_error(step, &message, state))),
+        Err(error) => Err(match error.downcast_ref::<Exit>() {
+            Some(exit) => Failure::Exited(step, *exit),
+            None => Failure::Killed(call_failure(step, &error, state)),
+        }),
+    }
+}

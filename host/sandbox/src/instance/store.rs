@@ -1,0 +1,67 @@
+//! Stores, and how their limits are connected to the engine.
+
+use wasmtime::component::Instance;
+use wasmtime::{CallHook, Engine, Result, Store, StoreContextMut, UpdateDeadline};
+
+use crate::host::state::State;
+use crate::limits::kill::Kill;
+use crate::policy::MAX_ERROR;
+
+/// An instance in its Store.
+pub(crate) struct Instantiated {
+    pub store: Store<State>,
+    pub instance: Instance,
+}
+
+/// Returns a Store that holds its instance to the limits of memory and handles.
+pub(crate) fn new_store(engine: &Engine, state: State, handles: usize) -> Store<State> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.memory);
+    store.set_max_component_handles(handles);
+    store
+}
+
+/// Limits the CPU time and the wall time of everything that runs in `store` from now on, in
+/// this thread.
+///
+/// A guest checks for the end of an epoch where its functions and loops begin. A guest that
+/// calls the host a hundred thousand times without either is checked when a host call
+/// returns.
+pub(crate) fn limit_run_time(store: &mut Store<State>) {
+    store.data_mut().time.restart_cpu_time();
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut store| {
+        Ok(UpdateDeadline::Continue(check_time(store.data_mut())?))
+    });
+    store.call_hook(call_hook);
+}
+
+/// Runs when the guest calls the host or the host calls the guest, and when such a call
+/// returns. It runs for every call, so it must cost next to nothing.
+fn call_hook(mut store: StoreContextMut<'_, State>, hook: CallHook) -> Result<()> {
+    match hook {
+        CallHook::CallingHost => {
+            let limit = store.data().max_call_data;
+            store.set_hostcall_fuel(limit);
+        }
+        // The host copies what the guest returns next: an error.
+        CallHook::ReturningFromWasm => {
+            let limit = store.data().max_call_data.min(MAX_ERROR);
+            store.set_hostcall_fuel(limit);
+        }
+        CallHook::ReturningFromHost if store.data_mut().time.is_check_due() => {
+            check_time(store.data_mut())?;
+        }
+        CallHook::ReturningFromHost | CallHook::CallingWasm => {}
+    }
+    Ok(())
+}
+
+/// Checks the time of the guest, and returns the epochs until the next check.
+fn check_time(state: &mut State) -> Result<u64, Kill> {
+    let left = state.time.check()?;
+    if left.is_long {
+        state.memory.shorten_time_slice();
+    }
+    Ok(left.epochs())
+}
