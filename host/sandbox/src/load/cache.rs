@@ -62,13 +62,12 @@ pub(crate) struct CachedComponent {
 pub(crate) struct Key(String);
 
 impl Key {
-    /// Returns the key of a component for an engine. It covers the content, and everything
-    /// about the engine that shapes the code, with its version.
+    /// Returns the key of a component for an engine. It covers the content, everything about
+    /// the engine that shapes the code, with its version, and the format of entries.
     pub(crate) fn new(engine: &wasmtime::Engine, component: &[u8]) -> Key {
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        let mut digest = hasher.0;
-        digest.update(Sha256::digest(component));
+        let digest = hasher.0.chain_update(HEADER).chain_update(Sha256::digest(component));
         Key(hex(&digest.finalize()))
     }
 
