@@ -13,8 +13,8 @@ use socket2::SockAddr;
 
 use crate::text::printable;
 
-/// The address of one end of a socket: what Python's `socket` module gives as
-/// a tuple, or as a `str` or `bytes`.
+/// The address of one end of a socket: in Python's `socket` module a tuple, a `str` or
+/// `bytes`.
 ///
 /// It prints as `127.0.0.1:9999`, `[::1]:9999`, or as a [`UnixAddress`] does.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,7 +32,7 @@ pub enum Address {
 /// It prints as the path, as `@name`, or as `(unnamed)`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UnixAddress {
-    /// A socket that was never bound, as most clients' are: Python's `''`.
+    /// No name: the socket was never bound, as most clients' sockets. Python's `''`.
     Unnamed,
     /// A path in the file system.
     Pathname(PathBuf),
@@ -54,14 +54,14 @@ pub enum AddressFamily {
 /// The type of a socket: Python's `SOCK_*` constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SocketType {
-    /// A stream of bytes, as TCP is.
+    /// A stream of bytes, such as TCP.
     Stream,
-    /// Datagrams, as UDP has them.
+    /// Datagrams, such as UDP.
     Dgram,
 }
 
 impl Address {
-    /// The family that a socket needs to use this address.
+    /// Returns the family that a socket needs to use this address.
     pub fn family(&self) -> AddressFamily {
         match self {
             Address::Inet(_) => AddressFamily::Inet,
@@ -70,7 +70,7 @@ impl Address {
         }
     }
 
-    /// The address as the standard library has it; `None` for a Unix socket.
+    /// Returns the address as a type of the standard library; `None` for a Unix socket.
     pub fn to_socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Address::Inet(address) => Some(SocketAddr::V4(*address)),
@@ -79,7 +79,7 @@ impl Address {
         }
     }
 
-    /// Takes an address that the kernel returned.
+    /// Converts an address that the kernel returned.
     pub(crate) fn from_kernel(address: &SockAddr) -> io::Result<Address> {
         if let Some(address) = address.as_socket() {
             return Ok(address.into());
@@ -94,27 +94,28 @@ impl Address {
             let family = address.family();
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                format!("an address of family {family}, which is not served here"),
+                format!("the address family {family} is not supported"),
             ));
         };
         Ok(Address::Unix(unix))
     }
 
-    /// Takes the address that a datagram of IP came from.
-    pub(crate) fn of_sender(address: Option<SocketAddrAny>) -> io::Result<Address> {
+    /// Converts the sender address of an IP datagram.
+    pub(crate) fn from_sender(address: Option<SocketAddrAny>) -> io::Result<Address> {
         let address = address.ok_or(io::ErrorKind::InvalidData)?;
         Ok(SocketAddr::try_from(address)?.into())
     }
 
-    /// The address as the kernel takes it.
+    /// Returns the address for a call of the kernel.
     ///
-    /// Errors: a path (`ENAMETOOLONG`) or a name that is longer than the kernel
-    /// allows.
+    /// # Errors
+    ///
+    /// The path (`ENAMETOOLONG`) or the name is longer than the kernel allows.
     pub(crate) fn to_kernel(&self) -> io::Result<SockAddr> {
         match self {
             Address::Inet(address) => Ok((*address).into()),
             Address::Inet6(address) => Ok((*address).into()),
-            // A client may have a path of a byte more than fits with its end.
+            // The path of a client may be one byte longer than a path with its zero byte.
             Address::Unix(UnixAddress::Pathname(path)) => {
                 SockAddr::unix(path).map_err(|_| Errno::NAMETOOLONG.into())
             }
@@ -159,7 +160,7 @@ impl fmt::Display for UnixAddress {
             UnixAddress::Pathname(path) => ("", path.as_os_str().as_bytes()),
             UnixAddress::Abstract(name) => ("@", name.as_slice()),
         };
-        // Clients choose these names: nothing in them may move a cursor.
+        // Clients choose these names, which could contain terminal escapes.
         write!(f, "{mark}{}", printable(&String::from_utf8_lossy(name), usize::MAX))
     }
 }
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_is_too_long_is_no_address() {
+    fn a_path_that_is_too_long_is_an_error() {
         let path = |length| Address::Unix(UnixAddress::Pathname("p".repeat(length).into()));
         assert!(path(107).to_kernel().is_ok());
         let error = path(108).to_kernel().unwrap_err();

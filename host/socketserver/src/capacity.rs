@@ -1,9 +1,9 @@
-//! How many requests this machine can hold at once.
+//! The number of requests that this machine can hold at once.
 //!
-//! Each request in flight takes a thread, memory mappings, descriptors and
-//! whatever its handler takes. Running into the kernel's limits ends badly: a
+//! Each request in flight takes a thread, memory mappings, descriptors, and
+//! the resources of its handler. A process must not reach the kernel's limits: a
 //! thread that cannot map its signal stack aborts the whole process. So the
-//! limits are read when the server is made, and never reached.
+//! limits are read when the server is made, and fewer requests are taken.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 
-/// What one request in flight takes from the process.
+/// The resources that one request in flight takes from the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// Memory mappings (`vm.max_map_count`).
@@ -21,16 +21,16 @@ pub struct Needs {
     pub descriptors: usize,
     /// Bytes of memory.
     pub memory: usize,
-    /// Bytes of addresses, used or not (`RLIMIT_AS`).
+    /// Bytes of address space, used or not (`RLIMIT_AS`).
     pub address_space: usize,
-    /// Threads, of which a process has one at least (`RLIMIT_NPROC`).
+    /// Threads, of which a process has at least one (`RLIMIT_NPROC`).
     pub threads: usize,
 }
 
 impl Needs {
-    /// What a thread with its request socket takes. Its stack, the stack's
-    /// guard page and the signal stack with its own are mappings; the memory is
-    /// what is in use of its stacks and of the kernel's.
+    /// The resources of a thread with its request socket. The mappings are its stack and
+    /// its signal stack, each with a guard page. The memory is the part in use of its
+    /// stacks and of the kernel's.
     pub const THREAD: Needs = Needs {
         mappings: 5,
         descriptors: 1,
@@ -39,14 +39,13 @@ impl Needs {
         threads: 1,
     };
 
-    /// What a forked process with its request takes from the one that forks: a
-    /// descriptor to watch it by. Its mappings are its own; the memory is what
-    /// it no longer shares.
+    /// The resources that a forked process with its request takes from its parent: a
+    /// pidfd. Its mappings are its own. The memory is the part that it no longer shares.
     pub const PROCESS: Needs =
         Needs { mappings: 0, descriptors: 1, memory: 1 << 20, address_space: 0, threads: 1 };
 
-    /// The needs of one request in a worker process of `workers`: the memory
-    /// and the threads of the machine are for all of them together.
+    /// Returns the needs of one request in one of `workers` processes, which share the
+    /// memory and the threads of the machine.
     #[must_use]
     pub fn in_workers(self, workers: usize) -> Needs {
         Needs {
@@ -57,7 +56,8 @@ impl Needs {
     }
 }
 
-/// How many requests at once can be had, and what stands in the way of more.
+/// The number of requests that can be in flight at once, and the limit that allows no
+/// more.
 ///
 /// It prints as `4096 (vm.max_map_count is 65530)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,23 +69,23 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// What the limits of this machine and of this process leave for requests
-    /// that take `needs` each.
+    /// Returns the capacity for requests that take `needs` each, by the limits of this
+    /// machine and of this process.
     ///
-    /// Each limit keeps a reserve: other processes share some of them, and the
-    /// host itself needs a part.
+    /// A quarter of each limit stays in reserve: other processes share some limits, and
+    /// the host itself needs a part.
     pub fn of_this_machine(needs: Needs) -> Capacity {
         let mut capacity = Capacity {
-            requests: MOST,
-            limit: format!("this program never holds more than {MOST}"),
+            requests: MAX_REQUESTS,
+            limit: format!("this program never holds more than {MAX_REQUESTS}"),
         };
         for limit in limits() {
-            let taken_by_one = match limit.of {
-                Of::Mappings => needs.mappings,
-                Of::Descriptors => needs.descriptors,
-                Of::Memory => needs.memory,
-                Of::AddressSpace => needs.address_space,
-                Of::Threads => needs.threads,
+            let taken_by_one = match limit.resource {
+                Kind::Mappings => needs.mappings,
+                Kind::Descriptors => needs.descriptors,
+                Kind::Memory => needs.memory,
+                Kind::AddressSpace => needs.address_space,
+                Kind::Threads => needs.threads,
             };
             if taken_by_one == 0 {
                 continue;
@@ -98,7 +98,7 @@ impl Capacity {
         capacity
     }
 
-    /// Lowers the number to `requests` if that is lower, because of `limit`.
+    /// Lowers the number to `requests` if that is lower, and sets the limit then.
     pub fn cap(&mut self, requests: usize, limit: &dyn Fn() -> String) {
         if requests < self.requests {
             self.requests = requests.max(1);
@@ -113,15 +113,15 @@ impl fmt::Display for Capacity {
     }
 }
 
-/// A bound for machines with no limits at all: each thread costs the kernel
-/// memory too.
-const MOST: usize = 100_000;
+/// The bound for machines without limits: each thread costs kernel memory too.
+const MAX_REQUESTS: usize = 100_000;
 
-/// The kernel's default, where `/proc` does not tell: this limit must not be
-/// taken for none.
+/// The kernel's default, for systems whose `/proc` does not show it: this limit always
+/// exists.
 const MAX_MAP_COUNT: usize = 65_530;
 
-enum Of {
+/// The resource that a limit is about: a field of [`Needs`].
+enum Kind {
     Mappings,
     Descriptors,
     Memory,
@@ -131,13 +131,13 @@ enum Of {
 
 struct Limit {
     name: &'static str,
-    of: Of,
+    resource: Kind,
     value: usize,
     in_use: usize,
 }
 
-/// The limits that could be read. One that cannot be is left out: there is
-/// none (`RLIM_INFINITY`), or the kernel is not Linux.
+/// Returns the limits that can be read. A limit that cannot be read does not exist
+/// (`RLIM_INFINITY`), or the kernel is not Linux.
 fn limits() -> Vec<Limit> {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
     let rlimit =
@@ -145,31 +145,31 @@ fn limits() -> Vec<Limit> {
     let entries = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
 
     let mut limits = Vec::new();
-    let mut add = |name, of, value: Option<usize>, in_use| {
-        limits.extend(value.map(|value| Limit { name, of, value, in_use }));
+    let mut add = |name, resource, value: Option<usize>, in_use| {
+        limits.extend(value.map(|value| Limit { name, resource, value, in_use }));
     };
     let maps = fs::read("/proc/self/maps").map_or(0, |maps| maps.split(|&b| b == b'\n').count());
     let max_map_count = number("/proc/sys/vm/max_map_count").or(Some(MAX_MAP_COUNT));
-    add("vm.max_map_count", Of::Mappings, max_map_count, maps);
-    add("RLIMIT_NOFILE", Of::Descriptors, rlimit(Resource::Nofile), entries("/proc/self/fd"));
-    add("RLIMIT_NPROC", Of::Threads, rlimit(Resource::Nproc), 0);
-    // The first number is that of all pages that have an address.
+    add("vm.max_map_count", Kind::Mappings, max_map_count, maps);
+    add("RLIMIT_NOFILE", Kind::Descriptors, rlimit(Resource::Nofile), entries("/proc/self/fd"));
+    add("RLIMIT_NPROC", Kind::Threads, rlimit(Resource::Nproc), 0);
+    // The first number counts all pages of the address space.
     let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = pages.split(' ').next().and_then(|pages| pages.parse::<usize>().ok());
     let in_use = pages.map_or(0, |pages| pages.saturating_mul(page_size()));
-    add("RLIMIT_AS", Of::AddressSpace, rlimit(Resource::As), in_use);
-    add("kernel.pid_max", Of::Threads, number("/proc/sys/kernel/pid_max"), 0);
-    add("kernel.threads-max", Of::Threads, number("/proc/sys/kernel/threads-max"), 0);
+    add("RLIMIT_AS", Kind::AddressSpace, rlimit(Resource::As), in_use);
+    add("kernel.pid_max", Kind::Threads, number("/proc/sys/kernel/pid_max"), 0);
+    add("kernel.threads-max", Kind::Threads, number("/proc/sys/kernel/threads-max"), 0);
     if let Some((max, current)) = cgroup("pids") {
-        add("pids.max of the control group", Of::Threads, Some(max), current);
+        add("pids.max of the control group", Kind::Threads, Some(max), current);
     }
-    add("the memory of the machine", Of::Memory, memory_of_this_machine(), 0);
+    add("the memory of the machine", Kind::Memory, memory_of_this_machine(), 0);
     limits
 }
 
-/// How much memory, in bytes, there is for this process at the most: that of
-/// the machine, or what its control group allows if that is less. `None` if it
-/// cannot be found out.
+/// Returns the memory, in bytes, that this process can have at most: that of
+/// the machine, or the limit of its control group if that is less. Returns `None` if
+/// `/proc` does not show it.
 pub fn memory_of_this_machine() -> Option<usize> {
     let info = fs::read_to_string("/proc/meminfo").ok()?;
     let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -178,9 +178,9 @@ pub fn memory_of_this_machine() -> Option<usize> {
     Some(cgroup("memory").map_or(total, |(max, _)| total.min(max)))
 }
 
-/// The tightest limit on `what` of the control groups (version 2) that the
-/// process is in, and how much of it is used.
-fn cgroup(what: &str) -> Option<(usize, usize)> {
+/// Returns the lowest limit on `resource` of the control groups (version 2) that the
+/// process is in, and the part of it in use.
+fn cgroup(resource: &str) -> Option<(usize, usize)> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
@@ -189,8 +189,8 @@ fn cgroup(what: &str) -> Option<(usize, usize)> {
         .ancestors()
         .take_while(|path| path.starts_with("/sys/fs/cgroup"))
         .filter_map(|path| {
-            let max = number(&path.join(format!("{what}.max")))?;
-            Some((max, number(&path.join(format!("{what}.current"))).unwrap_or(0)))
+            let max = number(&path.join(format!("{resource}.max")))?;
+            Some((max, number(&path.join(format!("{resource}.current"))).unwrap_or(0)))
         })
         .min_by_key(|(max, current)| max.saturating_sub(*current))
 }
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_costs_more_is_had_less_often() {
+    fn requests_that_take_more_are_fewer() {
         let cheap = Capacity::of_this_machine(Needs::THREAD);
         let dear = Capacity::of_this_machine(Needs { mappings: 5000, ..Needs::THREAD });
         assert!(dear.requests < cheap.requests, "{dear} < {cheap}");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_count() {
+    fn descriptors_limit_the_capacity() {
         let greedy = Capacity::of_this_machine(Needs { descriptors: usize::MAX, ..Needs::THREAD });
         assert_eq!(greedy.requests, 1);
         assert!(greedy.limit.contains("RLIMIT_NOFILE"), "{greedy}");

@@ -1,4 +1,4 @@
-//! What can go wrong, and whose fault it was.
+//! The errors of requests and of servers.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -14,11 +14,10 @@ use crate::reason::{Blame, Reason};
 use crate::request::deadlines::{IdleTimeout, WallTimeout};
 use crate::request::traffic::{ReceiveLimit, SendLimit};
 
-/// Why a request failed: what Python's `handle_error` finds in
-/// `sys.exc_info()`.
+/// The failure of a request: in Python, `handle_error` finds it in `sys.exc_info()`.
 ///
-/// It prints what [`new`](Self::new) was given, and with `{:#}` also what caused that,
-/// each cause behind a colon. [`source`](StdError::source) is the first cause.
+/// `{}` prints the error that [`new`](Self::new) was given, and `{:#}` also its causes,
+/// each after a colon. [`source`](StdError::source) is the first cause.
 #[derive(Debug)]
 pub struct HandlerError {
     reason: Reason,
@@ -42,8 +41,8 @@ impl HandlerError {
     }
 }
 
-/// Python's exception of that name, as an error that a handler returns: it is
-/// not reported, and what it ends depends on how requests are run.
+/// Python's exception of that name, as an error that a handler returns. It is
+/// not reported, and its effect depends on the way in which requests run.
 ///
 /// | concurrency | what ends |
 /// |---|---|
@@ -68,7 +67,7 @@ impl From<SystemExit> for HandlerError {
 }
 
 impl HandlerError {
-    /// The status, if this is an exit and no error.
+    /// Returns the exit status, if the handler returned [`SystemExit`].
     pub fn system_exit(&self) -> Option<SystemExit> {
         self.source.downcast_ref::<SystemExit>().copied()
     }
@@ -93,8 +92,8 @@ impl StdError for HandlerError {
 }
 
 impl From<io::Error> for HandlerError {
-    /// An error of the request socket that the handler passed on: mostly the
-    /// client's doing.
+    /// Converts an error of the request socket that the handler returned: the client has
+    /// caused most of them.
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         if let Some(inner) = error.get_ref() {
@@ -116,7 +115,7 @@ impl From<io::Error> for HandlerError {
             | Kind::NotConnected
             | Kind::ConnectionRefused => Reason::ConnectionLost,
             Kind::TimedOut => Reason::TimedOut,
-            // A Unix socket without a name.
+            // The client's Unix socket has no name.
             _ if Errno::from_io_error(&error) == Some(Errno::DESTADDRREQ) => Reason::NoAddress,
             _ => Reason::Error,
         };
@@ -142,89 +141,87 @@ impl From<&str> for HandlerError {
     }
 }
 
-/// Why a server could not be made. It prints without its cause, which is its
-/// [`source`](StdError::source).
+/// The error of [`ServerBuilder::build`](crate::ServerBuilder::build). It prints without
+/// its cause, which is its [`source`](StdError::source).
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// No address was given to listen on.
+    /// The builder has no endpoint.
     #[error("a server needs an address: call `bind` on its builder")]
     NoAddress,
-    /// The address cannot be listened on. Python's constructor raises this
-    /// `OSError`.
+    /// The endpoint cannot be bound. Python's constructor raises this `OSError`.
     #[error("cannot listen on {endpoint}")]
     Bind {
-        /// Where.
+        /// The endpoint.
         endpoint: crate::Endpoint,
-        /// What the kernel said.
+        /// The error of the kernel.
         #[source]
         error: io::Error,
-        /// What would help, if that is known.
+        /// Advice, if there is any.
         hint: Option<BindHint>,
     },
-    /// A socket at that address cannot have such an option.
+    /// An option does not fit the socket.
     #[error("cannot listen on {endpoint}: {error}")]
     Options {
-        /// Where.
+        /// The endpoint.
         endpoint: crate::Endpoint,
-        /// Which option, and why not.
+        /// The option, and the reason.
         error: OptionError,
     },
-    /// The handler cannot answer what comes to that address.
+    /// The handler cannot answer requests of the endpoint.
     #[error("cannot serve {endpoint}: {reason}")]
     WrongHandler {
-        /// Where.
+        /// The endpoint.
         endpoint: crate::Endpoint,
-        /// What the handler says.
+        /// The reason, by the handler.
         reason: String,
     },
-    /// More requests at once were asked for than the machine can hold.
+    /// The settings ask for more requests at once than the machine can hold.
     #[error(
         "{asked} requests at once are more than this machine can hold: {capacity}; ask for fewer, or raise that limit"
     )]
     TooManyRequests {
-        /// What was asked for.
+        /// The number in the settings.
         asked: usize,
-        /// What can be had.
+        /// The capacity of the machine.
         capacity: Capacity,
     },
-    /// The kernel refused something else that the loop needs.
+    /// The kernel refused another resource that the loop needs.
     #[error("cannot make the server")]
     Os(#[from] io::Error),
 }
 
-/// Why `serve_forever` or `handle_request` could not run, or had to end. It prints
-/// without its cause, which is its [`source`](StdError::source).
+/// The error of `serve_forever` and `handle_request`. It prints without its cause, which
+/// is its [`source`](StdError::source).
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// The server was closed.
+    /// The server is closed.
     #[error("the server is closed")]
     Closed,
-    /// It is running already, in another thread.
+    /// The loop runs already, in another thread.
     #[error("the server is already serving in another thread")]
     Busy,
-    /// It forks, and this process has other threads.
+    /// The server forks, and this process has other threads.
     #[error(
         "a server that forks needs a process with one thread, and this one has {0}: start it before the others"
     )]
     Threads(u64),
-    /// Its requests are served by worker processes, which `handle_request` does
-    /// not start.
+    /// Worker processes serve the requests, and `handle_request` does not start
+    /// workers.
     #[error("a server with workers has no requests of its own: call `serve_forever`")]
     Workers,
     /// A handler asked for the end of the process. The server still listens.
     #[error("{0}")]
     SystemExit(SystemExit),
-    /// Waiting for requests failed.
+    /// The kernel refused to wait for requests.
     #[error("cannot wait for requests")]
     Wait(#[from] io::Error),
 }
 
-/// Why `shutdown` did not wait.
+/// The error of `shutdown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ShutdownError {
-    /// It was called from the thread that serves, which would have waited for
-    /// itself; CPython deadlocks here. The loop does end, when that thread
-    /// returns to it.
+    /// The thread that serves has called it, and would have waited for itself; CPython
+    /// deadlocks here. The loop ends when that thread returns to it.
     #[error(
         "shutdown() was called from the thread that serves, and cannot wait for it; the loop ends when the handler returns"
     )]
@@ -235,7 +232,7 @@ pub enum ShutdownError {
 mod tests {
     use super::*;
 
-    /// What an error and its causes print, as one sentence.
+    /// Returns the text of an error and of its causes as one sentence.
     fn sentence(error: &(dyn StdError + 'static)) -> String {
         let causes = std::iter::successors(Some(error), |error| StdError::source(*error));
         causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
@@ -265,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_error_prints_its_causes_when_asked() {
+    fn a_handler_error_prints_its_causes_in_the_alternate_form() {
         let error = || HandlerError::new(Reason::NoInstance, BuildError::Os(Errno::ACCESS.into()));
         let whole = format!("cannot make the server: {}", io::Error::from(Errno::ACCESS));
         assert_eq!(error().to_string(), "cannot make the server");

@@ -1,4 +1,4 @@
-//! The reasons for which a request fails, and who is to blame for each.
+//! The reasons for which a request fails, each with the party to blame.
 
 use std::fmt;
 

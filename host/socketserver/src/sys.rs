@@ -1,5 +1,5 @@
-//! Processes, the memory they share, and credentials: what only the C library can
-//! do, and the only unsafe code here.
+//! Calls that only the C library offers: forking, shared memory, credentials and some
+//! socket options. All unsafe code of this crate is here.
 
 #![allow(unsafe_code)]
 
@@ -17,18 +17,18 @@ use rustix::net::RecvFlags;
 use rustix::process::{Pid, getpid};
 use socket2::SockAddr;
 
-/// Which of the two processes this is, after a fork.
+/// The process after a fork: the parent or the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Forked {
-    /// The one that forked, which has this child now.
+    /// The process that forked, with the id of its child.
     Parent(Pid),
-    /// The new one. It ends with [`exit_now`], and never returns to the code
-    /// that the parent goes on with.
+    /// The new process. It must end with [`exit_now`], and never return to the code of
+    /// the parent.
     Child,
 }
 
-/// The directory of the threads of one process. Asking it is cheaper than
-/// asking by path, and can be done where no path can be opened any more.
+/// The directory of the threads of one process, which counts them. An open directory is
+/// cheaper than a path, and works in a jail, where no path can be opened.
 #[derive(Debug)]
 pub(crate) struct Tasks {
     process: Pid,
@@ -36,25 +36,29 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Those of this process.
+    /// Opens the directory of this process.
     ///
-    /// Errors: there is no `/proc`.
+    /// # Errors
+    ///
+    /// `/proc` is missing.
     pub(crate) fn new() -> io::Result<Self> {
         let directory = open(TASKS, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Tasks { process: getpid(), directory })
     }
 
-    /// How many threads this process has, be it the one that made this or one
-    /// that was forked from it.
+    /// Returns the number of threads of this process: the process that opened the
+    /// directory, or one that was forked from it.
     ///
-    /// Errors: there is no `/proc`.
+    /// # Errors
+    ///
+    /// `/proc` is missing.
     pub(crate) fn threads(&self) -> io::Result<u64> {
         let tasks = if getpid() == self.process { fstat(&self.directory) } else { stat(TASKS) };
-        // A directory has two links, and one for each directory in it.
+        // A directory has two links, and one link for each subdirectory.
         Ok(tasks?.st_nlink.saturating_sub(2))
     }
 
-    /// Closes it in a forked child, which must not hold it: see
+    /// Closes the directory in a forked child, which must not hold it: see
     /// [`close_inherited`].
     pub(crate) fn close_inherited(&self) {
         close_inherited(self.directory.as_fd());
@@ -63,10 +67,12 @@ impl Tasks {
 
 const TASKS: &str = "/proc/self/task";
 
-/// Forks. The functions that libraries have registered with `pthread_atfork`
-/// are called: the WebAssembly engine needs that.
+/// Forks this process. This calls the functions that libraries have registered with
+/// `pthread_atfork`, which the WebAssembly engine needs.
 ///
-/// Errors: this process has other threads, or `fork(2)` failed.
+/// # Errors
+///
+/// This process has other threads, or `fork(2)` failed.
 pub(crate) fn fork(tasks: &Tasks) -> io::Result<Forked> {
     let threads = tasks.threads()?;
     if threads != 1 {
@@ -83,7 +89,7 @@ pub(crate) fn fork(tasks: &Tasks) -> io::Result<Forked> {
     }
 }
 
-/// Why there was no fork.
+/// The error of a fork in a process with several threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("only a process with one thread can fork, and this one has {0}")]
 pub(crate) struct TooManyThreads(pub u64);
@@ -91,16 +97,16 @@ pub(crate) struct TooManyThreads(pub u64);
 /// Ends a forked child at once: nothing is dropped, flushed or run at exit.
 /// Python's `os._exit`.
 pub(crate) fn exit_now(status: i32) -> ! {
-    // SAFETY: it takes any number, and does not return.
+    // SAFETY: `_exit` accepts any number, and does not return.
     unsafe { libc::_exit(status) }
 }
 
 /// Closes a descriptor that a forked child has inherited and must not hold.
 ///
-/// Its owner is not told: it must not be used or dropped any more, which holds
+/// The owner of the descriptor must not be used or dropped any more, which holds
 /// in a child that ends with [`exit_now`].
 pub(crate) fn close_inherited(fd: BorrowedFd<'_>) {
-    // SAFETY: as above, nobody else in this process uses it.
+    // SAFETY: as above, no code in this process uses the descriptor any more.
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
@@ -214,14 +220,15 @@ impl<T: SharedData + fmt::Debug> fmt::Debug for Shared<T> {
     }
 }
 
-/// Who made a connection. The user is `u32::MAX` if that is not a Unix one.
+/// Returns the credentials of the process that connected. The user is `u32::MAX` if the
+/// socket is not a Unix socket.
 ///
-/// rustix, which has this too, takes a process of another pid namespace, whose
-/// number is 0, for an error.
+/// rustix has this call too, but returns an error for a process of another pid namespace,
+/// whose number is 0.
 pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred> {
     let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut length = SIZE_OF_CREDENTIALS;
-    // SAFETY: the two are valid for writes, `length` says of how many bytes, and
+    // SAFETY: both pointers are valid for writes, of `length` bytes for the first, and
     // any bytes are valid credentials.
     let done = unsafe {
         libc::getsockopt(
@@ -235,11 +242,11 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<libc::ucred
     if done == 0 { Ok(credentials) } else { Err(io::Error::last_os_error()) }
 }
 
-/// 12, on all of Linux.
+/// 12 on every Linux system.
 #[allow(clippy::cast_possible_truncation)]
 const SIZE_OF_CREDENTIALS: libc::socklen_t = size_of::<libc::ucred>() as libc::socklen_t;
 
-/// Sets an option of `tcp(7)` whose value is a number, and which no library sets.
+/// Sets an option of `tcp(7)` with a numeric value that no library offers.
 pub(crate) fn set_tcp_option(socket: BorrowedFd<'_>, option: i32, value: i32) -> io::Result<()> {
     // SAFETY: the pointer is valid for reads of that many bytes, and the kernel keeps
     // it no longer than the call.
@@ -255,18 +262,18 @@ pub(crate) fn set_tcp_option(socket: BorrowedFd<'_>, option: i32, value: i32) ->
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How many datagrams a socket has dropped, as they were damaged or there was no room
-/// for them: `SO_MEMINFO` of the kernel, the number that `SO_RXQ_OVFL` of `socket(7)`
-/// tells with each datagram. It begins anew after 2<sup>32</sup>.
+/// Returns the number of datagrams that a socket has dropped, because they were damaged or
+/// the queue was full: `SO_MEMINFO` of the kernel, the same number that `SO_RXQ_OVFL` of
+/// `socket(7)` reports with each datagram. It wraps around after 2<sup>32</sup>.
 ///
-/// No library asks for it.
+/// No library offers it.
 pub(crate) fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
     // `SK_MEMINFO_DROPS` and `SK_MEMINFO_VARS` of `linux/sock_diag.h`.
     const DROPS: usize = 8;
     let mut numbers = [0_u32; DROPS + 1];
     #[allow(clippy::cast_possible_truncation, reason = "36 bytes")]
     let mut length = size_of_val(&numbers) as libc::socklen_t;
-    // SAFETY: the two are valid for writes, `length` says of how many bytes, and any
+    // SAFETY: both pointers are valid for writes, of `length` bytes for the first, and any
     // bytes are valid numbers.
     let done = unsafe {
         libc::getsockopt(
@@ -280,14 +287,16 @@ pub(crate) fn dropped_datagrams(socket: BorrowedFd<'_>) -> io::Result<u32> {
     if done == 0 { Ok(numbers[DROPS]) } else { Err(io::Error::last_os_error()) }
 }
 
-/// 4, on all of Linux.
+/// 4 on every Linux system.
 #[allow(clippy::cast_possible_truncation)]
 const SIZE_OF_NUMBER: libc::socklen_t = size_of::<i32>() as libc::socklen_t;
 
-/// Has the kernel refuse messages that pass descriptors to this Unix socket, and to
+/// Makes the kernel refuse messages that pass descriptors to this Unix socket, and to
 /// the connections that it accepts: `SO_PASSRIGHTS`.
 ///
-/// Errors: `ENOPROTOOPT` before Linux 6.16.
+/// # Errors
+///
+/// `ENOPROTOOPT` before Linux 6.16.
 pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<()> {
     /// Of `asm-generic/socket.h`; the C library does not name it yet.
     const SO_PASSRIGHTS: libc::c_int = 83;
@@ -305,50 +314,50 @@ pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A message that was received, beside its data.
+/// The parts of a received message beside its data.
 pub(crate) struct Message {
-    /// The address that it came from, of length 0 for none.
+    /// The address of the sender, of length 0 if it has none.
     pub address: SockAddr,
     /// The credentials of the sender, from a socket that has `SO_PASSCRED`.
     pub sender: Option<libc::ucred>,
-    /// The descriptors that were passed along, closed on exec.
+    /// The passed descriptors, closed on exec.
     pub descriptors: Vec<OwnedFd>,
 }
 
 /// The most descriptors that one message can pass: `SCM_MAX_FD` of the kernel.
 const MAX_DESCRIPTORS: usize = 253;
 
-/// Receives a message into the spare room of `data`.
+/// Receives a message into the spare capacity of `data`.
 ///
-/// With `with_descriptors` there is room for all that can be passed along; otherwise
-/// there is room for the credentials of the sender and for nothing after them, and the
-/// kernel closes what was passed.
+/// With `with_descriptors` the control buffer has room for all descriptors that can be
+/// passed. Otherwise it has room for the credentials of the sender only, and the
+/// kernel closes passed descriptors.
 ///
-/// rustix has the flaw that [`peer_credentials`] avoids, and nix takes what an
-/// unnamed client left in its memory for an address.
+/// rustix has the flaw that [`peer_credentials`] avoids, and nix returns uninitialised
+/// memory as the address of an unnamed client.
 pub(crate) fn receive_message(
     socket: BorrowedFd<'_>,
     data: &mut Vec<u8>,
     flags: RecvFlags,
     with_descriptors: bool,
 ) -> io::Result<Message> {
-    // More than is needed, and aligned.
+    // Larger than necessary, and aligned.
     let mut control = [0_u64; 8 + MAX_DESCRIPTORS.div_ceil(2)];
     let spare = data.spare_capacity_mut();
     let mut buffer = libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: spare.len() };
-    // SAFETY: of numbers and pointers only, all of which may be zero.
+    // SAFETY: it consists of numbers and pointers, all of which may be zero.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = &raw mut buffer;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    // SAFETY: it only computes.
+    // SAFETY: it computes a number.
     let for_credentials = unsafe { libc::CMSG_SPACE(SIZE_OF_CREDENTIALS) };
-    // A `usize` or a `u32`, as the C library has it.
+    // A `usize` or a `u32`, depending on the C library.
     message.msg_controllen =
         if with_descriptors { size_of_val(&control) as _ } else { for_credentials as _ };
     let flags = flags.bits().cast_signed() | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: `storage` is valid for writes of `length` bytes, and so are `buffer`
-    // and `control` for theirs; the kernel says how long the address is.
+    // and `control` for their lengths; the kernel sets the length of the address.
     let ((), address) = unsafe {
         SockAddr::try_init(|storage, length| {
             message.msg_name = storage.cast();
@@ -356,41 +365,40 @@ pub(crate) fn receive_message(
             let received = libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags);
             let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
             *length = message.msg_namelen;
-            // SAFETY: the kernel has written that many bytes, which is not more
-            // than there was room for.
+            // SAFETY: the kernel has written that many bytes, at most the spare capacity.
             data.set_len(data.len() + received);
             Ok(())
         })
     }?;
     let (mut sender, mut descriptors) = (None, Vec::new());
-    // SAFETY: the kernel has filled `control`, and says how far.
+    // SAFETY: the kernel has filled `control`, and has set its length.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     // SAFETY: it is null, or points to a header in `control`.
-    while let Some(about) = unsafe { header.as_ref() } {
-        // SAFETY: it only computes; the content follows the header, as long as that says.
+    while let Some(control_message) = unsafe { header.as_ref() } {
+        // SAFETY: both compute only; the content follows the header, with its length.
         let (content, empty) = unsafe { (libc::CMSG_DATA(header), libc::CMSG_LEN(0)) };
-        let length = about.cmsg_len.saturating_sub(empty as _);
+        let length = control_message.cmsg_len.saturating_sub(empty as _);
         #[allow(clippy::unnecessary_cast, reason = "a `u32` with other C libraries")]
         let length = length as usize;
-        match (about.cmsg_level, about.cmsg_type) {
+        match (control_message.cmsg_level, control_message.cmsg_type) {
             (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
-                // SAFETY: there are as many bytes, any of which are valid credentials.
+                // SAFETY: the content has that many bytes, and any bytes are valid credentials.
                 sender = Some(unsafe { content.cast::<libc::ucred>().read_unaligned() });
             }
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                 let count = length / size_of::<RawFd>();
-                descriptors.extend((0..count).map(|place| {
-                    // SAFETY: the kernel has made a descriptor for each number that is
-                    // there, and this process knows none of them yet.
+                descriptors.extend((0..count).map(|index| {
+                    // SAFETY: the kernel has made a descriptor for each of the numbers, and
+                    // no other code of this process knows them.
                     unsafe {
-                        let number = content.add(place * size_of::<RawFd>());
+                        let number = content.add(index * size_of::<RawFd>());
                         OwnedFd::from_raw_fd(ptr::read_unaligned(number.cast()))
                     }
                 }));
             }
             _ => {}
         }
-        // SAFETY: both are of the message that the kernel has filled.
+        // SAFETY: both belong to the message that the kernel has filled.
         header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
     }
     Ok(Message { address, sender, descriptors })

@@ -1,43 +1,43 @@
-//! Text that somebody else wrote, made safe to print.
+//! Untrusted text, made safe to print.
 
 use std::fmt::Write;
 
 use unicode_properties::{GeneralCategory as Category, UnicodeGeneralCategory};
 
-/// How many marks one character may carry. No orthography needs more; stacked without
-/// end, they cover the lines above and below.
-const MOST_MARKS: usize = 4;
+/// The largest number of marks on one character. No orthography needs more, and a tall
+/// stack of them covers the lines above and below.
+const MAX_MARKS: usize = 4;
 
-/// Cuts `text` after `limit` bytes, between characters, and escapes what could
-/// move a cursor, break a line or hide text, by Unicode's properties: control
-/// characters, characters that have no picture or an empty one, those of private use or
-/// without a meaning yet, marks that turn the direction of writing, and combining marks
-/// that have no character to stand on or are more than four on one. What is cut off
-/// is counted.
+/// Returns `text` up to `limit` bytes, cut between characters, with escapes for
+/// characters that could move a cursor, break a line or hide text. These are, by Unicode's
+/// properties: control characters, characters without a glyph or with an empty one,
+/// characters of private use or without a meaning yet, marks that change the direction of
+/// writing, and combining marks that have no base character or are more than four on one.
+/// The number of bytes that were cut is appended.
 pub fn printable(text: &str, limit: usize) -> String {
     let kept = &text[..text.floor_char_boundary(limit)];
     let mut safe = String::with_capacity(kept.len());
-    // How many marks the last character may still take: none where there is none.
-    let mut room = 0;
+    // The number of marks that the last character may still take.
+    let mut marks_left = 0;
     for character in kept.chars() {
-        let shown = match look(character) {
-            Look::Plain => {
-                room = MOST_MARKS;
+        let shown = match visibility(character) {
+            Visibility::Plain => {
+                marks_left = MAX_MARKS;
                 true
             }
-            Look::Mark if room > 0 => {
-                room -= 1;
+            Visibility::Mark if marks_left > 0 => {
+                marks_left -= 1;
                 true
             }
-            Look::Mark | Look::Hidden => {
-                room = 0;
+            Visibility::Mark | Visibility::Hidden => {
+                marks_left = 0;
                 false
             }
         };
         if shown {
             safe.push(character);
         } else {
-            // Not `escape_default`, which leaves some of these as they are.
+            // `escape_default` would leave some of these as they are.
             match character {
                 '\n' | '\r' | '\t' => safe.extend(character.escape_default()),
                 _ => safe.extend(character.escape_unicode()),
@@ -51,18 +51,18 @@ pub fn printable(text: &str, limit: usize) -> String {
     safe
 }
 
-/// What there is to see of a character.
-enum Look {
+/// The way in which a terminal shows a character.
+enum Visibility {
     Plain,
-    /// It is drawn over the one before it.
+    /// Drawn over the character before it.
     Mark,
     Hidden,
 }
 
-fn look(character: char) -> Look {
+fn visibility(character: char) -> Visibility {
     match character {
-        ' '..='~' => return Look::Plain,
-        _ if is_blank(character) => return Look::Hidden,
+        ' '..='~' => return Visibility::Plain,
+        _ if is_blank(character) => return Visibility::Hidden,
         _ => {}
     }
     match character.general_category() {
@@ -73,15 +73,15 @@ fn look(character: char) -> Look {
         | Category::Unassigned
         | Category::LineSeparator
         | Category::ParagraphSeparator
-        | Category::SpaceSeparator => Look::Hidden,
-        Category::NonspacingMark | Category::EnclosingMark => Look::Mark,
-        _ => Look::Plain,
+        | Category::SpaceSeparator => Visibility::Hidden,
+        Category::NonspacingMark | Category::EnclosingMark => Visibility::Mark,
+        _ => Visibility::Plain,
     }
 }
 
-/// Letters, marks and symbols with nothing to see: those that Unicode lets a program
-/// leave out (`Default_Ignorable_Code_Point`), as far as their category does not tell,
-/// and those whose picture is empty.
+/// Returns true for letters, marks and symbols that show nothing: those that Unicode
+/// allows programs to ignore (`Default_Ignorable_Code_Point`) and whose category does not
+/// say so, and those with an empty glyph.
 fn is_blank(character: char) -> bool {
     matches!(character,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_what_a_terminal_would_obey() {
+    fn characters_that_control_a_terminal_are_escaped() {
         assert_eq!(
             printable("a\x1b[2Jb\r\nc\u{9b}d\u{202e}e", 100),
             r"a\u{1b}[2Jb\r\nc\u{9b}d\u{202e}e"
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_what_nobody_sees() {
+    fn invisible_characters_are_escaped() {
         for character in [
             '\u{3164}',
             '\u{115f}',
@@ -150,10 +150,10 @@ mod tests {
         }
     }
 
-    /// What other tables say: those of the standard library, and those lists of Unicode
-    /// (17.0) that do not grow or that no character leaves.
+    /// Compares with other tables: those of the standard library, and those lists of
+    /// Unicode (17.0) that do not grow or that no character leaves.
     #[test]
-    fn no_list_of_characters_without_a_picture_has_one_that_is_printed() {
+    fn characters_in_unicode_s_lists_of_invisible_ones_are_escaped() {
         #[rustfmt::skip]
         let lists = [
             // Default_Ignorable_Code_Point.
@@ -179,20 +179,20 @@ mod tests {
     }
 
     #[test]
-    fn marks_stand_on_a_character_and_are_not_stacked_without_end() {
+    fn marks_need_a_base_character_and_their_number_is_limited() {
         assert_eq!(printable("e\u{301}x", 100), "e\u{301}x");
         assert_eq!(printable("e\u{301}\u{301}\u{301}\u{301}", 100).chars().count(), 5);
         assert_eq!(
             printable(&("e".to_owned() + &"\u{301}".repeat(6)), 100),
             "e\u{301}\u{301}\u{301}\u{301}\\u{301}\\u{301}"
         );
-        // What stands before the text is not the text's.
+        // A mark must not be drawn over a character before the text.
         assert_eq!(printable("\u{338}a", 100), r"\u{338}a");
         assert_eq!(printable("\u{200b}\u{338}", 100), r"\u{200b}\u{338}");
     }
 
     #[test]
-    fn cuts_between_characters() {
+    fn text_is_cut_between_characters() {
         assert_eq!(printable("中文", 4), "中... (3 bytes more)");
         assert_eq!(printable("", 0), "");
     }

@@ -1,4 +1,4 @@
-//! At what times of the day clients are served.
+//! The times of the day at which clients are served.
 
 use std::io;
 use std::str::FromStr;
@@ -9,14 +9,14 @@ use jiff::tz::TimeZone;
 
 const DAY: u16 = 24 * 60;
 
-/// A part of each day, in local time: from a minute until another, which is not
-/// part of it. It may pass midnight. Written `08:00-18:30` or `22:00-06:00`; the
+/// A part of each day, in local time: from one minute until another, which is not
+/// included. It may pass midnight. It is written as `08:00-18:30` or `22:00-06:00`; the
 /// whole day is `00:00-24:00`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccessTime {
-    /// In minutes since midnight.
+    /// The first minute, counted from midnight.
     from: u16,
-    /// As `from`; not the same.
+    /// The minute after the last one; different from `from`.
     until: u16,
 }
 
@@ -30,7 +30,7 @@ impl AccessTime {
     }
 }
 
-/// Errors: a sentence that says what to write.
+/// Parses `HH:MM-HH:MM`. An error is a sentence that says what to write.
 impl FromStr for AccessTime {
     type Err = String;
 
@@ -40,13 +40,13 @@ impl FromStr for AccessTime {
         let from = minutes(from).filter(|from| *from < DAY).ok_or_else(wrong)?;
         let until = minutes(until).ok_or_else(wrong)?;
         if from == until {
-            return Err("that is no time at all; the whole day is 00:00-24:00".to_owned());
+            return Err("these two times are the same; the whole day is 00:00-24:00".to_owned());
         }
         Ok(AccessTime { from, until })
     }
 }
 
-/// The minutes in `HH:MM`, up to `24:00`.
+/// Returns the minutes in `HH:MM`, up to `24:00`.
 fn minutes(text: &str) -> Option<u16> {
     let number = |text: &str, digits: &[usize]| -> Option<u16> {
         let only = digits.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -58,8 +58,7 @@ fn minutes(text: &str) -> Option<u16> {
     (minutes < 60 && sum <= DAY).then_some(sum)
 }
 
-/// The times of the day when clients are served, and what makes a time of the
-/// day of the time.
+/// The times of the day at which clients are served, with the clock and the time zone.
 #[derive(Debug)]
 pub(super) struct Hours {
     times: Vec<AccessTime>,
@@ -68,23 +67,25 @@ pub(super) struct Hours {
 }
 
 impl Hours {
-    /// The time zone is that of the process, read now: a process in a jail could
-    /// not.
+    /// Returns the rule with the time zone of the process, which is read now: a process
+    /// in a jail cannot read it.
     ///
-    /// Errors: the time zone is not known.
+    /// # Errors
+    ///
+    /// The time zone is not known.
     pub(super) fn new(times: Vec<AccessTime>, clock: fn() -> SystemTime) -> io::Result<Self> {
         let named = std::env::var_os("TZ").is_some_and(|zone| !zone.is_empty());
         let zone = match TimeZone::try_system() {
             Ok(zone) => zone,
-            // A machine on which nobody has set one.
+            // The machine has no time zone.
             Err(_) if !named => TimeZone::UTC,
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
         };
         Ok(Hours { times, zone, clock })
     }
 
-    /// Whether this is one of the times. A clock that is out of all bounds tells
-    /// none.
+    /// Returns true if now is one of the times. A clock beyond all calendars is at none
+    /// of them.
     pub(super) fn admit(&self) -> bool {
         let Ok(now) = Timestamp::try_from((self.clock)()) else { return false };
         let time = self.zone.to_datetime(now).time();
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn from_the_first_minute_until_the_last() {
+    fn a_time_includes_its_first_minute_and_not_its_last() {
         let day = time("08:00-18:30");
         for (at, within) in
             [("07:59", false), ("08:00", true), ("18:29", true), ("18:30", false), ("00:00", false)]
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn midnight_may_be_passed() {
+    fn a_time_may_pass_midnight() {
         let night = time("22:00-6:00");
         for (at, within) in [
             ("21:59", false),
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_local_time() {
+    fn times_are_local() {
         // 1970-01-01 09:15 UTC.
         let clock = || UNIX_EPOCH + Duration::from_mins(9 * 60 + 15);
         let there = |hours| tz::offset(hours).to_time_zone();
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes() {
+    fn other_texts_are_errors() {
         for wrong in [
             "",
             "-",

@@ -1,19 +1,19 @@
-//! How busy the machine is.
+//! The limit on the load of the machine.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::sysinfo::sysinfo;
 
-/// How long a load is taken for the present one. The kernel computes it anew
+/// The time for which a load that was read stays valid. The kernel computes the load
 /// every five seconds.
-const FRESH: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// The load average above which nobody is served.
+/// The load average from which on all clients are refused.
 #[derive(Debug)]
 pub(super) struct MaxLoad {
     limit: f64,
-    /// The load when it was last looked at.
+    /// The load that was last read, and the time of that.
     last: Mutex<Option<(Instant, f64)>>,
 }
 
@@ -22,22 +22,22 @@ impl MaxLoad {
         MaxLoad { limit, last: Mutex::default() }
     }
 
-    /// Whether the machine has time now.
+    /// Returns true if the load is below the limit.
     pub(super) fn admit(&self, now: Instant) -> bool {
         self.admit_at(now, load)
     }
 
     fn admit_at(&self, now: Instant, load: impl FnOnce() -> f64) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |at: Instant| now.saturating_duration_since(at) < FRESH;
+        let fresh = |at: Instant| now.saturating_duration_since(at) < MAX_AGE;
         let (at, load) = last.filter(|(at, _)| fresh(*at)).unwrap_or_else(|| (now, load()));
         *last = Some((at, load));
         load < self.limit
     }
 }
 
-/// The load average of the last minute. It opens no file. A machine that does
-/// not tell is not known to have time.
+/// Returns the load average of the last minute, without opening a file. If the kernel
+/// does not report it, the load counts as infinite.
 fn load() -> f64 {
     sysinfo().map_or(f64::INFINITY, |info| info.load_average().0)
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn below_the_limit_and_not_at_it() {
+    fn a_client_is_admitted_below_the_limit_and_not_at_it() {
         let now = Instant::now();
         assert!(MaxLoad::new(4.0).admit_at(now, || 3.99));
         assert!(!MaxLoad::new(4.0).admit_at(now, || 4.0));
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn it_looks_once_in_a_second() {
+    fn the_load_is_read_once_in_a_second() {
         let max = MaxLoad::new(4.0);
         let start = Instant::now();
         assert!(max.admit_at(start, || 1.0));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_tells() {
+    fn this_machine_reports_its_load() {
         assert!(load().is_finite() && load() >= 0.0);
     }
 }

@@ -1,4 +1,4 @@
-//! A limit on the clients of a second, over all sources: xinetd's `cps`.
+//! The limit on the clients in a second, over all sources: xinetd's `cps`.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,31 +8,31 @@ use super::pace::Pace;
 use super::refusal::Refusal;
 use crate::sys::Shared;
 
-/// The most attempts at a number that other processes change at the same time. After
-/// them a client is let in.
+/// The largest number of attempts to change a number that other processes change at the
+/// same time. After them the client is admitted.
 const ATTEMPTS: usize = 100;
 
-/// A bucket with the clients of a second. One too many, and all are refused for the
-/// time of a pause; after it the bucket is full.
+/// A token bucket for the clients in a second. When it is empty, all clients are refused
+/// for the time of a pause; after the pause the bucket is full.
 ///
-/// They are refused, and not left to wait: clients that waited for the end of a pause
+/// The clients are refused and do not wait: clients that waited for the end of a pause
 /// would come all at once then, and begin the next pause.
 #[derive(Debug)]
 pub(super) struct Rate {
-    /// `None` if no client may come.
+    /// `None` if every client is refused.
     pace: Option<Pace>,
     pause: Duration,
-    /// The time from which the numbers count.
+    /// The time that the numbers count from.
     start: Instant,
     numbers: Numbers,
 }
 
-/// When the bucket is full, and until when there is a pause, in nanoseconds.
+/// The time at which the bucket is full and the end of the pause, in nanoseconds.
 #[derive(Debug)]
 enum Numbers {
     Own([AtomicU64; 2]),
-    /// Shared by workers. One of them that was taken over can have the others refuse
-    /// clients, as it can take these from the others' sockets.
+    /// Shared by workers. An attacker in one worker can make the others refuse clients,
+    /// but could as well take these clients from the shared sockets.
     Shared(Shared<[AtomicU64; 2]>),
 }
 
@@ -40,22 +40,22 @@ const FULL_AT: usize = 0;
 const PAUSED_UNTIL: usize = 1;
 
 impl Rate {
-    /// Counts the clients of this process.
-    pub(super) fn new(most: u32, pause: Duration) -> Self {
-        Rate::with(most, pause, Numbers::Own(Default::default()))
+    /// Returns a limit for the clients of this process.
+    pub(super) fn new(max_per_second: u32, pause: Duration) -> Self {
+        Rate::from_numbers(max_per_second, pause, Numbers::Own(Default::default()))
     }
 
-    /// Counts the clients of this process and of the processes that it forks.
+    /// Returns a limit for the clients of this process and of those that it forks.
     ///
     /// # Errors
     ///
-    /// The machine has no memory that they could share.
-    pub(super) fn shared(most: u32, pause: Duration) -> io::Result<Self> {
-        Ok(Rate::with(most, pause, Numbers::Shared(Shared::zeroed()?)))
+    /// The kernel has no memory that the processes could share.
+    pub(super) fn shared(max_per_second: u32, pause: Duration) -> io::Result<Self> {
+        Ok(Rate::from_numbers(max_per_second, pause, Numbers::Shared(Shared::zeroed()?)))
     }
 
-    fn with(most: u32, pause: Duration, numbers: Numbers) -> Self {
-        let pace = Pace::new(most.into(), most);
+    fn from_numbers(max_per_second: u32, pause: Duration, numbers: Numbers) -> Self {
+        let pace = Pace::new(max_per_second.into(), max_per_second);
         Rate { pace, pause, start: Instant::now(), numbers }
     }
 
@@ -66,8 +66,8 @@ impl Rate {
         }
     }
 
-    /// Returns a time and its number. The time is not later than `latest`, whatever
-    /// the number says.
+    /// Returns a time and its number. The time is at most `latest`, even if the number
+    /// is larger.
     fn time(&self, index: usize, latest: Instant) -> (Instant, u64) {
         let written = self.number(index).load(Ordering::SeqCst);
         let time = self.start.checked_add(Duration::from_nanos(written));
@@ -81,12 +81,12 @@ impl Rate {
         number.compare_exchange(written, since, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Judges a client that came after `came_after`.
+    /// Judges a client that arrived at `arrival` at the earliest.
     ///
     /// # Errors
     ///
-    /// The client is one too many, and a pause begins; or it came in a pause.
-    pub(super) fn admit(&self, came_after: Instant, now: Instant) -> Result<(), Refusal> {
+    /// The bucket is empty, and a pause begins; or the client came in a pause.
+    pub(super) fn admit(&self, arrival: Instant, now: Instant) -> Result<(), Refusal> {
         let later = |by| now.checked_add(by).unwrap_or(now);
         let Some(pace) = self.pace else { return Err(Refusal::Rate) };
         let pause_ends = later(self.pause);
@@ -95,8 +95,8 @@ impl Rate {
             return Err(Refusal::Pause);
         }
         for _ in 0..ATTEMPTS {
-            let (full_at, written) = self.time(FULL_AT, later(pace.fills()));
-            let Some(full_at) = pace.take(full_at, came_after, now) else {
+            let (full_at, written) = self.time(FULL_AT, later(pace.fill_time()));
+            let Some(full_at) = pace.take(full_at, arrival, now) else {
                 let begins = self.set(PAUSED_UNTIL, pause, pause_ends);
                 self.set(FULL_AT, written, pause_ends);
                 return Err(if begins { Refusal::Rate } else { Refusal::Pause });
@@ -108,7 +108,7 @@ impl Rate {
         Ok(())
     }
 
-    /// Returns when the pause ends, if there is one.
+    /// Returns the end of the pause, if there is one.
     pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
         let latest = now.checked_add(self.pause).unwrap_or(now);
         Some(self.time(PAUSED_UNTIL, latest).0).filter(|until| now < *until)
@@ -121,12 +121,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Returns how many of `clients` that come at `now` are let in, begin a pause, and
-    /// come in one.
-    fn verdicts(rate: &Rate, came_after: Instant, now: Instant, clients: u32) -> [u32; 3] {
+    /// Returns the number of `clients` that are admitted at `now`, that begin a pause, and
+    /// that come in a pause.
+    fn verdicts(rate: &Rate, arrival: Instant, now: Instant, clients: u32) -> [u32; 3] {
         let mut all = [0; 3];
         for _ in 0..clients {
-            let verdict = match rate.admit(came_after, now) {
+            let verdict = match rate.admit(arrival, now) {
                 Ok(()) => 0,
                 Err(Refusal::Rate) => 1,
                 Err(refusal) => {
@@ -140,13 +140,13 @@ mod tests {
     }
 
     #[test]
-    fn so_many_in_a_second_and_then_a_pause() {
+    fn a_full_second_is_followed_by_a_pause() {
         for rate in [Rate::new(3, 10 * SECOND), Rate::shared(3, 10 * SECOND).unwrap()] {
             let start = Instant::now();
             let at = |millis| start + Duration::from_millis(millis);
             let come = |millis, clients| verdicts(&rate, at(millis), at(millis), clients);
             assert_eq!(come(0, 3), [3, 0, 0]);
-            // A third of a second later there is room for another.
+            // A third of a second later there is a token again.
             assert_eq!(come(334, 1), [1, 0, 0]);
             assert_eq!(rate.paused_until(at(334)), None);
             assert_eq!(come(335, 5), [0, 1, 4]);
@@ -168,12 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn a_load_below_the_rate_is_served_after_a_pause_whatever_it_is_taken_in() {
+    fn clients_below_the_rate_are_served_after_a_pause_however_late_they_are_taken() {
         let rate = Rate::new(50, SECOND);
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(verdicts(&rate, at(0), at(0), 60), [50, 1, 9]);
-        // 45 in a second, in the order in which a loop that is busy otherwise takes them.
+        // 45 in a second, taken in the portions of a loop that is busy with requests.
         let mut taken = at(1000);
         for (millis, clients) in [(1100, 4), (3000, 86), (3020, 1), (13_020, 450), (13_100, 3)] {
             assert_eq!(verdicts(&rate, taken, at(millis), clients), [clients, 0, 0], "{millis}");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_count_together() {
+    fn threads_that_share_a_limit_count_together() {
         let rate = Rate::shared(100, 10 * SECOND).unwrap();
         let now = Instant::now();
         let threads: u32 = std::thread::scope(|scope| {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_a_process_made_up_hold_for_no_longer_than_a_pause() {
+    fn a_forged_number_causes_at_most_one_pause() {
         let rate = Rate::shared(5, SECOND).unwrap();
         let now = Instant::now();
         for index in [FULL_AT, PAUSED_UNTIL] {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_none() {
+    fn a_limit_of_0_refuses_every_client() {
         let now = Instant::now();
         assert_eq!(Rate::new(0, SECOND).admit(now, now), Err(Refusal::Rate));
     }

@@ -1,39 +1,38 @@
-//! Which rule refused a client.
+//! The rules that refuse clients.
 
 use std::fmt;
 
-/// The rule that a client was refused by.
-///
-/// It is for the log and for counters. A client is not told.
+/// The rule that refused a client, for the log and for counters. The client cannot learn
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// [`Access::deny`](super::Access::deny) names it.
+    /// [`Access::deny`](super::Access::deny) names the client.
     Deny,
-    /// No [`Access::allow`](super::Access::allow) names it, and there are some.
+    /// No [`Access::allow`](super::Access::allow) names the client.
     Allow,
-    /// A rule depends on the user of a Unix client, and the kernel does not know it.
+    /// A rule depends on the user of a Unix client, which the kernel does not know.
     Peer,
-    /// It has reset its connection already, see
+    /// The client has reset its connection already, see
     /// [`refuse_reset`](super::Access::refuse_reset).
     Reset,
-    /// It came outside of the [`access_times`](super::Access::access_times).
+    /// The client came outside of the [`access_times`](super::Access::access_times).
     Hours,
     /// The machine is at or above its [`max_load`](super::Access::max_load).
     Load,
-    /// Its source came too often for [`source_rate`](super::Access::source_rate).
+    /// The source of the client came too often for [`source_rate`](super::Access::source_rate).
     SourceRate,
-    /// Its source has [`max_per_source`](super::Access::max_per_source) requests
-    /// in flight.
+    /// The source of the client has
+    /// [`max_per_source`](super::Access::max_per_source) requests in flight.
     PerSource,
     /// All sources together came too often for [`rate`](super::Access::rate): a pause
     /// begins.
     Rate,
-    /// It came in such a pause.
+    /// The client came in such a pause.
     Pause,
 }
 
 impl Refusal {
-    /// All of them, in the order in which the rules are looked at.
+    /// Every rule, in the order in which the rules apply.
     pub const ALL: [Refusal; 10] = [
         Refusal::Deny,
         Refusal::Peer,
@@ -47,7 +46,7 @@ impl Refusal {
         Refusal::Pause,
     ];
 
-    /// A word for it, such as `per-source`.
+    /// Returns the rule as one word, such as `per-source`.
     pub fn as_str(self) -> &'static str {
         match self {
             Refusal::Deny => "deny",

@@ -1,4 +1,4 @@
-//! What would let an address be bound that cannot be.
+//! Advice about an address that cannot be bound.
 
 use std::fmt;
 use std::io;
@@ -10,24 +10,23 @@ use super::stale_socket;
 use crate::address::{Address, SocketType, UnixAddress};
 use crate::listen::endpoint::Endpoint;
 
-/// Why an address cannot be bound, where the kernel's error does not tell and there is
-/// a way out.
+/// The reason for which an address cannot be bound, if the kernel's error does not show
+/// it and the user can remove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BindHint {
-    /// The address is in use by a file that a closed socket has left behind.
+    /// A closed socket has left its file at the path.
     /// [`ServerBuilder::remove_stale_socket`](crate::ServerBuilder::remove_stale_socket)
     /// removes it.
     StaleSocket,
-    /// The port is in use by IPv4 sockets only, and the socket on `[::]` would take IPv4
-    /// clients too. [`ListenOptions::only_v6`](crate::ListenOptions::only_v6) keeps it from
-    /// that.
+    /// Only IPv4 sockets use the port, and the socket on `[::]` would take IPv4 clients
+    /// too. With [`ListenOptions::only_v6`](crate::ListenOptions::only_v6) it does not.
     OnlyV6,
 }
 
 impl BindHint {
-    /// What there is to say about that failure to bind `endpoint`, of a server that is to
-    /// listen at `all`.
+    /// Returns the hint about a failure to bind `endpoint`, for a server that listens on
+    /// the endpoints `all`.
     pub(crate) fn find(endpoint: &Endpoint, all: &[Endpoint], error: &io::Error) -> Option<Self> {
         if Errno::from_io_error(error) != Some(Errno::ADDRINUSE) {
             return None;
@@ -37,31 +36,32 @@ impl BindHint {
                 stale_socket::is_stale(path).then_some(BindHint::StaleSocket)
             }
             Address::Unix(_) => None,
-            Address::Inet6(_) => is_free_of_v6(endpoint).then_some(BindHint::OnlyV6),
+            Address::Inet6(_) => is_free_for_v6_only(endpoint).then_some(BindHint::OnlyV6),
             Address::Inet(address) => {
-                let takes_it = |other: &&Endpoint| match other.address() {
-                    Address::Inet6(v6) => is_for_v4(other) && v6.port() == address.port(),
+                let takes_v4_port = |other: &&Endpoint| match other.address() {
+                    Address::Inet6(v6) => accepts_v4(other) && v6.port() == address.port(),
                     _ => false,
                 };
                 let same_type = |other: &&Endpoint| other.socket_type() == endpoint.socket_type();
                 all.iter()
                     .filter(same_type)
-                    .any(|other| takes_it(&other))
+                    .any(|other| takes_v4_port(&other))
                     .then_some(BindHint::OnlyV6)
             }
         }
     }
 }
 
-/// Whether a socket there takes IPv4 clients too, unless the system says otherwise.
-fn is_for_v4(endpoint: &Endpoint) -> bool {
+/// Returns true if a socket of the endpoint accepts IPv4 clients too, by the default of
+/// Linux.
+fn accepts_v4(endpoint: &Endpoint) -> bool {
     let address = endpoint.address().to_socket_addr();
     address.is_some_and(|address| address.ip().is_unspecified() && address.is_ipv6())
         && !endpoint.options().is_only_v6()
 }
 
-/// Whether a socket there could be bound if it had IPv6 clients only.
-fn is_free_of_v6(endpoint: &Endpoint) -> bool {
+/// Returns true if the endpoint could be bound by a socket with IPv6 clients only.
+fn is_free_for_v6_only(endpoint: &Endpoint) -> bool {
     let kind = match endpoint.socket_type() {
         SocketType::Stream => Type::STREAM,
         SocketType::Dgram => Type::DGRAM,
@@ -69,14 +69,14 @@ fn is_free_of_v6(endpoint: &Endpoint) -> bool {
     let bound = || -> io::Result<()> {
         let socket = Socket::new(Domain::IPV6, kind, None)?;
         socket.set_only_v6(true)?;
-        // As servers of streams are bound.
+        // As the sockets of stream servers.
         socket.set_reuse_address(endpoint.socket_type() == SocketType::Stream)?;
         socket.bind(&endpoint.address().to_kernel()?)
     };
-    is_for_v4(endpoint) && bound().is_ok()
+    accepts_v4(endpoint) && bound().is_ok()
 }
 
-/// What is wrong; with the way out if that is a part of the endpoint.
+/// The reason, with the solution if that is a part of the endpoint.
 impl fmt::Display for BindHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,11 +1,11 @@
-//! Descriptors that clients of a Unix socket pass along (`SCM_RIGHTS`, `unix(7)`).
+//! Descriptors that clients of a Unix socket pass (`SCM_RIGHTS`, `unix(7)`).
 //!
 //! No request takes them, but the kernel closes them in the thread that receives or
-//! drops the message, and the last close of a descriptor may take as long as its owner
-//! has arranged: that of a TCP socket with unsent data and `SO_LINGER` waits for hours.
-//! So the kernel is asked to refuse such messages (`SO_PASSRIGHTS`, Linux 6.16 and
-//! later). Where it cannot, the server receives each descriptor and closes it where
-//! that holds up no request.
+//! drops the message, and the client controls how long the last close of a descriptor
+//! takes: the close of a TCP socket with unsent data and `SO_LINGER` can wait for hours.
+//! So the server asks the kernel to refuse such messages (`SO_PASSRIGHTS`, Linux 6.16 and
+//! later). On older kernels, the server receives each descriptor and closes it in a
+//! thread that serves no request.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,30 +19,31 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::sys;
 
 /// The number of descriptors that may wait for the thread that closes them. The thread
-/// that received one more closes it itself.
-const WAITING: usize = 1024;
+/// that receives one more closes it itself.
+const MAX_WAITING: usize = 1024;
 
-/// The treatment of descriptors that come to a socket.
+/// The treatment of descriptors that clients pass to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PassedDescriptors {
-    /// The kernel refuses to pass any, or the socket is not a Unix one.
+    /// The kernel refuses them, or the socket is not a Unix socket.
     Refused,
-    /// They are received, and a thread that serves no request closes them.
+    /// The server receives them, and a thread that serves no request closes them.
     ClosedByThread,
-    /// They are received, and closed in place: the process may have no second thread.
+    /// The server receives them, and the same thread closes them: the process may have no
+    /// second thread.
     ClosedInPlace,
 }
 
-/// Returns whether this kernel can refuse to pass descriptors to a Unix socket
-/// (`SO_PASSRIGHTS`, Linux 6.16 and later). Where it cannot, a process that serves Unix
-/// sockets calls `recvmsg(2)` for each message, which a jail has to allow.
+/// Returns true if this kernel can refuse to pass descriptors to a Unix socket
+/// (`SO_PASSRIGHTS`, Linux 6.16 and later). If not, a process that serves Unix
+/// sockets calls `recvmsg(2)` for each message, which a jail must allow.
 pub fn kernel_refuses_descriptors() -> bool {
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None);
     socket.is_ok_and(|socket| sys::refuse_descriptors(socket.as_fd()).is_ok())
 }
 
 impl PassedDescriptors {
-    /// Sets the treatment of a new Unix socket, before it has a name.
+    /// Chooses the treatment for a new Unix socket, before it has a name.
     pub(crate) fn of_unix_socket(socket: &Socket, may_start_threads: bool) -> Self {
         match sys::refuse_descriptors(socket.as_fd()) {
             Ok(()) => PassedDescriptors::Refused,
@@ -51,13 +52,13 @@ impl PassedDescriptors {
         }
     }
 
-    /// Returns whether a message may bring descriptors.
+    /// Returns true if a message may contain descriptors.
     pub(crate) fn may_come(self) -> bool {
         self != PassedDescriptors::Refused
     }
 
-    /// Receives into the spare room of `data` without waiting, and closes what came
-    /// along. Returns the number of bytes.
+    /// Receives into the spare capacity of `data` without waiting, and closes passed
+    /// descriptors. Returns the number of bytes.
     pub(crate) fn receive(
         self,
         socket: BorrowedFd<'_>,
@@ -72,19 +73,19 @@ impl PassedDescriptors {
         Ok(data.len() - before)
     }
 
-    /// Receives all that waits in the queue of a connection, which takes no more from
-    /// then on: the close of the socket drops no message that has descriptors.
+    /// Receives all data in the queue of a connection, which accepts no more data from
+    /// then on, so that the close of the socket drops no message with descriptors.
     pub(crate) fn drain(self, socket: BorrowedFd<'_>) {
-        // The kernel looks at this, and queues a message, under one lock.
+        // The kernel checks this, and queues a message, under one lock.
         let _ = SockRef::from(&socket).shutdown(std::net::Shutdown::Read);
-        // A message has one byte at least; the rest of a longer one goes with the next call.
+        // A message has at least one byte; the next call receives the rest of a longer one.
         let mut data = Vec::with_capacity(1 << 16);
         while self.receive(socket, &mut data).is_ok_and(|count| count > 0) {
             data.clear();
         }
     }
 
-    /// Closes descriptors that came with a message.
+    /// Closes the descriptors of a message.
     pub(crate) fn close(self, descriptors: Vec<OwnedFd>) {
         for descriptor in descriptors {
             match self {
@@ -97,10 +98,10 @@ impl PassedDescriptors {
     }
 }
 
-/// Closes a descriptor without waiting for what is unsent. A client that shares the
+/// Closes a descriptor without waiting for unsent data. A client that shares the
 /// socket can undo that, between the two calls.
 fn close(descriptor: OwnedFd) {
-    // It fails for what is no socket.
+    // It fails if the descriptor is not a socket.
     let _ = SockRef::from(&descriptor).set_linger(None);
     drop(descriptor);
 }
@@ -120,7 +121,7 @@ fn close_by_thread(descriptor: OwnedFd) {
 
 /// Starts the thread that closes descriptors for as long as the process lives.
 fn start_closer() -> io::Result<SyncSender<OwnedFd>> {
-    let (sender, descriptors): (_, Receiver<OwnedFd>) = sync_channel(WAITING);
+    let (sender, descriptors): (_, Receiver<OwnedFd>) = sync_channel(MAX_WAITING);
     thread::Builder::new()
         .name("close".to_owned())
         .spawn(move || descriptors.into_iter().for_each(close))?;

@@ -1,4 +1,4 @@
-//! Where a server listens, written as a URL.
+//! The endpoints that a server listens on, written as URLs.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
@@ -9,33 +9,33 @@ use thiserror::Error;
 
 use crate::address::{Address, SocketType, UnixAddress};
 use crate::listen::options::{
-    ListenOptions, OptionError, behind_address, interface, split_interface,
+    ListenOptions, OptionError, interface_suffix, parse_interface, split_interface,
 };
 use crate::text::printable;
 
 /// The longest address that is parsed: a host name has 253 characters at most.
-const LONGEST: usize = 300;
-/// The longest list of options.
-const LONGEST_OPTIONS: usize = 1000;
-/// What an endpoint looks like.
+const MAX_ADDRESS: usize = 300;
+/// The longest list of options, in bytes.
+const MAX_OPTIONS: usize = 1000;
+/// The forms of an endpoint.
 const FORMS: &str = "tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH";
-/// The longest path of a Unix socket, or abstract name, in bytes.
-const LONGEST_PATH: usize = 107;
+/// The longest path or abstract name of a Unix socket, in bytes.
+const MAX_PATH: usize = 107;
 
-/// Where a server listens, and for what: `tcp://HOST:PORT` or `unix://PATH` for
-/// streams, `udp://HOST:PORT` or `unixgram://PATH` for datagrams. `@NAME` in the
+/// An address that a server listens on, for streams (`tcp://HOST:PORT`, `unix://PATH`) or
+/// for datagrams (`udp://HOST:PORT`, `unixgram://PATH`). `@NAME` in the
 /// place of a path is a Linux abstract name.
 ///
-/// The host is an IPv4 address, an IPv6 address in brackets, a name (the first
-/// address that it has is taken, IPv4 before IPv6, so that `localhost` is
-/// `127.0.0.1` as in Python), or nothing for every IPv4 address, which is
-/// Python's `''`. Port 0 asks the kernel for a free one. A link-local IPv6 address
+/// The host is an IPv4 address, an IPv6 address in brackets, a name, or nothing for every
+/// IPv4 address, which is Python's `''`. The first address of a name is used, IPv4 before
+/// IPv6, so that `localhost` is `127.0.0.1` as in Python. Port 0 lets the kernel choose a
+/// free port. A link-local IPv6 address
 /// has a zone: `[fe80::1%eth0]`, also as `[fe80::1%25eth0]` (RFC 6874), or the number
 /// of the interface.
 ///
-/// Behind a question mark there may be [`ListenOptions`]. So in the path of a Unix
-/// socket a question mark is `%3F`, and a percent sign before `3F` or `25` is `%25`;
-/// any other is itself.
+/// [`ListenOptions`] may follow a question mark. So in the path of a Unix
+/// socket a question mark is written `%3F`, and a percent sign before `3F` or `25` is
+/// written `%25`; any other percent sign is written as it is.
 ///
 /// ```
 /// let endpoint: socketserver::Endpoint = "tcp://[::1]:9999".parse()?;
@@ -46,97 +46,97 @@ const LONGEST_PATH: usize = 107;
 pub struct Endpoint {
     socket_type: SocketType,
     address: Address,
-    /// The name of the interface that `address` has a number of.
+    /// The name of the interface whose number is in `address`.
     zone: Option<Box<str>>,
     options: Box<ListenOptions>,
 }
 
-/// Why a text is not an [`Endpoint`].
+/// The error of a text that is not an [`Endpoint`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EndpointError {
-    /// It does not begin with a scheme.
-    #[error("`{}` has no scheme: write {FORMS}", printable(.0, LONGEST))]
+    /// The text does not begin with a scheme.
+    #[error("`{}` has no scheme: write {FORMS}", printable(.0, MAX_ADDRESS))]
     NoScheme(String),
-    /// The scheme is not served.
-    #[error("`{}://` is not served: write {FORMS}", printable(.0, LONGEST))]
+    /// The scheme is unknown.
+    #[error("`{}://` is not served: write {FORMS}", printable(.0, MAX_ADDRESS))]
     Scheme(String),
-    /// There is no port, or it is not a number from 0 to 65535.
-    #[error("`{}` does not end in a port from 0 to 65535: write HOST:PORT", printable(.0, LONGEST))]
+    /// The text has no port, or the port is not a number from 0 to 65535.
+    #[error("`{}` does not end in a port from 0 to 65535: write HOST:PORT", printable(.0, MAX_ADDRESS))]
     Port(String),
-    /// An IPv6 address without its brackets, or with something else in them.
-    #[error("`{}` is not an IPv6 address in brackets: write [::1]:PORT", printable(.0, LONGEST))]
+    /// An IPv6 address has no brackets, or the brackets contain no IPv6 address.
+    #[error("`{}` is not an IPv6 address in brackets: write [::1]:PORT", printable(.0, MAX_ADDRESS))]
     Ipv6(String),
     /// The name has no address.
-    #[error("the host `{}` has no address: {reason}", printable(host, LONGEST))]
+    #[error("the host `{}` has no address: {reason}", printable(host, MAX_ADDRESS))]
     Resolve {
         /// The name.
         host: String,
-        /// What the resolver said.
+        /// The error of the resolver.
         reason: String,
     },
-    /// A path or name of a Unix socket that the kernel does not take.
+    /// The kernel does not accept the path or name of a Unix socket.
     #[error(
-        "the path of a Unix socket has 1 to {LONGEST_PATH} bytes, none of them zero: `{}`",
-        printable(.0, LONGEST)
+        "the path of a Unix socket has 1 to {MAX_PATH} bytes, none of them zero: `{}`",
+        printable(.0, MAX_ADDRESS)
     )]
     UnixPath(String),
-    /// The text is longer than any address is.
-    #[error("an address of {0} characters: the longest has {LONGEST}")]
+    /// The text is longer than any address.
+    #[error("an address of {0} characters: the longest has {MAX_ADDRESS}")]
     TooLong(usize),
-    /// There is no network interface of that name for the zone of an IPv6 address.
-    #[error("the zone `{}` is no network interface of this machine", printable(.0, LONGEST))]
+    /// The zone of an IPv6 address is not the name of a network interface.
+    #[error("the zone `{}` is no network interface of this machine", printable(.0, MAX_ADDRESS))]
     Zone(String),
-    /// The options are longer than all of them can be.
-    #[error("options of {0} characters: the most have {LONGEST_OPTIONS}")]
+    /// The options are longer than all options together can be.
+    #[error("options of {0} characters: the most have {MAX_OPTIONS}")]
     OptionsTooLong(usize),
-    /// An option that there is not, or that is wrong.
+    /// An option is unknown or wrong.
     #[error(transparent)]
     Option(OptionError),
 }
 
 impl Endpoint {
-    /// A TCP server at `address`.
+    /// Returns the endpoint of a TCP server.
     pub fn tcp(address: SocketAddr) -> Self {
         Endpoint::new(SocketType::Stream, address.into())
     }
 
-    /// A UDP server at `address`.
+    /// Returns the endpoint of a UDP server.
     pub fn udp(address: SocketAddr) -> Self {
         Endpoint::new(SocketType::Dgram, address.into())
     }
 
-    /// A Unix stream server at `address`.
+    /// Returns the endpoint of a Unix stream server.
     pub fn unix(address: UnixAddress) -> Self {
         Endpoint::new(SocketType::Stream, address.into())
     }
 
-    /// A Unix datagram server at `address`.
+    /// Returns the endpoint of a Unix datagram server.
     pub fn unixgram(address: UnixAddress) -> Self {
         Endpoint::new(SocketType::Dgram, address.into())
     }
 
-    /// A server for sockets of that type at `address`.
+    /// Returns the endpoint for sockets of this type at `address`.
     pub fn new(socket_type: SocketType, address: Address) -> Self {
         Endpoint { socket_type, address, zone: None, options: Box::default() }
     }
 
-    /// The same, with these options of its socket in the place of those that it has.
+    /// Replaces the options of its socket.
     #[must_use]
     pub fn with_options(self, options: ListenOptions) -> Self {
         Endpoint { options: Box::new(options), ..self }
     }
 
-    /// The options of its socket.
+    /// Returns the options of its socket.
     pub fn options(&self) -> &ListenOptions {
         &self.options
     }
 
-    /// The same, with the address that the kernel has bound it to.
-    pub(crate) fn bound(&self, address: Address) -> Self {
+    /// Returns the same endpoint with the address that the kernel has bound.
+    pub(crate) fn with_bound_address(&self, address: Address) -> Self {
         Endpoint { address, ..self.clone() }
     }
 
-    /// The scheme of its URL.
+    /// Returns the scheme of its URL.
     pub(crate) fn scheme(&self) -> &'static str {
         match (&self.address, self.socket_type) {
             (Address::Inet(_) | Address::Inet6(_), SocketType::Stream) => "tcp",
@@ -146,19 +146,19 @@ impl Endpoint {
         }
     }
 
-    /// Whether the server takes streams or datagrams.
+    /// Returns the type of its socket.
     pub fn socket_type(&self) -> SocketType {
         self.socket_type
     }
 
-    /// The address to bind, or the one that was bound.
+    /// Returns the address to bind, or the address that was bound.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Whether datagrams that come to the socket may be for any of several addresses
-    /// of this machine. Then the kernel tells which with each of them: `IP_PKTINFO`
-    /// of `ip(7)`, which takes `recvmsg`.
+    /// Returns true if datagrams that come to the socket may be for any of several
+    /// addresses of this machine. Then the kernel reports the address of each datagram:
+    /// `IP_PKTINFO` of `ip(7)`, which needs `recvmsg(2)`.
     pub fn has_packet_info(&self) -> bool {
         let ip = self.address.to_socket_addr().map(|address| address.ip().to_canonical());
         let several = |ip: IpAddr| ip.is_unspecified() || ip.is_multicast();
@@ -169,19 +169,19 @@ impl Endpoint {
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
-    /// Parses one of the forms above; asks the resolver if the host is a name, and the
-    /// kernel if it has a zone.
+    /// Parses a URL. It asks the resolver if the host is a name, and the
+    /// kernel if the host has a zone.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (text, query) = match text.split_once('?') {
             Some((text, query)) => (text, Some(query)),
             None => (text, None),
         };
-        if text.len() > LONGEST {
+        if text.len() > MAX_ADDRESS {
             return Err(EndpointError::TooLong(text.len()));
         }
-        let endpoint = without_options(text)?;
+        let endpoint = parse_without_options(text)?;
         let Some(query) = query else { return Ok(endpoint) };
-        if query.len() > LONGEST_OPTIONS {
+        if query.len() > MAX_OPTIONS {
             return Err(EndpointError::OptionsTooLong(query.len()));
         }
         let options = ListenOptions::parse(query, endpoint.scheme(), &endpoint.address);
@@ -189,19 +189,19 @@ impl FromStr for Endpoint {
     }
 }
 
-fn without_options(text: &str) -> Result<Endpoint, EndpointError> {
+fn parse_without_options(text: &str) -> Result<Endpoint, EndpointError> {
     let (scheme, rest) =
         text.split_once("://").ok_or_else(|| EndpointError::NoScheme(text.to_owned()))?;
     let socket_type = match scheme {
         "tcp" => SocketType::Stream,
         "udp" => SocketType::Dgram,
-        "unix" => return unix(rest).map(Endpoint::unix),
-        "unixgram" => return unix(rest).map(Endpoint::unixgram),
+        "unix" => return parse_unix_address(rest).map(Endpoint::unix),
+        "unixgram" => return parse_unix_address(rest).map(Endpoint::unixgram),
         _ => return Err(EndpointError::Scheme(scheme.to_owned())),
     };
     let bad_port = || EndpointError::Port(text.to_owned());
     let (host, port) = rest.rsplit_once(':').ok_or_else(bad_port)?;
-    // `u16::from_str` takes a sign; a port has none.
+    // `u16::from_str` accepts a sign; a port has none.
     if !port.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(bad_port());
     }
@@ -210,26 +210,26 @@ fn without_options(text: &str) -> Result<Endpoint, EndpointError> {
     Ok(Endpoint { zone, ..Endpoint::new(socket_type, address.into()) })
 }
 
-fn unix(text: &str) -> Result<UnixAddress, EndpointError> {
-    let path = decoded(text);
+fn parse_unix_address(text: &str) -> Result<UnixAddress, EndpointError> {
+    let path = unescape(text);
     let (name, address) = match path.strip_prefix('@') {
         Some(name) => (name, UnixAddress::Abstract(name.into())),
         None => (&*path, UnixAddress::Pathname((&*path).into())),
     };
-    if name.is_empty() || name.len() > LONGEST_PATH || name.contains('\0') {
+    if name.is_empty() || name.len() > MAX_PATH || name.contains('\0') {
         return Err(EndpointError::UnixPath(text.to_owned()));
     }
     Ok(address)
 }
 
-/// What stands for something else in a path that options may follow.
-const ENCODED: [(&str, char); 3] = [("%3F", '?'), ("%3f", '?'), ("%25", '%')];
+/// The escapes in a path, which options may follow.
+const ESCAPES: [(&str, char); 3] = [("%3F", '?'), ("%3f", '?'), ("%25", '%')];
 
-fn decoded(text: &str) -> String {
+fn unescape(text: &str) -> String {
     let mut decoded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let encoded = ENCODED.iter().find(|(encoded, _)| rest.starts_with(encoded));
+        let encoded = ESCAPES.iter().find(|(encoded, _)| rest.starts_with(encoded));
         let (length, plain) = encoded.map_or((first.len_utf8(), first), |(_, plain)| (3, *plain));
         decoded.push(plain);
         rest = &rest[length..];
@@ -237,12 +237,12 @@ fn decoded(text: &str) -> String {
     decoded
 }
 
-fn encoded(path: &str) -> String {
+fn escape(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len());
-    for (place, character) in path.char_indices() {
+    for (index, character) in path.char_indices() {
         match character {
             '?' => encoded.push_str("%3F"),
-            '%' if ENCODED.iter().any(|(text, _)| path[place..].starts_with(text)) => {
+            '%' if ESCAPES.iter().any(|(text, _)| path[index..].starts_with(text)) => {
                 encoded.push_str("%25");
             }
             other => encoded.push(other),
@@ -251,21 +251,21 @@ fn encoded(path: &str) -> String {
     encoded
 }
 
-/// An IPv6 address in brackets, with its zone.
-fn ipv6(host: &str) -> Option<(Ipv6Addr, Option<&str>)> {
+/// Parses an IPv6 address in brackets. Returns it with its zone.
+fn parse_ipv6(host: &str) -> Option<(Ipv6Addr, Option<&str>)> {
     let host = host.strip_prefix('[')?.strip_suffix(']')?;
     let (address, zone) = split_interface(host);
     Some((address.parse().ok()?, zone))
 }
 
-/// The number of a network interface, and its name if it was given as such.
-fn zone(text: &str) -> Result<(u32, Option<Box<str>>), EndpointError> {
+/// Returns the number of a network interface, and its name if `text` is the name.
+fn find_interface(text: &str) -> Result<(u32, Option<Box<str>>), EndpointError> {
     let unknown = || EndpointError::Zone(text.to_owned());
     if text.bytes().all(|digit| digit.is_ascii_digit()) {
         let number = text.parse().ok().filter(|number| *number != 0);
         return number.map(|number| (number, None)).ok_or_else(unknown);
     }
-    let name = interface(text).ok_or_else(unknown)?;
+    let name = parse_interface(text).ok_or_else(unknown)?;
     let number = if_nametoindex(name.as_str()).map_err(|_| unknown())?;
     Ok((number, Some(name.into())))
 }
@@ -278,8 +278,9 @@ fn resolve(host: &str, port: u16) -> Result<Resolved, EndpointError> {
         return Ok(plain(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into()));
     }
     if host.contains([':', '[', ']']) {
-        let (address, text) = ipv6(host).ok_or_else(|| EndpointError::Ipv6(host.to_owned()))?;
-        let (scope, name) = text.map(zone).transpose()?.unwrap_or_default();
+        let (address, text) =
+            parse_ipv6(host).ok_or_else(|| EndpointError::Ipv6(host.to_owned()))?;
+        let (scope, name) = text.map(find_interface).transpose()?.unwrap_or_default();
         return Ok((SocketAddrV6::new(address, port, 0, scope).into(), name));
     }
     if let Ok(host) = host.parse::<Ipv4Addr>() {
@@ -302,10 +303,10 @@ impl fmt::Display for Endpoint {
         match (&self.address, &self.zone) {
             (Address::Inet6(address), zone) if address.scope_id() != 0 => {
                 let number = address.scope_id().to_string();
-                let zone = behind_address(zone.as_deref().unwrap_or(&number));
+                let zone = interface_suffix(zone.as_deref().unwrap_or(&number));
                 write!(f, "[{}{zone}]:{}", address.ip(), address.port())?;
             }
-            (Address::Unix(address), _) => f.write_str(&encoded(&address.to_string()))?,
+            (Address::Unix(address), _) => f.write_str(&escape(&address.to_string()))?,
             (address, _) => write!(f, "{address}")?,
         }
         if self.options.is_empty() { Ok(()) } else { write!(f, "?{}", self.options) }
@@ -317,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_parsed_is_what_is_printed() {
+    fn an_endpoint_prints_as_it_was_written() {
         for text in [
             "tcp://127.0.0.1:0",
             "tcp://0.0.0.0:65535",
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn no_host_is_every_ipv4_address_and_localhost_is_ipv4() {
+    fn no_host_means_every_ipv4_address_and_localhost_is_ipv4() {
         assert_eq!("tcp://:80".parse::<Endpoint>().unwrap().to_string(), "tcp://0.0.0.0:80");
         assert_eq!(
             "tcp://localhost:80".parse::<Endpoint>().unwrap().to_string(),
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_quote_nothing_that_a_terminal_obeys() {
+    fn errors_escape_control_characters() {
         for text in ["\n", "\x1b://", "tcp://\r", "tcp://[\x07]:1", "unix://\0", "tcp://\x08:1"] {
             let message = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(message.contains('\\') && !message.contains(char::is_control), "{message:?}");

@@ -1,4 +1,4 @@
-//! The sockets that take requests.
+//! The sockets that accept connections or receive datagrams.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -22,24 +22,25 @@ use crate::request::Request;
 use crate::request::credentials::PeerCredentials;
 use crate::sys;
 
-/// What Python's class attributes say about the socket of a server.
+/// The settings of a listening socket: in Python, class attributes of the server.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "most are Python's attributes")]
 pub(crate) struct SocketOptions {
     pub request_queue_size: u32,
-    /// For streams.
+    /// The setting for streams.
     pub allow_reuse_address: bool,
+    /// The setting for datagrams.
     pub allow_reuse_address_of_datagrams: bool,
     pub allow_reuse_port: bool,
     pub max_packet_size: usize,
     pub timeout: Option<Duration>,
     pub file: SocketFile,
-    /// Whether the process may have a thread beside those that serve.
+    /// False if the process may have no thread beside the one that serves.
     pub may_start_threads: bool,
 }
 
 impl SocketOptions {
-    fn allows_reuse_of_address(&self, socket_type: SocketType) -> bool {
+    fn allow_reuse_address_for(&self, socket_type: SocketType) -> bool {
         match socket_type {
             SocketType::Stream => self.allow_reuse_address,
             SocketType::Dgram => self.allow_reuse_address_of_datagrams,
@@ -47,8 +48,7 @@ impl SocketOptions {
     }
 }
 
-/// A socket that takes requests: one that listens for connections, or one that
-/// receives datagrams.
+/// A socket that accepts connections or receives datagrams.
 #[derive(Debug)]
 pub(crate) struct Listener {
     /// Shared with the requests of a datagram server, which reply on it.
@@ -57,19 +57,19 @@ pub(crate) struct Listener {
     info: Arc<ServerInfo>,
     passed: PassedDescriptors,
     has_packet_info: bool,
-    /// How many datagrams the kernel had dropped when it was last asked.
+    /// The number of dropped datagrams that the kernel reported last.
     dropped: AtomicU32,
 }
 
 impl Listener {
-    /// Python's `server_bind` and `server_activate`. The standard library's
-    /// `TcpListener::bind` does not do: it always allows reuse of the address,
-    /// and chooses the backlog itself.
+    /// Binds the socket and listens: Python's `server_bind` and `server_activate`. The
+    /// standard library's `TcpListener::bind` cannot be used: it always allows reuse of
+    /// the address, and chooses the backlog itself.
     ///
-    /// Without an option that says otherwise, `IPV6_V6ONLY` is left as the system has
-    /// it, as CPython does: a server on `[::]` takes IPv4 clients too where that is the
-    /// default. The path of a
-    /// Unix socket is made here and, as in CPython, removed by nobody.
+    /// Without the option `v6only`, `IPV6_V6ONLY` keeps the default of the system, as in
+    /// CPython: a server on `[::]` accepts IPv4 clients too if that is the
+    /// default. This makes the file of a Unix socket. As in CPython, the server does not
+    /// remove it.
     pub(crate) fn bind(endpoint: &Endpoint, options: &SocketOptions) -> io::Result<Listener> {
         let address = endpoint.address();
         let domain = match address.family() {
@@ -85,21 +85,21 @@ impl Listener {
         let socket = Socket::new(domain, kind, None)?;
         let request_queue_size = endpoint.options().backlog_or(options.request_queue_size);
         let asked = endpoint.options();
-        if asked.reuse_address_or(options.allows_reuse_of_address(socket_type)) {
+        if asked.reuse_address_or(options.allow_reuse_address_for(socket_type)) {
             socket.set_reuse_address(true)?;
         }
         // Unix sockets have no ports (gh-128916).
         if asked.reuse_port_or(options.allow_reuse_port) && domain != Domain::UNIX {
             socket.set_reuse_port(true)?;
         }
-        options::before_bind(&socket, endpoint)?;
-        options::groups(&socket, endpoint)?;
+        options::set_before_bind(&socket, endpoint)?;
+        options::join_groups(&socket, endpoint)?;
         if endpoint.has_packet_info() {
-            // Before it has a name, too.
+            // Before the bind, so that it holds for the first datagram.
             packet_info::enable(&socket, address.family())?;
         }
         if (domain, kind) == (Domain::UNIX, Type::DGRAM) {
-            // Before it has a name: nobody sends it anything without saying who.
+            // Before the bind, so that it holds for the first datagram.
             set_socket_passcred(&socket, true)?;
         }
         let passed = if domain == Domain::UNIX {
@@ -114,14 +114,13 @@ impl Listener {
         if socket_type == SocketType::Stream {
             socket.listen(i32::try_from(request_queue_size).unwrap_or(i32::MAX))?;
         }
-        // The loop must not block for a client that has gone, or that another
-        // process has taken.
+        // The loop must not block if a client has gone, or another process has taken it.
         socket.set_nonblocking(true)?;
         let server_address = Address::from_kernel(&socket.local_addr()?)?;
         Ok(Listener {
             has_packet_info: endpoint.has_packet_info(),
             dropped: AtomicU32::new(0),
-            endpoint: endpoint.bound(server_address.clone()),
+            endpoint: endpoint.with_bound_address(server_address.clone()),
             info: Arc::new(ServerInfo {
                 address_family: server_address.family(),
                 server_address,
@@ -136,16 +135,16 @@ impl Listener {
         })
     }
 
-    /// Python's `get_request`: takes one connection, blocking for its reads
-    /// and writes and without a timeout, whatever the listening socket has; or
-    /// one datagram, of which what is longer than `max_packet_size` is lost.
+    /// Takes one connection, or one datagram, of which the bytes beyond `max_packet_size`
+    /// are lost. Python's `get_request`. The request has no timeout, even if the listening
+    /// socket has one.
     pub(crate) fn get_request(&self) -> io::Result<(Request, Address)> {
         let Some(max_packet_size) = self.info.max_packet_size else {
             let (socket, address) = self.socket.accept()?;
             let request = Request::accepted(socket, self.passed);
             return Ok((request, Address::from_kernel(&address)?));
         };
-        // A buffer of no bytes is none.
+        // A vector without capacity has no buffer for the kernel.
         let mut data = Vec::with_capacity(max_packet_size.max(1));
         let mut destination = None;
         let (address, sender) = if self.info.address_family == AddressFamily::Unix {
@@ -165,21 +164,21 @@ impl Listener {
         } else {
             let buffer = spare_capacity(&mut data);
             let (_, _, address) = rustix::net::recvfrom(&self.socket, buffer, RecvFlags::empty())?;
-            (Address::of_sender(address)?, None)
+            (Address::from_sender(address)?, None)
         };
         data.truncate(max_packet_size);
-        // What waits for its turn takes no more than it must.
+        // A datagram that waits takes no more memory than its length.
         data.shrink_to_fit();
         Ok((Request::datagram(data, Arc::clone(&self.socket), sender, destination), address))
     }
 
-    /// How many datagrams the kernel has dropped since this was last asked.
+    /// Returns the number of datagrams that the kernel has dropped since the last call.
     pub(crate) fn newly_dropped(&self) -> u32 {
-        // The senders of Unix datagrams wait until there is room.
-        let drops = self.info.socket_type == SocketType::Dgram
+        // The senders of Unix datagrams wait until the queue has room.
+        let can_drop = self.info.socket_type == SocketType::Dgram
             && self.info.address_family != AddressFamily::Unix;
-        let dropped = drops.then(|| sys::dropped_datagrams(self.as_fd()).ok()).flatten();
-        // It begins anew after the largest number.
+        let dropped = can_drop.then(|| sys::dropped_datagrams(self.as_fd()).ok()).flatten();
+        // The kernel's number wraps around.
         dropped.map_or(0, |all| all.wrapping_sub(self.dropped.swap(all, Ordering::Relaxed)))
     }
 
@@ -188,7 +187,7 @@ impl Listener {
     /// connections in the queue of a TCP socket; those of a Unix socket, and datagrams,
     /// can still be taken.
     pub(crate) fn refuse(&self) {
-        // It fails on a socket that is shut down already, and in a jail for datagrams.
+        // It fails if the socket is shut down already, and for datagrams in a jail.
         let _ = self.socket.shutdown(std::net::Shutdown::Read);
     }
 
@@ -200,7 +199,7 @@ impl Listener {
         &self.info
     }
 
-    /// Whether `request` replies on this socket.
+    /// Returns true if `request` replies on this socket.
     pub(crate) fn is_socket_of(&self, request: &Request) -> bool {
         request.as_fd().as_raw_fd() == self.socket.as_raw_fd()
     }
@@ -210,12 +209,12 @@ impl Listener {
     }
 }
 
-/// Takes what is still in the queue where that may have descriptors: the close of the
-/// socket would drop them in this thread.
+/// Empties the queue if it may have descriptors: the close of the socket would close them
+/// in this thread.
 impl Drop for Listener {
     fn drop(&mut self) {
         if self.passed.may_come() {
-            // More than any queue has, so that clients cannot go on for ever.
+            // More than any queue holds, so that clients cannot prolong this without end.
             for _ in 0..1 << 16 {
                 match self.get_request() {
                     Err(error) if error.kind() != io::ErrorKind::Interrupted => break,

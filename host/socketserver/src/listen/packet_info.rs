@@ -1,6 +1,6 @@
-//! Which of its addresses a datagram was sent to, where a socket has several, so that
-//! the answer leaves from there: `IP_PKTINFO` of `ip(7)`, `IPV6_RECVPKTINFO` of `ipv6(7)`.
-//! A client that waits for an answer from the address that it asked takes no other.
+//! The destination of a datagram, for sockets with several addresses, so that the answer
+//! leaves from there: `IP_PKTINFO` of `ip(7)`, `IPV6_RECVPKTINFO` of `ipv6(7)`.
+//! A client that waits for an answer from the address that it asked accepts no other.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -19,16 +19,16 @@ use crate::address::AddressFamily;
 /// The address of this machine that a datagram was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// Of an IPv4 socket. If the datagram went to several machines, it is the
-    /// address that the kernel would answer from.
+    /// The address of an IPv4 socket. If the datagram went to several machines, it is the
+    /// address from which the kernel would answer.
     V4(Ipv4Addr),
-    /// Of an IPv6 socket, and the interface that the datagram came in by.
+    /// The address of an IPv6 socket, and the interface that received the datagram.
     V6(Ipv6Addr, u32),
 }
 
 impl Destination {
-    /// The address, if it is one machine's; an IPv4 address also where an IPv6
-    /// socket received the datagram.
+    /// Returns the address if only one machine has it. It is an IPv4 address also if an
+    /// IPv6 socket received the datagram.
     pub(crate) fn unicast(self) -> Option<IpAddr> {
         let address = match self {
             Destination::V4(address) => address.into(),
@@ -53,7 +53,7 @@ impl Destination {
     }
 }
 
-/// Has a socket of datagrams tell where each of them was sent to.
+/// Makes the kernel report the destination of each datagram of a socket.
 pub(crate) fn enable(socket: &impl AsFd, family: AddressFamily) -> io::Result<()> {
     match family {
         AddressFamily::Inet => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
@@ -63,14 +63,14 @@ pub(crate) fn enable(socket: &impl AsFd, family: AddressFamily) -> io::Result<()
     Ok(())
 }
 
-/// Receives a datagram of at most `most` bytes into `data`, from a socket that is
-/// [enabled](enable); with the address that it came from, and where it was sent to.
+/// Receives a datagram of at most `max_length` bytes into `data`, from a socket that is
+/// [enabled](enable). Returns its sender and its destination.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     data: &mut Vec<u8>,
-    most: usize,
+    max_length: usize,
 ) -> io::Result<(SocketAddr, Option<Destination>)> {
-    data.resize(most, 0);
+    data.resize(max_length, 0);
     let mut control = cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo);
     let mut buffer = [IoSliceMut::new(data)];
     let message = recvmsg::<SockaddrStorage>(
@@ -87,16 +87,19 @@ pub(crate) fn receive(
     Ok((sender, destination))
 }
 
-/// Whether the kernel may send if it chooses the address itself. What was asked may be
-/// no address of this machine any more, or a broadcast address; and in the jail of a
-/// server with Unix sockets none can be named.
+/// Returns true if the kernel may still send with a source address of its own choice. The
+/// destination of the request may not be an address of this machine any more, or may be a
+/// broadcast address; and in the jail of a server with Unix sockets no source can be
+/// named.
 pub(crate) fn needs_another_source(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::ADDRNOTAVAIL | Errno::NETUNREACH | Errno::PERM)
 }
 
-/// Sends a datagram from the address that another one was sent to.
+/// Sends a datagram from the destination of another one.
 ///
-/// Errors: what `sendmsg(2)` says, see [`needs_another_source`].
+/// # Errors
+///
+/// Those of `sendmsg(2)`, see [`needs_another_source`].
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     data: &[u8],
@@ -116,7 +119,7 @@ pub(crate) fn send(
         Destination::V6(address, interface) => {
             v6 = libc::in6_pktinfo {
                 ipi6_addr: libc::in6_addr { s6_addr: address.octets() },
-                // Of other addresses, the route to the client decides.
+                // For other addresses, the route to the client decides.
                 ipi6_ifindex: if address.is_unicast_link_local() { interface } else { 0 },
             };
             ControlMessage::Ipv6PacketInfo(&v6)

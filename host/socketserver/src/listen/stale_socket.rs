@@ -1,22 +1,23 @@
-//! The file of a Unix socket that was closed, and how to be rid of it.
+//! The file of a Unix socket that is closed, and its removal.
 //!
-//! A file like that never comes to life again: a socket gets its file when it is
-//! bound, and no other. So the look may take its time; a handle keeps the file's number
-//! from being another file's meanwhile. What the removal must not touch is a file that
-//! a server has put in its place since the look, and the kernel has no call that removes
-//! a file only if it is still the same. Two things stand in for it:
+//! Such a file never becomes useful again: a socket gets its file when it is
+//! bound, and gets no other. So the check may take its time; a handle keeps the inode
+//! number from being used for another file meanwhile. The removal must not touch a file
+//! that a server has put in its place since the check, and the kernel has no call that
+//! removes a file only if it is still the same. So:
 //!
-//! - The directory is locked (`flock(2)`) from the look until the new socket is bound,
-//!   so servers of this crate take turns. Any user who may read the directory could hold
-//!   that lock, so nothing waits for it for longer than a second.
+//! - The directory is locked (`flock(2)`) from the check until the new socket is bound,
+//!   so servers of this crate take turns. Any user who may read the directory can hold
+//!   that lock, so the server waits for it for at most a second.
 //! - Other programs do not know of the lock. The kernel can exchange two names at once:
-//!   the stale file's, and that of a socket that is open here. So the name is never free
-//!   for others to bind, what was there can be looked at, and is put back if it is another
-//!   one. Its clients cannot connect for that moment.
+//!   that of the stale file, and that of a socket that is open here. So the name is never
+//!   free for other programs to bind. The server checks the file that it got, and
+//!   puts it back if it is another one. Clients of that file cannot connect meanwhile.
 //!
-//! What remains: a program that removes the file without a look at it, as many do, may
-//! remove the one of a server that has just begun. And where the file system cannot
-//! exchange names, as some in networks, the file is removed if it is the same just before.
+//! Two cases remain. A program that removes files without a check, as many do, may
+//! remove the file of a server that has just started. And on file systems that cannot
+//! exchange names, such as some network file systems, the file is removed if it is still
+//! the same just before.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -33,66 +34,68 @@ use rustix::fs::{
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How many names may be taken already, which is no accident.
-const MOST_NAMES: u32 = 16;
+/// The largest number of names that are tried for the stand-in.
+const MAX_NAMES: u32 = 16;
 
-/// How long a lock on the directory is waited for.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait for the lock on the directory.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(1);
 
-/// A file, whatever its name: its device and its number there, which another file may
-/// have once this one is gone for good.
+/// The identity of a file: its device and its inode number, which another file may
+/// get once this file is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Id(u64, u64);
+struct FileId(u64, u64);
 
-impl Id {
-    fn of(found: &Stat) -> Self {
+impl FileId {
+    fn from_stat(stat: &Stat) -> Self {
         #[allow(clippy::useless_conversion, reason = "32 bits on some machines")]
-        Id(found.st_dev.into(), found.st_ino.into())
+        FileId(stat.st_dev.into(), stat.st_ino.into())
     }
 }
 
-/// The file of a socket that is closed. Its number is its own while this is there.
-struct Stale {
+/// The file of a closed socket. The handle keeps its inode number in use.
+struct StaleFile {
     _handle: OwnedFd,
-    id: Id,
+    id: FileId,
 }
 
-/// Whether there is the file of a socket that is closed.
+/// Returns true if `path` is the file of a closed socket.
 pub(crate) fn is_stale(path: &Path) -> bool {
-    matches!(look(path), Ok(Some(_)))
+    matches!(find_stale(path), Ok(Some(_)))
 }
 
-/// Keeps other servers of this crate from looking for stale sockets in a directory.
-/// Without a lock, if it cannot be had.
-pub(crate) struct Turn {
+/// A lock that keeps other servers of this crate from checking for stale files in a
+/// directory. It is missing if the lock could not be had.
+pub(crate) struct DirectoryLock {
     _directory: Option<OwnedFd>,
 }
 
-/// Removes the file if it is that of a socket that is closed; anything else stays. What
-/// it returns is to be kept until the path is bound.
+/// Removes the file if it is that of a closed socket, and no other file. The caller must
+/// keep the lock until the path is bound.
 ///
-/// Errors: the directory may not be changed.
-pub(crate) fn remove(path: &Path) -> io::Result<Turn> {
-    let turn = Turn::wait(parent(path));
-    if let Some(stale) = look(path)? {
-        take_away(path, &stale)?;
+/// # Errors
+///
+/// The directory must not be changed, or the kernel refuses a socket.
+pub(crate) fn remove(path: &Path) -> io::Result<DirectoryLock> {
+    let lock = DirectoryLock::acquire(parent(path));
+    if let Some(stale) = find_stale(path)? {
+        remove_stale(path, &stale)?;
     }
-    Ok(turn)
+    Ok(lock)
 }
 
-impl Turn {
-    fn wait(directory: &Path) -> Turn {
+impl DirectoryLock {
+    fn acquire(directory: &Path) -> DirectoryLock {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let Ok(directory) = open(directory, flags, Mode::empty()) else {
-            return Turn { _directory: None };
+            return DirectoryLock { _directory: None };
         };
-        let end = Instant::now() + LONGEST_WAIT;
+        let deadline = Instant::now() + MAX_LOCK_WAIT;
         while flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err()
-            && Instant::now() < end
+            && Instant::now() < deadline
         {
             thread::sleep(Duration::from_millis(2));
         }
-        Turn { _directory: Some(directory) }
+        DirectoryLock { _directory: Some(directory) }
     }
 }
 
@@ -101,21 +104,22 @@ fn parent(path: &Path) -> &Path {
     parent.unwrap_or(Path::new("."))
 }
 
-/// The file of a socket that is closed, if there is one.
-fn look(path: &Path) -> io::Result<Option<Stale>> {
+/// Returns the file at `path` if it is that of a closed socket.
+fn find_stale(path: &Path) -> io::Result<Option<StaleFile>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(handle) = open(path, flags, Mode::empty()) else { return Ok(None) };
-    let found = fstat(&handle)?;
-    let is_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
+    let stat = fstat(&handle)?;
+    let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
     let stale = is_socket && is_closed(&handle)?;
-    Ok(stale.then(|| Stale { _handle: handle, id: Id::of(&found) }))
+    Ok(stale.then(|| StaleFile { _handle: handle, id: FileId::from_stat(&stat) }))
 }
 
-/// Whether the socket that has this file is closed. One that is open, and does not
-/// listen (yet), refuses clients of its own type too, but not others in the same way.
+/// Returns true if the socket of this file is closed. An open socket that does not
+/// listen (yet) also refuses clients of its own type, but reports another error to
+/// clients of other types.
 fn is_closed(file: &OwnedFd) -> io::Result<bool> {
-    let address = SockAddr::unix(by_handle(file))?;
-    // An open socket for connections does not notice the first.
+    let address = SockAddr::unix(path_of_handle(file))?;
+    // An open stream socket does not notice the datagram client, so that one comes first.
     for kind in [Type::DGRAM, Type::STREAM] {
         let client = Socket::new(Domain::UNIX, kind, None)?;
         client.set_nonblocking(true)?;
@@ -129,13 +133,13 @@ fn is_closed(file: &OwnedFd) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The path of what this is a handle of, however long its own path is.
-fn by_handle(handle: &OwnedFd) -> PathBuf {
+/// Returns a path to an open file that is always short enough for a socket address.
+fn path_of_handle(handle: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", handle.as_raw_fd()).into()
 }
 
-/// Removes the file of that name if it is `stale`.
-fn take_away(path: &Path, stale: &Stale) -> io::Result<()> {
+/// Removes the file at `path` if it is still `stale`.
+fn remove_stale(path: &Path, stale: &StaleFile) -> io::Result<()> {
     let Some(name) = path.file_name().map(Path::new) else { return Ok(()) };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = open(parent(path), flags, Mode::empty())?;
@@ -148,24 +152,24 @@ fn take_away(path: &Path, stale: &Stale) -> io::Result<()> {
         }
         Err(error) => return Err(error.into()),
     }
-    if stand_in.is_at(&stand_in.name, stale.id) {
+    if stand_in.has_id(&stand_in.name, stale.id) {
         unlinkat(&stand_in.directory, &stand_in.name, AtFlags::empty())?;
         return stand_in.remove_if(name, stand_in.id);
     }
-    // It is another's. What is in its place is the stand-in, unless a program has
-    // removed that without a look at it.
-    if stand_in.is_at(name, stand_in.id) {
+    // The file belongs to another server. The stand-in is in its place, unless a program
+    // has removed that without a check.
+    if stand_in.has_id(name, stand_in.id) {
         stand_in.exchange(name)?;
     }
     Ok(())
 }
 
-/// The file of a socket that is open here, so that it is taken for a server's. It
-/// lets no client in, and goes with this.
+/// The file of a socket that is open here, so that other programs take it for that of a
+/// server. It accepts no client, and is removed with this value.
 struct StandIn {
     directory: OwnedFd,
     name: PathBuf,
-    id: Id,
+    id: FileId,
     _socket: Socket,
 }
 
@@ -173,38 +177,38 @@ impl StandIn {
     fn new(directory: OwnedFd) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
-        // The file is made with the mode of the socket.
+        // The kernel makes the file with the mode of the socket.
         fchmod(&socket, Mode::empty())?;
         let mut bound = Err(Errno::ADDRINUSE.into());
         let mut name = PathBuf::new();
-        for _ in 0..MOST_NAMES {
+        for _ in 0..MAX_NAMES {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             name = format!(".socketserver-{}-{number}", process::id()).into();
-            bound = SockAddr::unix(by_handle(&directory).join(&name))
+            bound = SockAddr::unix(path_of_handle(&directory).join(&name))
                 .and_then(|address| socket.bind(&address));
-            let taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
-            if !bound.as_ref().is_err_and(taken) {
+            let in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+            if !bound.as_ref().is_err_and(in_use) {
                 break;
             }
         }
         bound?;
-        let id = Id::of(&statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?);
+        let id = FileId::from_stat(&statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?);
         Ok(StandIn { directory, name, id, _socket: socket })
     }
 
-    /// Exchanges its name, and what has it, with another one.
+    /// Exchanges the files at its name and at `other`.
     fn exchange(&self, other: &Path) -> rustix::io::Result<()> {
         let directory = &self.directory;
         renameat_with(directory, &self.name, directory, other, RenameFlags::EXCHANGE)
     }
 
-    fn is_at(&self, name: &Path, id: Id) -> bool {
-        let found = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
-        found.is_ok_and(|found| Id::of(&found) == id)
+    fn has_id(&self, name: &Path, id: FileId) -> bool {
+        let stat = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| FileId::from_stat(&stat) == id)
     }
 
-    fn remove_if(&self, name: &Path, id: Id) -> io::Result<()> {
-        if self.is_at(name, id) {
+    fn remove_if(&self, name: &Path, id: FileId) -> io::Result<()> {
+        if self.has_id(name, id) {
             unlinkat(&self.directory, name, AtFlags::empty())?;
         }
         Ok(())
@@ -213,7 +217,7 @@ impl StandIn {
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        // It is not there any more where the stale file was removed.
+        // It is not there any more if the stale file was removed.
         let _ = self.remove_if(&self.name, self.id);
     }
 }
@@ -227,11 +231,11 @@ mod tests {
 
     use super::*;
 
-    fn with_a_stale_socket() -> (TempDir, PathBuf, Stale) {
+    fn stale_socket() -> (TempDir, PathBuf, StaleFile) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         drop(UnixListener::bind(&path).unwrap());
-        let stale = look(&path).unwrap().unwrap();
+        let stale = find_stale(&path).unwrap().unwrap();
         (directory, path, stale)
     }
 
@@ -242,45 +246,45 @@ mod tests {
 
     #[test]
     fn a_stale_socket_is_removed_and_nothing_is_left_behind() {
-        let (directory, path, stale) = with_a_stale_socket();
-        take_away(&path, &stale).unwrap();
+        let (directory, path, stale) = stale_socket();
+        remove_stale(&path, &stale).unwrap();
         assert_eq!(names(&directory), Vec::<String>::new());
     }
 
     #[test]
-    fn a_server_that_has_begun_since_the_look_keeps_its_file() {
-        let (directory, path, stale) = with_a_stale_socket();
+    fn a_server_that_started_after_the_check_keeps_its_file() {
+        let (directory, path, stale) = stale_socket();
         fs::remove_file(&path).unwrap();
         let server = UnixListener::bind(&path).unwrap();
-        take_away(&path, &stale).unwrap();
+        remove_stale(&path, &stale).unwrap();
         let client = UnixStream::connect(&path).unwrap();
         drop((server.accept().unwrap(), client));
         assert_eq!(names(&directory), ["socket"]);
     }
 
     #[test]
-    fn a_lock_that_another_process_holds_is_not_waited_for_without_end() {
-        let (directory, path, _stale) = with_a_stale_socket();
-        let _held = Turn::wait(directory.path());
-        let _turn = remove(&path).unwrap();
+    fn a_lock_that_another_process_holds_delays_the_removal_for_a_bounded_time() {
+        let (directory, path, _stale) = stale_socket();
+        let _held = DirectoryLock::acquire(directory.path());
+        let _lock = remove(&path).unwrap();
         assert!(!path.exists());
     }
 
     #[test]
-    fn what_is_no_socket_any_more_is_kept() {
-        let (directory, path, stale) = with_a_stale_socket();
+    fn a_file_that_replaced_the_socket_is_kept() {
+        let (directory, path, stale) = stale_socket();
         fs::remove_file(&path).unwrap();
-        take_away(&path, &stale).unwrap();
+        remove_stale(&path, &stale).unwrap();
         assert_eq!(names(&directory), Vec::<String>::new());
         fs::write(&path, b"precious").unwrap();
-        take_away(&path, &stale).unwrap();
+        remove_stale(&path, &stale).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         assert_eq!(names(&directory), ["socket"]);
     }
 
-    /// Others look at it while this works, and may find the process gone afterwards.
+    /// Other servers check it while it is there, also after the process has died.
     #[test]
-    fn the_stand_in_is_taken_for_a_server_while_it_is_open() {
+    fn the_stand_in_is_not_stale_while_it_is_open() {
         let directory = tempfile::tempdir().unwrap();
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let handle = open(directory.path(), flags, Mode::empty()).unwrap();

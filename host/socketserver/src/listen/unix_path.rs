@@ -1,4 +1,4 @@
-//! The file that a Unix socket has.
+//! The file of a Unix socket.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -12,13 +12,12 @@ use socket2::{SockAddr, Socket};
 use super::stale_socket;
 use crate::address::{Address, UnixAddress};
 
-/// What becomes of the file of a Unix socket. Python leaves all of it to the
-/// program.
+/// The settings of the file of a Unix socket. In Python the program does all of this.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SocketFile {
-    /// Whether to remove the file of a server that is gone.
+    /// Removes the file of a server that has ended.
     pub remove_stale: bool,
-    /// The permissions, whatever the umask.
+    /// The permissions, without regard to the umask.
     pub mode: Option<u32>,
     /// The user and the group.
     pub owner: (Option<u32>, Option<u32>),
@@ -28,7 +27,7 @@ pub(crate) struct SocketFile {
 pub(crate) struct UnixPath<'a>(&'a Path);
 
 impl<'a> UnixPath<'a> {
-    /// The path in an address, if it has one.
+    /// Returns the path of an address, if it has one.
     pub(crate) fn from_address(address: &'a Address) -> Option<Self> {
         match address {
             Address::Unix(UnixAddress::Pathname(path)) => Some(UnixPath(path)),
@@ -38,45 +37,52 @@ impl<'a> UnixPath<'a> {
 
     /// Binds `socket` to `address`, which has this path.
     ///
-    /// Nobody can use the socket before its file has the owner and the mode
-    /// that it should have.
+    /// Clients cannot use the socket before its file has the owner and the mode of the
+    /// settings.
     pub(crate) fn bind(
         &self,
         socket: &Socket,
         address: &SockAddr,
         file: &SocketFile,
     ) -> io::Result<()> {
-        // Until it is bound.
-        let _turn = file.remove_stale.then(|| stale_socket::remove(self.0)).transpose()?;
+        // The lock lasts until the socket is bound.
+        let _lock = file.remove_stale.then(|| stale_socket::remove(self.0)).transpose()?;
         let (user, group) = file.owner;
-        let guarded = file.mode.is_some() || user.is_some() || group.is_some();
-        let mode = match (guarded, file.mode) {
+        let sets_access = file.mode.is_some() || user.is_some() || group.is_some();
+        let mode = match (sets_access, file.mode) {
             (true, None) => Some(default_mode(socket)?),
             (_, mode) => mode,
         };
-        if guarded {
-            // The file is made with the mode of the socket.
+        if sets_access {
+            // The kernel makes the file with the mode of the socket.
             fchmod(socket, Mode::empty())?;
         }
         socket.bind(address)?;
         let Some(mode) = mode else { return Ok(()) };
-        self.give_or_remove(user, group, mode)
+        self.set_access_or_remove(user, group, mode)
     }
 
-    fn give_or_remove(&self, user: Option<u32>, group: Option<u32>, mode: u32) -> io::Result<()> {
-        self.give(user, group, mode).inspect_err(|error| {
-            // What was made is no good to anybody, and was not there before.
+    fn set_access_or_remove(
+        &self,
+        user: Option<u32>,
+        group: Option<u32>,
+        mode: u32,
+    ) -> io::Result<()> {
+        self.set_access(user, group, mode).inspect_err(|error| {
+            // The file was not there before, and is of no use.
             if Errno::from_io_error(error) != Some(Errno::STALE) {
                 let _ = fs::remove_file(self.0);
             }
         })
     }
 
-    /// Gives the file that was just made, of mode 0, to its owner.
+    /// Sets the owner and the mode of the file that was just made with mode 0.
     ///
-    /// Errors: `ESTALE` if another is in its place.
-    fn give(&self, user: Option<u32>, group: Option<u32>, mode: u32) -> io::Result<()> {
-        // A handle to the file itself: its path may lead elsewhere by now.
+    /// # Errors
+    ///
+    /// Another file is in its place (`ESTALE`), or the kernel refuses the change.
+    fn set_access(&self, user: Option<u32>, group: Option<u32>, mode: u32) -> io::Result<()> {
+        // A handle to the file itself: its path may lead to another file by now.
         let handle = fs::OpenOptions::new()
             .read(true)
             .custom_flags((OFlags::PATH | OFlags::NOFOLLOW).bits().cast_signed())
@@ -92,10 +98,10 @@ impl<'a> UnixPath<'a> {
     }
 }
 
-/// The mode that the file would have by itself.
+/// Returns the mode that the file would have without settings.
 fn default_mode(socket: &Socket) -> io::Result<u32> {
     let mode = rustix::fs::fstat(socket)?.st_mode & 0o777;
-    // The umask can only be read by setting it, and threads share it.
+    // `umask(2)` reads the umask only by setting it, and threads share it.
     let umask = fs::read_to_string("/proc/self/status")?
         .lines()
         .find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
@@ -108,16 +114,16 @@ mod tests {
 
     use super::*;
 
-    /// Somebody who may change the directory can put another socket in the place of
-    /// the one that was just made there.
+    /// A user who may change the directory can replace the socket that was just made
+    /// there.
     #[test]
-    fn a_socket_that_was_not_made_here_is_not_given_away() {
+    fn the_file_of_another_socket_is_not_changed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let _other = UnixListener::bind(&path).unwrap();
         let before = fs::metadata(&path).unwrap().permissions();
-        let given = UnixPath(&path).give_or_remove(None, None, 0o666);
-        assert_eq!(Errno::from_io_error(&given.unwrap_err()), Some(Errno::STALE));
+        let changed = UnixPath(&path).set_access_or_remove(None, None, 0o666);
+        assert_eq!(Errno::from_io_error(&changed.unwrap_err()), Some(Errno::STALE));
         assert_eq!(fs::metadata(&path).unwrap().permissions(), before);
     }
 }

@@ -1,4 +1,4 @@
-//! Setting options on a socket that is not bound yet.
+//! Setting the options of a socket that is not bound yet.
 
 use std::fs;
 use std::io;
@@ -15,48 +15,52 @@ use crate::address::Address;
 use crate::listen::endpoint::Endpoint;
 use crate::sys;
 
-/// The bit of `net.ipv4.tcp_fastopen` that is for servers.
-const FAST_OPEN_OF_SERVERS: u32 = 2;
+/// The bit of `net.ipv4.tcp_fastopen` for servers.
+const SERVER_FAST_OPEN: u32 = 2;
 
-/// Sets the options of `endpoint` but its groups, and those that are the server's too.
+/// Sets the options of `endpoint` that the server has no setting for, except its groups.
 ///
-/// Errors: the kernel refuses one, or gives less; the error names it.
-pub(crate) fn before_bind(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
+/// # Errors
+///
+/// The kernel refuses an option, or gives less; the error names the option.
+pub(crate) fn set_before_bind(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
     let options = endpoint.options();
     if let Some(bytes) = options.receive_buffer {
-        buffer(socket, bytes, &RECEIVE).map_err(named("rcvbuf", &show_size(bytes)))?;
+        set_buffer(socket, bytes, &RECEIVE).map_err(name_option("rcvbuf", &show_size(bytes)))?;
     }
     if let Some(bytes) = options.send_buffer {
-        buffer(socket, bytes, &SEND).map_err(named("sndbuf", &show_size(bytes)))?;
+        set_buffer(socket, bytes, &SEND).map_err(name_option("sndbuf", &show_size(bytes)))?;
     }
     if let Some(only) = options.only_v6 {
-        socket.set_only_v6(only).map_err(named("v6only", &only))?;
+        socket.set_only_v6(only).map_err(name_option("v6only", &only))?;
     }
     if let Some(device) = &options.device {
-        socket.bind_device(Some(device.as_bytes())).map_err(named("device", device))?;
+        socket.bind_device(Some(device.as_bytes())).map_err(name_option("device", device))?;
     }
     if let Some(nodelay) = options.nodelay {
-        socket.set_tcp_nodelay(nodelay).map_err(named("nodelay", &nodelay))?;
+        socket.set_tcp_nodelay(nodelay).map_err(name_option("nodelay", &nodelay))?;
     }
     if let Some(keep_alive) = options.keep_alive {
         let value = super::value::show_keep_alive(keep_alive);
-        set_keep_alive(socket, keep_alive).map_err(named("keepalive", &value))?;
+        set_keep_alive(socket, keep_alive).map_err(name_option("keepalive", &value))?;
     }
     if let Some(longest) = options.defer_accept {
         let seconds = i32::try_from(longest.as_secs()).unwrap_or(i32::MAX);
         sys::set_tcp_option(socket.as_fd(), libc::TCP_DEFER_ACCEPT, seconds)
-            .map_err(named("defer-accept", &super::value::show_seconds(longest)))?;
+            .map_err(name_option("defer-accept", &super::value::show_seconds(longest)))?;
     }
     if let Some(connections) = options.fast_open {
-        fast_open(socket, connections).map_err(named("fastopen", &connections))?;
+        set_fast_open(socket, connections).map_err(name_option("fastopen", &connections))?;
     }
     Ok(())
 }
 
-/// Joins the groups of `endpoint`, and the one that its address is.
+/// Joins the multicast groups of `endpoint`, and its address if that is a group.
 ///
-/// Errors: the kernel refuses one, or has no route to it; the error names it.
-pub(crate) fn groups(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
+/// # Errors
+///
+/// The kernel refuses a group, or has no route to it; the error names the group.
+pub(crate) fn join_groups(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
     let options = endpoint.options();
     let mut groups = options.groups.clone();
     let bound = endpoint.address().to_socket_addr().map(|address| address.ip());
@@ -68,7 +72,8 @@ pub(crate) fn groups(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
     if groups.is_empty() {
         return Ok(());
     }
-    // By default a socket hears what any other of the machine has joined.
+    // By default a socket receives from all groups that any socket of the machine has
+    // joined.
     match endpoint.address() {
         Address::Inet(_) => socket.set_multicast_all_v4(false)?,
         _ => socket.set_multicast_all_v6(false)?,
@@ -103,12 +108,12 @@ fn join(socket: &Socket, group: IpAddr, interface: u32) -> io::Result<()> {
     }
 }
 
-/// One of the two buffers of a socket.
+/// One of the two buffers of a socket, with the calls that set it.
 struct Buffer {
     set: fn(&Socket, usize) -> io::Result<()>,
     force: fn(&Socket, usize) -> rustix::io::Result<()>,
     get: fn(&Socket) -> io::Result<usize>,
-    /// What limits it.
+    /// The setting of the kernel that limits it.
     limit: &'static str,
 }
 
@@ -125,11 +130,11 @@ const SEND: Buffer = Buffer {
     limit: "net.core.wmem_max",
 };
 
-/// Sets the size of a buffer, of which the kernel says nothing if it gives less.
-fn buffer(socket: &Socket, bytes: u64, buffer: &Buffer) -> io::Result<()> {
+/// Sets the size of a buffer, and checks it: the kernel reports no error if it gives less.
+fn set_buffer(socket: &Socket, bytes: u64, buffer: &Buffer) -> io::Result<()> {
     let size = usize::try_from(bytes).unwrap_or(usize::MAX);
     (buffer.set)(socket, size)?;
-    // It counts what it needs for itself, too, as much again.
+    // The kernel doubles the number, for its own overhead.
     let given = (buffer.get)(socket)? / 2;
     if given >= size || (buffer.force)(socket, size).is_ok() {
         return Ok(());
@@ -137,7 +142,7 @@ fn buffer(socket: &Socket, bytes: u64, buffer: &Buffer) -> io::Result<()> {
     let limit = buffer.limit;
     let given = show_size(given as u64);
     Err(io::Error::other(format!(
-        "the kernel gives {given} at the most: raise {limit}, start with CAP_NET_ADMIN, or ask for less"
+        "the kernel gives at most {given}: raise {limit}, start with CAP_NET_ADMIN, or ask for less"
     )))
 }
 
@@ -155,20 +160,20 @@ fn set_keep_alive(socket: &Socket, keep_alive: KeepAlive) -> io::Result<()> {
     socket.set_tcp_keepalive(&times)
 }
 
-fn fast_open(socket: &Socket, connections: u32) -> io::Result<()> {
+fn set_fast_open(socket: &Socket, connections: u32) -> io::Result<()> {
     let setting = fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").unwrap_or_default();
     let setting: Option<u32> = setting.trim().parse().ok();
-    if setting.is_some_and(|setting| setting & FAST_OPEN_OF_SERVERS == 0) {
+    if setting.is_some_and(|setting| setting & SERVER_FAST_OPEN == 0) {
         return Err(io::Error::other(
-            "the system does not allow it to servers: set net.ipv4.tcp_fastopen to 3",
+            "the system does not allow it for servers: set net.ipv4.tcp_fastopen to 3",
         ));
     }
     let connections = i32::try_from(connections).unwrap_or(i32::MAX);
     sys::set_tcp_option(socket.as_fd(), libc::TCP_FASTOPEN, connections)
 }
 
-/// An error that names its option.
-fn named(name: &str, value: &dyn ToString) -> impl FnOnce(io::Error) -> io::Error {
+/// Returns a function that adds the option to an error.
+fn name_option(name: &str, value: &dyn ToString) -> impl FnOnce(io::Error) -> io::Error {
     let option = format!("`{name}={}`", value.to_string());
     move |error| io::Error::new(error.kind(), format!("{option}: {error}"))
 }

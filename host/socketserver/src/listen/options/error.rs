@@ -1,47 +1,49 @@
-//! What can be wrong with the options of a listening socket.
+//! The errors of options of a listening socket.
 
 use thiserror::Error;
 
 use super::table::ListenOption;
 use crate::text::printable;
 
-/// How much of a name or a value an error quotes, in bytes.
-const LONGEST: usize = 100;
+/// The longest part of a name or a value that an error quotes, in bytes.
+const MAX_QUOTED: usize = 100;
 
-/// Why a text is no option of a listening socket, or not of this one.
+/// The error of a text that is not an option of a listening socket, or does not fit this
+/// socket.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OptionError {
     /// No option has that name.
     #[error(
-        "there is no option `{}` of a listening socket: {}",
-        printable(name, LONGEST),
+        "listening sockets have no option `{}`: {}",
+        printable(name, MAX_QUOTED),
         nearest.map_or_else(names, |nearest| format!("did you mean `{nearest}`?"))
     )]
     Unknown {
         /// The name.
         name: String,
-        /// The option that has the most similar one.
+        /// The option with the most similar name.
         nearest: Option<&'static str>,
     },
     /// The option is for sockets of other schemes.
-    #[error("the option `{}` is for {}, not for {scheme}://", option.name, option.schemes())]
+    #[error("the option `{}` is for {}, not for {scheme}://", option.name, option.scheme_list())]
     Scheme {
         /// The option.
         option: &'static ListenOption,
-        /// The scheme that it is not for.
+        /// The scheme of the socket.
         scheme: String,
     },
-    /// The option is for IPv6, and the address is not.
+    /// The option is for IPv6 addresses only.
     #[error("the option `{}` is for IPv6 addresses, such as [::]", option.name)]
     NotIpv6 {
         /// The option.
         option: &'static ListenOption,
     },
-    /// A multicast group is of IPv4, and the address of IPv6, or the other way round.
+    /// The multicast group is an IPv4 address and the socket has an IPv6 address, or the
+    /// other way round.
     #[error(
-        "the group in `{}={}` is not of the same family as the address of the socket",
-        option.name, printable(value, LONGEST)
+        "the group in `{}={}` is not of the same address family as the socket",
+        option.name, printable(value, MAX_QUOTED)
     )]
     Family {
         /// The option.
@@ -50,7 +52,7 @@ pub enum OptionError {
         value: String,
     },
     /// The value cannot be parsed, or is out of range.
-    #[error("`{}={}`: write {}", option.name, printable(value, LONGEST), option.value)]
+    #[error("`{}={}`: write {}", option.name, printable(value, MAX_QUOTED), option.value)]
     Value {
         /// The option.
         option: &'static ListenOption,

@@ -1,12 +1,12 @@
 //! The options of one listening socket.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! |---|---|
 //! | this one | [`ListenOptions`], as a program sets them |
-//! | `table` | what each is called in a URL, what it takes, and what it sets |
-//! | `value` | how values are written |
-//! | `error` | what can be wrong with them |
-//! | `apply` | setting them on a socket |
+//! | `table` | the name of each option in a URL, its values, and the socket option that it sets |
+//! | `value` | the text form of values |
+//! | `error` | the errors of options |
+//! | `apply` | setting the options of a socket |
 
 mod apply;
 mod error;
@@ -17,19 +17,19 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub(crate) use apply::{before_bind, groups};
+pub(crate) use apply::{join_groups, set_before_bind};
 pub use error::OptionError;
 pub use table::ListenOption;
-pub(crate) use value::{behind_address, interface, split_interface};
+pub(crate) use value::{interface_suffix, parse_interface, split_interface};
 
 use crate::address::Address;
 
-/// The options of one listening socket: what Python sets on `server.socket`, or in a
-/// `server_bind` of its own.
+/// The options of one listening socket. A Python program sets them on `server.socket`, or
+/// in its own `server_bind`.
 ///
-/// In the URL of an [`Endpoint`](crate::Endpoint) they are its query,
-/// `udp://0.0.0.0:514?rcvbuf=4MiB`, with the names of [`ListenOption::ALL`]. What is not
-/// set here is as the [`ServerBuilder`](crate::ServerBuilder) or the system has it.
+/// In the URL of an [`Endpoint`](crate::Endpoint) they are the query,
+/// `udp://0.0.0.0:514?rcvbuf=4MiB`, with the names of [`ListenOption::ALL`]. An option that
+/// is not set has the value of the [`ServerBuilder`](crate::ServerBuilder) or of the system.
 ///
 /// ```
 /// use socketserver::{Endpoint, ListenOptions};
@@ -59,55 +59,55 @@ pub struct ListenOptions {
     fast_open: Option<u32>,
 }
 
-/// When connections without traffic are probed.
+/// The probes of connections without traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeepAlive {
-    /// Never.
+    /// No probes.
     Off,
-    /// As often as the system says: by default after two hours.
+    /// Probes at the intervals of the system: by default after two hours.
     On,
-    /// After that much silence, in whole seconds.
+    /// Probes at these intervals, in whole seconds.
     After {
-        /// How long a connection is silent before the first probe: `TCP_KEEPIDLE`.
+        /// The time without traffic before the first probe: `TCP_KEEPIDLE`.
         idle: Duration,
-        /// The time between probes, or the system's: `TCP_KEEPINTVL`.
+        /// The time between probes: `TCP_KEEPINTVL`. `None` for that of the system.
         interval: Option<Duration>,
-        /// After how many probes without an answer the connection ends, or the system's
-        /// number: `TCP_KEEPCNT`.
+        /// The number of probes without an answer that end the connection: `TCP_KEEPCNT`.
+        /// `None` for that of the system.
         count: Option<u32>,
     },
 }
 
-/// A group to receive the datagrams of.
+/// A multicast group whose datagrams the socket receives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Group {
     address: IpAddr,
-    /// By its name; otherwise the one that the kernel has a route by.
+    /// The name of the interface; `None` for the interface of the kernel's route.
     interface: Option<String>,
 }
 
 impl ListenOptions {
-    /// No options.
+    /// Returns options of which none is set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether there is none.
+    /// Returns true if no option is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Sets how many bytes may wait to be received: `SO_RCVBUF` of `socket(7)`, of a TCP
-    /// or UDP socket; connections inherit it. Where `net.core.rmem_max` allows less,
-    /// `CAP_NET_ADMIN` is needed (`SO_RCVBUFFORCE`).
+    /// Sets the number of bytes that may wait to be received: `SO_RCVBUF` of `socket(7)`,
+    /// for TCP and UDP sockets; connections inherit it. More than `net.core.rmem_max`
+    /// needs `CAP_NET_ADMIN` (`SO_RCVBUFFORCE`).
     #[must_use]
     pub fn receive_buffer(mut self, bytes: u64) -> Self {
         self.receive_buffer = Some(bytes);
         self
     }
 
-    /// Sets how many bytes may wait to be sent: `SO_SNDBUF` of `socket(7)`, of a TCP,
-    /// UDP or Unix datagram socket; as
+    /// Sets the number of bytes that may wait to be sent: `SO_SNDBUF` of `socket(7)`, for
+    /// TCP, UDP and Unix datagram sockets; otherwise as
     /// [`receive_buffer`](Self::receive_buffer), with `net.core.wmem_max`.
     #[must_use]
     pub fn send_buffer(mut self, bytes: u64) -> Self {
@@ -115,7 +115,7 @@ impl ListenOptions {
         self
     }
 
-    /// Sets how many connections may wait to be accepted: `listen(2)`. In the place of
+    /// Sets the number of connections that may wait to be accepted: `listen(2)`. Replaces
     /// [`ServerBuilder::request_queue_size`](crate::ServerBuilder::request_queue_size).
     #[must_use]
     pub fn backlog(mut self, connections: u32) -> Self {
@@ -123,7 +123,7 @@ impl ListenOptions {
         self
     }
 
-    /// Sets whether an IPv6 socket has no IPv4 clients: `IPV6_V6ONLY` of `ipv6(7)`. Then
+    /// Makes an IPv6 socket refuse IPv4 clients: `IPV6_V6ONLY` of `ipv6(7)`. Then
     /// `0.0.0.0` and `[::]` can have the same port.
     #[must_use]
     pub fn only_v6(mut self, only: bool) -> Self {
@@ -131,14 +131,14 @@ impl ListenOptions {
         self
     }
 
-    /// Takes only what comes by this network interface: `SO_BINDTODEVICE` of `socket(7)`.
+    /// Limits the socket to this network interface: `SO_BINDTODEVICE` of `socket(7)`.
     #[must_use]
     pub fn device(mut self, interface: impl Into<String>) -> Self {
         self.device = Some(interface.into());
         self
     }
 
-    /// Sets `SO_REUSEADDR` of `socket(7)`. In the place of
+    /// Sets `SO_REUSEADDR` of `socket(7)`. Replaces
     /// [`ServerBuilder::allow_reuse_address`](crate::ServerBuilder::allow_reuse_address).
     #[must_use]
     pub fn reuse_address(mut self, reuse: bool) -> Self {
@@ -146,7 +146,7 @@ impl ListenOptions {
         self
     }
 
-    /// Sets `SO_REUSEPORT` of `socket(7)`. In the place of
+    /// Sets `SO_REUSEPORT` of `socket(7)`. Replaces
     /// [`ServerBuilder::allow_reuse_port`](crate::ServerBuilder::allow_reuse_port).
     #[must_use]
     pub fn reuse_port(mut self, reuse: bool) -> Self {
@@ -154,26 +154,26 @@ impl ListenOptions {
         self
     }
 
-    /// Receives the datagrams of this multicast group too, by the interface of that
-    /// name, or the one that the kernel has a route to the group by:
-    /// `IP_ADD_MEMBERSHIP` of `ip(7)`, `IPV6_ADD_MEMBERSHIP` of `ipv6(7)`.
+    /// Joins this multicast group, on the interface of this name, or on the interface of
+    /// the kernel's route to the group: `IP_ADD_MEMBERSHIP` of `ip(7)`,
+    /// `IPV6_ADD_MEMBERSHIP` of `ipv6(7)`.
     ///
-    /// A socket that is bound to a group joins it by itself. A socket with groups hears
-    /// none that only others have joined (`IP_MULTICAST_ALL`).
+    /// A socket that is bound to a group joins it by itself. A socket with groups does not
+    /// receive from groups that only other sockets have joined (`IP_MULTICAST_ALL`).
     #[must_use]
     pub fn group(mut self, address: IpAddr, interface: Option<&str>) -> Self {
         self.groups.push(Group { address, interface: interface.map(str::to_owned) });
         self
     }
 
-    /// Sets whether connections send what is written at once: `TCP_NODELAY` of `tcp(7)`.
+    /// Makes connections send small writes at once: `TCP_NODELAY` of `tcp(7)`.
     #[must_use]
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = Some(nodelay);
         self
     }
 
-    /// Sets whether connections without traffic are probed, and end if the client is
+    /// Probes connections without traffic, and ends them if the client is
     /// gone: `SO_KEEPALIVE` of `socket(7)`, and three options of `tcp(7)`.
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
@@ -181,7 +181,7 @@ impl ListenOptions {
         self
     }
 
-    /// Accepts connections when their first data is there, or that time has passed, in
+    /// Accepts a connection when its first data has come, or after this time, in
     /// whole seconds: `TCP_DEFER_ACCEPT` of `tcp(7)`.
     #[must_use]
     pub fn defer_accept(mut self, longest: Duration) -> Self {
@@ -189,8 +189,8 @@ impl ListenOptions {
         self
     }
 
-    /// Takes data with the first packet of a connection, for so many connections at
-    /// once: `TCP_FASTOPEN` of `tcp(7)`. The system must allow it to servers
+    /// Accepts data in the first packet of a connection, for this number of connections at
+    /// once: `TCP_FASTOPEN` of `tcp(7)`. The system must allow it for servers
     /// (`net.ipv4.tcp_fastopen`).
     #[must_use]
     pub fn fast_open(mut self, connections: u32) -> Self {
@@ -198,19 +198,19 @@ impl ListenOptions {
         self
     }
 
-    /// Parses the query of a URL with that scheme and address.
+    /// Parses the query of a URL with this scheme and address.
     pub(crate) fn parse(query: &str, scheme: &str, address: &Address) -> Result<Self, OptionError> {
         let mut options = ListenOptions::new();
         for option in query.split('&') {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             let option = ListenOption::find(name)?;
-            option.read_into(&mut options, value)?;
+            option.parse_into(&mut options, value)?;
         }
         options.check(scheme, address)?;
         Ok(options)
     }
 
-    /// Whether a socket of that scheme and address has these options, in their ranges.
+    /// Checks that the options fit a socket of this scheme and address, and their ranges.
     pub(crate) fn check(&self, scheme: &str, address: &Address) -> Result<(), OptionError> {
         for option in ListenOption::ALL {
             for value in option.values(self) {
@@ -237,7 +237,7 @@ impl ListenOptions {
     }
 }
 
-/// The query of a URL, without its question mark.
+/// Writes the query of a URL, without its question mark.
 impl fmt::Display for ListenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let values = ListenOption::ALL
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_parsed_is_what_is_printed() {
+    fn options_print_as_they_were_written() {
         for text in [
             "tcp://127.0.0.1:0?rcvbuf=4MiB&sndbuf=128KiB&backlog=7&device=eth0.5&reuseaddr=false&reuseport=true&nodelay=true&keepalive=60s,10s,6&defer-accept=30s&fastopen=256",
             "tcp://[::]:80?v6only=true&keepalive=true",
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn values_have_one_way_to_be_printed() {
+    fn values_print_in_one_form() {
         for (text, printed) in [
             ("tcp://h:1?rcvbuf=1MB", "rcvbuf=1000000"),
             ("tcp://h:1?rcvbuf=8388608", "rcvbuf=8MiB"),
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_none_is_answered_with_the_nearest() {
+    fn an_unknown_name_is_answered_with_the_nearest() {
         for (name, nearest) in [
             ("rcvbuff", "rcvbuf"),
             ("so_rcvbuf", "rcvbuf"),
@@ -310,9 +310,8 @@ mod tests {
             ("groups", "group"),
         ] {
             let error = wrong(&format!("udp://127.0.0.1:1?{name}=1"));
-            let expected = format!(
-                "there is no option `{name}` of a listening socket: did you mean `{nearest}`?"
-            );
+            let expected =
+                format!("listening sockets have no option `{name}`: did you mean `{nearest}`?");
             assert_eq!(error, expected);
         }
         let error = wrong("udp://127.0.0.1:1?xyz=1");
@@ -355,15 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn options_are_for_some_sockets_only_and_given_once() {
+    fn options_fit_their_sockets_only_and_are_given_once() {
         for (text, says) in [
             ("udp://127.0.0.1:1?nodelay=true", "`nodelay` is for tcp://, not for udp://"),
             ("unix://a?rcvbuf=1MiB", "`rcvbuf` is for tcp://, udp://, not for unix://"),
             ("unixgram://a?backlog=1", "`backlog` is for tcp://, unix://, not for unixgram://"),
             ("tcp://[::1]:1?group=ff02::1", "`group` is for udp://, not for tcp://"),
             ("tcp://0.0.0.0:1?v6only=true", "`v6only` is for IPv6 addresses, such as [::]"),
-            ("udp://0.0.0.0:1?group=ff02::1", "`group=ff02::1` is not of the same family"),
-            ("udp://[::]:1?group=239.1.2.3", "`group=239.1.2.3` is not of the same family"),
+            ("udp://0.0.0.0:1?group=ff02::1", "`group=ff02::1` is not of the same address family"),
+            ("udp://[::]:1?group=239.1.2.3", "`group=239.1.2.3` is not of the same address family"),
             ("tcp://127.0.0.1:1?nodelay=true&nodelay=true", "`nodelay` is given twice"),
         ] {
             let error = wrong(text);
@@ -375,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_sets_has_the_same_ranges() {
+    fn options_that_a_program_sets_have_the_same_ranges() {
         let address = "tcp://127.0.0.1:1".parse::<Endpoint>().unwrap().address().clone();
         let check = |options: ListenOptions| options.check("tcp", &address);
         assert_eq!(check(ListenOptions::new().receive_buffer(4096)), Ok(()));
@@ -394,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_quote_nothing_that_a_terminal_obeys() {
+    fn errors_escape_control_characters() {
         for text in [
             "udp://127.0.0.1:1?\x1b=1",
             "udp://127.0.0.1:1?rcvbuf=\n",

@@ -1,38 +1,39 @@
-//! What each option is called in a URL, what it takes, and what it sets.
+//! The table of options: the name of each in a URL, its values, and the socket option that
+//! it sets.
 
 use std::fmt;
 
 use super::ListenOptions;
 use super::error::OptionError;
 use super::value::{
-    buffer, defer, flag, group, interface, keep_alive, number, show_group, show_keep_alive,
-    show_seconds, show_size,
+    parse_buffer, parse_defer, parse_flag, parse_group, parse_interface, parse_keep_alive,
+    parse_number, show_group, show_keep_alive, show_seconds, show_size,
 };
 use crate::address::Address;
 
-/// How similar a wrong name must be to a right one to be taken for it, of 1.
-const SIMILAR: f64 = 0.7;
+/// The smallest similarity of a wrong name to a right one that is suggested, from 0 to 1.
+const MIN_SIMILARITY: f64 = 0.7;
 
-/// An option of [`ListenOptions`], as a URL has it.
+/// An option of [`ListenOptions`], in its URL form.
 ///
 /// Its [`Display`](fmt::Display) is a row of a table in Markdown, under the heading
 /// [`HEADING`](Self::HEADING).
 pub struct ListenOption {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
     /// The schemes of the URLs that can have it.
-    pub of: &'static [&'static str],
-    /// What its value looks like, and its range.
+    pub schemes: &'static [&'static str],
+    /// The form of the value, and its range.
     pub value: &'static str,
-    /// What it does.
+    /// The effect.
     pub does: &'static str,
-    /// The option of the kernel's that it sets.
+    /// The socket option of the kernel that it sets.
     pub sets: &'static str,
-    /// The page of the manual that describes that.
+    /// The manual page of that socket option.
     pub manual: &'static str,
-    /// Parses a value; there is none if it is wrong.
-    read: fn(&mut ListenOptions, &str) -> Option<()>,
-    /// The values that were set.
+    /// Parses a value and sets it. Returns `None` if the value is wrong.
+    parse: fn(&mut ListenOptions, &str) -> Option<()>,
+    /// Returns the values that are set, as text.
     show: fn(&ListenOptions) -> Vec<String>,
 }
 
@@ -43,13 +44,13 @@ const FLAG: &str = "true or false";
 const BUFFER: &str = "a size from 4KiB to 512MiB, such as 4MiB";
 const INTERFACE: &str = "the name of a network interface, of 1 to 15 letters, such as eth0";
 
-/// The option of that name, whose field is set by what `read` makes of a value.
+/// Declares an option with a field of [`ListenOptions`], a parser and a printer.
 macro_rules! option {
-    ($field:ident, $read:expr, $show:expr, $($fact:ident: $text:expr,)*) => {
+    ($field:ident, $parse:expr, $show:expr, $($fact:ident: $text:expr,)*) => {
         ListenOption {
             $($fact: $text,)*
-            read: |options, text| {
-                options.$field = Some($read(text)?);
+            parse: |options, text| {
+                options.$field = Some($parse(text)?);
                 Some(())
             },
             show: |options| options.$field.iter().map($show).collect(),
@@ -58,66 +59,66 @@ macro_rules! option {
 }
 
 impl ListenOption {
-    /// All of them, in the order in which they are printed.
+    /// Every option, in the order in which they are printed.
     pub const ALL: &'static [ListenOption] = &[
         option! {
-            receive_buffer, buffer, |bytes| show_size(*bytes),
+            receive_buffer, parse_buffer, |bytes| show_size(*bytes),
             name: "rcvbuf",
-            of: IP,
+            schemes: IP,
             value: BUFFER,
             does: "how much may wait to be received",
             sets: "SO_RCVBUF",
             manual: "socket(7)",
         },
         option! {
-            send_buffer, buffer, |bytes| show_size(*bytes),
+            send_buffer, parse_buffer, |bytes| show_size(*bytes),
             name: "sndbuf",
-            of: &["tcp", "udp", "unixgram"],
+            schemes: &["tcp", "udp", "unixgram"],
             value: BUFFER,
             does: "how much may wait to be sent",
             sets: "SO_SNDBUF",
             manual: "socket(7)",
         },
         option! {
-            backlog, |text| number(text, 0..=65_535), ToString::to_string,
+            backlog, |text| parse_number(text, 0..=65_535), ToString::to_string,
             name: "backlog",
-            of: &["tcp", "unix"],
+            schemes: &["tcp", "unix"],
             value: "a number from 0 to 65535",
             does: "how many connections may wait to be accepted; instead of `--request-queue-size`",
             sets: "",
             manual: "listen(2)",
         },
         option! {
-            only_v6, flag, ToString::to_string,
+            only_v6, parse_flag, ToString::to_string,
             name: "v6only",
-            of: IP,
+            schemes: IP,
             value: FLAG,
             does: "whether an IPv6 socket has no IPv4 clients; then `0.0.0.0` and `[::]` can have one port",
             sets: "IPV6_V6ONLY",
             manual: "ipv6(7)",
         },
         option! {
-            device, interface, Clone::clone,
+            device, parse_interface, Clone::clone,
             name: "device",
-            of: IP,
+            schemes: IP,
             value: INTERFACE,
             does: "takes only what comes by that interface",
             sets: "SO_BINDTODEVICE",
             manual: "socket(7)",
         },
         option! {
-            reuse_address, flag, ToString::to_string,
+            reuse_address, parse_flag, ToString::to_string,
             name: "reuseaddr",
-            of: IP,
+            schemes: IP,
             value: FLAG,
             does: "instead of `--allow-reuse-address`",
             sets: "SO_REUSEADDR",
             manual: "socket(7)",
         },
         option! {
-            reuse_port, flag, ToString::to_string,
+            reuse_port, parse_flag, ToString::to_string,
             name: "reuseport",
-            of: IP,
+            schemes: IP,
             value: FLAG,
             does: "instead of `--allow-reuse-port`",
             sets: "SO_REUSEPORT",
@@ -125,48 +126,48 @@ impl ListenOption {
         },
         ListenOption {
             name: "group",
-            of: &["udp"],
+            schemes: &["udp"],
             value: "the address of a multicast group, with an interface or without, such as 239.1.2.3 or 239.1.2.3%eth0",
             does: "receives what is sent to that group; may be given more than once. A socket bound to a group joins it by itself",
             sets: "IP_ADD_MEMBERSHIP, IPV6_ADD_MEMBERSHIP",
             manual: "ip(7), ipv6(7)",
-            read: |options, text| {
-                options.groups.push(group(text)?);
+            parse: |options, text| {
+                options.groups.push(parse_group(text)?);
                 Some(())
             },
             show: |options| options.groups.iter().map(show_group).collect(),
         },
         option! {
-            nodelay, flag, ToString::to_string,
+            nodelay, parse_flag, ToString::to_string,
             name: "nodelay",
-            of: TCP,
+            schemes: TCP,
             value: FLAG,
             does: "whether connections send what is written at once",
             sets: "TCP_NODELAY",
             manual: "tcp(7)",
         },
         option! {
-            keep_alive, keep_alive, |keep_alive| show_keep_alive(*keep_alive),
+            keep_alive, parse_keep_alive, |keep_alive| show_keep_alive(*keep_alive),
             name: "keepalive",
-            of: TCP,
+            schemes: TCP,
             value: "true, false, or IDLE[,INTERVAL[,COUNT]] with times from 1s to 32767s and a count from 1 to 127, such as 60s,10s,6",
             does: "whether silent connections are probed, after how long, how often, and how many times",
             sets: "SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT",
             manual: "socket(7), tcp(7)",
         },
         option! {
-            defer_accept, defer, |longest| show_seconds(*longest),
+            defer_accept, parse_defer, |longest| show_seconds(*longest),
             name: "defer-accept",
-            of: TCP,
+            schemes: TCP,
             value: "a time in whole seconds from 1s to 1h",
             does: "connections are taken when their first data is there, or after that time",
             sets: "TCP_DEFER_ACCEPT",
             manual: "tcp(7)",
         },
         option! {
-            fast_open, |text| number(text, 1..=65_535), ToString::to_string,
+            fast_open, |text| parse_number(text, 1..=65_535), ToString::to_string,
             name: "fastopen",
-            of: TCP,
+            schemes: TCP,
             value: "a number from 1 to 65535",
             does: "how many connections may begin with data in their first packet, where `net.ipv4.tcp_fastopen` allows it",
             sets: "TCP_FASTOPEN",
@@ -174,18 +175,18 @@ impl ListenOption {
         },
     ];
 
-    /// The first two lines of a table of these in Markdown.
+    /// The first two lines of the table in Markdown.
     pub const HEADING: &'static str = "| option | for | value | what it does | what it sets |\n\
         |---|---|---|---|---|";
 
-    /// The option of that name.
+    /// Returns the option of this name.
     pub(super) fn find(name: &str) -> Result<&'static Self, OptionError> {
         let found = Self::ALL.iter().find(|option| option.name == name);
         found.ok_or_else(|| OptionError::Unknown { name: name.to_owned(), nearest: nearest(name) })
     }
 
-    /// Sets it to the value of that text.
-    pub(super) fn read_into(
+    /// Parses `text` and sets the option.
+    pub(super) fn parse_into(
         &'static self,
         options: &mut ListenOptions,
         text: &str,
@@ -194,38 +195,38 @@ impl ListenOption {
             return Err(OptionError::Twice { option: self });
         }
         let wrong = || OptionError::Value { option: self, value: text.to_owned() };
-        (self.read)(options, text).ok_or_else(wrong)
+        (self.parse)(options, text).ok_or_else(wrong)
     }
 
     pub(super) fn values(&self, options: &ListenOptions) -> Vec<String> {
         (self.show)(options)
     }
 
-    /// Whether it may have that value, on a socket of that scheme and address.
+    /// Checks that the option may have this value on a socket of this scheme and address.
     pub(super) fn check(
         &'static self,
         value: &str,
         scheme: &str,
         address: &Address,
     ) -> Result<(), OptionError> {
-        if !self.of.contains(&scheme) {
+        if !self.schemes.contains(&scheme) {
             return Err(OptionError::Scheme { option: self, scheme: scheme.to_owned() });
         }
-        let mut read = ListenOptions::new();
-        self.read_into(&mut read, value)?;
+        let mut parsed = ListenOptions::new();
+        self.parse_into(&mut parsed, value)?;
         let is_v6 = matches!(address, Address::Inet6(_));
-        if read.only_v6.is_some() && !is_v6 {
+        if parsed.only_v6.is_some() && !is_v6 {
             return Err(OptionError::NotIpv6 { option: self });
         }
-        if read.groups.iter().any(|group| group.address.is_ipv6() != is_v6) {
+        if parsed.groups.iter().any(|group| group.address.is_ipv6() != is_v6) {
             return Err(OptionError::Family { option: self, value: value.to_owned() });
         }
         Ok(())
     }
 
-    /// The schemes of the URLs that can have it.
-    pub(super) fn schemes(&self) -> String {
-        self.of.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(", ")
+    /// Returns its schemes as a list in text.
+    pub(super) fn scheme_list(&self) -> String {
+        self.schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -237,17 +238,17 @@ fn nearest(name: &str) -> Option<&'static str> {
     };
     let all = ListenOption::ALL.iter().map(|option| (similar(option), option.name));
     let best = all.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.filter(|(similar, _)| *similar >= SIMILAR).map(|(_, name)| name)
+    best.filter(|(similar, _)| *similar >= MIN_SIMILARITY).map(|(_, name)| name)
 }
 
 impl fmt::Display for ListenOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ListenOption { name, of, value, does, sets, manual, .. } = self;
-        let of: Vec<_> = of.iter().map(|scheme| format!("`{scheme}`")).collect();
+        let ListenOption { name, schemes, value, does, sets, manual, .. } = self;
+        let schemes: Vec<_> = schemes.iter().map(|scheme| format!("`{scheme}`")).collect();
         let sets: Vec<_> =
             sets.split(", ").filter(|set| !set.is_empty()).map(|set| format!("`{set}` ")).collect();
         let sets = sets.join("");
-        write!(f, "| `{name}` | {} | {value} | {does} | {sets}{manual} |", of.join(", "))
+        write!(f, "| `{name}` | {} | {value} | {does} | {sets}{manual} |", schemes.join(", "))
     }
 }
 
