@@ -1,4 +1,4 @@
-//! A server that refuses some clients: `verify_request`, overridden.
+//! A server that refuses some clients: an override of `verify_request`.
 //!
 //! ```console
 //! $ cargo run -p socketserver --example access_control -- tcp://127.0.0.1:9999 127.0.0.2
@@ -10,11 +10,11 @@ use std::time::Duration;
 use socketserver::access::{Access, Who, network};
 use socketserver::{Address, Hooks, Request, Server};
 
-/// Refuses the clients of one network: they see the end of the connection, and no
-/// handler is made.
-struct Door(Access);
+/// Hooks that refuse clients by rules. A refused client sees the end of its connection,
+/// and no handler runs.
+struct AccessControl(Access);
 
-impl Hooks for Door {
+impl Hooks for AccessControl {
     fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
         self.0.verify_request(request, client_address).is_ok()
     }
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server =
         Server::builder(|request: &Request, _: &Address, _: &_| request.sendall(b"welcome\n"))
             .bind(endpoint.parse()?)
-            .hooks(Door(access))
+            .hooks(AccessControl(access))
             .build()?;
     println!("listening {}", server.endpoints()[0]);
     server.serve_forever(Duration::from_millis(500))?;

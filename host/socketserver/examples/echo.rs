@@ -14,7 +14,7 @@ use socketserver::{Address, Concurrency, Request, Server, Threading};
 fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = std::env::args().nth(1).unwrap_or_else(|| "tcp://127.0.0.1:9999".to_owned());
     let echo = |mut request: &Request, _: &Address, _: &_| {
-        // To the client from the client, until that has no more to send.
+        // Until the client ends its sending side.
         io::copy(&mut request.clone(), &mut request).map(drop)
     };
     let server = Server::builder(echo)

@@ -1,5 +1,5 @@
-//! Two servers in one thread: a `poll` of one's own over their sockets, and
-//! `handle_request` for whichever has something to do.
+//! Two servers in one thread: a `poll` of the program's own over their sockets, and
+//! `handle_request` of each server that has a request.
 //!
 //! ```console
 //! $ cargo run -p socketserver --example multiplex
@@ -11,10 +11,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use socketserver::{Address, Request, Server, ServerBuilder};
 
-/// A server that says who it is to whoever connects.
+/// Returns a server that sends `text` to each client.
 fn greeter(text: &'static str) -> ServerBuilder {
     let handler = |request: &Request, _: &Address, _: &_| request.sendall(text.as_bytes());
-    // It was ready, so there is nothing to wait for.
+    // The socket is ready, so `handle_request` need not wait.
     Server::builder(handler).timeout(Some(Duration::ZERO))
 }
 

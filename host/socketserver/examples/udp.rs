@@ -1,5 +1,5 @@
-//! The UDP server of Python's documentation: upper-cases each datagram, under any
-//! of Python's classes for datagrams.
+//! The UDP server of Python's documentation: answers each datagram in upper case, with
+//! any of Python's classes for datagrams.
 //!
 //! ```console
 //! $ cargo run -p socketserver --example udp

@@ -1,5 +1,5 @@
-//! The `MyTCPHandler` of Python's documentation as a native handler, under any
-//! of Python's classes. The benches measure the sandbox against it.
+//! The `MyTCPHandler` of Python's documentation as a native handler, with any
+//! of Python's classes. The benches compare the sandbox with it.
 //!
 //! ```console
 //! $ cargo run -p socketserver --example upper -- tcp://127.0.0.1:9999 ForkingTCPServer

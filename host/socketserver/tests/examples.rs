@@ -1,4 +1,4 @@
-//! The examples do what they say.
+//! The examples work as their documentation says.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,10 +11,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use common::{Gram, connect_to, next, read_all};
+use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 use socketserver::Endpoint;
 
-/// An example that runs until this is dropped.
+/// A running example, which is killed when this is dropped.
 struct Example {
     child: Child,
     lines: Receiver<String>,
@@ -22,7 +23,8 @@ struct Example {
 
 impl Example {
     fn start(name: &str, arguments: &[&str]) -> Example {
-        // `cargo test` has built it: this program is in `deps` beside it.
+        // `cargo test` has built the example: this program is in the folder `deps` beside
+        // its folder.
         let this = std::env::current_exe().unwrap();
         let program = this.parent().unwrap().with_file_name("examples").join(name);
         let mut child = Command::new(&program)
@@ -39,7 +41,7 @@ impl Example {
         next(&self.lines)
     }
 
-    /// Where it says that it listens.
+    /// Returns the endpoint that the example prints.
     fn endpoint(&self) -> Endpoint {
         self.line().strip_prefix("listening ").unwrap().parse().unwrap()
     }
@@ -64,7 +66,7 @@ fn lines(stdout: ChildStdout) -> Receiver<String> {
     lines
 }
 
-/// What a server answers to `data` and the end of it.
+/// Sends `data` and the end of the stream to a server, and returns the answer.
 fn talk(address: SocketAddr, data: &[u8]) -> Vec<u8> {
     let mut client = connect_to(address).unwrap();
     client.write_all(data).unwrap();
@@ -75,7 +77,7 @@ fn talk(address: SocketAddr, data: &[u8]) -> Vec<u8> {
 const ANYWHERE: &str = "tcp://127.0.0.1:0";
 
 #[test]
-fn upper_sends_back_one_line_in_upper_case_whatever_its_class() {
+fn upper_answers_in_upper_case_with_each_class() {
     for class in [None, Some("TCPServer"), Some("ThreadingTCPServer"), Some("ForkingTCPServer")] {
         let arguments: Vec<&str> = [ANYWHERE].into_iter().chain(class).collect();
         let example = Example::start("upper", &arguments);
@@ -102,7 +104,7 @@ fn echo_has_a_thread_for_each_client() {
 }
 
 #[test]
-fn udp_sends_back_each_datagram_in_upper_case() {
+fn udp_answers_each_datagram_in_upper_case() {
     for endpoint in ["udp://127.0.0.1:0", "udp://[::1]:0"] {
         let example = Example::start("udp", &[endpoint]);
         let client = Gram::new(example.endpoint().address()).connected();
@@ -111,7 +113,7 @@ fn udp_sends_back_each_datagram_in_upper_case() {
     }
 }
 
-/// What a client hears that comes from that address.
+/// Connects from the address `client`, and returns the text that the server sends.
 fn welcome(server: SocketAddr, client: &str) -> Vec<u8> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(client.parse().unwrap(), 0).into()).unwrap();
@@ -135,7 +137,7 @@ fn access_control_refuses_one_host() {
 }
 
 #[test]
-fn handle_request_serves_until_nobody_comes() {
+fn handle_request_serves_until_its_timeout() {
     let example = Example::start("handle_request", &[ANYWHERE, "3600"]);
     let address = example.address();
     for _ in 0..3 {
@@ -143,8 +145,38 @@ fn handle_request_serves_until_nobody_comes() {
     }
     let mut example = Example::start("handle_request", &[ANYWHERE, "0.05"]);
     assert!(example.line().starts_with("listening tcp://127.0.0.1:"));
-    assert_eq!(example.line(), "nobody came for 0.05 s");
+    assert_eq!(example.line(), "no client came for 0.05 s");
     assert!(example.child.wait().unwrap().success());
+}
+
+#[test]
+fn handlers_share_state_in_threads_and_forked_children_have_copies() {
+    let answer = |own, all| format!("request {own} of this process, {all} of all processes\n");
+    for (class, second) in
+        [("ThreadingTCPServer", answer(2, 2)), ("ForkingTCPServer", answer(1, 2))]
+    {
+        let example = Example::start("shared_state", &[ANYWHERE, class]);
+        let address = example.address();
+        assert_eq!(talk(address, b""), answer(1, 1).as_bytes(), "{class}");
+        assert_eq!(talk(address, b""), second.as_bytes(), "{class}");
+    }
+}
+
+#[test]
+fn a_signal_ends_the_server_after_its_requests() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut example = Example::start("shutdown_by_signal", &[ANYWHERE]);
+        let address = example.address();
+        let mut client = connect_to(address).unwrap();
+        client.write_all(b"hello").unwrap();
+        client.read_exact(&mut [0; 5]).unwrap();
+        kill_process(Pid::from_child(&example.child), signal).unwrap();
+        client.write_all(b"again").unwrap();
+        client.read_exact(&mut [0; 5]).unwrap();
+        drop(client);
+        assert_eq!(example.line(), "stopped with 0 requests in flight");
+        assert!(example.child.wait().unwrap().success());
+    }
 }
 
 #[test]
@@ -161,8 +193,17 @@ fn multiplex_serves_two_sockets_in_one_thread() {
 }
 
 #[test]
-fn examples_say_what_is_wrong_with_their_arguments() {
-    for name in ["upper", "udp", "access_control", "handle_request", "multiplex", "echo"] {
+fn an_example_with_a_wrong_argument_fails() {
+    for name in [
+        "upper",
+        "udp",
+        "access_control",
+        "handle_request",
+        "multiplex",
+        "echo",
+        "shared_state",
+        "shutdown_by_signal",
+    ] {
         let mut example = Example::start(name, &["nowhere"]);
         assert!(!example.child.wait().unwrap().success(), "{name}");
         assert!(example.lines.recv().is_err(), "{name} does not listen");

@@ -8,9 +8,9 @@
 //! use socketserver::access::{Access, Who, network};
 //! use socketserver::{Address, Hooks, Request, Server};
 //!
-//! struct Door(Access);
+//! struct AccessControl(Access);
 //!
-//! impl Hooks for Door {
+//! impl Hooks for AccessControl {
 //!     fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
 //!         self.0.verify_request(request, client_address).is_ok()
 //!     }
@@ -24,7 +24,7 @@
 //!     .rate(100, Duration::from_secs(10));
 //! let server = Server::builder(|request: &Request, _: &Address, _: &_| request.sendall(b"welcome\n"))
 //!     .bind("tcp://127.0.0.1:0".parse()?)
-//!     .hooks(Door(access))
+//!     .hooks(AccessControl(access))
 //!     .build()?;
 //! # Ok(())
 //! # }
