@@ -1,11 +1,11 @@
-//! Sample request handlers of wasm-socketserver. Each is a component of its
-//! own, in its own folder:
+//! Sample request handlers of wasm-socketserver. Each sample is a component with a
+//! folder of its own:
 //!
 //! - `upper`: the handler of Python's documentation.
-//! - `echo`: sends everything back until the client has finished.
-//! - `line`: sends one line back, read and written as files.
+//! - `echo`: sends all data back until the client has finished sending.
+//! - `line`: sends one line back; reads and writes the connection as files.
 //! - `dupper`: the handler of Python's documentation, for datagrams.
-//! - `decho`: sends each datagram back, read and written as files.
-//! - `both`: sends everything back, over TCP and over UDP.
+//! - `decho`: sends each datagram back; reads and writes it as files.
+//! - `both`: sends all data back, over TCP and over UDP.
 //!
-//! The handlers that only the tests use are in `tests/guests`.
+//! `tests/guests` has the handlers for tests only.

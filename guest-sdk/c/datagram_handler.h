@@ -23,7 +23,7 @@ typedef struct {
 
 // Python's `(host, port)`.
 typedef struct socketserver_handler_types_ipv4_address_t {
-  // The four numbers of `127.0.0.1`, first to last.
+  // The four numbers of an address such as `127.0.0.1`, first to last.
   datagram_handler_tuple4_u8_u8_u8_u8_t   host;
   uint16_t   port;
 } socketserver_handler_types_ipv4_address_t;
@@ -41,8 +41,8 @@ typedef struct {
 
 // Python's `(host, port, flowinfo, scope_id)`.
 typedef struct socketserver_handler_types_ipv6_address_t {
-  // The eight groups of an IPv6 address, first to last, each in the
-  // usual reading: `::1` is seven zeros and a one.
+  // The eight groups of an IPv6 address, first to last, as numbers: `::1`
+  // is seven zeros and a one.
   datagram_handler_tuple8_u16_u16_u16_u16_u16_u16_u16_u16_t   host;
   uint16_t   port;
   uint32_t   flowinfo;
@@ -54,7 +54,8 @@ typedef struct {
   size_t len;
 } datagram_handler_list_u8_t;
 
-// Names are bytes, not text: Linux takes any byte in them.
+// The name of a Unix socket. Names are bytes, not text: Linux accepts any
+// byte in them.
 typedef struct socketserver_handler_types_unix_address_t {
   uint8_t tag;
   union {
@@ -63,15 +64,16 @@ typedef struct socketserver_handler_types_unix_address_t {
   } val;
 } socketserver_handler_types_unix_address_t;
 
-// A socket that was never bound, as most clients' are. Python's `''`.
+// A socket that is not bound, as the sockets of most clients. Python's
+// `''`.
 #define SOCKETSERVER_HANDLER_TYPES_UNIX_ADDRESS_UNNAMED 0
-// A path in the file system of the host.
+// A path in the host's file system.
 #define SOCKETSERVER_HANDLER_TYPES_UNIX_ADDRESS_PATHNAME 1
-// A Linux abstract name, without its leading zero byte.
+// An abstract name (Linux), without its leading zero byte.
 #define SOCKETSERVER_HANDLER_TYPES_UNIX_ADDRESS_ABSTRACT 2
 
-// The address of one end of a socket: what Python gives as a tuple
-// (AF_INET, AF_INET6) or as a `str` or `bytes` (AF_UNIX).
+// The address of one end of a socket. In Python this is a tuple (AF_INET,
+// AF_INET6), or a `str` or `bytes` (AF_UNIX).
 typedef struct socketserver_handler_types_address_t {
   uint8_t tag;
   union {
@@ -85,14 +87,14 @@ typedef struct socketserver_handler_types_address_t {
 #define SOCKETSERVER_HANDLER_TYPES_ADDRESS_IPV6 1
 #define SOCKETSERVER_HANDLER_TYPES_ADDRESS_UNIX 2
 
-// Python's `AF_*` constants, of its enumeration `AddressFamily`.
+// An address family. Python's enumeration `AddressFamily`.
 typedef uint8_t socketserver_handler_types_family_t;
 
 #define SOCKETSERVER_HANDLER_TYPES_FAMILY_AF_INET 0
 #define SOCKETSERVER_HANDLER_TYPES_FAMILY_AF_INET6 1
 #define SOCKETSERVER_HANDLER_TYPES_FAMILY_AF_UNIX 2
 
-// Python's `SOCK_*` constants, of its enumeration `SocketKind`.
+// A socket type. Python's enumeration `SocketKind`.
 typedef uint8_t socketserver_handler_types_socket_kind_t;
 
 #define SOCKETSERVER_HANDLER_TYPES_SOCKET_KIND_SOCK_STREAM 0
@@ -101,43 +103,45 @@ typedef uint8_t socketserver_handler_types_socket_kind_t;
 #define SOCKETSERVER_HANDLER_TYPES_SOCKET_KIND_SOCK_RDM 3
 #define SOCKETSERVER_HANDLER_TYPES_SOCKET_KIND_SOCK_RAW 4
 
-// Python's `SHUT_RD`, `SHUT_WR` and `SHUT_RDWR`.
+// The half of a connection to shut down, or both. Python's `SHUT_RD`,
+// `SHUT_WR` and `SHUT_RDWR`.
 typedef uint8_t socketserver_handler_types_shutdown_how_t;
 
 #define SOCKETSERVER_HANDLER_TYPES_SHUTDOWN_HOW_SHUT_RD 0
 #define SOCKETSERVER_HANDLER_TYPES_SHUTDOWN_HOW_SHUT_WR 1
 #define SOCKETSERVER_HANDLER_TYPES_SHUTDOWN_HOW_SHUT_RDWR 2
 
-// A span of time as Python's `settimeout` takes it: a number of seconds,
-// fractions allowed, zero or more.
+// A duration in seconds, zero or more, with fractions, as in Python's
+// `settimeout`.
 typedef double socketserver_handler_types_seconds_t;
 
-// Why a call on a socket failed. Each case stands for one `errno` of
-// POSIX; Python raises the exception named behind it.
+// The error of a failed call on a socket. Each case stands for one `errno`
+// of POSIX. Its documentation names the `errno` and the exception that
+// Python raises.
 typedef uint8_t socketserver_handler_types_error_code_t;
 
-// The socket's own timeout ran out, or ETIMEDOUT. `TimeoutError`.
+// The timeout of the socket expired, or ETIMEDOUT. `TimeoutError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_TIMED_OUT 0
-// The timeout is zero and the call would have had to wait: EAGAIN.
+// The timeout is zero and the call would have to wait: EAGAIN.
 // `BlockingIOError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_WOULD_BLOCK 1
-// EINPROGRESS: a connect that goes on by itself. `BlockingIOError`.
+// A connect continues in the background: EINPROGRESS. `BlockingIOError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_IN_PROGRESS 2
-// EALREADY: such a connect is still going on. `BlockingIOError`.
+// A connect is still in progress: EALREADY. `BlockingIOError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_ALREADY 3
-// The socket was closed by this handler: EBADF. `OSError`.
+// This handler closed the socket: EBADF. `OSError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_CLOSED 4
-// The policy of the host does not allow it: EACCES, EPERM.
-// `PermissionError`. The log of the host says what would.
+// The host's policy does not allow the call: EACCES, EPERM.
+// `PermissionError`. The host's log names the option that would allow it.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_DENIED 5
-// The other end closed with data unread, or died: ECONNRESET.
-// `ConnectionResetError`.
+// The other end reset the connection, as by closing it with unread data:
+// ECONNRESET. `ConnectionResetError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_CONNECTION_RESET 6
 // ECONNABORTED. `ConnectionAbortedError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_CONNECTION_ABORTED 7
 // ECONNREFUSED. `ConnectionRefusedError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_CONNECTION_REFUSED 8
-// Sending after the other end closed, or after `shutdown(shut-wr)`:
+// The other end closed the connection, or `shutdown(shut-wr)` was called:
 // EPIPE. `BrokenPipeError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_BROKEN_PIPE 9
 // ENOTCONN. `OSError`.
@@ -158,11 +162,12 @@ typedef uint8_t socketserver_handler_types_error_code_t;
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_NETWORK_UNREACHABLE 17
 // ENETDOWN. `OSError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_NETWORK_DOWN 18
-// A datagram larger than the transport can carry: EMSGSIZE. `OSError`.
+// The datagram is larger than the transport can carry: EMSGSIZE.
+// `OSError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_MESSAGE_TOO_LONG 19
-// A number or a value out of its range: EINVAL. `ValueError`.
+// A value is out of its range: EINVAL. `ValueError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_INVALID_ARGUMENT 20
-// ENOENT: no file at that path. `FileNotFoundError`.
+// The path names no file: ENOENT. `FileNotFoundError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_NO_SUCH_FILE 21
 // ENOPROTOOPT. `OSError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_NO_PROTOCOL_OPTION 22
@@ -176,9 +181,9 @@ typedef uint8_t socketserver_handler_types_error_code_t;
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_NO_BUFFER_SPACE 26
 // ENOMEM. `OSError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_NOT_ENOUGH_MEMORY 27
-// The handler holds as many sockets as it may: EMFILE. `OSError`.
+// The handler has reached its limit of open sockets: EMFILE. `OSError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_TOO_MANY_OPEN_FILES 28
-// Any other `errno`; the log of the host names it. `OSError`.
+// Any other `errno`, which the host's log names. `OSError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_OTHER 29
 
 typedef socketserver_handler_types_address_t socketserver_handler_sockets_address_t;
@@ -285,86 +290,90 @@ typedef struct {
 } exports_socketserver_handler_datagram_request_result_void_string_t;
 
 // Imported Functions from `socketserver:handler/sockets@0.1.0`
-// Receives at most `bufsize` bytes: waits for the first, then returns
-// what is there. An empty list means that the other end has finished
-// sending. Python's `recv(bufsize)`.
+// Waits for data and returns at most `bufsize` bytes of it. An empty list
+// means that the other end has finished sending. Python's
+// `recv(bufsize)`.
 // 
-// The host may return fewer bytes than are there, however large
+// The host may return fewer bytes than are available, however large
 // `bufsize` is. With `bufsize` 0 it returns an empty list at once.
 extern bool socketserver_handler_sockets_method_socket_recv(socketserver_handler_sockets_borrow_socket_t self, uint32_t bufsize, datagram_handler_list_u8_t *ret, socketserver_handler_sockets_error_code_t *err);
-// Sends as much of `data` as the socket takes and returns how many bytes
-// that was, which may be fewer than there are. Python's `send(bytes)`.
+// Sends as much of `data` as the socket accepts and returns the number of
+// bytes sent, which may be less than the length of `data`. Python's
+// `send(bytes)`.
 extern bool socketserver_handler_sockets_method_socket_send(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, uint32_t *ret, socketserver_handler_sockets_error_code_t *err);
-// Sends all of `data`. The timeout, if there is one, is for the whole
-// call; after an error nobody knows how much was sent. Python's
-// `sendall(bytes)`.
+// Sends all of `data`. A timeout applies to the whole call. After an
+// error the number of bytes sent is unknown. Python's `sendall(bytes)`.
 extern bool socketserver_handler_sockets_method_socket_sendall(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, socketserver_handler_sockets_error_code_t *err);
-// Sends `data` as one datagram to `address` and returns how many bytes
-// that was: all of them. It leaves from the server's own socket, so that
-// a client that is connected to the server accepts it. Python's
+// Sends `data` as one datagram to `address` and returns the length of
+// `data`. The datagram leaves from the server's socket, so a client that
+// is connected to the server accepts it. Python's
 // `sendto(bytes, address)`.
 // 
-// For the socket of a datagram request, and to the client of that request
-// only: any other address is `denied` unless the operator grants it. On a
-// connection the address is not looked at, as on Linux.
+// On the socket of a datagram request, `address` must be the client of
+// that request: any other address is `denied` unless the operator grants
+// it. On a connection the address is ignored, as on Linux.
 extern bool socketserver_handler_sockets_method_socket_sendto(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, socketserver_handler_sockets_address_t *address, uint32_t *ret, socketserver_handler_sockets_error_code_t *err);
 // Shuts down one half of the connection or both. Python's
 // `shutdown(how)`.
 extern bool socketserver_handler_sockets_method_socket_shutdown(socketserver_handler_sockets_borrow_socket_t self, socketserver_handler_sockets_shutdown_how_t how, socketserver_handler_sockets_error_code_t *err);
-// Gives the socket up: every later call on it fails with `closed`, and
-// the other end sees the end of the connection. Closing twice is not an
-// error. Python's `close()`.
+// Closes the socket. The other end sees the end of the connection, and
+// every later call fails with `closed`. Closing twice is not an error.
+// Python's `close()`.
 extern void socketserver_handler_sockets_method_socket_close(socketserver_handler_sockets_borrow_socket_t self);
-// The address of the other end. Python's `getpeername()`.
+// Returns the address of the other end. Python's `getpeername()`.
 extern bool socketserver_handler_sockets_method_socket_getpeername(socketserver_handler_sockets_borrow_socket_t self, socketserver_handler_sockets_address_t *ret, socketserver_handler_sockets_error_code_t *err);
-// The address of this end. Python's `getsockname()`.
+// Returns the address of this end. Python's `getsockname()`.
 extern bool socketserver_handler_sockets_method_socket_getsockname(socketserver_handler_sockets_borrow_socket_t self, socketserver_handler_sockets_address_t *ret, socketserver_handler_sockets_error_code_t *err);
-// How long `recv`, `send` and `sendall` may wait: nothing for without
-// end, zero for not at all (`would-block`), a number of seconds for that
-// long (`timed-out`). Below zero or not a number: `invalid-argument`.
+// Sets the timeout of `recv`, `send` and `sendall`. With none a call
+// waits without limit. With zero it fails with `would-block` instead of
+// waiting. With a number of seconds it fails with `timed-out` when they
+// have passed. A negative number and NaN fail with `invalid-argument`.
 // Python's `settimeout(value)`.
 extern bool socketserver_handler_sockets_method_socket_settimeout(socketserver_handler_sockets_borrow_socket_t self, socketserver_handler_sockets_seconds_t *maybe_timeout, socketserver_handler_sockets_error_code_t *err);
-// What `settimeout` set; nothing at first. Python's `gettimeout()`.
+// Returns the timeout that `settimeout` set, initially none. Python's
+// `gettimeout()`.
 extern bool socketserver_handler_sockets_method_socket_gettimeout(socketserver_handler_sockets_borrow_socket_t self, socketserver_handler_sockets_seconds_t *ret);
-// The value of an option of the socket. `level` and `optname` are the
-// numbers that Python's constants have on Linux, such as 6 and 1 for
-// `IPPROTO_TCP` and `TCP_NODELAY`. Python's `getsockopt(level, optname)`.
+// Returns the value of an option. `level` and `optname` are the numbers
+// of Python's constants on Linux, such as 6 and 1 for `IPPROTO_TCP` and
+// `TCP_NODELAY`. Python's `getsockopt(level, optname)`.
 // 
-// An option that the host does not let handlers read fails with
-// `no-protocol-option`.
+// Fails with `no-protocol-option` if handlers may not read the option.
 extern bool socketserver_handler_sockets_method_socket_getsockopt(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, int32_t *ret, socketserver_handler_sockets_error_code_t *err);
-// Sets an option of the socket. Python's
-// `setsockopt(level, optname, value)`.
+// Sets an option. Python's `setsockopt(level, optname, value)`.
 // 
-// An option that the host does not let handlers set fails with `denied`
-// if it may be read, and with `no-protocol-option` if not.
+// Fails with `denied` if handlers may read the option but not set it, and
+// with `no-protocol-option` if handlers may do neither.
 extern bool socketserver_handler_sockets_method_socket_setsockopt(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, int32_t value, socketserver_handler_sockets_error_code_t *err);
-// A number that tells this socket from the handler's others, and -1 once
-// it is closed. It is no descriptor: a handler has none. Python's
-// `fileno()`.
+// Returns a number that identifies this socket among the handler's
+// sockets, or -1 if the socket is closed. The number is not a file
+// descriptor. Python's `fileno()`.
 extern int32_t socketserver_handler_sockets_method_socket_fileno(socketserver_handler_sockets_borrow_socket_t self);
 
 // Imported Functions from `socketserver:handler/server@0.1.0`
-// The address that the listening socket is bound to, with its real port.
-// Python's `server_address`.
+// Returns the address that the listening socket is bound to, with its
+// actual port. Python's `server_address`.
 extern void socketserver_handler_server_server_address(socketserver_handler_server_address_t *ret);
-// Python's `address_family`.
+// Returns the address family of the listening socket. Python's
+// `address_family`.
 extern socketserver_handler_server_family_t socketserver_handler_server_address_family(void);
-// Python's `socket_type`.
+// Returns the type of the listening socket. Python's `socket_type`.
 extern socketserver_handler_server_socket_kind_t socketserver_handler_server_socket_type(void);
-// The backlog that was asked for. Python's `request_queue_size`.
+// Returns the backlog that the operator requested. Python's
+// `request_queue_size`.
 extern uint32_t socketserver_handler_server_request_queue_size(void);
-// How long the server's `handle_request` waits for a request. It says
-// nothing about the request socket. Python's `timeout`.
+// Returns the time that the server's `handle_request` waits for a request,
+// or none for no limit. The timeout of the request socket is
+// `socket.gettimeout`. Python's `timeout`.
 extern bool socketserver_handler_server_timeout(socketserver_handler_server_seconds_t *ret);
-// The longest datagram that the server takes whole, in bytes; nothing for
-// a stream server. Python's `max_packet_size`.
+// Returns the length of the longest datagram that the server receives
+// whole, in bytes, or none for a stream server. Python's
+// `max_packet_size`.
 extern bool socketserver_handler_server_max_packet_size(uint32_t *ret);
 
 // Imported Functions from `socketserver:handler/log@0.1.0`
-// Writes one line. The host adds which request it belongs to, escapes
-// control characters, cuts long lines and drops lines past a limit; it
-// never fails.
+// Writes one line. The host adds the request that the line belongs to,
+// escapes control characters, cuts long lines and drops lines beyond a
+// limit. It never fails.
 extern void socketserver_handler_log_log(socketserver_handler_log_level_t level, datagram_handler_string_t *message);
 
 // Exported Functions from `socketserver:handler/datagram-request@0.1.0`

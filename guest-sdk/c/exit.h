@@ -1,16 +1,18 @@
-// What a C program does when `main` returns is done at the end of a request:
-// functions of `atexit` and destructors of static objects run, and the buffers
-// of stdio are written. That is after `finish`, and after a `setup` that fails,
-// behind which there is no `finish`.
+// Ends a request as a C program ends when `main` returns: functions of `atexit`
+// and destructors of static objects run, and the buffers of stdio are flushed.
+// This happens after `finish`, and after a `setup` that fails, which no `finish`
+// follows.
 //
-// The bindings include this file: they call the two through these macros.
+// The generated bindings include this file and call `setup` and `finish` through
+// the macros below.
 #ifndef SOCKETSERVER_EXIT_H
 #define SOCKETSERVER_EXIT_H
 
 #include <stdbool.h>
 
-// What `exit` of wasi-libc does before it ends the process. It is there in every
-// guest, and does nothing, and imports nothing, in one without stdio.
+// The function of wasi-libc that `exit` calls before it ends the process. The
+// linker defines it in every guest. Without stdio it does nothing and imports
+// nothing.
 void __wasm_call_dtors(void);
 
 static inline bool socketserver_exit(bool ok) {

@@ -1,10 +1,10 @@
-// Request handlers for wasm-socketserver, written in C++ as Python's
-// `socketserver` writes them: derive from `BaseRequestHandler`, override
-// `handle`, and name the class in `SOCKETSERVER_EXPORT`.
+// Request handlers for wasm-socketserver in C++, with the classes and names of
+// Python's `socketserver`: derive from `BaseRequestHandler`, override `handle`, and
+// name the class in `SOCKETSERVER_EXPORT`.
 //
-// There are no exceptions: what can fail returns a `Result`, which is a value
-// or an `Error`. Whatever has no name here is called by the C bindings, which
-// are included; `Socket::borrow` is for them.
+// There are no exceptions: functions that can fail return a `Result`, which is a
+// value or an `Error`. Functions of the host without a name here are in the C
+// bindings, which this header includes; pass `Socket::borrow()` to them.
 #pragma once
 
 #include "stream_handler.h"
@@ -21,15 +21,16 @@
 
 namespace socketserver {
 
-// Why a call on a socket failed, or a handler: a sentence for the operator's log.
+// The error of a failed call on a socket, or of a handler. Its text is for the
+// operator's log.
 class Error {
  public:
   // One of the constants SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_*.
   explicit Error(socketserver_handler_types_error_code_t code) : code_(code), text_(text_of(code)) {}
-  // A sentence of the handler's own.
+  // An error with a text of the handler's own.
   explicit Error(std::string text) : text_(std::move(text)) {}
 
-  // Nothing if the error is not a socket's.
+  // Returns the code of an error of a socket, and nothing for any other error.
   std::optional<socketserver_handler_types_error_code_t> code() const { return code_; }
   const std::string &text() const { return text_; }
 
@@ -59,12 +60,12 @@ class Error {
 template <class T = void>
 using Result = std::expected<T, Error>;
 
-// The request socket: Python's `self.request`. The host closes the connection
-// after `finish`. A copy is another name for the same socket.
+// The request socket. Python's `self.request`. The host closes the connection after
+// `finish`. A copy refers to the same socket.
 class Socket {
  public:
-  // Receives at most `bufsize` bytes: waits for the first, then returns what is
-  // there. Empty when the other end has finished sending.
+  // Waits for data and returns at most `bufsize` bytes of it. The result is empty if
+  // the other end has finished sending.
   Result<std::string> recv(size_t bufsize) const {
     stream_handler_list_u8_t data;
     socketserver_handler_types_error_code_t error;
@@ -75,7 +76,7 @@ class Socket {
     return received;
   }
 
-  // Sends as much of `data` as the socket takes, and returns how much that was.
+  // Sends as much of `data` as the socket accepts and returns the number of bytes sent.
   Result<size_t> send(std::string_view data) const {
     auto bytes = list(data);
     uint32_t sent;
@@ -84,7 +85,7 @@ class Socket {
     return sent;
   }
 
-  // Sends all of `data`. After an error nobody knows how much was sent.
+  // Sends all of `data`. After an error the number of bytes sent is unknown.
   Result<> sendall(std::string_view data) const {
     auto bytes = list(data);
     socketserver_handler_types_error_code_t error;
@@ -92,7 +93,8 @@ class Socket {
     return {};
   }
 
-  // How long a call may wait, in seconds: nothing for without end, 0 for not at all.
+  // Sets the timeout of later calls in seconds. With nothing they wait without limit,
+  // with 0 they do not wait.
   Result<> settimeout(std::optional<double> seconds) const {
     socketserver_handler_types_error_code_t error;
     auto timeout = seconds ? &*seconds : nullptr;
@@ -100,10 +102,10 @@ class Socket {
     return {};
   }
 
-  // Gives the socket up: the other end sees the end of the connection.
+  // Closes the socket: the other end sees the end of the connection.
   void close() const { socketserver_handler_sockets_method_socket_close(borrow()); }
 
-  // For the functions of the C bindings.
+  // Returns the handle that the functions of the C bindings expect.
   socketserver_handler_sockets_borrow_socket_t borrow() const {
     return socketserver_handler_sockets_borrow_socket(own);
   }
@@ -114,14 +116,15 @@ class Socket {
   static std::unexpected<Error> fail(socketserver_handler_types_error_code_t code) {
     return std::unexpected(Error(code));
   }
-  // The bindings do not write to what they send.
+  // The bindings do not write to data that they send.
   static stream_handler_list_u8_t list(std::string_view data) {
     return {reinterpret_cast<uint8_t *>(const_cast<char *>(data.data())), data.size()};
   }
 };
 
-// One object serves one request. After an error of `setup` neither of the
-// others is called; `finish` is called after an error of `handle`.
+// The base class of handlers. An object serves one request. After an error of `setup`
+// the host calls neither `handle` nor `finish`. After an error of `handle` it calls
+// `finish`.
 class BaseRequestHandler {
  public:
   virtual Result<> setup() { return {}; }
@@ -129,11 +132,12 @@ class BaseRequestHandler {
   virtual Result<> finish() { return {}; }
 
   Socket request;
-  // As the C bindings have it: `tag` is one of SOCKETSERVER_HANDLER_TYPES_ADDRESS_*.
+  // The address of the client, as a type of the C bindings: `tag` is one of
+  // SOCKETSERVER_HANDLER_TYPES_ADDRESS_*.
   socketserver_handler_types_address_t client_address{};
 };
 
-// Python's bytes.strip(): without the ASCII whitespace at both ends.
+// Returns `data` without the ASCII white space at both ends. Python's bytes.strip().
 inline std::string_view strip(std::string_view data) {
   auto space = [](unsigned char c) { return std::isspace(c) != 0; };
   while (!data.empty() && space(data.front())) data.remove_prefix(1);
@@ -141,7 +145,7 @@ inline std::string_view strip(std::string_view data) {
   return data;
 }
 
-// What the host is told.
+// Converts the result of a handler's method to the form of the C bindings.
 inline bool report(const Result<> &result, stream_handler_string_t *err) {
   if (!result) stream_handler_string_dup_n(err, result.error().text().data(), result.error().text().size());
   return result.has_value();
@@ -149,7 +153,7 @@ inline bool report(const Result<> &result, stream_handler_string_t *err) {
 
 }  // namespace socketserver
 
-// Makes `Handler` what the component serves requests with; once in a guest.
+// Exports `Handler` from the component. A guest uses it once.
 #define SOCKETSERVER_EXPORT(Handler)                                                                        \
   static Handler socketserver_handler;                                                                      \
   extern "C" bool exports_socketserver_handler_stream_request_setup(                                        \

@@ -8,12 +8,12 @@ import (
 	"socketserver/bindings/socketserver_handler_types"
 )
 
-// Address is one end of a connection.
+// Address is the address of one end of a connection.
 type Address struct {
-	// IP is the address and the port; it is not valid for a Unix socket.
+	// IP is the IP address and the port. It is invalid for a Unix socket.
 	IP netip.AddrPort
-	// Unix is a path or, behind a zero byte, an abstract name, as in Python;
-	// empty for a socket without a name, and for IP.
+	// Unix is a path or, after a zero byte, an abstract name, as in Python.
+	// It is empty for an unnamed socket and for an IP address.
 	Unix string
 }
 

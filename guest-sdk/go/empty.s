@@ -1,1 +1,2 @@
-// Lets functions without a body, which are linked to those of the runtime, compile.
+// The compiler accepts functions without a body only in a package with an assembly file.
+// Package socketserver links such functions to functions of the runtime.

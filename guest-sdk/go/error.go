@@ -2,16 +2,16 @@ package socketserver
 
 import "socketserver/bindings/socketserver_handler_types"
 
-// Error is why a call on a [Socket] failed: one of the constants ErrorCode* of
-// the package socketserver/bindings/socketserver_handler_types.
+// Error is the error of a failed call on a [Socket]: one of the constants ErrorCode*
+// of the package socketserver/bindings/socketserver_handler_types.
 type Error socketserver_handler_types.ErrorCode
 
-// Error reads as Python's strerror does.
+// Error returns the text of Python's os.strerror in lower case.
 func (e Error) Error() string {
 	return texts[e]
 }
 
-// In the order of error-code in wit/types.wit.
+// texts are in the order of error-code in wit/types.wit.
 var texts = [socketserver_handler_types.ErrorCodeOther + 1]string{
 	"timed out",
 	"resource temporarily unavailable",

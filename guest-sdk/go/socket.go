@@ -12,26 +12,25 @@ import (
 	witTypes "go.bytecodealliance.org/pkg/wit/types"
 )
 
-// Socket is the request socket: Python's self.request. The host closes the
+// Socket is the request socket. Python's self.request. The host closes the
 // connection after Finish.
 type Socket struct {
 	binding *socketserver_handler_sockets.Socket
 }
 
-// Recv receives at most bufsize bytes: it waits for the first, then returns
-// what is there. Nothing, without an error, when the other end has finished
-// sending.
+// Recv waits for data and returns at most bufsize bytes of it. The result is empty,
+// without an error, if the other end has finished sending.
 func (s *Socket) Recv(bufsize uint32) ([]byte, error) {
-	// The host has the bytes allocated in the middle of its call, when the guest
-	// may not call it in turn. A garbage collection would, to read a clock, and
-	// trap. None begins while the goroutine is pinned.
+	// During this call the host allocates memory in the guest, and the guest may not
+	// call the host. A garbage collection would read a clock and so trap. No garbage
+	// collection starts while the goroutine is pinned.
 	procPin()
 	received := s.binding.Recv(bufsize)
 	procUnpin()
-	// The bindings would keep the bytes until the request is over.
+	// Without Unpin the bindings keep the bytes until the end of the request.
 	witRuntime.Unpin()
 	data, err := value(received)
-	// The copy is an allocation at which a collection may begin.
+	// Clone allocates, so a garbage collection may start here.
 	return bytes.Clone(data), err
 }
 
@@ -41,23 +40,24 @@ func procPin() int
 //go:linkname procUnpin runtime.procUnpin
 func procUnpin()
 
-// Send sends as much of data as the socket takes, and returns how much that was.
+// Send sends as much of data as the socket accepts and returns the number of bytes
+// sent.
 func (s *Socket) Send(data []byte) (int, error) {
 	sent, err := value(s.binding.Send(data))
 	return int(sent), err
 }
 
-// Sendall sends all of data. After an error nobody knows how much was sent.
+// Sendall sends all of data. After an error the number of bytes sent is unknown.
 func (s *Socket) Sendall(data []byte) error {
 	_, err := value(s.binding.Sendall(data))
 	return err
 }
 
-// NoTimeout is the timeout of calls that may wait without end.
+// NoTimeout is the timeout of calls that wait without limit.
 const NoTimeout time.Duration = -1
 
-// Settimeout says how long a call may wait: [NoTimeout] for without end, 0 for
-// not at all.
+// Settimeout sets the timeout of later calls. With [NoTimeout] they wait without
+// limit, with 0 they do not wait.
 func (s *Socket) Settimeout(timeout time.Duration) error {
 	seconds := witTypes.None[float64]()
 	if timeout != NoTimeout {
@@ -67,10 +67,10 @@ func (s *Socket) Settimeout(timeout time.Duration) error {
 	return err
 }
 
-// Close gives the socket up: the other end sees the end of the connection.
+// Close closes the socket: the other end sees the end of the connection.
 func (s *Socket) Close() { s.binding.Close() }
 
-// Binding is the socket as the generated bindings know it.
+// Binding returns the socket in the type of the generated bindings.
 func (s *Socket) Binding() *socketserver_handler_sockets.Socket { return s.binding }
 
 func value[T any](result witTypes.Result[T, socketserver_handler_types.ErrorCode]) (T, error) {

@@ -1,9 +1,10 @@
-// Package socketserver is for request handlers of wasm-socketserver, written in
-// Go as Python's socketserver writes them: embed [BaseRequestHandler] in a
-// type, give it a method Handle, and pass one to [Export].
+// Package socketserver is for request handlers of wasm-socketserver, with the classes
+// and names of Python's socketserver: embed [BaseRequestHandler] in a type, define its
+// method Handle, and pass a value of the type to [Export].
 //
-// What has no name here is in the packages socketserver/bindings/..., which are
-// made of the contract: [Socket.Binding] is for them.
+// Functions of the host without a name here are in the packages
+// socketserver/bindings/..., which are generated from the contract. Pass the result of
+// [Socket.Binding] to them.
 package socketserver
 
 import (
@@ -13,9 +14,9 @@ import (
 	exports "socketserver/export_socketserver_handler_stream_request"
 )
 
-// Handler serves one request. After an error of Setup neither of the others is
-// called; Finish is called after an error of Handle. The text of an error is
-// for the log of the operator.
+// Handler serves one request. After an error of Setup the host calls neither Handle nor
+// Finish. After an error of Handle it calls Finish. The text of an error is for the
+// operator's log.
 type Handler interface {
 	Setup() error
 	Handle() error
@@ -24,11 +25,11 @@ type Handler interface {
 	base() *BaseRequestHandler
 }
 
-// BaseRequestHandler has what a handler is given, and methods that do nothing.
+// BaseRequestHandler has the fields of a handler, and methods that do nothing.
 type BaseRequestHandler struct {
 	// Request is the connection.
 	Request *Socket
-	// ClientAddress is where the connection came from.
+	// ClientAddress is the address of the client.
 	ClientAddress Address
 }
 
@@ -43,9 +44,8 @@ func (h *BaseRequestHandler) Finish() error { return nil }
 
 func (h *BaseRequestHandler) base() *BaseRequestHandler { return h }
 
-// Export makes handler what the component serves its request with: a component
-// serves one only. It is to be called from an init function, for main does not
-// run.
+// Export exports handler from the component. A component has one handler, which serves
+// one request. Call Export in an init function, because main does not run.
 func Export(handler Handler) {
 	exports.OnSetup = func(request *socketserver_handler_sockets.Socket, client socketserver_handler_types.Address) error {
 		base := handler.base()

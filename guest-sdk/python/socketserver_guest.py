@@ -1,4 +1,4 @@
-"""What componentize-py leaves out of a request handler of wasm-socketserver."""
+"""The end of a request in Python, which componentize-py does not provide."""
 
 import atexit
 import functools
@@ -6,11 +6,11 @@ import sys
 
 
 def handler(cls):
-    """Has the requests of a class end as a program does.
+    """Make the requests of a handler class end as a program ends.
 
     After `finish`, and after a `setup` that fails, the functions of `atexit` run,
-    and with them those of `weakref.finalize` and `logging`; then the standard
-    streams are flushed.
+    including those of `weakref.finalize` and `logging`. Then the standard streams
+    are flushed.
     """
     cls.setup = _exits_after(cls.setup, on_success=False)
     cls.finish = _exits_after(cls.finish, on_success=True)
@@ -25,7 +25,7 @@ def _exits_after(method, *, on_success):
             method(*args)
             exits = on_success
         except SystemExit:
-            # It does that itself.
+            # The end of the interpreter runs these functions.
             exits = False
             raise
         finally:
@@ -36,12 +36,12 @@ def _exits_after(method, *, on_success):
 
 
 def _exit():
-    # What threading registers is for threads, and there are none. Of the others one
-    # that fails is reported on standard error, and the next one runs.
+    # The functions that `threading` registers are not called: there are no threads. If
+    # a function fails, `atexit` reports it on standard error and calls the next one.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (AttributeError, OSError, ValueError):
-            # It was taken away, closed, or cannot be written to.
+            # The handler replaced or closed the stream, or it cannot be written to.
             pass

@@ -1,5 +1,5 @@
-//! Sends everything back, over TCP and over UDP: one component with a handler for
-//! each, as inetd has the service `echo` twice.
+//! Sends all data back, over TCP and over UDP: one component with two handlers, as inetd
+//! has two services `echo`.
 use socketserver_guest::{
     DatagramContext, DatagramRequestHandler, Result, StreamContext, StreamRequestHandler, export,
 };

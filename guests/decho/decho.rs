@@ -1,4 +1,4 @@
-//! Sends each datagram back, read and written as files.
+//! Sends each datagram back; reads and writes it as files.
 use socketserver_guest::{DatagramContext, DatagramRequestHandler, Result, export};
 
 #[derive(Default)]

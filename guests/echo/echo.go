@@ -1,4 +1,4 @@
-// Sends everything back until the client has finished.
+// Sends all data back until the client has finished sending.
 package main
 
 import "socketserver"

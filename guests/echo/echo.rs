@@ -1,4 +1,4 @@
-//! Sends everything back until the client has finished.
+//! Sends all data back until the client has finished sending.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export};
 
 #[derive(Default)]

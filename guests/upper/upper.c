@@ -3,7 +3,7 @@
 
 static socketserver_handler_sockets_own_socket_t request;
 
-// Python's bytes.strip() and bytes.upper() know ASCII only.
+// Python's bytes.strip() and bytes.upper() handle ASCII only.
 static bool is_space(uint8_t c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
@@ -12,7 +12,7 @@ static uint8_t upper(uint8_t c) {
   return c >= 'a' && c <= 'z' ? c - ('a' - 'A') : c;
 }
 
-static const char *why(socketserver_handler_types_error_code_t error) {
+static const char *describe(socketserver_handler_types_error_code_t error) {
   switch (error) {
     case SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_TIMED_OUT: return "timed out";
     case SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_CONNECTION_RESET: return "connection reset by peer";
@@ -37,7 +37,7 @@ bool exports_socketserver_handler_stream_request_handle(stream_handler_string_t 
 
   stream_handler_list_u8_t received;
   if (!socketserver_handler_sockets_method_socket_recv(socket, 1024, &received, &error)) {
-    stream_handler_string_dup(err, why(error));
+    stream_handler_string_dup(err, describe(error));
     return false;
   }
 
@@ -47,7 +47,7 @@ bool exports_socketserver_handler_stream_request_handle(stream_handler_string_t 
   for (size_t i = 0; i < data.len; i++) data.ptr[i] = upper(data.ptr[i]);
 
   bool sent = socketserver_handler_sockets_method_socket_sendall(socket, &data, &error);
-  if (!sent) stream_handler_string_dup(err, why(error));
+  if (!sent) stream_handler_string_dup(err, describe(error));
   stream_handler_list_u8_free(&received);
   return sent;
 }

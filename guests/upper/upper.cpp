@@ -1,7 +1,7 @@
 // The handler of Python's documentation: sends the data back, upper-cased.
 #include "socketserver.hpp"
 
-// Python's bytes.upper() knows ASCII only.
+// Python's bytes.upper() handles ASCII only.
 static char upper(char c) {
   return c >= 'a' && c <= 'z' ? c - ('a' - 'A') : c;
 }

@@ -18,7 +18,7 @@ func (h *MyTCPHandler) Handle() error {
 	return h.Request.Sendall(upper(bytes.Trim(data, " \t\n\v\f\r")))
 }
 
-// Python's bytes.upper() knows ASCII only.
+// Python's bytes.upper() handles ASCII only.
 func upper(data []byte) []byte {
 	for i, c := range data {
 		if 'a' <= c && c <= 'z' {

@@ -1,7 +1,7 @@
 // The handler of Python's documentation: sends the data back, upper-cased.
 
-// One instance of this module serves one request. What `setup` is given is kept
-// here: the host calls the functions without a `this`.
+// An instance of this module serves one request. The socket is kept in the module,
+// because the host calls the functions without `this`.
 let request;
 
 export const streamRequest = {
@@ -14,7 +14,7 @@ export const streamRequest = {
       const data = strip(request.recv(1024));
       request.sendall(data.map(upper));
     } catch (error) {
-      // What the socket throws holds an error code, what the host takes is a sentence.
+      // The socket throws an error code. The host expects a text.
       throw error.payload?.replaceAll('-', ' ') ?? String(error);
     }
   },
@@ -22,7 +22,7 @@ export const streamRequest = {
   finish() {},
 };
 
-// Python's bytes.strip() and bytes.upper() know ASCII only.
+// Python's bytes.strip() and bytes.upper() handle ASCII only.
 const isSpace = (byte) => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 const upper = (byte) => (byte >= 0x61 && byte <= 0x7a ? byte - 0x20 : byte);
 

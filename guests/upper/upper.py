@@ -12,7 +12,7 @@ class StreamRequest(exports.StreamRequest):
     request: Socket
 
     def setup(self, request: Socket, client_address: Address) -> None:
-        # On the class: componentize-py makes an object per method, not one for all.
+        # On the class: componentize-py creates a new object for each method.
         StreamRequest.request = request
 
     def handle(self) -> None:
@@ -20,7 +20,7 @@ class StreamRequest(exports.StreamRequest):
             data = self.request.recv(1024).strip()
             self.request.sendall(data.upper())
         except Err as error:
-            # What the socket raises holds an ErrorCode, what the host takes a sentence.
+            # The socket raises an ErrorCode. The host expects a text.
             raise Err(error.value.name.lower().replace("_", " ")) from None
 
     def finish(self) -> None:

@@ -1,6 +1,6 @@
-;; The `MyTCPHandler` of Python's documentation, by hand: one recv(1024), then
-;; strip, upper and sendall. It needs no toolchain, which is why the host
-;; carries it as its embedded sample.
+;; The `MyTCPHandler` of Python's documentation, written by hand: one recv(1024),
+;; then strip, upper and sendall. It needs no toolchain, so the host embeds it as
+;; its default handler.
 (component $upper
   ;; The contract: the part of wit/ that this handler uses.
   (import "socketserver:handler/types@0.1.0" (instance $types
@@ -39,7 +39,7 @@
 
   (core module $libc
     (memory (export "memory") 1)
-    ;; Whatever the host brings, at most 1024 bytes at a time, goes to one place.
+    ;; All data from the host, at most 1024 bytes at a time, is stored at address 1024.
     (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
   (core instance $libc (instantiate $libc))
   (alias core export $libc "memory" (core memory $memory))
@@ -55,11 +55,12 @@
     (data (i32.const 288) "sendall failed")
     (global $request (mut i32) (i32.const 0))
 
-    ;; The handle of the request, then the client's address, which is not used.
+    ;; The parameters are the handle of the request and the client's address, which is
+    ;; not used.
     (func (export "setup")
       (param $request i32) (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
       (global.set $request (local.get $request))
-      (i32.const 0)) ;; At 0 all is zero: ok.
+      (i32.const 0)) ;; The memory at 0 is zero: ok.
 
     (func (export "handle") (result i32)
       (local $start i32) (local $end i32) (local $at i32)
@@ -98,7 +99,7 @@
 
     (func (export "finish") (result i32) (i32.const 0))
 
-    ;; Space, and TAB to CR: what bytes.strip() takes.
+    ;; Space, and TAB to CR: the bytes that bytes.strip() removes.
     (func $is_space (param $at i32) (result i32)
       (i32.or
         (i32.eq (i32.load8_u (local.get $at)) (i32.const 32))

@@ -1,5 +1,5 @@
-//! The C bindings in `guest-sdk/c`, which are committed: what wit-bindgen makes of
-//! `wit/`, and a line that has them call a handler as `exit.h` says.
+//! The C bindings in `guest-sdk/c`, which are committed: the output of wit-bindgen for
+//! `wit/`, plus a line that includes `exit.h`.
 
 use crate::component::contract;
 use crate::workspace::{self, Workspace};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use wit_bindgen_core::Files;
 
-/// Writes the bindings of every world of the contract.
+/// Generates the bindings of every world of the contract.
 pub fn write(workspace: &Workspace) -> Result<()> {
     let folder = workspace.sdk("c");
     for (name, content) in generate(workspace)?.iter() {
@@ -18,14 +18,20 @@ pub fn write(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Fails if [`write()`] would change anything.
+/// Compares the committed bindings with `wit/`.
+///
+/// # Errors
+///
+/// Returns an error if [`write()`] would change a file.
 pub fn check(workspace: &Workspace) -> Result<()> {
     let folder = workspace.sdk("c");
     for (name, content) in generate(workspace)?.iter() {
         let path = folder.join(name);
         if !fs::read(&path).is_ok_and(|committed| committed == content) {
             let path = workspace.show(&path);
-            bail!("{path} is not what wit/ gives: run `cargo guests --bindings` and commit it");
+            bail!(
+                "{path} does not match wit/: run `cargo guests --bindings` and commit the result"
+            );
         }
     }
     Ok(())
@@ -39,20 +45,20 @@ fn generate(workspace: &Workspace) -> Result<Files> {
         wit_bindgen_c::Opts::default()
             .build()
             .generate(&mut resolve, world, &mut generated)
-            .with_context(|| format!("cannot make the C bindings of the world `{name}`"))?;
+            .with_context(|| format!("cannot generate the C bindings of the world `{name}`"))?;
     }
     let mut files = Files::default();
     for (name, content) in generated.iter() {
         match name.strip_suffix(".c") {
-            Some(world) => files.push(name, &with_exit(world, content)?),
+            Some(world) => files.push(name, &include_exit(world, content)?),
             None => files.push(name, content),
         }
     }
     Ok(files)
 }
 
-/// The code of the bindings of a world, which includes `exit.h`.
-fn with_exit(world: &str, code: &[u8]) -> Result<Vec<u8>> {
+/// Adds the inclusion of `exit.h` to the code of the bindings of a world.
+fn include_exit(world: &str, code: &[u8]) -> Result<Vec<u8>> {
     let code = std::str::from_utf8(code)?;
     let header = format!("#include \"{world}.h\"\n");
     let (before, after) = code
@@ -66,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_bindings_are_those_of_the_contract() {
+    fn the_committed_bindings_match_the_contract() {
         check(&Workspace::find().unwrap()).unwrap();
     }
 }

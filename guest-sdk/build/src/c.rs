@@ -1,5 +1,5 @@
-//! Guests in C: clang as the Python package `ziglang` brings it, on the
-//! bindings in `guest-sdk/c`.
+//! Builds guests in C with the clang of the Python package `ziglang`, on the bindings in
+//! `guest-sdk/c`.
 
 use crate::component;
 use crate::guest::Guest;
@@ -12,20 +12,20 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// How C guests are built; see [`Language::recipe`].
+/// The recipe of C guests, see [`Language::recipe`].
 pub const RECIPE: &str = include_str!("c.rs");
 
-/// What to do when the compiler fails for no reason in the guest.
+/// Advice for a failure of the compiler that the guest does not explain.
 pub const HINT: &str = "remove target/guests/venv and try again";
 
 const COMPILER: (&str, &str) = ("ziglang", "0.17.0");
 
-/// A library, called over and over: no `main`, and no WASI as long as the guest
-/// calls nothing that needs it. Zig's stack would be 16 MiB, a quarter of what a
-/// request may use; this is Rust's.
+/// Links a library without `main`, which imports WASI only if the guest calls a function
+/// that needs it. The stack is as large as Rust's: Zig's default of 16 MiB is a quarter of
+/// the memory that a request may use.
 pub const LINK: [&str; 3] = ["-mexec-model=reactor", "-s", "-Wl,-z,stack-size=1048576"];
 
-/// The world of the guests: the bindings of this name are linked in.
+/// The world of the guests, and the name of the bindings that they are linked with.
 const WORLD: &str = "stream_handler";
 
 /// Builds a guest and returns the component.
@@ -44,11 +44,11 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .arg(&module);
     log.run(&mut compiler, HINT)?;
     let module = workspace::take(&module)?;
-    // What the guest uses of the C library decides whether it imports WASI.
+    // The functions of the C library that the guest calls may import WASI.
     component::encode_with_wasi(&module)
 }
 
-/// The compiler, `cc` or `c++`, told what is the same for both.
+/// Returns the compiler, `cc` or `c++`, with the arguments that both share.
 pub fn compiler(workspace: &Workspace, driver: &str, log: &Log) -> Result<Command> {
     let venv = python::install(workspace, COMPILER, log)?;
     let mut compiler = Command::new(venv.join("bin/python"));
@@ -60,17 +60,17 @@ pub fn compiler(workspace: &Workspace, driver: &str, log: &Log) -> Result<Comman
     Ok(compiler)
 }
 
-/// The bindings, to be compiled as C.
+/// Returns the source of the bindings, which is compiled as C.
 pub fn bindings(workspace: &Workspace) -> PathBuf {
     sdk(workspace, ".c")
 }
 
-/// What they declare, and how they call a handler.
+/// Returns the headers of the bindings.
 pub fn headers(workspace: &Workspace) -> [PathBuf; 2] {
     [sdk(workspace, ".h"), workspace.sdk(Language::C.folder()).join("exit.h")]
 }
 
-/// The object that tells which world the module is for.
+/// Returns the object file that names the world of the module.
 pub fn component_type(workspace: &Workspace) -> PathBuf {
     sdk(workspace, "_component_type.o")
 }

@@ -1,4 +1,4 @@
-//! Makes components of core modules, and checks what was made.
+//! Encodes core modules as components, and checks components.
 
 use crate::guest::Guest;
 use crate::workspace::Workspace;
@@ -7,17 +7,17 @@ use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADA
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata};
 use wit_parser::{CloneMaps, PackageId, Resolve, Span};
 
-/// The package that the exports of a guest are of, and its imports.
+/// The package of the exports and imports of a guest.
 const PACKAGE: &str = "socketserver:handler/";
 
-/// The one import that is of another package, by which a handler ends as
-/// Python's do with `SystemExit`.
+/// The one import of another package that every guest may have. A handler calls it to end
+/// the request, as `SystemExit` does in Python.
 const EXIT: &str = "wasi:cli/exit@0.2.0";
 
-/// What the adapter makes of WASI's first preview as far as libraries and
-/// runtimes need it: C some if a guest prints, C++ the first eight, because it can
-/// end with a message, Go all. Sockets are not among them: those of the contract are
-/// all there are.
+/// The interfaces that the adapter for WASI's first preview imports for libraries and
+/// runtimes. C needs some of them if a guest prints, C++ the first eight because its
+/// library can end with a message, and Go all of them. Sockets are not among them: a guest
+/// has only the sockets of the contract.
 const WASI: [&str; 18] = [
     "wasi:io/error",
     "wasi:io/streams",
@@ -39,10 +39,10 @@ const WASI: [&str; 18] = [
     "wasi:random/random",
 ];
 
-/// What Rust's library has keys for its hashes from, where it is built for WASI.
+/// The interface that Rust's library takes the keys of its hashes from on WASI.
 const SEED: &str = "wasi:random/insecure-seed";
 
-/// A world that has [`EXIT`].
+/// A world that imports [`EXIT`].
 const EXIT_WORLD: &str = "
     package socketserver:guests;
 
@@ -57,35 +57,35 @@ const EXIT_WORLD: &str = "
     }
 ";
 
-/// The contract.
+/// Reads the contract in `wit/`.
 pub fn contract(workspace: &Workspace) -> Result<(Resolve, PackageId)> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(workspace.wit()).context("cannot read wit/")?;
     Ok((resolve, package))
 }
 
-/// Makes a component of a core module that carries its component type in a
-/// custom section, as the bindings of wit-bindgen leave it there.
+/// Encodes a core module as a component. The module has its component type in a custom
+/// section, which the bindings of wit-bindgen write.
 pub fn encode(module: &[u8]) -> Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
         .module(module)
         .and_then(ComponentEncoder::encode)
-        .with_context(|| format!("cannot make a component that imports nothing but `{PACKAGE}*`"))
+        .with_context(|| format!("cannot encode a component that imports only `{PACKAGE}*`"))
 }
 
-/// The same of a module that imports WASI as it was before components: what
-/// it uses of that becomes imports of `wasi:*`.
+/// Encodes a core module as [`encode()`] does, and replaces its imports of WASI's first
+/// preview by imports of `wasi:*`.
 pub fn encode_with_wasi(module: &[u8]) -> Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
         .module(module)
         .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", ADAPTER))
         .and_then(ComponentEncoder::encode)
-        .context("cannot make a component of it")
+        .context("cannot encode it as a component")
 }
 
-/// The same of a module that carries no component type.
+/// Encodes a core module without a component type as [`encode_with_wasi()`] does.
 pub fn encode_for_world(
     workspace: &Workspace,
     world: &str,
@@ -97,18 +97,21 @@ pub fn encode_for_world(
     encode_with_wasi(&module)
 }
 
-/// Fails unless `bytes` is a component that targets one of the worlds of the
-/// contract and imports nothing else but [`EXIT`] and, in a language whose
-/// runtime needs them, [`WASI`].
+/// Checks that `bytes` is a component that targets a world of the contract and imports
+/// nothing but that, [`EXIT`] and, in a language whose runtime needs them, [`WASI`].
 ///
-/// A crate of its own brings WASI in whichever version its toolchain has. There the
-/// names of the imports are looked at, and what it exports.
+/// A crate of its own imports WASI in the version of its toolchain. For such a guest only
+/// the names of the imports and exports are checked.
+///
+/// # Errors
+///
+/// Returns an error that names the import, or the reason why no world fits.
 pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
     let label = guest.label();
     let decoded = wit_component::decode(bytes)
-        .with_context(|| format!("what {label} was built to is not a component"))?;
+        .with_context(|| format!("the output for {label} is not a component"))?;
     let DecodedWasm::Component(types, world) = decoded else {
-        bail!("what {label} was built to is a WIT package, not a component");
+        bail!("the output for {label} is a WIT package, not a component");
     };
     let mut wasi = if guest.may_use_wasi() { WASI.to_vec() } else { Vec::new() };
     wasi.extend(guest.package.is_some().then_some(SEED));
@@ -116,8 +119,8 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
         let import = types.name_world_key(key);
         let is_wasi = import.split_once('@').is_some_and(|(name, _)| wasi.contains(&name));
         if !import.starts_with(PACKAGE) && import != EXIT && !is_wasi {
-            let may = [&["socketserver:handler/*", EXIT], &wasi[..]].concat().join(", ");
-            bail!("{label} imports `{import}`; it may import nothing but {may}");
+            let allowed = [&["socketserver:handler/*", EXIT], &wasi[..]].concat().join(", ");
+            bail!("{label} imports `{import}`, but may import only {allowed}");
         }
     }
     if guest.package.is_some() {
@@ -131,9 +134,9 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
     let (mut resolve, package) = contract(workspace)?;
     let program = resolve.push_str("exit.wit", EXIT_WORLD)?;
     let program = resolve.select_world(&[program], None)?;
-    // The adapter carries the types of the interfaces that it imports.
-    let (_, carried) = wit_component::metadata::decode(ADAPTER)?;
-    let preview1 = resolve.merge(carried.resolve)?.map_world(carried.world, Span::default())?;
+    // The adapter contains the types of the interfaces that it imports.
+    let (_, adapter) = wit_component::metadata::decode(ADAPTER)?;
+    let preview1 = resolve.merge(adapter.resolve)?.map_world(adapter.world, Span::default())?;
     resolve.merge_worlds(preview1, program, &mut CloneMaps::default())?;
     let mut reasons = Vec::new();
     for (name, world) in resolve.packages[package].worlds.clone() {
@@ -152,8 +155,8 @@ mod tests {
     use crate::language::Language;
     use std::path::PathBuf;
 
-    /// What [`check()`] says of `guests/upper/upper.wat`, had it also this import
-    /// and been built from a language.
+    /// Calls [`check()`] for `guests/upper/upper.wat` with one more import, as a guest in
+    /// a language.
     fn check_with(import: &str, language: Language) -> Result<(), String> {
         let sample = include_str!("../../../guests/upper/upper.wat");
         let text = sample.replacen("(component $upper", &format!("(component $upper {import}"), 1);
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runtimes_need_of_wasi_is_for_those_that_need_it() {
+    fn only_languages_whose_runtime_needs_wasi_may_import_it() {
         for name in WASI {
             let import = format!(r#"(import "{name}@0.2.12" (instance))"#);
             for language in Language::ALL {
@@ -194,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn no_language_may_import_more_of_wasi() {
+    fn no_language_may_import_other_interfaces_of_wasi() {
         for name in ["sockets/network", "sockets/tcp", "random/insecure", "http/types"] {
             let import = format!(r#"(import "wasi:{name}@0.2.12" (instance))"#);
             for language in Language::ALL {
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_of_wasi_have_the_functions_of_the_adapter() {
+    fn an_interface_of_wasi_may_have_only_the_functions_of_the_adapter() {
         let import = r#"(import "wasi:cli/stdin@0.2.12" (instance (export "get-it" (func))))"#;
         let error = check_with(import, Language::Cpp).unwrap_err();
         assert!(error.contains("targets none of the worlds"), "{error}");

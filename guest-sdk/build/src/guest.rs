@@ -1,4 +1,4 @@
-//! Which guests there are.
+//! The guests, and which of them to build.
 
 use crate::language::Language;
 use crate::workspace::Workspace;
@@ -6,35 +6,35 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One handler in one language.
+/// A handler in a language.
 pub struct Guest {
-    /// What it is written in.
+    /// The language.
     pub language: Language,
-    /// What it is called, in every language.
+    /// The name, which is the same in every language.
     pub name: String,
-    /// Its file.
+    /// The source file.
     pub source: PathBuf,
-    /// Whether the files beside `source` belong to it: so in `guests/NAME/`,
-    /// but not in `tests/guests/`, where each file is a guest.
+    /// True if the other files in the folder of `source` belong to the guest: in
+    /// `guests/NAME/`, but not in `tests/guests/`, where each file is a guest.
     pub owns_folder: bool,
-    /// The crate that it is, if it is one of its own: `tests/guests/NAME/`.
+    /// The folder of the guest's own crate, `tests/guests/NAME/`, if it has one.
     pub package: Option<PathBuf>,
 }
 
 impl Guest {
-    /// `LANGUAGE/NAME`.
+    /// Returns `LANGUAGE/NAME`.
     pub fn label(&self) -> String {
         format!("{}/{}", self.language.folder(), self.name)
     }
 
-    /// Whether it may import WASI.
+    /// Returns true if the guest may import WASI.
     pub fn may_use_wasi(&self) -> bool {
         self.language.may_use_wasi() || self.package.is_some()
     }
 }
 
-/// All guests, sorted by language: `guests/NAME/NAME.EXT`, `tests/guests/NAME.EXT`
-/// and, in Rust, `tests/guests/NAME/Cargo.toml`.
+/// Finds all guests, in the order of languages: `guests/NAME/NAME.EXT`,
+/// `tests/guests/NAME.EXT` and, in Rust, `tests/guests/NAME/Cargo.toml`.
 pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
     let mut guests = Vec::new();
     for language in Language::ALL {
@@ -70,15 +70,19 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The guests that `names` name, each a language or `LANGUAGE/NAME`; all of
-/// them if there are no names.
+/// Returns the guests that `names` select, or all guests if `names` is empty. A name is a
+/// language or `LANGUAGE/NAME`.
+///
+/// # Errors
+///
+/// Returns an error with all labels if a name selects no guest.
 pub fn select(guests: Vec<Guest>, names: &[String]) -> Result<Vec<Guest>> {
     let is_named =
         |guest: &Guest, name: &str| guest.label() == name || guest.language.folder() == name;
     for name in names {
         if !guests.iter().any(|guest| is_named(guest, name)) {
             let labels: Vec<_> = guests.iter().map(Guest::label).collect();
-            bail!("there is no guest or language `{name}`; there are {}", labels.join(", "));
+            bail!("there is no guest or language `{name}`; the guests are {}", labels.join(", "));
         }
     }
     let mut selected = guests;
@@ -110,20 +114,20 @@ mod tests {
     }
 
     #[test]
-    fn selects_by_language_and_by_label() {
+    fn a_name_selects_a_language_or_one_guest() {
         assert_eq!(selected(&[]).unwrap(), ["rust/upper", "rust/echo", "c/upper"]);
         assert_eq!(selected(&["rust"]).unwrap(), ["rust/upper", "rust/echo"]);
         assert_eq!(selected(&["c", "rust/echo"]).unwrap(), ["rust/echo", "c/upper"]);
     }
 
     #[test]
-    fn names_what_there_is_when_asked_for_something_else() {
+    fn an_unknown_name_is_an_error_that_lists_the_guests() {
         let error = selected(&["rust/uper"]).unwrap_err().to_string();
         assert!(error.contains("`rust/uper`") && error.contains("rust/upper"), "{error}");
     }
 
     #[test]
-    fn finds_the_samples() {
+    fn the_samples_and_the_handlers_for_tests_are_found() {
         let workspace = Workspace::find().unwrap();
         let labels: Vec<_> = discover(&workspace).unwrap().iter().map(Guest::label).collect();
         let uppers = Language::ALL.map(|language| format!("{}/upper", language.folder()));

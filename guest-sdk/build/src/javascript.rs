@@ -1,4 +1,4 @@
-//! Guests in JavaScript, on `QuickJS`.
+//! Builds guests in JavaScript, on `QuickJS`.
 
 use crate::guest::Guest;
 use crate::tool::{Log, announce};
@@ -8,7 +8,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// How JavaScript guests are built; see [`Language::recipe`](crate::language::Language::recipe).
+/// The recipe of JavaScript guests, see
+/// [`Language::recipe`](crate::language::Language::recipe).
 pub const RECIPE: &str = include_str!("javascript.rs");
 
 const COMPONENTIZE: &str = "componentize-qjs@0.4.5";
@@ -35,8 +36,8 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     workspace::take(&output)
 }
 
-/// Installs the compiler from npm unless it is there, and returns the folder
-/// of modules that it is in.
+/// Installs the compiler from npm unless it is installed, and returns the folder of
+/// modules that contains it.
 fn install(workspace: &Workspace, log: &Log) -> Result<PathBuf> {
     let node = workspace.out("node");
     let installed = node.join(format!("{COMPONENTIZE}.installed"));

@@ -1,4 +1,4 @@
-//! The languages.
+//! The languages of guests.
 
 use crate::guest::Guest;
 use crate::tool::Log;
@@ -7,10 +7,10 @@ use crate::{c, cpp, go, javascript, python, rust};
 use anyhow::Result;
 use std::path::PathBuf;
 
-/// A language that guests are written in.
+/// A language for guests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    /// Rust, on `guest-sdk/rust`.
+    /// Rust, on the crate in `guest-sdk/rust`.
     Rust,
     /// C, on the bindings in `guest-sdk/c`.
     C,
@@ -25,12 +25,12 @@ pub enum Language {
 }
 
 impl Language {
-    /// All of them, in the order in which they are built.
+    /// All languages, in the order in which their guests are built.
     pub const ALL: [Self; 6] =
         [Self::Rust, Self::C, Self::Cpp, Self::Go, Self::Python, Self::JavaScript];
 
-    /// Its name on the command line and its folder in `target/guests/` and
-    /// `guest-sdk/`.
+    /// Returns the name on the command line, which is also the name of the folders in
+    /// `target/guests/` and `guest-sdk/`.
     pub fn folder(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -42,7 +42,7 @@ impl Language {
         }
     }
 
-    /// What its files end in.
+    /// Returns the extension of source files.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Rust => "rs",
@@ -54,7 +54,8 @@ impl Language {
         }
     }
 
-    /// How it is built, as text: when that changes, its guests are out of date.
+    /// Returns the source code that builds guests. A change of it makes all guests of the
+    /// language out of date.
     pub fn recipe(self) -> &'static str {
         match self {
             Self::Rust => rust::RECIPE,
@@ -66,14 +67,14 @@ impl Language {
         }
     }
 
-    /// Whether its library asks for WASI: that of C if the guest does, those of C++
-    /// and Go in any case.
+    /// Returns true if the language's library may import WASI: C's library does if the
+    /// guest needs it, those of C++ and Go always do.
     pub fn may_use_wasi(self) -> bool {
         matches!(self, Self::C | Self::Cpp | Self::Go)
     }
 
-    /// Files that every guest in it is built from, beside its own, its SDK and
-    /// the contract.
+    /// Returns the files that every guest of the language is built from, besides its own
+    /// files, its SDK and the contract.
     pub fn shared_inputs(self, workspace: &Workspace) -> Vec<PathBuf> {
         match self {
             Self::Rust => ["Cargo.toml", "Cargo.lock", "lib.rs"]
@@ -104,7 +105,7 @@ impl Language {
 mod tests {
     use super::*;
 
-    /// What stands in quotes in a text, between two words of it.
+    /// Returns the quoted strings in a text, between two markers.
     fn quoted(text: &str, start: &str, end: &str) -> Vec<String> {
         let (_, text) = text.split_once(start).unwrap();
         let (text, _) = text.split_once(end).unwrap();
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_sockets_read_the_same_in_every_sdk() {
+    fn socket_errors_have_the_same_texts_in_every_sdk() {
         let read = |path: &str| {
             let workspace = Workspace::find().unwrap();
             std::fs::read_to_string(workspace.sdk(path)).unwrap()

@@ -1,21 +1,20 @@
 //! `cargo guests`: builds the guests, in every language, as components.
 //!
 //! ```text
-//! cargo guests                     all of them
-//! cargo guests c python/upper      some of them
-//! cargo guests --bindings          writes guest-sdk/c anew from wit/
-//! cargo guests --check-bindings    fails if that would change anything
+//! cargo guests                     builds all guests
+//! cargo guests c python/upper      builds some guests
+//! cargo guests --bindings          generates guest-sdk/c from wit/
+//! cargo guests --check-bindings    fails if guest-sdk/c does not match wit/
 //! ```
 //!
-//! The components are `target/guests/LANGUAGE/NAME.wasm`. What the languages
-//! need and is not there is installed beside them, pinned by version; what
-//! their tools say is in `target/guests/log`. A guest whose inputs have not
-//! changed is not built again.
+//! The components are `target/guests/LANGUAGE/NAME.wasm`. Missing tools of the languages
+//! are installed in `target/guests`, in fixed versions. The output of the tools is in
+//! `target/guests/log`. A guest whose inputs have not changed is not built again.
 //!
 //! | to add | edit |
 //! |---|---|
-//! | a guest | nothing here; see `guests/README.md` |
-//! | a language | `language.rs`, and a file beside `python.rs` |
+//! | a guest | no file here; see `guests/README.md` |
+//! | a language | `language.rs`, and a file like `python.rs` |
 
 mod bindings;
 mod c;
@@ -42,15 +41,15 @@ use workspace::Workspace;
 #[derive(Parser)]
 #[command(bin_name = "cargo guests")]
 struct Arguments {
-    /// What to build, everything if nothing is named
+    /// Guests to build: a language, or one guest of a language. Default: all guests
     #[arg(value_name = "LANGUAGE|LANGUAGE/NAME")]
     guests: Vec<String>,
 
-    /// Write the C bindings in guest-sdk/c anew from wit/
+    /// Generate the C bindings in guest-sdk/c from wit/
     #[arg(long, exclusive = true)]
     bindings: bool,
 
-    /// Fail if the C bindings in guest-sdk/c are not those of wit/
+    /// Fail if the C bindings in guest-sdk/c do not match wit/
     #[arg(long, exclusive = true)]
     check_bindings: bool,
 }
@@ -66,7 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether everything was built.
+/// Runs the command. Returns false if a guest was not built.
 fn run(arguments: &Arguments) -> Result<bool> {
     let workspace = Workspace::find()?;
     if arguments.bindings {
@@ -78,12 +77,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
 
     let guests = guest::select(guest::discover(&workspace)?, &arguments.guests)?;
     let width = guests.iter().map(|guest| guest.label().len()).max().unwrap_or(0);
-    let _alone = workspace.lock()?;
+    let _lock = workspace.lock()?;
     let mut failed = Vec::new();
     for guest in &guests {
         let label = guest.label();
         if failed.contains(&guest.language) {
-            println!("{label:<width$}  not tried");
+            println!("{label:<width$}  skipped");
             continue;
         }
         match build(&workspace, guest) {
@@ -98,10 +97,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// Builds one guest unless it is up to date. Returns what to print: how large
-/// it is and how long it took.
+/// Builds one guest unless it is up to date. Returns the size of the component and the
+/// duration of the build, as texts.
 fn build(workspace: &Workspace, guest: &Guest) -> Result<(String, String)> {
-    let stamp = stamp::Stamp::of(workspace, guest)?;
+    let stamp = stamp::Stamp::compute(workspace, guest)?;
     let output = workspace.output(guest);
     if stamp.is_current() && output.exists() {
         return Ok((show_size(output.metadata()?.len()), "up to date".to_owned()));

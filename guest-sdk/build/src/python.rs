@@ -1,5 +1,5 @@
-//! Guests in Python, with the module in `guest-sdk/python`, and the virtual
-//! environment that tools from `PyPI` are installed in.
+//! Builds guests in Python, with the module in `guest-sdk/python`, and installs tools from
+//! `PyPI` in a virtual environment.
 
 use crate::guest::Guest;
 use crate::language::Language;
@@ -10,7 +10,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// How Python guests are built; see [`Language::recipe`](crate::language::Language::recipe).
+/// The recipe of Python guests, see
+/// [`Language::recipe`](crate::language::Language::recipe).
 pub const RECIPE: &str = include_str!("python.rs");
 
 const COMPONENTIZE: (&str, &str) = ("componentize-py", "0.25.1");
@@ -41,8 +42,8 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     workspace::take(&output)
 }
 
-/// Installs one version of a package from `PyPI` unless it is there, and returns
-/// the virtual environment that it is in.
+/// Installs one version of a package from `PyPI` unless it is installed, and returns the
+/// virtual environment that contains it.
 pub fn install(workspace: &Workspace, package: (&str, &str), log: &Log) -> Result<PathBuf> {
     let requirement = format!("{}=={}", package.0, package.1);
     let venv = workspace.out("venv");
@@ -56,7 +57,7 @@ pub fn install(workspace: &Workspace, package: (&str, &str), log: &Log) -> Resul
         create.args(["-m", "venv"]).arg(&venv);
         log.run(&mut create, HINT).context(HINT)?;
     }
-    // Not the script `pip`: in a copied folder that one installs into the original.
+    // The script `pip` of a copied folder would install into the original folder.
     let mut pip = Command::new(venv.join("bin/python"));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", &requirement]);
     log.run(&mut pip, HINT).with_context(|| format!("cannot install {requirement} from PyPI"))?;

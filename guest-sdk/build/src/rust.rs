@@ -1,5 +1,5 @@
-//! Guests in Rust: example targets of the package in `guests/`, and crates of their
-//! own, which a plain `cargo build` makes components of.
+//! Builds guests in Rust: the example targets of the package in `guests/`, and crates of
+//! their own, for which a plain `cargo build` writes a component.
 
 use crate::component;
 use crate::guest::Guest;
@@ -12,21 +12,22 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How Rust guests are built; see [`Language::recipe`](crate::language::Language::recipe).
+/// The recipe of Rust guests, see
+/// [`Language::recipe`](crate::language::Language::recipe).
 pub const RECIPE: &str = include_str!("rust.rs");
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// That of crates of their own.
+/// The target of crates of their own.
 const WASI_TARGET: &str = "wasm32-wasip2";
 
-/// Debian's compiler for the browser, and the sources of its standard library:
-/// the second choice, where rustup cannot add the target.
+/// Debian's compiler for the browser and the sources of its standard library: the
+/// fallback where the target is not installed with rustup.
 const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
 
-/// The library of C that Rust's own needs for [`WASI_TARGET`].
+/// The C library that Rust's library needs for [`WASI_TARGET`].
 const DEBIAN_LIBC: &str = "wasi-libc";
 const DEBIAN_LIBC_FOLDER: &str = "/usr/lib/wasm32-wasi";
 
@@ -48,7 +49,7 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     component::encode(&module)
 }
 
-/// Builds a crate of its own, whose folder is called as it is.
+/// Builds a crate that is a guest. Its folder has the name of the crate.
 fn build_package(workspace: &Workspace, package: &Path, log: &Log) -> Result<Vec<u8>> {
     log.run(&mut cargo(workspace, package, WASI_TARGET, log)?, "install Rust with rustup")?;
     let name = package.file_name().context("the crate is in no folder")?;
@@ -58,19 +59,19 @@ fn build_package(workspace: &Workspace, package: &Path, log: &Log) -> Result<Vec
     })
 }
 
-/// Where Cargo puts what is for a target.
+/// Returns the folder of Cargo's output for a target.
 fn target(workspace: &Workspace, target: &str) -> PathBuf {
     workspace.out("cargo").join(target).join("release")
 }
 
-/// `cargo build` in a folder, with what it takes on this machine.
+/// Returns `cargo build` in a folder, with the arguments that this machine needs.
 fn cargo(workspace: &Workspace, folder: &Path, target: &str, log: &Log) -> Result<Command> {
     let mut cargo = Command::new(program("CARGO", "cargo"));
     cargo
         .current_dir(folder)
         .args(["build", "--locked", "--release", "--target", target])
         .env("CARGO_TARGET_DIR", workspace.out("cargo"))
-        // Meant for the machine that builds, not for the guests.
+        // These settings are for programs of the machine that builds.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
@@ -105,12 +106,12 @@ fn cargo(workspace: &Workspace, folder: &Path, target: &str, log: &Log) -> Resul
     Ok(cargo)
 }
 
-/// A program of Rust's: the one that a variable of Cargo's names, if it is set.
+/// Returns a program of Rust's toolchain: the value of Cargo's variable, or the default.
 pub fn program(variable: &str, default: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| default.into())
 }
 
-/// Whether the toolchain has a standard library for a target.
+/// Returns true if the toolchain has a standard library for a target.
 fn has_target(workspace: &Workspace, target: &str) -> Result<bool> {
     let folder = library(workspace, &["--target", target])?;
     let Ok(files) = fs::read_dir(folder) else { return Ok(false) };
@@ -118,7 +119,7 @@ fn has_target(workspace: &Workspace, target: &str) -> Result<bool> {
     Ok(names.any(|name| name.to_string_lossy().starts_with("libstd-")))
 }
 
-/// The folder of the linkers that rustup's toolchain brings along.
+/// Returns the folder of the linkers in rustup's toolchain.
 fn tools(workspace: &Workspace, target: &str) -> Result<PathBuf> {
     let tools = library(workspace, &[])?.with_file_name("bin");
     if !tools.join("rust-lld").exists() {
@@ -127,7 +128,7 @@ fn tools(workspace: &Workspace, target: &str) -> Result<PathBuf> {
     Ok(tools)
 }
 
-/// The folder of the standard library for a target.
+/// Returns the folder of the standard library for a target.
 fn library(workspace: &Workspace, target: &[&str]) -> Result<PathBuf> {
     let output = Command::new(program("RUSTC", "rustc"))
         .current_dir(workspace.guests())
@@ -138,7 +139,7 @@ fn library(workspace: &Workspace, target: &[&str]) -> Result<PathBuf> {
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
-/// Installs these packages of Debian unless they are there.
+/// Installs Debian packages unless they are installed.
 fn install_debian(workspace: &Workspace, target: &str, packages: &[&str], log: &Log) -> Result<()> {
     let libc = !packages.contains(&DEBIAN_LIBC) || Path::new(DEBIAN_LIBC_FOLDER).exists();
     if libc && Path::new(DEBIAN_SOURCES).exists() && Path::new(DEBIAN_RUSTC).exists() {

@@ -1,4 +1,4 @@
-//! Whether a guest has to be built again.
+//! Digests of the inputs of guests, which show that a guest is up to date.
 
 use crate::guest::Guest;
 use crate::workspace::{self, Workspace};
@@ -8,17 +8,16 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-/// A digest of everything that a guest is built from, and where the digest of
-/// its last build is kept.
+/// The digest of all inputs of a guest, and the file with the digest of its last build.
 pub struct Stamp {
     digest: String,
     path: PathBuf,
 }
 
 impl Stamp {
-    /// Reads the inputs of `guest`: its source, its SDK, the contract and the
-    /// way in which its language is built.
-    pub fn of(workspace: &Workspace, guest: &Guest) -> Result<Self> {
+    /// Computes the digest of the inputs of `guest`: its source, its SDK, the contract and
+    /// the code that builds its language.
+    pub fn compute(workspace: &Workspace, guest: &Guest) -> Result<Self> {
         let language = guest.language;
         let mut inputs = vec![guest.source.clone()];
         inputs.extend(language.shared_inputs(workspace));
@@ -52,19 +51,19 @@ impl Stamp {
         Ok(Self { digest: format!("{:016x}", hasher.finish()), path })
     }
 
-    /// Whether the last build had the same inputs.
+    /// Returns true if the last build had the same inputs.
     pub fn is_current(&self) -> bool {
         fs::read_to_string(&self.path).is_ok_and(|digest| digest == self.digest)
     }
 
-    /// Notes that a build with these inputs succeeded.
+    /// Records that a build with these inputs succeeded.
     pub fn write(&self) -> Result<()> {
         workspace::replace(&self.path, self.digest.as_bytes())
     }
 }
 
-/// Adds the files in `folder` and in the folders inside, but for texts about
-/// them and what builds leave.
+/// Adds the files in `folder` and its subfolders, except documents and the output of
+/// builds.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;

@@ -1,4 +1,4 @@
-//! Runs the tools of the languages, and keeps what they say out of sight.
+//! Runs the tools of the languages, and writes their output to log files.
 
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
@@ -7,16 +7,16 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// How many of the last lines of a log are shown when a tool fails.
+/// The number of lines from the end of the log that an error shows.
 const TAIL: usize = 40;
 
-/// A file in `target/guests/log` that takes what tools say.
+/// A file in `target/guests/log` with the output of tools.
 pub struct Log {
     path: PathBuf,
 }
 
 impl Log {
-    /// Starts the log afresh.
+    /// Creates the file, or empties it.
     pub fn create(workspace: &Workspace, name: &str) -> Result<Self> {
         let folder = workspace.out("log");
         let path = folder.join(name).with_extension("log");
@@ -26,8 +26,12 @@ impl Log {
         Ok(Self { path })
     }
 
-    /// Runs a tool. If it fails, the error ends in the last lines of the log;
-    /// if it is not there, in `hint`, which says what to install.
+    /// Runs a tool.
+    ///
+    /// # Errors
+    ///
+    /// If the tool fails, the error ends with the last lines of the log. If the tool is
+    /// not installed, the error ends with `hint`, which says what to install.
     pub fn run(&self, command: &mut Command, hint: &str) -> Result<()> {
         let mut file = OpenOptions::new().append(true).open(&self.path)?;
         writeln!(file, "$ {command:?}")?;
@@ -52,7 +56,7 @@ impl Log {
     }
 }
 
-/// Says on the terminal that something large is being installed.
+/// Prints that a tool is being installed, which may take a while.
 pub fn announce(what: &str) {
     eprintln!("installing {what}");
 }

@@ -1,19 +1,19 @@
-//! Where things are.
+//! The paths of the repository.
 
 use crate::guest::Guest;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// The paths of the repository that the builds read and write.
+/// The paths that the builds read and write.
 pub struct Workspace {
     root: PathBuf,
     out: PathBuf,
 }
 
 impl Workspace {
-    /// Finds the repository that Cargo runs this program in, which is not the one that it
-    /// was built in if that was moved or copied.
+    /// Finds the repository that Cargo runs this program in. It differs from the repository
+    /// that the program was built in if that was moved or copied.
     pub fn find() -> Result<Self> {
         let compiled_in = Path::new(env!("CARGO_MANIFEST_DIR"));
         let here = std::env::var_os("CARGO_MANIFEST_DIR");
@@ -26,43 +26,43 @@ impl Workspace {
         Ok(Self { root: root.to_owned(), out: target.join("guests") })
     }
 
-    /// `wit/`, the contract.
+    /// Returns `wit/`, the contract.
     pub fn wit(&self) -> PathBuf {
         self.root.join("wit")
     }
 
-    /// `guests/`, the samples and the Cargo package of those in Rust.
+    /// Returns `guests/`, the samples and the Cargo package of the Rust samples.
     pub fn guests(&self) -> PathBuf {
         self.root.join("guests")
     }
 
-    /// `tests/guests/`, the handlers that only the tests use.
+    /// Returns `tests/guests/`, the handlers for tests only.
     pub fn test_guests(&self) -> PathBuf {
         self.root.join("tests/guests")
     }
 
-    /// `guest-sdk/LANGUAGE/`.
+    /// Returns `guest-sdk/LANGUAGE/`.
     pub fn sdk(&self, language: &str) -> PathBuf {
         self.root.join("guest-sdk").join(language)
     }
 
-    /// A path inside `target/guests/`, where everything is written.
+    /// Returns a path inside `target/guests/`, the folder of all output.
     pub fn out(&self, path: &str) -> PathBuf {
         self.out.join(path)
     }
 
-    /// The component of a guest.
+    /// Returns the path of a guest's component.
     pub fn output(&self, guest: &Guest) -> PathBuf {
         self.out.join(guest.label()).with_extension("wasm")
     }
 
-    /// The path as it is from the root of the repository, for messages.
+    /// Returns the path relative to the root of the repository, for messages.
     pub fn show<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }
 
-    /// Waits until no other build runs in `target/guests/`, and keeps others
-    /// from starting while the returned file is open.
+    /// Waits until no other build runs in `target/guests/`. Other builds wait while the
+    /// returned file is open.
     pub fn lock(&self) -> Result<File> {
         fs::create_dir_all(&self.out)
             .with_context(|| format!("cannot create {}", self.out.display()))?;
@@ -72,14 +72,14 @@ impl Workspace {
     }
 }
 
-/// Reads a file that a tool has left, and removes it.
+/// Reads the output file of a tool, and removes it.
 pub fn take(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     fs::remove_file(path)?;
     Ok(bytes)
 }
 
-/// Writes a file in one step, so that nobody reads half of it.
+/// Writes a file atomically: a reader sees the old or the new content.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         if let Some(folder) = path.parent() {

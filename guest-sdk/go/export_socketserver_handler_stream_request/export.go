@@ -1,6 +1,6 @@
-// Package export_socketserver_handler_stream_request is what the generated
-// bindings call for a request; the name is theirs. Handlers use the package
-// socketserver.
+// Package export_socketserver_handler_stream_request has the functions that the
+// generated bindings call for a request; the bindings require this name. Handlers use
+// the package socketserver.
 package export_socketserver_handler_stream_request
 
 import (
@@ -17,10 +17,10 @@ var (
 	OnFinish func() error
 )
 
-// Result is what the host is told.
+// Result is the result of a handler's method in the type of the contract.
 type Result = witTypes.Result[witTypes.Unit, string]
 
-// Setup is called first, with the request socket and the address of its client.
+// Setup is called first, with the request socket and the address of the client.
 func Setup(request *socketserver_handler_sockets.Socket, clientAddress socketserver_handler_types.Address) Result {
 	if OnSetup == nil {
 		return witTypes.Err[witTypes.Unit, string]("the guest has no handler: it did not call socketserver.Export")

@@ -2,13 +2,13 @@ use crate::bindings::socketserver::handler::types;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
-/// The address of one end of a socket: what Python gives as a tuple or, for
-/// Unix sockets, as a `str` or `bytes`.
+/// The address of one end of a socket.
 ///
-/// It is displayed as one writes it: `127.0.0.1:9999`, `[::1]:9999` (with the
-/// scope where there is one, `[fe80::1%2]:9999`), `/run/app.sock`, and `@name`
-/// for an abstract name. A socket without a name shows as nothing at all, as
-/// in Python.
+/// In Python this is a tuple or, for Unix sockets, a `str` or `bytes`.
+///
+/// [`Display`](fmt::Display) writes it in the usual form: `127.0.0.1:9999`,
+/// `[::1]:9999`, with a scope `[fe80::1%2]:9999`, `/run/app.sock`, and `@name` for
+/// an abstract name. An unnamed socket is the empty string, as in Python.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// Python's `(host, port)`.
@@ -22,16 +22,16 @@ pub enum Address {
 /// The name of a Unix socket. Names are bytes, not text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UnixAddress {
-    /// A socket that was never bound, as most clients' are. Python's `''`.
+    /// A socket that is not bound, as the sockets of most clients. Python's `''`.
     Unnamed,
-    /// A path in the file system of the host.
+    /// A path in the host's file system.
     Pathname(Vec<u8>),
-    /// A Linux abstract name, without its leading zero byte.
+    /// An abstract name (Linux), without its leading zero byte.
     Abstract(Vec<u8>),
 }
 
 impl Address {
-    /// The IP address; `None` for a Unix socket. Python's `address[0]`.
+    /// Returns the IP address, or `None` for a Unix socket. Python's `address[0]`.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Ipv4(address) => Some((*address.ip()).into()),
@@ -40,7 +40,7 @@ impl Address {
         }
     }
 
-    /// The port; `None` for a Unix socket. Python's `address[1]`.
+    /// Returns the port, or `None` for a Unix socket. Python's `address[1]`.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Ipv4(address) => Some(address.port()),
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn shows_ip_addresses_as_they_are_written() {
+    fn ip_addresses_are_displayed_in_their_usual_form() {
         assert_eq!(ipv4().to_string(), "127.0.0.1:9999");
         assert_eq!(ipv6(0).to_string(), "[fe80::1]:9999");
         assert_eq!(ipv6(2).to_string(), "[fe80::1%2]:9999");
     }
 
     #[test]
-    fn shows_unix_names() {
+    fn unix_names_are_displayed_with_an_at_sign_if_abstract() {
         let unix = |name: types::UnixAddress| Address::from(types::Address::Unix(name)).to_string();
         assert_eq!(unix(types::UnixAddress::Unnamed), "");
         assert_eq!(unix(types::UnixAddress::Pathname(b"/run/app.sock".to_vec())), "/run/app.sock");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_addresses_apart() {
+    fn ip_and_port_are_none_for_unix_sockets() {
         assert_eq!(ipv4().ip(), Some(IpAddr::from([127, 0, 0, 1])));
         assert_eq!(ipv4().port(), Some(9999));
         assert_eq!(ipv6(0).ip(), Some(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1])));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_back_to_the_host_as_it_came() {
+    fn an_address_converts_to_the_contract_and_back() {
         let host = (0xfe80, 1, 2, 3, 4, 5, 6, 7);
         let ipv6 = types::Ipv6Address { host, port: 9999, flowinfo: 8, scope_id: 9 };
         for address in [
@@ -164,8 +164,8 @@ mod tests {
             Address::Unix(UnixAddress::Pathname(b"/run/\xff".to_vec())),
             Address::Unix(UnixAddress::Abstract(b"app".to_vec())),
         ] {
-            let there = types::Address::from(&address);
-            assert_eq!(Address::from(there), address);
+            let converted = types::Address::from(&address);
+            assert_eq!(Address::from(converted), address);
         }
     }
 }

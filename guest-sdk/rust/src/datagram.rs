@@ -1,8 +1,8 @@
-use crate::export::Life;
+use crate::export::Lifecycle;
 use crate::{Address, Datagram, Reader, Result, Server, Socket};
 use std::io::Cursor;
 
-/// A handler for datagrams that are read and answered as files: Python's
+/// A handler that reads a datagram and writes the reply as files. Python's
 /// `DatagramRequestHandler`.
 ///
 /// ```
@@ -23,73 +23,85 @@ use std::io::Cursor;
 /// # fn main() {}
 /// ```
 ///
-/// There is always a reply: after `finish` all that was written goes to the
-/// client as one datagram, which is empty if nothing was. A handler that may
-/// stay silent is a
+/// Each request gets a reply: after `finish` everything that was written to `wfile`
+/// is sent to the client as one datagram, which is empty if nothing was written. To
+/// send no reply, or several, implement
 /// [`BaseRequestHandler`](crate::BaseRequestHandler)`<`[`Datagram`]`>`.
 ///
-/// Where Python's handlers call `super().setup()` and `super().finish()`, here
-/// that part is not in the methods: it is done before `setup` and after
-/// `finish`.
+/// Do not port calls of `super().setup()` and `super().finish()` from Python: the
+/// crate does their work before `setup` and after `finish`.
 pub trait DatagramRequestHandler: Default {
-    /// Called first. After an error neither `handle` nor `finish` is called,
-    /// and no reply is sent.
+    /// Prepares the request. The host calls it first.
+    ///
+    /// # Errors
+    ///
+    /// After an error the host calls neither `handle` nor `finish`, and no reply is
+    /// sent. The host logs the error.
     fn setup(&mut self, cx: &mut DatagramContext) -> Result {
         let _ = cx;
         Ok(())
     }
 
-    /// Does the work.
+    /// Handles the request.
+    ///
+    /// # Errors
+    ///
+    /// After an error the host still calls `finish`. The host logs the error.
     fn handle(&mut self, cx: &mut DatagramContext) -> Result {
         let _ = cx;
         Ok(())
     }
 
-    /// Cleans up. Called after `handle`, also when that returned an error, but
-    /// not after a panic or when a limit ended the request.
+    /// Cleans up. The host calls it after `handle`, even if `handle` returned an
+    /// error, but not after a panic or after a limit ended the request.
     ///
-    /// Afterwards, even if this or `handle` returned an error, the reply is
-    /// sent. If that fails it is an error, unless this had one.
+    /// The reply is sent after this method, even if this method or `handle` returned
+    /// an error.
+    ///
+    /// # Errors
+    ///
+    /// The host logs the error. If this method succeeds and the reply cannot be sent,
+    /// the error of sending is logged in its place.
     fn finish(&mut self, cx: &mut DatagramContext) -> Result {
         let _ = cx;
         Ok(())
     }
 }
 
-/// What Python's `DatagramRequestHandler` has on `self`.
+/// The attributes that Python's `DatagramRequestHandler` has on `self`.
 #[derive(Debug)]
 pub struct DatagramContext {
     /// The datagram. Python's `self.packet`.
     pub packet: Vec<u8>,
-    /// The socket that it came to, and that the reply leaves from. Python's
-    /// `self.socket`.
+    /// The server's socket, which received the datagram and sends the reply.
+    /// Python's `self.socket`.
     pub socket: Socket,
-    /// Where it came from. Python's `self.client_address`.
+    /// The address of the client. Python's `self.client_address`.
     pub client_address: Address,
-    /// The server that took it. Python's `self.server`.
+    /// The server that received the request. Python's `self.server`.
     pub server: Server,
-    /// The datagram as a file to read. Python's `self.rfile`.
+    /// The datagram, as a file to read from. Python's `self.rfile`.
     pub rfile: Reader<Cursor<Vec<u8>>>,
-    /// The reply: [`std::io::Write`] appends to it, and so do the methods of
-    /// [`Vec`]. Python's `self.wfile`.
+    /// The reply. Append to it with [`std::io::Write`] or with the methods of [`Vec`].
+    /// Python's `self.wfile`.
     pub wfile: Vec<u8>,
 }
 
-/// A [`DatagramRequestHandler`] at work. Only [`export!`](crate::export) names
-/// it.
+/// A [`DatagramRequestHandler`] with its context. Only [`export!`](crate::export)
+/// names it.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "not for use by hand")]
-pub struct Packet<H> {
+pub struct DatagramLifecycle<H> {
     handler: H,
     cx: DatagramContext,
 }
 
-impl<H: DatagramRequestHandler> Life for Packet<H> {
+impl<H: DatagramRequestHandler> Lifecycle for DatagramLifecycle<H> {
     type Request = Datagram;
 
     fn new((packet, socket): Datagram, client_address: Address) -> Self {
         let cx = DatagramContext {
-            rfile: Reader::over(packet.clone()),
+            rfile: Reader::from_packet(packet.clone()),
             packet,
             socket,
             client_address,

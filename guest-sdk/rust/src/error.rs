@@ -1,15 +1,15 @@
 use crate::bindings::socketserver::handler::types::ErrorCode;
 use std::io;
 
-/// Makes [`Error`] and what is known of each case from one table.
+/// Defines [`Error`], and the kind and text of each variant, from one table.
 macro_rules! errors {
     ($($(#[$doc:meta])* $case:ident: $kind:ident, $text:literal;)*) => {
-        /// Why a call on a [`Socket`](crate::Socket) failed.
+        /// The error of a failed call on a [`Socket`](crate::Socket).
         ///
-        /// Each case stands for one `errno` of POSIX; the documentation of the
-        /// case names it and the exception that Python raises. Displayed, an
-        /// error reads as Python's `strerror` does. As an [`io::Error`] it has
-        /// the [`io::ErrorKind`] that comes nearest.
+        /// Each variant stands for one `errno` of POSIX. Its documentation names the
+        /// `errno` and the exception that Python raises. [`Display`](std::fmt::Display)
+        /// writes the text of Python's `os.strerror` in lower case. As an [`io::Error`]
+        /// it has the nearest [`io::ErrorKind`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Error {
             $($(#[$doc])* $case,)*
@@ -43,29 +43,29 @@ macro_rules! errors {
 }
 
 errors! {
-    /// The socket's own timeout ran out, or ETIMEDOUT. `TimeoutError`.
+    /// The timeout of the socket expired, or ETIMEDOUT. `TimeoutError`.
     TimedOut: TimedOut, "timed out";
-    /// The timeout is zero and the call would have had to wait: EAGAIN.
+    /// The timeout is zero and the call would have to wait: EAGAIN.
     /// `BlockingIOError`.
     WouldBlock: WouldBlock, "resource temporarily unavailable";
-    /// A connect that goes on by itself: EINPROGRESS. `BlockingIOError`.
+    /// A connect continues in the background: EINPROGRESS. `BlockingIOError`.
     InProgress: WouldBlock, "operation now in progress";
-    /// Such a connect is still going on: EALREADY. `BlockingIOError`.
+    /// A connect is still in progress: EALREADY. `BlockingIOError`.
     Already: WouldBlock, "operation already in progress";
     /// This handler closed the socket: EBADF. `OSError`.
     Closed: Other, "bad file descriptor";
-    /// The policy of the host does not allow it, and its log says what would:
-    /// EACCES, EPERM. `PermissionError`.
+    /// The host's policy does not allow the call: EACCES, EPERM.
+    /// `PermissionError`. The host's log names the option that would allow it.
     Denied: PermissionDenied, "permission denied";
-    /// The other end closed with data unread, or died: ECONNRESET.
-    /// `ConnectionResetError`.
+    /// The other end reset the connection, as by closing it with unread data:
+    /// ECONNRESET. `ConnectionResetError`.
     ConnectionReset: ConnectionReset, "connection reset by peer";
     /// ECONNABORTED. `ConnectionAbortedError`.
     ConnectionAborted: ConnectionAborted, "software caused connection abort";
     /// ECONNREFUSED. `ConnectionRefusedError`.
     ConnectionRefused: ConnectionRefused, "connection refused";
-    /// Sending after the other end closed, or after shutting down the writing
-    /// half: EPIPE. `BrokenPipeError`.
+    /// The other end closed the connection, or the writing half is shut down:
+    /// EPIPE. `BrokenPipeError`.
     BrokenPipe: BrokenPipe, "broken pipe";
     /// ENOTCONN. `OSError`.
     NotConnected: NotConnected, "socket is not connected";
@@ -85,11 +85,11 @@ errors! {
     NetworkUnreachable: NetworkUnreachable, "network is unreachable";
     /// ENETDOWN. `OSError`.
     NetworkDown: NetworkDown, "network is down";
-    /// A datagram larger than the transport can carry: EMSGSIZE. `OSError`.
+    /// The datagram is larger than the transport can carry: EMSGSIZE. `OSError`.
     MessageTooLong: InvalidInput, "message too long";
-    /// A number or a value out of its range: EINVAL. `ValueError`.
+    /// A value is out of its range: EINVAL. `ValueError`.
     InvalidArgument: InvalidInput, "invalid argument";
-    /// No file at that path: ENOENT. `FileNotFoundError`.
+    /// The path names no file: ENOENT. `FileNotFoundError`.
     NoSuchFile: NotFound, "no such file or directory";
     /// ENOPROTOOPT. `OSError`.
     NoProtocolOption: Unsupported, "protocol not available";
@@ -103,9 +103,9 @@ errors! {
     NoBufferSpace: Other, "no buffer space available";
     /// ENOMEM. `OSError`.
     NotEnoughMemory: OutOfMemory, "cannot allocate memory";
-    /// The handler holds as many sockets as it may: EMFILE. `OSError`.
+    /// The handler has reached its limit of open sockets: EMFILE. `OSError`.
     TooManyOpenFiles: Other, "too many open files";
-    /// Any other `errno`; the log of the host names it. `OSError`.
+    /// Any other `errno`, which the host's log names. `OSError`.
     Other: Other, "unexpected error, named in the log of the host";
 }
 
@@ -129,7 +129,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn keeps_the_case_and_its_text_as_an_io_error() {
+    fn an_io_error_keeps_the_variant_and_its_text() {
         for case in Error::ALL {
             let error = io::Error::from(*case);
             assert_eq!(error.kind(), case.kind());
@@ -140,13 +140,13 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_cases_apart() {
+    fn every_variant_has_a_text_of_its_own() {
         let texts: HashSet<_> = Error::ALL.iter().map(|case| case.text()).collect();
         assert_eq!(texts.len(), Error::ALL.len());
     }
 
     #[test]
-    fn maps_what_std_io_acts_on() {
+    fn error_codes_have_the_kinds_that_std_io_handles() {
         let kind = |code: ErrorCode| io::Error::from(Error::from(code)).kind();
         assert_eq!(kind(ErrorCode::TimedOut), io::ErrorKind::TimedOut);
         assert_eq!(kind(ErrorCode::WouldBlock), io::ErrorKind::WouldBlock);

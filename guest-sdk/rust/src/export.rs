@@ -3,10 +3,10 @@ use crate::{Address, Datagram, Result, Socket, log};
 use std::cell::Cell;
 use std::error::Error;
 
-/// Makes the component's exports of a handler.
+/// Exports a handler from the component.
 ///
-/// The crate must be a `cdylib`. The component targets the world that the handler
-/// is for:
+/// The crate must be a `cdylib`. The trait after `as` decides which world the
+/// component targets:
 ///
 /// | macro | trait | world |
 /// |---|---|---|
@@ -15,12 +15,11 @@ use std::error::Error;
 /// | `export!(H as BaseRequestHandler<Datagram>)` | [`BaseRequestHandler`](crate::BaseRequestHandler)`<`[`Datagram`]`>` | `datagram-handler` |
 /// | `export!(H as DatagramRequestHandler)` | [`DatagramRequestHandler`](crate::DatagramRequestHandler) | `datagram-handler` |
 ///
-/// The names behind `as` are written just so; they need not be imported. A
-/// panic in the handler is written to the log of the host, with its place, and
-/// ends the request.
+/// Write the names after `as` exactly as in the table; they need not be imported. A
+/// panic in the handler ends the request, and the host logs its message and location.
 ///
-/// A crate may have one for each world: such a component serves connections and
-/// datagrams, and so TCP and UDP in one server.
+/// A crate may export one handler for each world. Such a component serves connections
+/// and datagrams, and therefore TCP and UDP in one server.
 ///
 /// ```
 /// # use socketserver_guest::{DatagramContext, DatagramRequestHandler, Result};
@@ -41,10 +40,10 @@ use std::error::Error;
 /// ```
 #[macro_export]
 macro_rules! export {
-    (@ $world:ident $life:ty) => {
+    (@ $world:ident $lifecycle:ty) => {
         const _: () = {
             ::std::thread_local! {
-                static REQUEST: $crate::Slot<$life> = const { $crate::Slot::new() };
+                static REQUEST: $crate::RequestSlot<$lifecycle> = const { $crate::RequestSlot::new() };
             }
 
             struct Exported;
@@ -72,29 +71,31 @@ macro_rules! export {
         };
     };
     ($handler:ty) => {
-        $crate::export!(@ stream $crate::Base<$handler, $crate::Socket>);
+        $crate::export!(@ stream $crate::BaseLifecycle<$handler, $crate::Socket>);
     };
     ($handler:ty as BaseRequestHandler) => {
-        $crate::export!(@ stream $crate::Base<$handler, $crate::Socket>);
+        $crate::export!(@ stream $crate::BaseLifecycle<$handler, $crate::Socket>);
     };
     ($handler:ty as StreamRequestHandler) => {
-        $crate::export!(@ stream $crate::Stream<$handler>);
+        $crate::export!(@ stream $crate::StreamLifecycle<$handler>);
     };
     ($handler:ty as BaseRequestHandler<Datagram>) => {
-        $crate::export!(@ datagram $crate::Base<$handler, $crate::Datagram>);
+        $crate::export!(@ datagram $crate::BaseLifecycle<$handler, $crate::Datagram>);
     };
     ($handler:ty as DatagramRequestHandler) => {
-        $crate::export!(@ datagram $crate::Packet<$handler>);
+        $crate::export!(@ datagram $crate::DatagramLifecycle<$handler>);
     };
 }
 
-/// A handler with its context, from the first call of the host to the last:
-/// one type for each trait that a handler may implement.
+/// A handler with its context, from the first call of the host to the last.
+///
+/// Each trait that a handler may implement has one implementation.
 #[doc(hidden)]
-pub trait Life {
+#[allow(clippy::missing_errors_doc, reason = "not for use by hand")]
+pub trait Lifecycle {
     type Request;
 
-    /// Makes the handler. Nothing is done with the request yet.
+    /// Creates the handler and its context. Makes no call on the request.
     fn new(request: Self::Request, client_address: Address) -> Self;
 
     fn setup(&mut self) -> Result;
@@ -104,37 +105,38 @@ pub trait Life {
     fn finish(&mut self) -> Result;
 }
 
-/// Holds a life between the calls of the host. Only [`export!`] names it.
+/// Keeps the handler between the calls of the host. Only [`export!`] names it.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "not for use by hand")]
-pub struct Slot<L>(Cell<Option<L>>);
+pub struct RequestSlot<L>(Cell<Option<L>>);
 
-impl<L: Life> Slot<L> {
+#[allow(clippy::missing_errors_doc, reason = "not for use by hand")]
+impl<L: Lifecycle> RequestSlot<L> {
     #[allow(clippy::new_without_default, reason = "the macro needs a const function")]
     pub const fn new() -> Self {
         Self(Cell::new(None))
     }
 
-    /// `setup` in the world of streams.
+    /// Calls `setup` of a handler for connections.
     pub fn stream(
         &self,
         request: stream::Request,
         client_address: bindings::Address,
     ) -> std::result::Result<(), String>
     where
-        L: Life<Request = Socket>,
+        L: Lifecycle<Request = Socket>,
     {
         self.setup(Socket::new(request), client_address)
     }
 
-    /// `setup` in the world of datagrams.
+    /// Calls `setup` of a handler for datagrams.
     pub fn datagram(
         &self,
         (data, socket): datagram::Request,
         client_address: bindings::Address,
     ) -> std::result::Result<(), String>
     where
-        L: Life<Request = Datagram>,
+        L: Lifecycle<Request = Datagram>,
     {
         self.setup((data, Socket::new(socket)), client_address)
     }
@@ -145,33 +147,36 @@ impl<L: Life> Slot<L> {
         client_address: bindings::Address,
     ) -> std::result::Result<(), String> {
         log::log_panics();
-        self.begin(L::new(request, client_address.into()))
+        self.start(L::new(request, client_address.into()))
     }
 
-    /// The only call if it fails: then the handler and its context are dropped.
-    fn begin(&self, mut life: L) -> std::result::Result<(), String> {
-        let result = told(life.setup());
+    /// Calls `setup`. If `setup` fails this is the host's only call, so the handler and
+    /// its context are dropped.
+    fn start(&self, mut lifecycle: L) -> std::result::Result<(), String> {
+        let result = for_host(lifecycle.setup());
         if result.is_ok() {
-            self.0.set(Some(life));
+            self.0.set(Some(lifecycle));
         } else {
-            drop(life);
+            drop(lifecycle);
             exit();
         }
         result
     }
 
+    /// Calls `handle`.
     pub fn handle(&self) -> std::result::Result<(), String> {
-        let mut life = self.take()?;
-        let result = told(life.handle());
-        self.0.set(Some(life));
+        let mut lifecycle = self.take()?;
+        let result = for_host(lifecycle.handle());
+        self.0.set(Some(lifecycle));
         result
     }
 
-    /// The last call: the handler and its context are dropped.
+    /// Calls `finish`, then drops the handler and its context: this is the host's last
+    /// call.
     pub fn finish(&self) -> std::result::Result<(), String> {
-        let mut life = self.take()?;
-        let result = told(life.finish());
-        drop(life);
+        let mut lifecycle = self.take()?;
+        let result = for_host(lifecycle.finish());
+        drop(lifecycle);
         exit();
         result
     }
@@ -181,22 +186,24 @@ impl<L: Life> Slot<L> {
     }
 }
 
-/// Does what a program does when its `main` has returned, where it can print.
+/// Flushes standard output and runs the exit functions of C, as a program does after
+/// `main`, on targets that have them.
 fn exit() {
     #[cfg(target_os = "wasi")]
     {
         use std::io::Write;
-        // What fails is lost there, too.
+        // A program ignores this error too.
         let _ = std::io::stdout().flush();
-        crate::sys::exit_of_c();
+        crate::sys::run_c_exit_functions();
     }
 }
 
-fn told(result: Result) -> std::result::Result<(), String> {
+/// Converts the result of a handler's method to the type in the contract.
+fn for_host(result: Result) -> std::result::Result<(), String> {
     result.map_err(|error| describe(error.as_ref()))
 }
 
-/// The error and its sources, outermost first.
+/// Joins the texts of the error and its sources by `": "`, outermost first.
 fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -229,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_sources() {
+    fn an_error_is_described_with_its_sources() {
         let error = Reading(crate::Error::TimedOut);
         assert_eq!(describe(&error), "cannot read the greeting: timed out");
     }
@@ -237,16 +244,16 @@ mod tests {
     #[test]
     fn a_text_is_an_error() {
         let result: Result = Err("no such command".into());
-        assert_eq!(told(result), Err("no such command".into()));
+        assert_eq!(for_host(result), Err("no such command".into()));
     }
 
     #[test]
-    fn an_io_error_is_told_once() {
+    fn an_io_error_is_described_once() {
         let error = std::io::Error::from(crate::Error::BrokenPipe);
         assert_eq!(describe(&error), "broken pipe");
     }
 
-    /// Fails where it is told to, and notes what was called.
+    /// Records each call, and fails in the call that `request` names.
     struct Steps {
         request: &'static str,
         called: String,
@@ -259,7 +266,7 @@ mod tests {
         }
     }
 
-    impl Life for Steps {
+    impl Lifecycle for Steps {
         type Request = &'static str;
 
         fn new(request: &'static str, _: Address) -> Self {
@@ -280,12 +287,12 @@ mod tests {
     }
 
     #[test]
-    fn one_life_is_kept_from_setup_to_finish() {
+    fn the_handler_is_kept_from_setup_to_finish() {
         use crate::bindings::socketserver::handler::types::UnixAddress;
-        let slot = Slot::<Steps>::new();
+        let slot = RequestSlot::<Steps>::new();
         assert!(slot.handle().is_err());
         let address = bindings::Address::Unix(UnixAddress::Unnamed);
-        assert_eq!(slot.begin(Steps::new("f", address.into())), Ok(()));
+        assert_eq!(slot.start(Steps::new("f", address.into())), Ok(()));
         assert_eq!(slot.handle(), Ok(()));
         assert_eq!(slot.finish(), Err("shf".to_owned()));
         assert!(slot.finish().is_err());
@@ -293,9 +300,9 @@ mod tests {
 
     #[test]
     fn finish_runs_after_an_error_of_handle() {
-        let slot = Slot::<Steps>::new();
+        let slot = RequestSlot::<Steps>::new();
         let steps = Steps { request: "h", called: String::new() };
-        assert_eq!(slot.begin(steps), Ok(()));
+        assert_eq!(slot.start(steps), Ok(()));
         assert_eq!(slot.handle(), Err("sh".to_owned()));
         assert_eq!(slot.finish(), Ok(()));
     }

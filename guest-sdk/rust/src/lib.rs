@@ -1,9 +1,9 @@
-//! Request handlers for wasm-socketserver, written as Python's `socketserver`
-//! writes them.
+//! Request handlers for wasm-socketserver, with the classes and names of Python's
+//! `socketserver`.
 //!
 //! A handler is a type that implements [`BaseRequestHandler`],
-//! [`StreamRequestHandler`] or [`DatagramRequestHandler`] and is named in
-//! [`export!`], in a crate of type `cdylib`:
+//! [`StreamRequestHandler`] or [`DatagramRequestHandler`]. A crate of type `cdylib`
+//! exports it with [`export!`]:
 //!
 //! ```
 //! use socketserver_guest::{BaseRequestHandler, Context, Result, export, strip};
@@ -24,7 +24,7 @@
 //! ```
 //!
 //! Each request gets a new instance of the component and a new handler. Nothing
-//! outlives the request: a `static` starts afresh as the handler's fields do.
+//! outlives the request: a `static` has its initial value in each request.
 //!
 //! | Python | here |
 //! |---|---|
@@ -42,28 +42,30 @@
 //! | `data, socket = self.request` | `let (data, socket) = &cx.request;` |
 //! | `self.request.makefile("rb")` | `BufReader::new(&cx.request)` |
 //! | `socket.SOL_SOCKET`, `socket.SO_ERROR`, ... | [`options`] |
-//! | an exception | an `Err`; see [`Error`] for those of sockets |
+//! | an exception | an `Err`: see [`Result`], and [`Error`] for errors of sockets |
 //! | `print`, `logging` | [`log`] |
 //! | `bytes.strip()` | [`strip`] |
 //!
-//! The feature `allocator`, on by default, makes this crate's allocator that of
-//! the program: most requests are answered in the memory that an instance
-//! begins with, which is a good deal faster. Switch it off to have another.
+//! The feature `allocator`, on by default, installs this crate's allocator as the
+//! global allocator. With it most requests need only the memory that an instance starts
+//! with, which saves about a third of the cost of a small request. Switch the feature
+//! off to install another allocator.
 //!
 //! # Targets
 //!
 //! | | `wasm32-unknown-unknown` | `wasm32-wasip2` |
 //! |---|---|---|
-//! | the linker | `wasm-component-ld`, to be set | Rust's own choice: a plain `cargo build` makes a component |
-//! | imports beside the contract | none | parts of WASI, all of which the server grants |
+//! | linker | `wasm-component-ld`, to be configured | Rust's default: a plain `cargo build` makes a component |
+//! | imports besides the contract | none | parts of WASI, all of which the server grants |
 //! | `println!`, `eprintln!` | lost | lines of the log |
-//! | clocks, `std::env`, `std::fs` | panic, or fail | there, as far as the operator grants |
-//! | `HashMap` | has the same keys in each request | has random keys |
+//! | clocks, `std::env`, `std::fs` | panic or fail | available, as far as the operator grants |
+//! | `HashMap` | the same keys in each request | random keys |
 //!
-//! On others the crate compiles, for its documentation and for tests of code that
-//! calls no host; calling the host there panics.
+//! The crate also compiles for other targets, for its documentation and for tests of
+//! code that makes no call to the host. A call to the host panics there.
 
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
 
 mod address;
 #[doc(hidden)]
@@ -72,6 +74,7 @@ mod address;
     clippy::pedantic,
     clippy::undocumented_unsafe_blocks,
     missing_docs,
+    unsafe_code,
     unsafe_op_in_unsafe_fn,
     unused_qualifications,
     reason = "generated code"
@@ -88,12 +91,16 @@ mod server;
 mod socket;
 mod stream;
 #[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "the only file with unsafe code")]
 mod sys;
 mod text;
 mod writer;
 
 #[doc(hidden)]
-pub use {datagram::Packet, export::Slot, handler::Base, stream::Stream};
+pub use {
+    datagram::DatagramLifecycle, export::RequestSlot, handler::BaseLifecycle,
+    stream::StreamLifecycle,
+};
 
 pub use address::{Address, UnixAddress};
 pub use datagram::{DatagramContext, DatagramRequestHandler};

@@ -1,9 +1,8 @@
-//! The log of the server: where a handler of Python's would `print` or call
-//! `logging`.
+//! The log of the server, in place of Python's `print` and `logging`.
 //!
-//! Each call writes one line. The host adds which request it belongs to,
-//! escapes control characters, cuts long lines and drops lines past a limit.
-//! Nothing here fails.
+//! Each call writes one line. The host adds the request that the line belongs to,
+//! escapes control characters, cuts long lines and drops lines beyond a limit. No
+//! function here fails.
 
 use crate::bindings::socketserver::handler::log as host;
 use host::Level;
@@ -34,7 +33,7 @@ pub fn critical(message: impl AsRef<str>) {
     host::log(Level::Critical, message.as_ref());
 }
 
-/// Has a panic say what and where before it ends the request.
+/// Installs a panic hook that logs the message and location of a panic.
 pub(crate) fn log_panics() {
     set_hook(Box::new(|panic| critical(describe(panic))));
 }
@@ -42,7 +41,7 @@ pub(crate) fn log_panics() {
 fn describe(panic: &PanicHookInfo<'_>) -> String {
     let message = panic.payload_as_str().unwrap_or("no message");
     match panic.location() {
-        Some(place) => format!("panicked at {place}: {message}"),
+        Some(location) => format!("panicked at {location}: {message}"),
         None => format!("panicked: {message}"),
     }
 }

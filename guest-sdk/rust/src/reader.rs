@@ -4,37 +4,34 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 /// Python's `io.DEFAULT_BUFFER_SIZE`, in bytes.
 pub(crate) const DEFAULT_BUFFER_SIZE: usize = 8192;
 
-/// The most that is asked for in one call on an unbuffered file, in bytes.
-const CALL: usize = 65536;
+/// The limit of one `recv` on an unbuffered file, in bytes.
+const MAX_RECV: usize = 65536;
 
-/// A file to read the request from: Python's `self.rfile`.
+/// A file to read the request from. Python's `self.rfile`.
 ///
-/// For a stream handler it is over the connection, with a buffer of
-/// [`RBUFSIZE`](crate::StreamRequestHandler::RBUFSIZE) bytes; what it has read
-/// ahead is not seen by `cx.connection.recv`. For a datagram handler it is over
-/// the datagram, and nothing here fails.
+/// In a stream handler it reads the connection, with a buffer of
+/// [`RBUFSIZE`](crate::StreamRequestHandler::RBUFSIZE) bytes; `cx.connection.recv` does
+/// not return data that is in the buffer. In a datagram handler it reads the datagram,
+/// and no method fails.
 ///
-/// The methods that are named for Python's return what they read. [`Read`] and
-/// [`BufRead`] are there as well.
+/// The methods with Python's names return the data. `Reader` also implements [`Read`]
+/// and [`BufRead`].
 ///
-/// As in Python, a line or a request may be as long as the client likes. It
-/// takes memory of the handler, whose limit ends the request.
+/// As in Python, the client decides how long a line or a request is. It is kept in the
+/// handler's memory, and the memory limit ends the request.
 /// [`readline_limited`](Self::readline_limited) and
-/// [`read_at_most`](Self::read_at_most) return no more than they are told to.
-/// Memory is taken for what has come, not for the number, so that it may be the
-/// client's.
+/// [`read_at_most`](Self::read_at_most) have a limit of their own. They allocate memory
+/// for the data received, not for the limit, so the limit may come from the client.
 ///
-/// After a timeout of the connection every later read that needs the connection
-/// fails with `cannot read from timed out object`, as in Python: nobody knows
-/// what was lost.
+/// After a timeout of the connection every later read of the connection fails with
+/// `cannot read from timed out object`, as in Python, because data may have been lost.
 #[derive(Debug)]
 pub struct Reader<B = BufReader<SocketIo>> {
     file: B,
     buffered: bool,
 }
 
-/// What stands between a [`Reader`] and its connection: Python's
-/// `socket.SocketIO`.
+/// The layer between a [`Reader`] and its connection. Python's `socket.SocketIO`.
 #[derive(Debug)]
 pub struct SocketIo<S = Socket> {
     socket: S,
@@ -42,34 +39,43 @@ pub struct SocketIo<S = Socket> {
 }
 
 impl<S: Read> Reader<BufReader<SocketIo<S>>> {
-    /// Python's `makefile("rb", size)`: below zero for the default size.
+    /// Wraps a socket as Python's `makefile("rb", size)` does. A negative size is the
+    /// default.
     pub(crate) fn new(socket: S, size: i32) -> Self {
         let size = usize::try_from(size).unwrap_or(DEFAULT_BUFFER_SIZE);
-        // With room for one byte nothing is read that is not asked for.
+        // A buffer of one byte reads nothing ahead.
         let file = BufReader::with_capacity(size.max(1), SocketIo { socket, timed_out: false });
         Self { file, buffered: size > 0 }
     }
 }
 
 impl Reader<Cursor<Vec<u8>>> {
-    /// Python's `BytesIO(packet)`.
-    pub(crate) fn over(packet: Vec<u8>) -> Self {
+    /// Wraps a datagram as Python's `BytesIO(packet)` does.
+    pub(crate) fn from_packet(packet: Vec<u8>) -> Self {
         Self { file: Cursor::new(packet), buffered: true }
     }
 }
 
 impl<B: BufRead> Reader<B> {
-    /// Reads a line with the `\n` at its end, the only byte that ends one. The
-    /// last line may be without; after that lines are empty. Python's
-    /// `readline()`.
+    /// Reads a line, including the `\n` that ends it; no other byte ends a line. The
+    /// last line may lack the `\n`. At the end of the file the result is empty.
+    /// Python's `readline()`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the connection. Data that was read before it is lost.
     pub fn readline(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         self.file.read_until(b'\n', &mut line)?;
         Ok(line)
     }
 
-    /// Reads a line, but at most `limit` bytes of it; the rest stays for the
-    /// next call. Python's `readline(limit)`.
+    /// Reads a line, but at most `limit` bytes of it. The next call reads the rest.
+    /// Python's `readline(limit)`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the connection. Data that was read before it is lost.
     pub fn readline_limited(&mut self, limit: usize) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         Read::take(&mut self.file, limit as u64).read_until(b'\n', &mut line)?;
@@ -77,24 +83,32 @@ impl<B: BufRead> Reader<B> {
     }
 
     /// Reads until the other end has finished sending. Python's `read()`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the connection. Data that was read before it is lost.
     pub fn read_all(&mut self) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
         self.file.read_to_end(&mut data)?;
         Ok(data)
     }
 
-    /// Reads `size` bytes, and fewer only if the other end finishes sending
-    /// before. Python's `read(size)`.
+    /// Reads `size` bytes, or fewer if the other end finishes sending before. Python's
+    /// `read(size)`.
     ///
-    /// As in Python, an unbuffered file returns what one `recv` gives, which
-    /// may be fewer bytes at any time; it is never more than 64 KiB.
+    /// As in Python, an unbuffered file returns the result of one `recv`, which may be
+    /// shorter, and is at most 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the connection. Data that was read before it is lost.
     pub fn read_at_most(&mut self, size: usize) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
         if self.buffered {
-            // Grows with what comes: `size` may be the client's.
+            // Grows with the data received: `size` may come from the client.
             Read::take(&mut self.file, size as u64).read_to_end(&mut data)?;
         } else {
-            data.resize(size.min(CALL), 0);
+            data.resize(size.min(MAX_RECV), 0);
             let count = self.file.read(&mut data)?;
             data.truncate(count);
         }
@@ -135,8 +149,7 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
-    /// Gives one part per call, or what fits of it, and keeps count of what
-    /// was taken.
+    /// Returns one part per call, or as much of it as fits, and counts calls and bytes.
     struct Parts {
         left: VecDeque<io::Result<&'static [u8]>>,
         taken: usize,
@@ -177,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_the_limit_stays() {
+    fn the_rest_of_a_long_line_stays_for_the_next_call() {
         for size in [-1, 0, 3] {
             let mut socket = parts([&b"long line\nnext\n"[..]]);
             let mut rfile = Reader::new(&mut socket, size);
@@ -199,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_takes_what_it_has_room_for() {
+    fn a_buffered_file_reads_ahead_up_to_the_size_of_its_buffer() {
         for (size, taken) in [(-1, 20), (1, 5), (4, 8), (8192, 20)] {
             let mut socket = parts([&b"line\nand what follows"[..20]]);
             Reader::new(&mut socket, size).readline().unwrap();
@@ -208,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffered_read_waits_for_all_that_was_asked_for() {
+    fn a_buffered_read_waits_for_all_bytes_requested() {
         let mut socket = parts([&b"one"[..], b"two", b"three"]);
         let mut rfile = Reader::new(&mut socket, -1);
         assert_eq!(rfile.read_at_most(5).unwrap(), b"onetw");
@@ -218,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unbuffered_read_is_one_call() {
+    fn an_unbuffered_read_is_one_recv() {
         let mut socket = parts([&b"one"[..], b"two"]);
         let mut rfile = Reader::new(&mut socket, 0);
         assert_eq!(rfile.read_at_most(usize::MAX).unwrap(), b"one");
@@ -229,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_to_the_end() {
+    fn read_all_reads_to_the_end() {
         for size in [-1, 0, 2] {
             let mut socket = parts([&b"line\none"[..], b"two"]);
             let mut rfile = Reader::new(&mut socket, size);
@@ -240,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_file_of_std_as_well() {
+    fn a_reader_implements_the_traits_of_std() {
         let mut socket = parts([&b"one\ntwo\nthree"[..]]);
         let mut rfile = Reader::new(&mut socket, -1);
         let mut start = [0; 2];
@@ -271,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn other_errors_pass() {
+    fn a_read_after_another_error_works() {
         let mut socket = parts([]);
         socket.left.push_back(Err(crate::Error::WouldBlock.into()));
         socket.left.push_back(Ok(b"late\n"));
@@ -282,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_datagram_is_read_as_a_file() {
-        let mut rfile = Reader::over(b"first\nrest of it".to_vec());
+        let mut rfile = Reader::from_packet(b"first\nrest of it".to_vec());
         assert_eq!(rfile.readline().unwrap(), b"first\n");
         assert_eq!(rfile.read_at_most(5).unwrap(), b"rest ");
         assert_eq!(rfile.read_all().unwrap(), b"of it");

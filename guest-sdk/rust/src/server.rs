@@ -4,27 +4,26 @@ use crate::socket::duration;
 use std::fmt;
 use std::time::Duration;
 
-/// What a handler may know of the server that took its request: Python's
-/// `self.server`.
+/// The attributes of the server that received the request. Python's `self.server`.
 ///
-/// None of it changes during a request.
+/// They do not change during a request.
 #[derive(Debug)]
 pub struct Server {
-    _only_from_the_host: (),
+    _private: (),
 }
 
 impl Server {
     pub(crate) fn new() -> Self {
-        Self { _only_from_the_host: () }
+        Self { _private: () }
     }
 
-    /// The address that the listening socket is bound to, with its real port.
-    /// Python's `server_address`.
+    /// Returns the address that the listening socket is bound to, with its actual
+    /// port. Python's `server_address`.
     pub fn server_address(&self) -> Address {
         host::server_address().into()
     }
 
-    /// The family of the listening socket. Python's `address_family`.
+    /// Returns the address family of the listening socket. Python's `address_family`.
     pub fn address_family(&self) -> AddressFamily {
         match host::address_family() {
             types::Family::AfInet => AddressFamily::Inet,
@@ -33,7 +32,7 @@ impl Server {
         }
     }
 
-    /// The type of the listening socket. Python's `socket_type`.
+    /// Returns the type of the listening socket. Python's `socket_type`.
     pub fn socket_type(&self) -> SocketKind {
         match host::socket_type() {
             types::SocketKind::SockStream => SocketKind::Stream,
@@ -44,29 +43,29 @@ impl Server {
         }
     }
 
-    /// How many connections may wait to be accepted, as it was asked for.
+    /// Returns the backlog that the operator requested for the listening socket.
     /// Python's `request_queue_size`.
     pub fn request_queue_size(&self) -> u32 {
         host::request_queue_size()
     }
 
-    /// How long the server's `handle_request` waits for a request, `None` for
-    /// without end. It says nothing about the request socket, which has
+    /// Returns the time that the server's `handle_request` waits for a request, or
+    /// `None` for no limit. The timeout of the request socket is
     /// [`gettimeout`](crate::Socket::gettimeout). Python's `timeout`.
     pub fn timeout(&self) -> Option<Duration> {
         host::timeout().map(duration)
     }
 
-    /// The longest datagram that the server takes whole, in bytes; `None` for a
-    /// stream server. Python's `max_packet_size`.
+    /// Returns the length of the longest datagram that the server receives whole, in
+    /// bytes, or `None` for a stream server. Python's `max_packet_size`.
     pub fn max_packet_size(&self) -> Option<u32> {
         host::max_packet_size()
     }
 }
 
-/// The family of an address: Python's `AF_*` constants, of its enumeration
-/// `AddressFamily`. Displayed as Python
-/// names them, `AF_INET` and so on.
+/// An address family. Python's enumeration `AddressFamily`.
+///
+/// [`Display`](fmt::Display) writes Python's names, such as `AF_INET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AddressFamily {
     /// IPv4, `AF_INET`.
@@ -87,20 +86,20 @@ impl fmt::Display for AddressFamily {
     }
 }
 
-/// The type of a socket: Python's `SOCK_*` constants, of its enumeration
-/// `SocketKind`. Displayed as Python
-/// names them, `SOCK_STREAM` and so on.
+/// A socket type. Python's enumeration `SocketKind`.
+///
+/// [`Display`](fmt::Display) writes Python's names, such as `SOCK_STREAM`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SocketKind {
     /// A connection, `SOCK_STREAM`.
     Stream,
     /// Datagrams, `SOCK_DGRAM`.
     Dgram,
-    /// A connection that keeps the bounds of messages, `SOCK_SEQPACKET`.
+    /// A connection that keeps message boundaries, `SOCK_SEQPACKET`.
     Seqpacket,
-    /// Datagrams that arrive, in any order, `SOCK_RDM`.
+    /// Reliable datagrams in any order, `SOCK_RDM`.
     Rdm,
-    /// The network protocol itself, `SOCK_RAW`.
+    /// Raw access to the network protocol, `SOCK_RAW`.
     Raw,
 }
 

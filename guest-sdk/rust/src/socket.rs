@@ -8,22 +8,22 @@ pub use std::net::Shutdown;
 
 /// The request socket: Python's `self.request`.
 ///
-/// The host owns the connection. It closes it after `finish`, so a handler
-/// need not; dropping a `Socket` closes nothing. A clone is another name for
-/// the same socket, as in Python.
+/// The host owns the connection and closes it after `finish`. Dropping a `Socket` does
+/// not close the connection. A clone refers to the same socket, as in Python.
 ///
-/// The socket of a datagram request is the server's: it has
-/// [`sendto`](Self::sendto), [`getsockname`](Self::getsockname) and what belongs
-/// to timeouts and options; the calls of a connection fail, because the
-/// datagrams of other clients are in it.
+/// The socket of a datagram request is the server's socket, which also receives the
+/// datagrams of other clients. [`sendto`](Self::sendto),
+/// [`getsockname`](Self::getsockname) and the methods for timeouts and options work on
+/// it; the methods for connections fail.
 ///
-/// Calls that wait are bounded twice: by the timeout that the handler set with
-/// [`settimeout`](Self::settimeout), which is [`Error::TimedOut`], and by the
-/// idle timeout of the operator, which ends the request.
+/// Every call that waits has two limits. The first is the timeout that the handler set
+/// with [`settimeout`](Self::settimeout): when it expires the call returns
+/// [`Error::TimedOut`]. The second is the operator's idle timeout, which ends the
+/// request.
 ///
-/// [`io::Read`] and [`io::Write`] are there on `Socket` and on `&Socket`, with
-/// no buffer between: wrap it in [`io::BufReader`] to read lines. Writing all
-/// of a buffer is one [`sendall`](Self::sendall); flushing does nothing.
+/// `Socket` and `&Socket` implement [`io::Read`] and [`io::Write`] without a buffer: to
+/// read lines, wrap the socket in an [`io::BufReader`]. `write_all` is one
+/// [`sendall`](Self::sendall), and `flush` does nothing.
 #[derive(Clone, Debug)]
 pub struct Socket(Rc<sockets::Socket>);
 
@@ -32,41 +32,64 @@ impl Socket {
         Self(Rc::new(resource))
     }
 
-    /// Receives at most `bufsize` bytes: waits for the first, then returns what
-    /// is there, which the host may cut short. Nothing means that the other end
-    /// has finished sending (or that `bufsize` is 0). Python's `recv(bufsize)`.
+    /// Waits for data and returns at most `bufsize` bytes of it. Python's
+    /// `recv(bufsize)`.
+    ///
+    /// The host may return fewer bytes than are available. An empty result means that
+    /// the other end has finished sending, or that `bufsize` is 0.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `recv(2)`, or [`Error::NotSupported`] on the socket of a
+    /// datagram request.
     pub fn recv(&self, bufsize: usize) -> Result<Vec<u8>, Error> {
         Ok(self.0.recv(u32::try_from(bufsize).unwrap_or(u32::MAX))?)
     }
 
-    /// Sends as much of `data` as the socket takes and returns how many bytes
-    /// that was, which may be fewer than there are. Python's `send(bytes)`.
+    /// Sends as much of `data` as the socket accepts and returns the number of bytes
+    /// sent, which may be less than the length of `data`. Python's `send(bytes)`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `send(2)`, such as [`Error::DestinationAddressRequired`] on
+    /// the socket of a datagram request.
     pub fn send(&self, data: &[u8]) -> Result<usize, Error> {
         Ok(self.0.send(data)? as usize)
     }
 
-    /// Sends all of `data`, of any size. The timeout, if there is one, is for
-    /// the whole call; after an error nobody knows how much was sent. Python's
-    /// `sendall(bytes)`.
+    /// Sends all of `data`, of any length. A timeout applies to the whole call.
+    /// Python's `sendall(bytes)`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`send`](Self::send). After an error the number of bytes
+    /// sent is unknown.
     pub fn sendall(&self, data: &[u8]) -> Result<(), Error> {
         Ok(self.0.sendall(data)?)
     }
 
-    /// Sends `data` as one datagram to `address` and returns how many bytes that
-    /// was: all of them. It leaves from the server's own socket, so that a
-    /// client that is connected to the server accepts it. Python's
-    /// `sendto(bytes, address)`.
+    /// Sends `data` as one datagram to `address` and returns the length of `data`.
+    /// Python's `sendto(bytes, address)`.
     ///
-    /// Any address but that of the request's client is [`Error::Denied`] unless
-    /// the operator grants it, and a reply longer than the transport carries is
-    /// [`Error::MessageTooLong`]. On a connection the address is not looked at.
+    /// The datagram leaves from the server's socket, so a client that is connected to
+    /// the server accepts it. On a connection the address is ignored.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Denied`] for an address other than the client's, unless the
+    /// operator grants it; [`Error::MessageTooLong`] for a datagram that is longer than
+    /// the transport can carry; and the other errors of `sendto(2)`.
     pub fn sendto(&self, data: &[u8], address: &Address) -> Result<usize, Error> {
         Ok(self.0.sendto(data, &address.into())? as usize)
     }
 
-    /// Shuts down one half of the connection or both. Python's
-    /// `shutdown(how)`, whose `SHUT_RD`, `SHUT_WR` and `SHUT_RDWR` are `Read`,
-    /// `Write` and `Both`.
+    /// Shuts down one half of the connection or both. Python's `shutdown(how)`, whose
+    /// `SHUT_RD`, `SHUT_WR` and `SHUT_RDWR` are `Read`, `Write` and `Both`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `shutdown(2)`, or [`Error::NotSupported`] on the socket of a
+    /// datagram request.
     pub fn shutdown(&self, how: Shutdown) -> Result<(), Error> {
         Ok(self.0.shutdown(match how {
             Shutdown::Read => ShutdownHow::ShutRd,
@@ -75,61 +98,81 @@ impl Socket {
         })?)
     }
 
-    /// Gives the socket up: the other end sees the end of the connection and
-    /// every later call fails with [`Error::Closed`]. Closing twice is not an
-    /// error. Python's `close()`.
+    /// Closes the socket. The other end sees the end of the connection, and every later
+    /// call fails with [`Error::Closed`]. Closing twice is not an error. Python's
+    /// `close()`.
     pub fn close(&self) {
         self.0.close();
     }
 
-    /// The address of the other end. Python's `getpeername()`.
+    /// Returns the address of the other end. Python's `getpeername()`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `getpeername(2)`, such as [`Error::NotConnected`].
     pub fn getpeername(&self) -> Result<Address, Error> {
         Ok(self.0.getpeername()?.into())
     }
 
-    /// The address of this end. Python's `getsockname()`.
+    /// Returns the address of this end. Python's `getsockname()`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `getsockname(2)`, or [`Error::Closed`].
     pub fn getsockname(&self) -> Result<Address, Error> {
         Ok(self.0.getsockname()?.into())
     }
 
-    /// Sets how long each later call that receives or sends may wait: `None`
-    /// for without end, zero for not at all ([`Error::WouldBlock`]), anything
-    /// else for that long ([`Error::TimedOut`]). Python's `settimeout(value)`.
+    /// Sets the timeout of every later call that receives or sends. Python's
+    /// `settimeout(value)`.
+    ///
+    /// With `None` a call waits without limit. With zero it returns
+    /// [`Error::WouldBlock`] instead of waiting. Otherwise it returns
+    /// [`Error::TimedOut`] when the timeout expires.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Closed`] if the socket is closed.
     pub fn settimeout(&self, timeout: Option<Duration>) -> Result<(), Error> {
         Ok(self.0.settimeout(timeout.map(|timeout| timeout.as_secs_f64()))?)
     }
 
-    /// What [`settimeout`](Self::settimeout) set; `None` at first. Python's
-    /// `gettimeout()`.
+    /// Returns the timeout that [`settimeout`](Self::settimeout) set, initially `None`.
+    /// Python's `gettimeout()`.
     pub fn gettimeout(&self) -> Option<Duration> {
         self.0.gettimeout().map(duration)
     }
 
-    /// The value of an option, such as
-    /// [`SO_ERROR`](crate::options::SO_ERROR) at the level
-    /// [`SOL_SOCKET`](crate::options::SOL_SOCKET). One that the host does not
-    /// let handlers read is [`Error::NoProtocolOption`]. Python's
+    /// Returns the value of an option, such as [`SO_ERROR`](crate::options::SO_ERROR) at
+    /// the level [`SOL_SOCKET`](crate::options::SOL_SOCKET). Python's
     /// `getsockopt(level, optname)`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::NoProtocolOption`] if handlers may not read the option.
     pub fn getsockopt(&self, level: i32, optname: i32) -> Result<i32, Error> {
         Ok(self.0.getsockopt(level, optname)?)
     }
 
-    /// Sets an option. One that the host does not let handlers set is
-    /// [`Error::Denied`] if it may be read, and [`Error::NoProtocolOption`] if
-    /// not. Python's `setsockopt(level, optname, value)`.
+    /// Sets an option. Python's `setsockopt(level, optname, value)`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Denied`] if handlers may read the option but not set it, and
+    /// [`Error::NoProtocolOption`] if handlers may do neither.
     pub fn setsockopt(&self, level: i32, optname: i32, value: i32) -> Result<(), Error> {
         Ok(self.0.setsockopt(level, optname, value)?)
     }
 
-    /// A number that tells this socket from the handler's others, and -1 once
-    /// it is closed. It is no descriptor: a handler has none. Python's
+    /// Returns a number that identifies this socket among the handler's sockets, or -1
+    /// if the socket is closed. The number is not a file descriptor. Python's
     /// `fileno()`.
     pub fn fileno(&self) -> i32 {
         self.0.fileno()
     }
 }
 
-/// A number of seconds from the host, which are zero or more.
+/// Converts seconds from the host, which are zero or more and may be infinite.
 pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
@@ -180,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_any_number_of_seconds() {
+    fn seconds_convert_to_a_duration_and_infinity_to_the_longest() {
         assert_eq!(duration(0.0), Duration::ZERO);
         assert_eq!(duration(0.5), Duration::from_millis(500));
         assert_eq!(duration(f64::INFINITY), Duration::MAX);

@@ -1,9 +1,9 @@
-use crate::export::Life;
+use crate::export::Lifecycle;
 use crate::options::{IPPROTO_TCP, TCP_NODELAY};
 use crate::{Address, Reader, Result, Server, Socket, Writer};
 use std::time::Duration;
 
-/// A handler for connections that are read and written as files: Python's
+/// A handler that reads and writes a connection as files. Python's
 /// `StreamRequestHandler`.
 ///
 /// ```
@@ -24,83 +24,93 @@ use std::time::Duration;
 /// # fn main() {}
 /// ```
 ///
-/// The constants are the attributes of Python's class, with its defaults. Where
-/// Python's handlers call `super().setup()` and `super().finish()`, here that
-/// part is not in the methods: it is done before `setup` and after `finish`.
+/// The constants are the attributes of Python's class, with its defaults. Do not port
+/// calls of `super().setup()` and `super().finish()` from Python: the crate does their
+/// work before `setup` and after `finish`.
 pub trait StreamRequestHandler: Default {
-    /// How many bytes `rfile` reads ahead at most: 0 for none, so that
-    /// `cx.connection.recv` may be used as well; below zero for the default,
-    /// 8192. Python's `rbufsize`.
+    /// The size of the buffer of `rfile`, in bytes. Python's `rbufsize`.
+    ///
+    /// With 0 `rfile` reads nothing ahead, so a handler may also call
+    /// `cx.connection.recv`. A negative number is the default of 8192.
     const RBUFSIZE: i32 = -1;
 
-    /// How many bytes `wfile` keeps at most before it sends them: 0 for none,
-    /// so that each write is sent at once; below zero for the default, 8192.
-    /// Python's `wbufsize`.
+    /// The size of the buffer of `wfile`, in bytes. Python's `wbufsize`.
+    ///
+    /// With 0 every write is sent at once. A negative number means 8192.
     const WBUFSIZE: i32 = 0;
 
-    /// How long each call that receives or sends may wait, as
-    /// [`settimeout`](Socket::settimeout) takes it, but that `None` leaves it
-    /// as it is: without end. Python's `timeout`.
+    /// The timeout of each call that receives or sends, as in
+    /// [`settimeout`](Socket::settimeout); `None` for no timeout. Python's `timeout`.
     const TIMEOUT: Option<Duration> = None;
 
-    /// Whether small writes leave at once instead of waiting for the last ones
-    /// to be acknowledged. A connection without that option, such as one of a
-    /// Unix socket, fails before `setup`. Python's `disable_nagle_algorithm`.
+    /// Sends small writes at once, without waiting until earlier ones are acknowledged
+    /// (`TCP_NODELAY`). On a Unix socket, which has no such option, the request fails
+    /// before `setup`. Python's `disable_nagle_algorithm`.
     const DISABLE_NAGLE_ALGORITHM: bool = false;
 
-    /// Called first, with the connection and the files ready. After an error
-    /// neither `handle` nor `finish` is called, and what is in the buffer of
-    /// `wfile` is lost.
+    /// Prepares the request. The host calls it first; `rfile` and `wfile` are ready.
+    ///
+    /// # Errors
+    ///
+    /// After an error the host calls neither `handle` nor `finish`, and the data in the
+    /// buffer of `wfile` is lost. The host logs the error.
     fn setup(&mut self, cx: &mut StreamContext) -> Result {
         let _ = cx;
         Ok(())
     }
 
-    /// Does the work.
+    /// Handles the request.
+    ///
+    /// # Errors
+    ///
+    /// After an error the host still calls `finish`. The host logs the error.
     fn handle(&mut self, cx: &mut StreamContext) -> Result {
         let _ = cx;
         Ok(())
     }
 
-    /// Cleans up. Called after `handle`, also when that returned an error, but
-    /// not after a panic or when a limit ended the request.
+    /// Cleans up. The host calls it after `handle`, even if `handle` returned an
+    /// error, but not after a panic or after a limit ended the request.
     ///
-    /// Afterwards, even if this returns an error, `wfile` is flushed. If that
-    /// fails it is tried once more, as Python does when it closes the file; what
-    /// is still not sent then is an error, unless this had one.
+    /// `wfile` is flushed after this method, even if this method returned an error. If
+    /// the flush fails, a second flush follows, as when Python closes the file.
+    ///
+    /// # Errors
+    ///
+    /// The host logs the error. If this method succeeds and the second flush fails, the
+    /// error of that flush is logged in its place.
     fn finish(&mut self, cx: &mut StreamContext) -> Result {
         let _ = cx;
         Ok(())
     }
 }
 
-/// What Python's `StreamRequestHandler` has on `self`.
+/// The attributes that Python's `StreamRequestHandler` has on `self`.
 #[derive(Debug)]
 pub struct StreamContext {
     /// The connection. Python's `self.request`.
     pub request: Socket,
     /// The same connection. Python's `self.connection`.
     pub connection: Socket,
-    /// Where it came from. Python's `self.client_address`.
+    /// The address of the client. Python's `self.client_address`.
     pub client_address: Address,
-    /// The server that took it. Python's `self.server`.
+    /// The server that accepted the connection. Python's `self.server`.
     pub server: Server,
-    /// The connection as a file to read. Python's `self.rfile`.
+    /// The connection, as a file to read from. Python's `self.rfile`.
     pub rfile: Reader,
-    /// The connection as a file to write. Python's `self.wfile`.
+    /// The connection, as a file to write to. Python's `self.wfile`.
     pub wfile: Writer,
 }
 
-/// A [`StreamRequestHandler`] at work. Only [`export!`](crate::export) names
-/// it.
+/// A [`StreamRequestHandler`] with its context. Only [`export!`](crate::export) names it.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "not for use by hand")]
-pub struct Stream<H> {
+pub struct StreamLifecycle<H> {
     handler: H,
     cx: StreamContext,
 }
 
-impl<H: StreamRequestHandler> Life for Stream<H> {
+impl<H: StreamRequestHandler> Lifecycle for StreamLifecycle<H> {
     type Request = Socket;
 
     fn new(request: Socket, client_address: Address) -> Self {

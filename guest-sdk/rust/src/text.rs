@@ -1,7 +1,7 @@
-/// `data` without the white space at its two ends: Python's `bytes.strip()`.
+/// Returns `data` without the white space at both ends. Python's `bytes.strip()`.
 ///
-/// White space is what Python takes for it in bytes: space, `\t`, `\n`, `\r`,
-/// vertical tab and form feed. [`slice::trim_ascii`] leaves the vertical tab.
+/// White space in bytes is, as in Python, the space, `\t`, `\n`, `\r`, the vertical tab
+/// and the form feed. [`slice::trim_ascii`] does not remove the vertical tab.
 pub fn strip(data: &[u8]) -> &[u8] {
     let Some(first) = data.iter().position(|byte| !is_space(*byte)) else {
         return &[];
@@ -19,7 +19,7 @@ mod tests {
     use super::strip;
 
     #[test]
-    fn strips_what_python_strips() {
+    fn python_s_white_space_is_removed_at_both_ends() {
         assert_eq!(strip(b" \t\n\r\x0b\x0chello world\x0c\x0b\r\n\t "), b"hello world");
         assert_eq!(strip(b"x"), b"x");
         assert_eq!(strip(b""), b"");
@@ -27,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_every_other_byte() {
+    fn every_other_byte_stays() {
         for byte in 0..=255_u8 {
             let kept = !b" \t\n\r\x0b\x0c".contains(&byte);
             assert_eq!(strip(&[byte]).len(), usize::from(kept), "byte {byte:#04x}");

@@ -2,27 +2,26 @@ use crate::Socket;
 use crate::reader::DEFAULT_BUFFER_SIZE;
 use std::io::{self, Write};
 
-/// A file to write the reply to: Python's `self.wfile`.
+/// A file to write the reply to. Python's `self.wfile`.
 ///
-/// It has a buffer of [`WBUFSIZE`](crate::StreamRequestHandler::WBUFSIZE)
-/// bytes, by default none: each write is one
-/// [`sendall`](Socket::sendall). What is in a buffer leaves when more comes than
-/// it has room for, at [`flush`](Self::flush), and after `finish`.
+/// It has a buffer of [`WBUFSIZE`](crate::StreamRequestHandler::WBUFSIZE) bytes, by
+/// default none: each write is one [`sendall`](Socket::sendall). A buffer is sent when a
+/// write does not fit into it, by [`flush`](Self::flush), and after `finish`.
 ///
-/// [`write!`] makes a write of each of its parts; without a buffer, format
+/// [`write!`] writes each of its parts separately. Without a buffer, call [`format!`]
 /// first.
 #[derive(Debug)]
 pub struct Writer<S = Socket> {
     socket: S,
-    /// Sent, when it is, before anything else.
+    /// Data that is sent before any later write.
     buffer: Vec<u8>,
-    /// How much the buffer may hold; 0 if there is none.
+    /// The capacity of the buffer, or 0 for no buffer.
     size: usize,
 }
 
 impl<S: Write> Writer<S> {
-    /// Python's `makefile("wb", size)`, below zero for the default size, or its
-    /// `_SocketWriter` for a size of zero.
+    /// Wraps a socket as Python's `makefile("wb", size)` does. A negative size is the
+    /// default; with a size of zero it does the same as Python's `_SocketWriter`.
     pub(crate) fn new(socket: S, size: i32) -> Self {
         let size = usize::try_from(size).unwrap_or(DEFAULT_BUFFER_SIZE);
         Self { socket, buffer: Vec::new(), size }
@@ -30,8 +29,10 @@ impl<S: Write> Writer<S> {
 
     /// Writes all of `data` and returns its length. Python's `write(bytes)`.
     ///
-    /// Without a buffer an error leaves unknown how much was sent. With one,
-    /// what was in it and was not sent stays there.
+    /// # Errors
+    ///
+    /// Returns the error of the socket. Without a buffer the number of bytes sent is
+    /// then unknown. With a buffer, data in it that was not sent stays there.
     pub fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         if self.size == 0 {
             self.socket.write_all(data)?;
@@ -48,8 +49,11 @@ impl<S: Write> Writer<S> {
         Ok(data.len())
     }
 
-    /// Sends what is in the buffer. What an error kept from being sent stays
-    /// there. Python's `flush()`.
+    /// Sends the data in the buffer. Python's `flush()`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the socket. Data that was not sent stays in the buffer.
     pub fn flush(&mut self) -> io::Result<()> {
         while !self.buffer.is_empty() {
             let sent = send(&mut self.socket, &self.buffer)?.min(self.buffer.len());
@@ -58,15 +62,15 @@ impl<S: Write> Writer<S> {
         Ok(())
     }
 
-    /// What Python's `StreamRequestHandler.finish` does: it flushes and ignores
-    /// an error, then closes the file, which flushes again if there is anything
-    /// left, and that error counts.
+    /// Flushes, and flushes again if that fails, as Python's
+    /// `StreamRequestHandler.finish` does: it ignores the error of `flush()`, but not the
+    /// error of `close()`, which flushes once more if data is left.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         self.flush().or_else(|_| self.flush())
     }
 }
 
-/// One `send`, of at least one byte.
+/// Calls `send` once. Sending no byte is an error.
 fn send(socket: &mut impl Write, data: &[u8]) -> io::Result<usize> {
     match socket.write(data)? {
         0 => Err(io::ErrorKind::WriteZero.into()),
@@ -92,8 +96,8 @@ impl<S: Write> Write for Writer<S> {
 mod tests {
     use super::*;
 
-    /// Notes each call; takes at most `most` bytes in one, and fails in those
-    /// that `fails` counts down to.
+    /// Records each call. Accepts at most `most` bytes in a call, and fails in the first
+    /// `fails` calls.
     #[derive(Default)]
     struct Calls {
         sent: Vec<Vec<u8>>,
@@ -148,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_is_sent_when_asked_and_only_once() {
+    fn flush_sends_the_buffer_once() {
         let mut socket = Calls::default();
         let mut wfile = Writer::new(&mut socket, 100);
         wfile.write(b"now").unwrap();
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_is_sent_when_more_comes_than_it_has_room_for() {
+    fn a_buffer_is_sent_when_a_write_does_not_fit_into_it() {
         let mut socket = Calls::default();
         let mut wfile = Writer::new(&mut socket, 4);
         wfile.write(b"ab").unwrap();
@@ -168,7 +172,7 @@ mod tests {
         assert!(wfile.socket.sent.is_empty());
         wfile.write(b"e").unwrap();
         assert_eq!(wfile.socket.sent, [b"abcd"]);
-        // More than the buffer holds: at once, and the last part is kept.
+        // More than the buffer can hold is sent at once, except the last part.
         wfile.socket.most = Some(3);
         assert_eq!(wfile.write(b"fghijklm").unwrap(), 8);
         assert_eq!(wfile.socket.sent, [&b"abcd"[..], b"e", b"fgh", b"ijk"]);
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_on_where_a_short_send_stopped() {
+    fn a_flush_continues_after_a_short_send() {
         let mut socket = Calls { most: Some(2), ..Calls::default() };
         let mut wfile = Writer::new(&mut socket, -1);
         wfile.write(b"abcde").unwrap();
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_reports_the_second_error_only() {
+    fn close_reports_only_the_second_error() {
         let mut socket = Calls { fails: 1, ..Calls::default() };
         let mut wfile = Writer::new(&mut socket, -1);
         wfile.write(b"data").unwrap();
@@ -200,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_stays_in_the_buffer() {
+    fn data_that_was_not_sent_stays_in_the_buffer() {
         let mut socket = Calls { fails: 1, ..Calls::default() };
         let mut wfile = Writer::new(&mut socket, 4);
         wfile.write(b"abc").unwrap();
@@ -211,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_takes_nothing_is_an_error() {
+    fn a_socket_that_accepts_no_byte_is_an_error() {
         let mut socket = Calls { most: Some(0), ..Calls::default() };
         let mut wfile = Writer::new(&mut socket, -1);
         wfile.write(b"data").unwrap();
