@@ -1,84 +1,101 @@
-//! The sample handlers, in each language, and the clients of the notes.
+//! The sample handlers in each language.
+//!
+//! The tests of one language have names that begin with `samples::LANGUAGE::`.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use serde_json::Value;
 use socketserver_tests::build;
 use socketserver_tests::process::{Server, TIMEOUT};
 
-use crate::client::{ask, expect, read_to_end};
-use crate::fixture::{MODES, serve};
+use crate::client::{ask, expect, read_to_end, reset};
+use crate::fixture::{MODES, host, serve};
 
-/// The languages in which there is an `upper`.
-const LANGUAGES: [&str; 6] = ["rust", "c", "cpp", "go", "python", "javascript"];
-
-/// Handlers that the probes of `conformance` run.
-const PROBED: [&str; 21] = [
-    "closer",
-    "command",
-    "decho",
-    "dlen",
-    "dlife",
-    "dupper",
-    "dwho",
-    "echo",
-    "exiter",
-    "lifecycle",
-    "line",
-    "oneshot",
-    "silent",
-    "sink",
-    "upper",
-    "whoami",
-    "fresh",
-    // By the tests of this file.
-    "source",
-    // By those of `stream_handlers`.
-    "idle",
-    "wbuf0",
-    "wbufd",
+/// The languages of the samples, and the extensions of their files.
+const LANGUAGES: [(&str, &str); 6] = [
+    ("rust", "rs"),
+    ("c", "c"),
+    ("cpp", "cpp"),
+    ("go", "go"),
+    ("python", "py"),
+    ("javascript", "js"),
 ];
+
+/// Defines a module with these tests for each implementation of `upper`.
+macro_rules! test_each {
+    ([$($implementation:ident)*] $tests:tt) => {
+        $(test_each! { @ $implementation $tests })*
+    };
+    (@ $implementation:ident { $($test:ident)* }) => {
+        mod $implementation {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(stringify!($implementation));
+                }
+            )*
+        }
+    };
+}
+
+test_each! {
+    [rust c cpp go python javascript] {
+        upper_answers_the_client_of_python_s_documentation
+        upper_treats_bytes_as_python_does
+        upper_serves_clients_at_the_same_time
+        upper_reports_a_reset
+    }
+}
+
+// The references of the tests above: the embedded sample, and CPython itself.
+test_each! {
+    [embedded cpython] {
+        upper_answers_the_client_of_python_s_documentation
+        upper_treats_bytes_as_python_does
+    }
+}
 
 fn served(language: &str, name: &str) -> Server {
     Server::start(serve().arg(build::guest(language, name).unwrap()), 1).unwrap()
 }
 
-/// Everything that answers as `MyTCPHandler` does: the embedded sample, the
-/// sample in each language, and CPython itself.
-fn uppers() -> Vec<(String, Server)> {
-    let mut servers = vec![("embedded".to_owned(), Server::start(&mut serve(), 1).unwrap())];
-    servers.extend(LANGUAGES.map(|language| (language.to_owned(), served(language, "upper"))));
-    let script = build::root().join("tests/benches/servers/cpython.py");
-    match Server::start(Command::new("python3").arg(script).arg("TCPServer"), 1) {
-        Ok(server) => servers.push(("CPython".to_owned(), server)),
-        Err(error) => println!("CPython is left out: {error:#}"),
+/// Starts a server with an implementation of `MyTCPHandler`. Returns `None` if this is
+/// CPython and cannot be started.
+fn upper(implementation: &str) -> Option<Server> {
+    match implementation {
+        "embedded" => Some(Server::start(&mut serve(), 1).unwrap()),
+        "cpython" => {
+            let script = build::root().join("tests/benches/servers/cpython.py");
+            let server = Server::start(Command::new("python3").arg(script).arg("TCPServer"), 1);
+            server.inspect_err(|error| println!("skipped: {error:#}")).ok()
+        }
+        language => Some(served(language, "upper")),
     }
-    servers
 }
 
-#[test]
-fn the_client_of_the_notes_gets_its_answer_from_all_of_them() {
+fn upper_answers_the_client_of_python_s_documentation(implementation: &str) {
+    let Some(server) = upper(implementation) else { return };
+    // The program is unchanged, except for the port.
     let program = include_str!("../conformance/seed_client.py");
-    for (name, server) in uppers() {
-        // Typed in as it stands, but for the port.
-        let program = program.replace("9999", &server.address().port().to_string());
-        let output = Command::new("python3").args(["-c", &program, "hello", "world"]).output();
-        let Ok(output) = output else {
-            println!("skipped: there is no python3");
-            return;
-        };
-        let printed = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(printed, "Sent: hello world\nReceived: HELLO WORLD\n", "{name}");
-    }
+    let program = program.replace("9999", &server.address().port().to_string());
+    let output = Command::new("python3").args(["-c", &program, "hello", "world"]).output();
+    let Ok(output) = output else {
+        println!("skipped: there is no python3");
+        return;
+    };
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(printed, "Sent: hello world\nReceived: HELLO WORLD\n");
 }
 
-#[test]
-fn all_of_them_know_bytes_as_python_does() {
-    let every_byte: Vec<u8> = (0..=255).collect();
-    let questions: [(&[u8], &[u8]); 6] = [
+fn upper_treats_bytes_as_python_does(implementation: &str) {
+    let Some(server) = upper(implementation) else { return };
+    let requests: [(&[u8], &[u8]); 6] = [
         (b" \t\r\n\x0b\x0c mixed Case \x0b\x0c\r\n\t ", b"MIXED CASE"),
         (b"\x00a\x00", b"\x00A\x00"),
         (b"\xa0b\x85", b"\xa0B\x85"),
@@ -86,53 +103,110 @@ fn all_of_them_know_bytes_as_python_does() {
         (b" \r\n", b""),
         (b"", b""),
     ];
-    for (name, server) in uppers() {
-        for (question, answer) in questions {
-            assert_eq!(ask(&server, question), answer, "{name}: {question:?}");
+    for (request, reply) in requests {
+        assert_eq!(ask(&server, request), reply, "{request:?}");
+    }
+    let every_byte: Vec<u8> = (0..=255).collect();
+    assert_eq!(ask(&server, &every_byte), every_byte.to_ascii_uppercase());
+    // recv(1024) returns at most 1024 bytes. Unread data does not change the reply.
+    let reply = ask(&server, &[b'q'; 5000]);
+    assert!(!reply.is_empty() && reply.len() <= 1024, "{} bytes", reply.len());
+    assert!(reply.iter().all(|byte| *byte == b'Q'));
+}
+
+fn upper_serves_clients_at_the_same_time(language: &str) {
+    let server = served(language, "upper");
+    let mut clients: Vec<_> = (0..20).map(|_| server.connect().unwrap()).collect();
+    for (number, client) in clients.iter_mut().enumerate().rev() {
+        client.write_all(format!("client {number}").as_bytes()).unwrap();
+        expect(client, format!("CLIENT {number}").as_bytes());
+        assert_eq!(read_to_end(client), b"");
+    }
+}
+
+fn upper_reports_a_reset(language: &str) {
+    let mut command = serve();
+    command.arg(build::guest(language, "upper").unwrap()).args(["--concurrency", "sync"]);
+    let mut server = Server::start(&mut command, 1).unwrap();
+    // The server serves one client at a time: the second client resets its connection
+    // while the server waits for the first.
+    let first = server.connect().unwrap();
+    let mut second = server.connect().unwrap();
+    second.write_all(b"x").unwrap();
+    reset(second);
+    drop(first);
+    let line = server.wait_for_log("Exception occurred").unwrap();
+    assert!(line.contains("connection reset"), "{line}");
+    assert!(line.contains("blame=\"client\""), "{line}");
+    assert_eq!(ask(&server, b"next"), b"NEXT");
+}
+
+/// Returns the samples in `guests/`, as pairs of language and name.
+fn samples() -> Vec<(&'static str, String)> {
+    let folders = entries(&build::root().join("guests"));
+    let mut samples = Vec::new();
+    for folder in folders.iter().filter(|path| path.is_dir()) {
+        let name = stem(folder);
+        for (language, extension) in LANGUAGES {
+            if folder.join(&name).with_extension(extension).is_file() {
+                samples.push((language, name.clone()));
+            }
         }
-        assert_eq!(ask(&server, &every_byte), every_byte.to_ascii_uppercase(), "{name}");
-        // recv(1024) is a maximum, and what was not read does not harm.
-        let answer = ask(&server, &[b'q'; 5000]);
-        assert!(!answer.is_empty() && answer.len() <= 1024, "{name}: {} bytes", answer.len());
-        assert!(answer.iter().all(|byte| *byte == b'Q'), "{name}");
     }
+    samples
 }
 
+/// Every sample is served, including a new one that no other test names: it must load, end
+/// the request of a client without a trap, and leave the server able to stop.
 #[test]
-fn every_language_serves_clients_at_the_same_time() {
-    for language in LANGUAGES {
-        let server = served(language, "upper");
-        let mut clients: Vec<_> = (0..20).map(|_| server.connect().unwrap()).collect();
-        for (number, client) in clients.iter_mut().enumerate().rev() {
-            client.write_all(format!("client {number}").as_bytes()).unwrap();
-            expect(client, format!("CLIENT {number}").as_bytes());
-            assert_eq!(read_to_end(client), b"", "{language}");
+fn every_sample_serves_a_client() {
+    let samples = samples();
+    assert!(samples.len() >= 13, "{samples:?}");
+    for (language, name) in samples {
+        let sample = format!("{language}/{name}");
+        let component = build::guest(language, &name).unwrap();
+        let inspected = host().args(["inspect", "--json"]).arg(&component).output().unwrap();
+        let facts: Value = serde_json::from_slice(&inspected.stdout).unwrap();
+        assert_eq!(facts["servable"], true, "{sample}: {facts}");
+        let worlds = facts["worlds"].to_string();
+        let mut command = host();
+        command.arg("serve").arg(&component).args(["--log-format", "json"]);
+        let mut sockets = 0;
+        for (world, scheme) in [("stream-handler", "tcp"), ("datagram-handler", "udp")] {
+            if worlds.contains(world) {
+                command.args(["--bind", &format!("{scheme}://127.0.0.1:0")]);
+                sockets += 1;
+            }
+        }
+        let mut server = Server::start(&mut command, sockets).unwrap();
+        for endpoint in server.endpoints() {
+            let (scheme, address) = endpoint.split_once("://").unwrap();
+            let address: SocketAddr = address.parse().unwrap();
+            if scheme == "udp" {
+                let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+                client.send_to(b"hello world\n", address).unwrap();
+            } else {
+                let mut client = TcpStream::connect(address).unwrap();
+                client.set_read_timeout(Some(TIMEOUT)).unwrap();
+                client.write_all(b"hello world\n").unwrap();
+                // This fails if the server has already closed the connection.
+                let _ = client.shutdown(Shutdown::Write);
+                read_to_end(&mut client);
+            }
+        }
+        // A graceful stop serves the datagram, too.
+        assert!(server.stop().unwrap().success(), "{sample}");
+        for line in server.log() {
+            let line: Value = serde_json::from_str(line).unwrap_or_default();
+            let reason = line.get("reason").and_then(Value::as_str);
+            // A sample may reject what this client sends, but may not crash.
+            assert!(matches!(reason, None | Some("error")), "{sample}: {line}");
         }
     }
 }
 
 #[test]
-fn a_reset_is_an_error_that_every_language_can_report() {
-    for language in LANGUAGES {
-        let guest = build::guest(language, "upper").unwrap();
-        let mut command = serve();
-        command.arg(guest).args(["--concurrency", "sync"]);
-        let mut server = Server::start(&mut command, 1).unwrap();
-        // One at a time: while this one says nothing, the other comes and goes.
-        let first = server.connect().unwrap();
-        let mut other = server.connect().unwrap();
-        other.write_all(b"x").unwrap();
-        crate::client::reset(other);
-        drop(first);
-        let line = server.wait_for_log("Exception occurred").unwrap();
-        assert!(line.contains("connection reset"), "{language}: {line}");
-        assert!(line.contains("blame=\"client\""), "{language}: {line}");
-        assert_eq!(ask(&server, b"next"), b"NEXT", "{language}");
-    }
-}
-
-#[test]
-fn fresh_nothing_outlives_its_request() {
+fn nothing_outlives_its_request() {
     let server = served("rust", "fresh");
     for _ in 0..20 {
         assert_eq!(ask(&server, b""), b"instance=1 shared=1\n");
@@ -140,7 +214,7 @@ fn fresh_nothing_outlives_its_request() {
 }
 
 #[test]
-fn source_sends_as_much_as_it_is_asked_for() {
+fn source_sends_as_many_bytes_as_the_client_requests() {
     let server = served("rust", "source");
     for length in [0, 1, 251, 1 << 20, (3 << 20) + 1] {
         let answer = ask(&server, format!("{length}\n").as_bytes());
@@ -150,24 +224,24 @@ fn source_sends_as_much_as_it_is_asked_for() {
 }
 
 #[test]
-fn unread_input_does_not_turn_the_answer_into_a_reset() {
+fn unread_input_does_not_turn_the_reply_into_a_reset() {
     let server = served("rust", "unread");
     for _ in 0..50 {
         let mut stream = server.connect().unwrap();
         stream.write_all(&[b'u'; 3000]).unwrap();
         let mut answer = Vec::new();
-        // A reset would be an error here.
+        // A reset would be an error of this call.
         Read::read_to_end(&mut stream, &mut answer).unwrap();
         assert_eq!(answer, b"OK\n");
     }
 }
 
 #[test]
-fn whoami_knows_both_addresses() {
-    for host in ["127.0.0.1", "[::1]"] {
-        let mut command = crate::fixture::host();
+fn whoami_sends_the_addresses_of_both_ends() {
+    for ip in ["127.0.0.1", "[::1]"] {
+        let mut command = host();
         command.arg("serve").arg(build::guest("rust", "whoami").unwrap());
-        command.args(["--bind", &format!("tcp://{host}:0")]);
+        command.args(["--bind", &format!("tcp://{ip}:0")]);
         let server = Server::start(&mut command, 1).unwrap();
         let mut stream = server.connect().unwrap();
         let facts = String::from_utf8(read_to_end(&mut stream)).unwrap();
@@ -176,7 +250,7 @@ fn whoami_knows_both_addresses() {
             SocketAddr::V6(address) => format!("{} {} 0 0", address.ip(), address.port()),
         };
         let (here, there) = (flat(stream.local_addr().unwrap()), flat(server.address()));
-        let family = if host.starts_with('[') { "AF_INET6" } else { "AF_INET" };
+        let family = if ip.starts_with('[') { "AF_INET6" } else { "AF_INET" };
         for fact in [
             format!("family={family}\n"),
             "type=SOCK_STREAM\n".to_owned(),
@@ -191,7 +265,7 @@ fn whoami_knows_both_addresses() {
     }
 }
 
-/// One component has a handler for each kind of socket, by two `export!` of Rust.
+/// The component has a handler for each kind of socket, exported by two `export!`.
 #[test]
 fn both_serves_tcp_and_udp_in_one_process() {
     let guest = build::guest("rust", "both").unwrap();
@@ -217,41 +291,75 @@ fn both_serves_tcp_and_udp_in_one_process() {
     }
 }
 
-/// A handler without a test would prove nothing by being built.
+/// Every handler in `tests/guests` has a test that names it. A handler that is only built
+/// tests nothing.
 #[test]
-fn every_handler_has_a_test() {
-    let names = |directory: PathBuf| -> Vec<String> {
-        let entries = std::fs::read_dir(&directory).unwrap();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
-            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    };
-    let guests = build::root().join("target/guests");
-    let mut tested: Vec<&str> = PROBED.to_vec();
-    tested.extend(["unread", "both"]);
-    // By the tests of `goodbye` and `wasi::guests`.
-    tested.extend(["goodbye", "wasip2"]);
-    tested.sort_unstable();
-    assert_eq!(names(guests.join("rust")), tested);
-    // Each of CPython's reference servers has its handler.
-    for reference in std::fs::read_dir(build::root().join("tests/conformance/ref")).unwrap() {
-        let path = reference.unwrap().path();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let is_sample = path.extension().is_some_and(|extension| extension == "py");
-        assert!(!is_sample || name == "_common" || tested.contains(&&*name), "{name}");
-    }
-    for language in &LANGUAGES[1..] {
-        let beside: &[&str] = if ["cpp", "go"].contains(language) { &["echo"] } else { &[] };
-        let expected: Vec<&str> = beside.iter().copied().chain(["goodbye", "upper"]).collect();
-        assert_eq!(names(guests.join(language)), expected, "{language}");
+fn every_handler_for_tests_is_named_by_a_test() {
+    let mut tests = String::new();
+    read_all(&build::root().join("tests/all"), "rs", &mut tests);
+    read_all(&build::root().join("tests/conformance/probes"), "py", &mut tests);
+    let handlers: BTreeSet<String> =
+        entries(&build::root().join("tests/guests")).iter().map(|path| stem(path)).collect();
+    assert!(handlers.contains("goodbye"), "{handlers:?}");
+    for name in handlers {
+        let named = tests.contains(&format!("\"{name}\""));
+        assert!(named, "no test in tests/all and no probe names the handler `{name}`");
     }
 }
 
-/// Go collects garbage, which must not begin while the host hands over what came.
+/// Each of CPython's reference servers has a handler of the same name in Rust.
+#[test]
+fn every_reference_server_has_its_handler() {
+    let root = build::root();
+    for reference in entries(&root.join("tests/conformance/ref")) {
+        let name = stem(&reference);
+        if name.starts_with('_') || reference.extension().is_none_or(|end| end != "py") {
+            continue;
+        }
+        let file = format!("{name}.rs");
+        let paths =
+            [root.join("guests").join(&name).join(&file), root.join("tests/guests").join(&file)];
+        assert!(paths.iter().any(|path| path.is_file()), "{name} is none of {paths:?}");
+    }
+}
+
+/// The tests of this file run in every language of the sample `upper`.
+#[test]
+fn every_language_of_upper_is_tested() {
+    let mut extensions = BTreeSet::new();
+    for path in entries(&build::root().join("guests/upper")).iter().filter(|path| path.is_file()) {
+        extensions.insert(path.extension().unwrap().to_string_lossy().into_owned());
+    }
+    extensions.remove("wat");
+    let tested = LANGUAGES.map(|(_, extension)| extension.to_owned());
+    assert_eq!(extensions, BTreeSet::from(tested));
+}
+
+/// Returns the sorted paths in a folder.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| !path.ends_with("__pycache__") && !path.ends_with("target"));
+    paths.sort();
+    paths
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+/// Appends the files with an extension, in a folder and its subfolders, to `text`.
+fn read_all(folder: &Path, extension: &str, text: &mut String) {
+    for path in entries(folder) {
+        if path.is_dir() {
+            read_all(&path, extension, text);
+        } else if path.extension().is_some_and(|end| end == extension) {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// A garbage collection of Go must not start while the host allocates memory in the guest.
 #[test]
 fn go_and_cpp_echo_more_than_their_memory() {
     const PART: usize = 1 << 20;
