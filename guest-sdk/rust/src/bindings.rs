@@ -1,26 +1,26 @@
-//! What the contract in `wit/` becomes. Outside of this crate only
-//! [`export!`](crate::export) names it.
+//! Bindings generated from the contract in `wit/`. Outside of this crate only
+//! [`export!`](crate::export) names them.
 //!
-//! A module for each world. The types and the imports are the same in both, so
-//! one has them and the other refers to them. What a guest exports is described
-//! to the tools in the macro `export_component` of its world and nowhere else:
-//! a guest that calls only one of the two targets only that world.
+//! Each world has a module. Both worlds have the same types and imports, so `stream`
+//! defines them and `datagram` refers to them. Only the macro `export_component` of a
+//! world emits that world's component type: a guest that calls one of the two macros
+//! targets one world.
 
-/// Shared by the worlds.
+/// The interfaces that both worlds import.
 pub use stream::socketserver;
 
-/// The address as the contract has it.
+/// The address, as the contract defines it.
 pub use socketserver::handler::types::Address;
 
 /// The world `stream-handler`.
 pub mod stream {
     pub use exports::socketserver::handler::stream_request::Guest;
 
-    /// The request as the contract has it.
+    /// The request, as the contract defines it.
     pub type Request = socketserver::handler::sockets::Socket;
 
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "stream-handler",
         pub_export_macro: true,
         export_macro_name: "export_component",
@@ -32,11 +32,11 @@ pub mod stream {
 pub mod datagram {
     pub use exports::socketserver::handler::datagram_request::Guest;
 
-    /// The request as the contract has it.
+    /// The request, as the contract defines it.
     pub type Request = (Vec<u8>, super::socketserver::handler::sockets::Socket);
 
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "datagram-handler",
         pub_export_macro: true,
         export_macro_name: "export_component",

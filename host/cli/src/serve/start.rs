@@ -18,7 +18,8 @@ use crate::report::hooks::ServeHooks;
 use crate::settings::{Settings, default_endpoint};
 
 /// The handler that is served when none is named: its name and its text.
-const SAMPLE: (&str, &str) = ("upper", include_str!("../../../../guests/upper/upper.wat"));
+const SAMPLE: (&str, &str) =
+    ("upper", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/upper.wat")));
 
 /// The longest error of a trial process, in bytes.
 const MAX_ERROR: usize = 4 << 10;

@@ -7,7 +7,7 @@
 #![allow(missing_docs, clippy::pedantic)]
 
 wasmtime::component::bindgen!({
-    path: "../../wit",
+    path: "wit",
     world: "stream-handler",
     with: {
         "socketserver:handler/sockets.socket": crate::host::state::Request,
