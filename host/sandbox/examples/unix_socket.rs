@@ -1,4 +1,4 @@
-//! A component that answers on a Unix socket.
+//! Serves a component on a Unix socket.
 //!
 //! ```console
 //! $ cargo run -p socketserver-sandbox --example unix_socket -- guests/upper/upper.wat /tmp/upper

@@ -229,19 +229,54 @@ mod tests {
     use std::error::Error;
 
     use super::*;
+    use crate::policy::UnknownWord;
+
+    fn cause() -> io::Error {
+        io::Error::from(io::ErrorKind::NotFound)
+    }
+
+    /// Fails if an error prints the text of an error below it in its chain.
+    fn check_chain(error: &dyn Error) {
+        let mut texts = vec![error.to_string()];
+        let mut next = error.source();
+        while let Some(error) = next {
+            let text = error.to_string();
+            assert!(texts.iter().all(|above| !above.contains(&text)), "{texts:?}: {text}");
+            texts.push(text);
+            next = error.source();
+        }
+    }
 
     #[test]
-    fn an_error_prints_without_its_cause() {
-        let why = || io::Error::from(io::ErrorKind::NotFound);
-        let errors: [Box<dyn Error>; 3] = [
-            LoadError::Read(why()).into(),
-            LoadError::Dir { path: "/nowhere".into(), error: why() }.into(),
-            CacheError::Io { path: "/nowhere".into(), error: why() }.into(),
-        ];
-        for error in errors {
-            let cause = error.source().unwrap().to_string();
-            assert_eq!(cause, why().to_string());
-            assert!(!error.to_string().contains(&cause), "{error}");
+    fn no_error_repeats_its_cause() {
+        let path = || PathBuf::from("/nowhere");
+        for error in [
+            LoadError::Read(cause()),
+            LoadError::Dir { path: path(), error: cause() },
+            LoadError::Text("why".to_owned()),
+            LoadError::Invalid("why".to_owned()),
+            LoadError::Incompatible("why".to_owned()),
+            LoadError::Instantiate("why".to_owned()),
+            LoadError::Compiler("failed".to_owned()),
+            LoadError::Compile("why".to_owned()),
+        ] {
+            check_chain(&error);
+        }
+        check_chain(&CacheError::Io { path: path(), error: cause() });
+        check_chain(&CacheError::NotPrivate { path: path(), why: "why".to_owned() });
+        check_chain(&CacheError::NoDirectory);
+        check_chain(&EngineError::Engine("why".to_owned()));
+        check_chain(&UnknownWord);
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_the_source() {
+        for error in [
+            Box::<dyn Error>::from(LoadError::Read(cause())),
+            LoadError::Dir { path: "/nowhere".into(), error: cause() }.into(),
+            CacheError::Io { path: "/nowhere".into(), error: cause() }.into(),
+        ] {
+            assert_eq!(error.source().unwrap().to_string(), cause().to_string());
         }
     }
 }

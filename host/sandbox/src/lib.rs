@@ -51,7 +51,7 @@
 //! | | `guest_log` | lines that guests write to the log |
 //! | | `sleep` | waiting for time to pass |
 //! | | `counters` | events that no error reports |
-//! | `load/` | `loader` | how components are loaded |
+//! | `load/` | `loader` | the settings of loading |
 //! | | `source` | from a file to the binary of a component |
 //! | | `compiler`, `wire` | the compiler, its process, and the wire format of its result |
 //! | | `cache` | compiled components on disk |
@@ -60,8 +60,8 @@
 //! | | `stubs` | WASI interfaces that a build tool replaced in a component |
 //! | `instance/` | `handler` | the handler that a component is made into |
 //! | | `request` | one request: `setup`, `handle`, `finish` |
-//! | | `store` | the Store of an instance, and how limits are connected to the engine |
-//! | | `capacity` | how many requests a handler can serve at once |
+//! | | `store` | the Store of an instance, which connects the limits to the engine |
+//! | | `capacity` | the number of requests that a handler can serve at once |
 //! | | `exports` | the functions that a handler exports |
 //! | | `preflight` | the trial instance, which shows what would fail for every request |
 //! | | `failure` | the error of a failed request, with its reason |

@@ -24,11 +24,11 @@ pub struct Policy {
     /// CPU time of a request, from the creation of the instance to its end. Time in which a
     /// host call waits is not CPU time.
     pub cpu_time: Duration,
-    /// How long the guest may wait for its client in all while no byte moves in either
+    /// The time that a guest may wait for its client in all while no byte moves in either
     /// direction. CPython has no such limit.
     pub idle_timeout: Duration,
-    /// How long a request may take in all, however busy it and its client are. CPython has
-    /// no such limit.
+    /// The time that a request may take in all, however busy it and its client are. CPython
+    /// has no such limit.
     pub wall_time: Duration,
     /// Bytes that a request may receive. CPython has no such limit. The datagram of a
     /// datagram request does not count.
@@ -46,7 +46,8 @@ pub struct Policy {
     /// Bytes that a request may log. The host drops what a guest logs beyond that. A line
     /// counts as at least [`MIN_LOG_LINE`](Self::MIN_LOG_LINE) bytes.
     pub log_bytes: usize,
-    /// How the host closes the connection of a request that trapped or reached a limit.
+    /// The way in which the host closes the connection of a request that trapped or reached a
+    /// limit.
     pub on_kill: OnKill,
     /// The environment variables that the guest sees, as names and values.
     pub env: Vec<(String, String)>,
@@ -109,8 +110,8 @@ pub struct Dir {
     pub writable: bool,
 }
 
-/// How the host closes the connection of a request that trapped or reached a limit. The
-/// log says why the host ended the request; the client learns neither that nor the reason.
+/// The way in which the host closes the connection of a request that trapped or reached a
+/// limit. The log says why the host ended the request; the client learns neither that nor the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnKill {
     /// Closes it like any other connection. The client cannot tell it from a short

@@ -1,4 +1,4 @@
-//! What can be a handler, of what, and how many of it there can be.
+//! Components that can be handlers: their worlds, their checks, and their capacity.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use socketserver_sandbox::{
 const STREAM: &str = include_str!("../../../tests/fixtures/handler.wat");
 const DATAGRAM: &str = include_str!("../../../tests/fixtures/datagram.wat");
 
-/// A fixture with nothing in its places but a memory of that many pages.
+/// Returns a fixture whose memory has `pages` pages, and whose other placeholders are empty.
 fn fixture(template: &str, pages: u32) -> String {
     let text = template.replace("{{memory}}", &pages.to_string());
     [
@@ -28,7 +28,7 @@ fn fixture(template: &str, pages: u32) -> String {
         "{{provides}}",
     ]
     .iter()
-    .fold(text, |text, place| text.replace(place, ""))
+    .fold(text, |text, placeholder| text.replace(placeholder, ""))
 }
 
 fn load(engine: &Engine, text: &str) -> Result<ComponentHandler, LoadError> {
@@ -43,7 +43,7 @@ fn refused(text: &str) -> LoadError {
 }
 
 #[test]
-fn a_component_says_which_worlds_it_targets() {
+fn the_description_of_a_component_lists_its_worlds() {
     let engine = Engine::on_demand(&EngineSettings::default()).unwrap();
     for (text, worlds) in [
         (fixture(STREAM, 4), vec![World::Stream]),
@@ -58,7 +58,7 @@ fn a_component_says_which_worlds_it_targets() {
 }
 
 #[test]
-fn a_handler_is_for_the_endpoints_of_its_world() {
+fn a_handler_accepts_the_endpoints_of_its_world_only() {
     let engine = Engine::on_demand(&EngineSettings::default()).unwrap();
     let (streams, datagrams) =
         (["tcp://127.0.0.1:0", "unix://s"], ["udp://[::1]:0", "unixgram://@s"]);
@@ -77,8 +77,8 @@ fn a_handler_is_for_the_endpoints_of_its_world() {
 }
 
 #[test]
-fn what_has_the_names_of_a_world_without_its_types_is_refused() {
-    // `(list u8)` of `setup` becomes a list of something else.
+fn a_component_with_the_names_of_a_world_but_other_types_is_refused() {
+    // `setup` takes a list of another type.
     let text = fixture(DATAGRAM, 4);
     let (contract, handler) = text.split_once("(core module $libc").unwrap();
     let other = handler.replace("(tuple (list u8) (own", "(tuple (list s8) (own");
@@ -94,7 +94,7 @@ fn what_has_the_names_of_a_world_without_its_types_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_handler_is_told_of_both_worlds() {
+fn the_error_for_a_file_that_is_no_handler_names_both_worlds() {
     let names: Vec<_> = (0..20).map(|i| format!("(export \"e{i}\" (instance $i))")).collect();
     let error = refused(&format!("(component (instance $i) {})", names.join(" ")));
     let said = error.to_string();
@@ -106,7 +106,7 @@ fn a_file_that_is_no_handler_is_told_of_both_worlds() {
 }
 
 #[test]
-fn the_server_is_not_there_before_a_request() {
+fn a_start_function_that_asks_for_the_server_is_refused() {
     let fields = "(func $start (call $host_max_packet_size (i32.const 0))) (start $start)";
     let text = fixture(&DATAGRAM.replace("{{fields}}", fields), 4);
     let error = refused(&text);
@@ -115,8 +115,8 @@ fn the_server_is_not_there_before_a_request() {
 }
 
 #[test]
-fn a_request_of_the_wrong_kind_is_refused_where_nobody_has_asked_before() {
-    /// Hides `check_endpoint`, as a handler that passes requests on may.
+fn a_request_of_another_world_is_refused_without_check_endpoint() {
+    /// A handler without `check_endpoint`, such as one that forwards requests.
     struct Unchecked(ComponentHandler);
 
     impl RequestHandler for Unchecked {
@@ -141,13 +141,13 @@ fn a_request_of_the_wrong_kind_is_refused_where_nobody_has_asked_before() {
     let mut client = TcpStream::connect(server.server_address().to_socket_addr().unwrap()).unwrap();
     client.write_all(b"x").unwrap();
     server.handle_request().unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "refused");
+    let mut response = String::new();
+    client.read_to_string(&mut response).unwrap();
+    assert_eq!(response, "refused");
 }
 
 #[test]
-fn how_many_there_can_be_depends_on_what_each_runs_in() {
+fn the_capacity_depends_on_the_pool_for_threads_and_not_for_processes() {
     let (pooled, on_demand) = (
         Engine::new(3, &EngineSettings::default()).unwrap(),
         Engine::on_demand(&EngineSettings::default()).unwrap(),
@@ -157,13 +157,13 @@ fn how_many_there_can_be_depends_on_what_each_runs_in() {
     let many = load(&on_demand, &text).unwrap();
     assert_eq!(few.capacity(Needs::THREAD).requests, 3);
     assert!(few.capacity(Needs::THREAD).limit.contains("the pool has 3 memories"));
-    // Each process has the pool to itself, and its mappings too.
+    // Each process has a pool and mappings of its own.
     assert!(few.capacity(Needs::PROCESS).requests > 3);
     assert_eq!(few.capacity(Needs::PROCESS), many.capacity(Needs::PROCESS));
     assert!(many.capacity(Needs::THREAD).requests > 3);
     let in_process = many.capacity(Needs::PROCESS);
     assert!(!in_process.limit.contains("vm.max_map_count"), "{in_process}");
-    // What an instance maps is added to what its thread maps.
+    // The mappings of an instance add to those of its thread.
     let bare = socketserver::Capacity::of_this_machine(Needs { mappings: 500, ..Needs::THREAD });
     let with_instance = many.capacity(Needs { mappings: 500, ..Needs::THREAD });
     assert!(with_instance.requests < bare.requests, "{with_instance} < {bare}");

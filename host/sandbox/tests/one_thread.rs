@@ -1,7 +1,7 @@
-//! A process that forks must have one thread. So nothing here starts one that
-//! stays, until there is a request.
+//! A process that forks must have one thread. So the crate starts no thread that stays before
+//! the first request.
 //!
-//! Without the test harness, which has threads of its own.
+//! This test runs without the test harness, which has threads of its own.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use socketserver_sandbox::{
 fn main() {
     assert_eq!(threads(), 1);
     check(|| Engine::on_demand(&EngineSettings::default()).unwrap(), 1);
-    // Its ticker begins with the first request.
+    // Its ticker starts with the first request.
     check(|| Engine::new(10, &EngineSettings::default()).unwrap(), 2);
 }
 
@@ -26,11 +26,11 @@ fn check(engine: impl Fn() -> Engine, serving: usize) {
     let directory = tempfile::tempdir().unwrap();
     let cache = Loader::in_process(Cache::open(&directory.path().join("cache")).unwrap());
     let text = include_bytes!("../../../guests/upper/upper.wat").to_vec();
-    // Compiled, then taken from the cache.
+    // The first call compiles the component, the second takes it from the cache.
     Component::new(&engine, "upper", text.clone(), &cache).unwrap();
     let component = Component::new(&engine, "upper", text, &cache).unwrap();
     assert_eq!(threads(), 1, "compiling leaves a thread");
-    // More than once: a thread that has just ended may still be there.
+    // A thread that has just ended may still be in /proc: repetition finds that.
     for _ in 0..100 {
         let handler = ComponentHandler::new(&engine, &component, Policy::default()).unwrap();
         assert_eq!(threads(), 1, "the trial instance leaves a thread");
@@ -48,9 +48,9 @@ fn check(engine: impl Fn() -> Engine, serving: usize) {
         client.write_all(b"one thread").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         server.handle_request().unwrap();
-        let mut answer = Vec::new();
-        client.read_to_end(&mut answer).unwrap();
-        assert_eq!(answer, b"ONE THREAD");
+        let mut response = Vec::new();
+        client.read_to_end(&mut response).unwrap();
+        assert_eq!(response, b"ONE THREAD");
         assert_eq!(threads(), serving, "requests leave threads");
     }
     drop((server, engine));

@@ -10,7 +10,7 @@ use rustix::thread::gettid;
 
 use crate::error::EngineError;
 
-/// How long an epoch lasts: the grain of CPU time.
+/// The duration of an epoch: the grain of CPU time.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// The thread that counts epochs. It ends when this is dropped.

@@ -1,5 +1,5 @@
-//! What a guest can reach of the host: the interfaces that it may import, and the state
-//! behind them.
+//! The host's side of a guest: the interfaces that the guest may import, and the state behind
+//! them.
 
 pub(crate) mod bindings;
 pub(crate) mod contract;

@@ -33,7 +33,7 @@ pub(crate) struct State {
     pub call_memory: usize,
     /// The request, if the guest may have to wait for time to pass.
     pub request: Option<Request>,
-    /// How long the guest may still sleep before it has a request.
+    /// The time that the guest may still sleep before it has a request.
     pub sleep_left: Duration,
     /// The limit of that, which is the idle timeout.
     pub sleep_limit: Duration,

@@ -1,4 +1,4 @@
-//! How many requests a handler can serve at once.
+//! The number of requests that a handler can serve at once.
 
 use socketserver::{Capacity, Needs};
 
@@ -9,7 +9,7 @@ use crate::limits::memory::TotalMemory;
 use crate::load::footprint::Footprint;
 
 impl ComponentHandler {
-    /// Returns how many requests this machine, and the engine's pool, can hold at once if
+    /// Returns the number of requests that this machine, and the engine's pool, can hold at once if
     /// each takes `base` and the needs of this handler. Pass [`Needs::THREAD`] for threads,
     /// [`Needs::PROCESS`] for forked processes.
     ///

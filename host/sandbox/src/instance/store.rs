@@ -1,4 +1,4 @@
-//! Stores, and how their limits are connected to the engine.
+//! Stores, which connect the limits of an instance to the engine.
 
 use wasmtime::component::Instance;
 use wasmtime::{CallHook, Engine, Result, Store, StoreContextMut, UpdateDeadline};

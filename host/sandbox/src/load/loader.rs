@@ -1,9 +1,9 @@
-//! How components are loaded.
+//! The settings of loading.
 
 use crate::load::cache::Cache;
 use crate::load::compiler::Compiler;
 
-/// How components are loaded: the cache, the compiler, and the largest size.
+/// The settings of loading: the cache, the compiler, and the largest size.
 #[derive(Debug, Clone)]
 pub struct Loader {
     /// The cache of compiled components.

@@ -21,7 +21,7 @@ pub(super) struct Datetime {
     pub nanoseconds: u32,
 }
 
-/// What is before 1970 is 1970.
+/// Converts a time. A time before 1970 becomes 1970.
 impl From<SystemTime> for Datetime {
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -29,8 +29,8 @@ impl From<SystemTime> for Datetime {
     }
 }
 
-/// Its instants are nanoseconds since the handler was loaded: how long the
-/// machine has been running is not a handler's business.
+/// Defines the monotonic clock. Its instants are nanoseconds since the handler was loaded, so
+/// that a handler does not learn how long the machine has been running.
 pub(super) fn add_monotonic(linker: &mut Linker<State>, grants: &Arc<Grants>) -> Result<()> {
     let mut clock = linker.instance("wasi:clocks/monotonic-clock@0.2.0")?;
     let begun = grants.begun;

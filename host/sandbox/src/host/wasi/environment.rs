@@ -1,4 +1,4 @@
-//! `wasi:cli/environment`: what the operator granted, no arguments, no directory.
+//! `wasi:cli/environment`: the granted variables, no arguments, no working directory.
 
 use std::sync::Arc;
 

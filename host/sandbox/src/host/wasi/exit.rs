@@ -20,12 +20,12 @@ pub(crate) struct Exit {
 
 pub(super) const NAME: &str = "wasi:cli/exit@0.2.0";
 
-/// `exit-with-code` is unstable, and not there.
+/// Defines `exit`. `exit-with-code` is unstable, and not defined.
 pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<()> {
     linker.instance(NAME)?.func_wrap("exit", exit)
 }
 
-/// What the guest has on its stack goes with it: it cannot catch this.
+/// Ends the guest with everything on its stack: the guest cannot catch this.
 fn exit(_: StoreContextMut<'_, State>, (status,): (std::result::Result<(), ()>,)) -> Result<()> {
     Err(Exit { failed: status.is_err() }.into())
 }

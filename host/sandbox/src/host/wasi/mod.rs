@@ -1,9 +1,7 @@
-//! The part of WASI 0.2 that handlers are given, a file for each of its
-//! interfaces or packages.
+//! The part of WASI 0.2 that handlers get: one file for each interface or package.
 //!
-//! It shows them nothing of the host but time and random numbers, unless the
-//! operator grants more: see [`Grants`]. What a guest writes to its standard
-//! output and error goes to the log.
+//! It shows handlers nothing of the host but time and random numbers, unless the operator
+//! grants more: see [`Grants`]. The standard output and error of a guest go to the log.
 
 mod clocks;
 mod environment;
@@ -28,8 +26,7 @@ use crate::host::state::State;
 /// Defines one interface.
 type Add = fn(&mut Linker<State>, &Arc<Grants>) -> Result<()>;
 
-/// The interfaces. The versions 0.2.x are one contract. Of their functions the
-/// stable ones are there.
+/// The interfaces, with their stable functions. The versions 0.2.x are compatible.
 pub(crate) const INTERFACES: [(&str, Add); 20] = [
     ("wasi:cli/environment@0.2.0", environment::add_to_linker),
     (exit::NAME, exit::add_to_linker),
@@ -53,5 +50,5 @@ pub(crate) const INTERFACES: [(&str, Add); 20] = [
     ("wasi:filesystem/preopens@0.2.0", filesystem::add_preopens),
 ];
 
-/// What a guest that waits for time to pass imports.
+/// The interface that a guest imports if it waits for time to pass.
 pub(crate) const POLL: &str = poll::NAME;

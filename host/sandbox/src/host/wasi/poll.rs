@@ -1,4 +1,4 @@
-//! `wasi:io/poll`: waiting for the first of several things.
+//! `wasi:io/poll`: waiting for the first of several events.
 
 #![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
 
@@ -14,13 +14,13 @@ use crate::host::state::State;
 
 pub(super) const NAME: &str = "wasi:io/poll@0.2.0";
 
-/// What a guest waits for.
+/// An event that a guest waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pollable {
-    /// Nothing: it is ready. Streams are, for nothing that they do waits for
-    /// somebody.
+    /// An event that is there: no operation of a stream waits for a peer, so all streams are
+    /// ready.
     Ready,
-    /// A time to come; `None` is one that never does.
+    /// A time; `None` stands for a time that never comes.
     At(Option<Instant>),
 }
 
@@ -57,9 +57,9 @@ fn block(mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)) -> Result<()> {
     }
 }
 
-/// Which of them are ready, by their places in the list. It ends the guest if
-/// the list is empty, as the interface has it, or longer than one of all that a
-/// guest can hold.
+/// Waits until an event is there, and returns the indices of all that are. It ends the guest
+/// if the list is empty, as the interface demands, or longer than the number of handles that
+/// a guest may hold.
 fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Resource<Pollable>>,)) -> Result<(Vec<u32>,)> {
     let (count, most) = (list.len(), cx.data().table.max_capacity());
     if count == 0 {

@@ -1,4 +1,4 @@
-//! `wasi:random`: random numbers of the operating system, all three kinds.
+//! `wasi:random`: all three interfaces return random numbers of the operating system.
 
 #![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
 
@@ -30,7 +30,7 @@ pub(super) fn add_insecure_seed(linker: &mut Linker<State>, _: &Arc<Grants>) -> 
     seed.func_wrap("insecure-seed", |_: Cx<'_>, ()| Ok(((number()?, number()?),)))
 }
 
-/// The interface has no error, and no fewer bytes than asked for.
+/// Returns random bytes. The interface has no error, and does not allow fewer bytes.
 fn bytes(cx: Cx<'_>, (len,): (u64,)) -> Result<(Vec<u8>,)> {
     let most = cx.data().call_memory;
     let Some(len) = usize::try_from(len).ok().filter(|len| *len <= most) else {

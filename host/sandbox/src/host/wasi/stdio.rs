@@ -1,4 +1,4 @@
-//! `wasi:cli/stdin`, `stdout` and `stderr`: nothing to read, and the log.
+//! `wasi:cli/stdin`, `stdout` and `stderr`: an empty input, and the log.
 
 use std::sync::Arc;
 

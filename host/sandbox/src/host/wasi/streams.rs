@@ -1,5 +1,5 @@
-//! `wasi:io/streams` and `wasi:io/error`: reading and writing files, and writing
-//! to the log. No call waits for somebody, so the blocking ones are the others.
+//! `wasi:io/streams` and `wasi:io/error`: reading and writing files, and writing to the log.
+//! No call waits for a peer, so the blocking functions are the same as the others.
 
 #![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
 
@@ -19,31 +19,31 @@ use crate::host::state::State;
 
 use super::poll::Pollable;
 
-/// How many bytes a stream takes at once, which is what `check-write` says.
+/// The bytes that a stream takes at once: the result of `check-write`.
 const PERMIT: usize = 64 << 10;
 
-/// How many bytes `blocking-write-and-flush` takes: the interface says so.
+/// The bytes that `blocking-write-and-flush` takes, as the interface demands.
 const BLOCKING_PERMIT: usize = 4096;
 
-/// Where a guest reads.
+/// The source of a stream that a guest reads.
 pub(super) enum InputStream {
-    /// Standard input: it ends at once.
+    /// Standard input, which is empty.
     Empty,
-    /// A file, from a place in it.
+    /// A file, from an offset.
     File { file: Arc<Counted<File>>, at: u64 },
 }
 
-/// Where a guest writes.
+/// The target of a stream that a guest writes.
 pub(super) enum OutputStream {
     /// The log.
     Log(Standard),
-    /// A file, from a place in it.
+    /// A file, from an offset.
     File { file: Arc<Counted<File>>, at: u64 },
-    /// The end of a file, wherever that is at the time.
+    /// The end of a file, at the time of each write.
     End { file: Arc<Counted<File>> },
 }
 
-/// Why a stream failed: `wasi:io/error`.
+/// The error of a stream: `wasi:io/error`.
 pub(super) struct StreamFailure(pub io::Error);
 
 /// `stream-error`.
@@ -59,8 +59,8 @@ pub(super) enum StreamError {
 type Cx<'a> = StoreContextMut<'a, State>;
 type Input = Resource<InputStream>;
 type Output = Resource<OutputStream>;
-/// What a guest gets: the host ends it if the outer result is an error.
-type Answer<T> = Result<(std::result::Result<T, StreamError>,)>;
+/// The result of a host call. An outer error ends the guest.
+type HostResult<T> = Result<(std::result::Result<T, StreamError>,)>;
 
 pub(super) fn add_error(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<()> {
     let mut error = linker.instance("wasi:io/error@0.2.0")?;
@@ -105,16 +105,16 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Resu
     streams.func_wrap("[method]output-stream.blocking-splice", splice)
 }
 
-fn read(mut cx: Cx<'_>, (stream, len): (Input, u64)) -> Answer<Vec<u8>> {
+fn read(mut cx: Cx<'_>, (stream, len): (Input, u64)) -> HostResult<Vec<u8>> {
     let state = cx.data_mut();
     let data = state.table.get_mut(&stream)?.read(len, state.call_memory);
-    answer(&mut cx, data)
+    host_result(&mut cx, data)
 }
 
-fn skip(mut cx: Cx<'_>, (stream, len): (Input, u64)) -> Answer<u64> {
+fn skip(mut cx: Cx<'_>, (stream, len): (Input, u64)) -> HostResult<u64> {
     let state = cx.data_mut();
     let data = state.table.get_mut(&stream)?.read(len, state.call_memory);
-    answer(&mut cx, data.map(|data| data.map(|data| data.len() as u64)))
+    host_result(&mut cx, data.map(|data| data.map(|data| data.len() as u64)))
 }
 
 fn subscribe<T: Send + 'static>(
@@ -125,21 +125,22 @@ fn subscribe<T: Send + 'static>(
     Ok((cx.data_mut().table.push(Pollable::Ready)?,))
 }
 
-fn check_write(cx: Cx<'_>, (stream,): (Output,)) -> Answer<u64> {
+fn check_write(cx: Cx<'_>, (stream,): (Output,)) -> HostResult<u64> {
     cx.data().table.get(&stream)?;
     Ok((Ok(permit::<PERMIT>(&cx) as u64),))
 }
 
-/// No more than one call may allocate, but as much as the interface says.
+/// Returns the bytes that one call may write: as many as it may allocate, but at least as
+/// many as the interface demands.
 fn permit<const MOST: usize>(cx: &Cx<'_>) -> usize {
     MOST.min(cx.data().call_memory.max(BLOCKING_PERMIT))
 }
 
-/// A guest that writes more than it may is ended: the interface says so.
+/// Writes data. A guest that writes more than it may is ended, as the interface demands.
 fn write<const MOST: usize>(
     mut cx: Cx<'_>,
     (stream, contents): (Output, WasmList<u8>),
-) -> Answer<()> {
+) -> HostResult<()> {
     let most = permit::<MOST>(&cx);
     if contents.len() > most {
         bail!("it wrote {} bytes at once to a stream that takes {most}", contents.len());
@@ -148,7 +149,7 @@ fn write<const MOST: usize>(
     put(&mut cx, &stream, &contents)
 }
 
-fn write_zeroes<const MOST: usize>(mut cx: Cx<'_>, (stream, len): (Output, u64)) -> Answer<()> {
+fn write_zeroes<const MOST: usize>(mut cx: Cx<'_>, (stream, len): (Output, u64)) -> HostResult<()> {
     let most = permit::<MOST>(&cx);
     match usize::try_from(len) {
         Ok(len) if len <= most => put(&mut cx, &stream, &vec![0; len]),
@@ -156,23 +157,23 @@ fn write_zeroes<const MOST: usize>(mut cx: Cx<'_>, (stream, len): (Output, u64))
     }
 }
 
-fn flush(cx: Cx<'_>, (stream,): (Output,)) -> Answer<()> {
+fn flush(cx: Cx<'_>, (stream,): (Output,)) -> HostResult<()> {
     cx.data().table.get(&stream)?;
     Ok((Ok(()),))
 }
 
-fn splice(mut cx: Cx<'_>, (stream, source, len): (Output, Input, u64)) -> Answer<u64> {
+fn splice(mut cx: Cx<'_>, (stream, source, len): (Output, Input, u64)) -> HostResult<u64> {
     let state = cx.data_mut();
     let data = state.table.get_mut(&source)?.read(len, PERMIT.min(state.call_memory));
     let data = match data {
         Ok(Some(data)) => data,
-        failed => return answer(&mut cx, failed.map(|_| None)),
+        failed => return host_result(&mut cx, failed.map(|_| None)),
     };
     let (put,) = put(&mut cx, &stream, &data)?;
     Ok((put.map(|()| data.len() as u64),))
 }
 
-fn put(cx: &mut Cx<'_>, stream: &Output, data: &[u8]) -> Answer<()> {
+fn put(cx: &mut Cx<'_>, stream: &Output, data: &[u8]) -> HostResult<()> {
     let state = cx.data_mut();
     let written = match state.table.get_mut(stream)? {
         OutputStream::Log(standard) => {
@@ -187,10 +188,11 @@ fn put(cx: &mut Cx<'_>, stream: &Output, data: &[u8]) -> Answer<()> {
         }
         OutputStream::End { file } => append(file, data),
     };
-    answer(cx, written.map(Some))
+    host_result(cx, written.map(Some))
 }
 
-/// As `O_APPEND`: what others append at the same time stays whole.
+/// Appends data as `O_APPEND` does: what other processes append at the same time stays
+/// whole.
 fn append(file: &File, mut data: &[u8]) -> io::Result<()> {
     while !data.is_empty() {
         match pwritev2(file, &[IoSlice::new(data)], 0, ReadWriteFlags::APPEND) {
@@ -204,8 +206,7 @@ fn append(file: &File, mut data: &[u8]) -> io::Result<()> {
 }
 
 impl InputStream {
-    /// Reads what is there, of at most `len` bytes and as many as `most`; nothing
-    /// at the end.
+    /// Reads at most `len` bytes, and at most `most`. Returns `None` at the end.
     fn read(&mut self, len: u64, most: usize) -> io::Result<Option<Vec<u8>>> {
         match self {
             InputStream::Empty => Ok(None),
@@ -218,7 +219,7 @@ impl InputStream {
     }
 }
 
-/// Reads at most `len` bytes, and as many as `most`: that is what is allocated.
+/// Reads at most `len` bytes, and at most `most`, which bounds the buffer.
 pub(super) fn read_at(file: &File, len: u64, most: usize, at: u64) -> io::Result<Vec<u8>> {
     let len = usize::try_from(len).unwrap_or(most).min(most);
     let mut data = vec![0; len];
@@ -236,8 +237,8 @@ pub(super) fn read_at(file: &File, len: u64, most: usize, at: u64) -> io::Result
     Ok(data)
 }
 
-/// Turns what a stream did into what a guest is told; nothing is the end.
-fn answer<T>(cx: &mut Cx<'_>, result: io::Result<Option<T>>) -> Answer<T> {
+/// Converts the result of a stream into that of a host call. `None` stands for the end.
+fn host_result<T>(cx: &mut Cx<'_>, result: io::Result<Option<T>>) -> HostResult<T> {
     Ok((match result {
         Ok(Some(value)) => Ok(value),
         Ok(None) => Err(StreamError::Closed),

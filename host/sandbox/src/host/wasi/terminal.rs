@@ -1,4 +1,4 @@
-//! `wasi:cli/terminal-*`: there is none.
+//! `wasi:cli/terminal-*`: no stream is a terminal.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use wasmtime::{Result, StoreContextMut};
 use crate::host::grants::Grants;
 use crate::host::state::State;
 
-/// Nobody ever has one of these two.
+/// A resource of which no handle exists.
 struct TerminalInput;
 struct TerminalOutput;
 

@@ -1,4 +1,4 @@
-//! The methods of `descriptor` that are about what it stands for.
+//! The methods of `descriptor` that take no path.
 
 #![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
 
@@ -23,15 +23,15 @@ use crate::host::wasi::streams::{InputStream, OutputStream, read_at};
 
 use super::errno::ErrorCode;
 use super::types::{Advice, DescriptorFlags, DescriptorStat, DescriptorType, MetadataHashValue};
-use super::{Answer, Cx, Handle, Outcome};
+use super::{Cx, Handle, HostResult, Outcome};
 
-/// What a guest holds.
+/// A file or a directory that a guest holds.
 pub(in crate::host::wasi) enum Descriptor {
     Directory(Directory),
     File(OpenFile),
 }
 
-/// A file that is open.
+/// An open file.
 #[derive(Debug, Clone)]
 pub(in crate::host::wasi) struct OpenFile {
     pub file: Arc<Counted<File>>,
@@ -66,44 +66,51 @@ pub(super) fn add_to_linker(
     )
 }
 
-fn read_via_stream(mut cx: Cx<'_>, (handle, at): (Handle, u64)) -> Answer<Resource<InputStream>> {
+fn read_via_stream(
+    mut cx: Cx<'_>,
+    (handle, at): (Handle, u64),
+) -> HostResult<Resource<InputStream>> {
     Ok((match readable(&cx, &handle)? {
         Ok(file) => Ok(cx.data_mut().table.push(InputStream::File { file, at })?),
         Err(error) => Err(error),
     },))
 }
 
-fn write_via_stream(mut cx: Cx<'_>, (handle, at): (Handle, u64)) -> Answer<Resource<OutputStream>> {
+fn write_via_stream(
+    mut cx: Cx<'_>,
+    (handle, at): (Handle, u64),
+) -> HostResult<Resource<OutputStream>> {
     Ok((match writable(&cx, &handle)? {
         Ok(file) => Ok(cx.data_mut().table.push(OutputStream::File { file, at })?),
         Err(error) => Err(error),
     },))
 }
 
-fn append_via_stream(mut cx: Cx<'_>, (handle,): (Handle,)) -> Answer<Resource<OutputStream>> {
+fn append_via_stream(mut cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<Resource<OutputStream>> {
     Ok((match writable(&cx, &handle)? {
         Ok(file) => Ok(cx.data_mut().table.push(OutputStream::End { file })?),
         Err(error) => Err(error),
     },))
 }
 
-/// Nothing is made of it.
-fn advise(cx: Cx<'_>, (handle, _, _, _): (Handle, u64, u64, Advice)) -> Answer<()> {
+/// Accepts an advice, and ignores it.
+fn advise(cx: Cx<'_>, (handle, _, _, _): (Handle, u64, u64, Advice)) -> HostResult<()> {
     cx.data().table.get(&handle)?;
     Ok((Ok(()),))
 }
 
-fn sync_data(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<()> {
+fn sync_data(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<()> {
     let synced = with_file(cx.data().table.get(&handle)?, |file| fdatasync(file));
     Ok((synced.map_err(ErrorCode::from),))
 }
 
-fn sync(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<()> {
+fn sync(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<()> {
     let synced = with_file(cx.data().table.get(&handle)?, |file| fsync(file));
     Ok((synced.map_err(ErrorCode::from),))
 }
 
-/// A directory is held open for its paths only: for more it is opened anew.
+/// Flushes a file or a directory. A directory is open with `O_PATH`, so it is opened again
+/// for this.
 fn with_file(
     descriptor: &Descriptor,
     act: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<()>,
@@ -114,7 +121,7 @@ fn with_file(
     }?)
 }
 
-fn get_flags(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<DescriptorFlags> {
+fn get_flags(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<DescriptorFlags> {
     let mut flags = DescriptorFlags::empty();
     match cx.data().table.get(&handle)? {
         Descriptor::Directory(directory) => {
@@ -135,20 +142,21 @@ fn get_flags(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<DescriptorFlags> {
     Ok((Ok(flags),))
 }
 
-fn get_type(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<DescriptorType> {
+fn get_type(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<DescriptorType> {
     Ok((Ok(match cx.data().table.get(&handle)? {
         Descriptor::Directory(_) => DescriptorType::Directory,
         Descriptor::File(_) => DescriptorType::RegularFile,
     }),))
 }
 
-fn set_size(cx: Cx<'_>, (handle, size): (Handle, u64)) -> Answer<()> {
+fn set_size(cx: Cx<'_>, (handle, size): (Handle, u64)) -> HostResult<()> {
     let set = |file: Arc<Counted<File>>| file.set_len(size).map_err(ErrorCode::from);
     Ok((writable(&cx, &handle)?.and_then(set),))
 }
 
-/// Reads at most as much as one call may get, and tells whether that was the end.
-fn read(cx: Cx<'_>, (handle, len, at): (Handle, u64, u64)) -> Answer<(Vec<u8>, bool)> {
+/// Reads at most as much as one call may return. The second value is `true` at the end of
+/// the file.
+fn read(cx: Cx<'_>, (handle, len, at): (Handle, u64, u64)) -> HostResult<(Vec<u8>, bool)> {
     let data = readable(&cx, &handle)?
         .and_then(|file| read_at(&file, len, cx.data().call_memory, at).map_err(ErrorCode::from))
         .map(|data| {
@@ -158,8 +166,8 @@ fn read(cx: Cx<'_>, (handle, len, at): (Handle, u64, u64)) -> Answer<(Vec<u8>, b
     Ok((data,))
 }
 
-/// The data is written from where it lies in the guest's memory.
-fn write(cx: Cx<'_>, (handle, data, at): (Handle, WasmList<u8>, u64)) -> Answer<u64> {
+/// Writes data without a copy, from the guest's memory.
+fn write(cx: Cx<'_>, (handle, data, at): (Handle, WasmList<u8>, u64)) -> HostResult<u64> {
     let written = |file: Arc<Counted<File>>| {
         let count = file.write_at(data.as_le_slice(&cx), at)?;
         Ok(count as u64)
@@ -167,7 +175,7 @@ fn write(cx: Cx<'_>, (handle, data, at): (Handle, WasmList<u8>, u64)) -> Answer<
     Ok((writable(&cx, &handle)?.and_then(written),))
 }
 
-fn stat(cx: Cx<'_>, (handle,): (Handle,)) -> Answer<DescriptorStat> {
+fn stat(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<DescriptorStat> {
     let stat = match cx.data().table.get(&handle)? {
         Descriptor::Directory(directory) => directory.dir.dir_metadata().map(|of| stat_of(&of)),
         Descriptor::File(open) => open.file.metadata().map(|of| stat_of_file(&of)),
@@ -181,12 +189,12 @@ fn is_same_object(cx: Cx<'_>, (one, other): (Handle, Handle)) -> Result<(bool,)>
     Ok((matches!((one, other), (Ok(one), Ok(other)) if one == other),))
 }
 
-/// The file that a guest holds, if it may read it.
+/// Returns a file that a guest holds, if the guest may read it.
 fn readable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
     file(cx, handle, |open| open.readable)
 }
 
-/// The file that a guest holds, if it may write to it.
+/// Returns a file that a guest holds, if the guest may write to it.
 fn writable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
     file(cx, handle, |open| open.writable)
 }
@@ -219,7 +227,7 @@ impl Descriptor {
     }
 }
 
-/// Tells files apart; which they are it does not tell.
+/// Returns a hash that tells files apart and does not identify them.
 pub(super) fn hash(hasher: &RandomState, identity: (u64, u64)) -> MetadataHashValue {
     MetadataHashValue {
         lower: hasher.hash_one(identity),

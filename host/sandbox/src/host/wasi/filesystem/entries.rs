@@ -1,4 +1,4 @@
-//! What is in a directory, an entry at a time.
+//! The entries of a directory.
 
 #![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
 
@@ -16,17 +16,17 @@ use crate::host::state::State;
 use super::errno::ErrorCode;
 use super::open::counted;
 use super::types::{DescriptorType, DirectoryEntry};
-use super::{Answer, Cx, Handle, Outcome, directory};
+use super::{Cx, Handle, HostResult, Outcome, directory};
 
-/// How much of a directory is read at once, in bytes: a guest may have as many streams
-/// as handles. A name has at most 255 bytes; the file systems of others may have longer
+/// The part of a directory that is read at once, in bytes: a guest may have as many streams
+/// as handles. A name has at most 255 bytes on Linux; network file systems may have longer
 /// ones.
 const READ_AT_ONCE: usize = 2 << 10;
 
 /// `directory-entry-stream`. It takes one descriptor, with an offset of its own.
 pub(super) struct Entries {
     directory: Counted<File>,
-    /// What was read and is still to be told.
+    /// The entries that were read and not yet returned.
     next: VecDeque<Outcome<DirectoryEntry>>,
 }
 
@@ -35,8 +35,8 @@ pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()>
     types.func_wrap("[method]directory-entry-stream.read-directory-entry", read_directory_entry)
 }
 
-fn read_directory(mut cx: Cx<'_>, (handle,): (Handle,)) -> Answer<Resource<Entries>> {
-    // The guest's directory is held open for its paths only.
+fn read_directory(mut cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<Resource<Entries>> {
+    // The guest's handle is open with `O_PATH`, which does not allow to list entries.
     let opened = directory(&cx, &handle)?.and_then(|directory| {
         counted(directory, || directory.dir.open(".").map(cap_std::fs::File::into_std))
     });
@@ -49,12 +49,12 @@ fn read_directory(mut cx: Cx<'_>, (handle,): (Handle,)) -> Answer<Resource<Entri
     },))
 }
 
-/// A name that is not text is `illegal-byte-sequence`; the next call goes on
-/// behind it.
+/// Returns the next entry. For a name that is not UTF-8 the error is
+/// `illegal-byte-sequence`, and the next call returns the entry after it.
 fn read_directory_entry(
     mut cx: Cx<'_>,
     (entries,): (Resource<Entries>,),
-) -> Answer<Option<DirectoryEntry>> {
+) -> HostResult<Option<DirectoryEntry>> {
     Ok((cx.data_mut().table.get_mut(&entries)?.next().transpose(),))
 }
 
@@ -68,16 +68,16 @@ impl Entries {
         self.next.pop_front()
     }
 
-    /// Reads on, to the end of the directory or until there is something to tell.
+    /// Reads until there is an entry to return, or to the end of the directory.
     fn read(&mut self) -> Outcome<()> {
         let mut buffer = [MaybeUninit::uninit(); READ_AT_ONCE];
         let mut entries = RawDir::new(&*self.directory, &mut buffer);
-        // What is in the buffer must be taken: the kernel has gone on behind it.
+        // All entries in the buffer must be taken: the kernel continues after them.
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(std::io::Error::from)?;
             let name = entry.file_name();
             if !matches!(name.to_bytes(), b"." | b"..") {
-                // Some file systems do not tell while they list.
+                // Some file systems do not have the type in the entry.
                 let file_type = match entry.file_type() {
                     FileType::Unknown => statat(&*self.directory, name, AtFlags::SYMLINK_NOFOLLOW)
                         .map_or(FileType::Unknown, |of| FileType::from_raw_mode(of.st_mode)),

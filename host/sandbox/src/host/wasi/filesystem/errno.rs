@@ -1,4 +1,4 @@
-//! Why something failed, as `wasi:filesystem/types.error-code` has it.
+//! Errors of the kernel as `wasi:filesystem/types.error-code`.
 
 use std::io;
 
@@ -66,8 +66,8 @@ error_codes! {
     CrossDevice "cross-device" XDEV,
 }
 
-/// What leads out of a directory is `not-permitted`: such an error does not come
-/// from the kernel.
+/// Converts an error. An error without an `errno` comes from `cap-std`: for a path that leads
+/// out of a directory it is `not-permitted`.
 impl From<&io::Error> for ErrorCode {
     fn from(error: &io::Error) -> Self {
         if let Some(errno) = Errno::from_io_error(error) {

@@ -1,9 +1,9 @@
-//! `wasi:filesystem`: the directories that the operator granted, and nothing
-//! outside of them.
+//! `wasi:filesystem`: the directories that the operator granted, and nothing outside of
+//! them.
 //!
-//! Paths are resolved by `cap-std`, which lets none lead out of a directory, be
-//! it by `..`, from the root or through a symbolic link. What is neither a file
-//! nor a directory is not opened: reading a pipe or a device may wait for ever.
+//! `cap-std` resolves paths. It lets no path lead out of a directory, be it by `..`, from the
+//! root or through a symbolic link. The host opens files and directories only, because to
+//! read a pipe or a device may wait for ever.
 
 mod descriptor;
 mod entries;
@@ -31,10 +31,10 @@ const LONGEST_PATH: usize = 4096;
 
 type Cx<'a> = StoreContextMut<'a, State>;
 type Handle = Resource<Descriptor>;
-/// What there is to tell a guest.
+/// The result that a guest receives.
 type Outcome<T> = std::result::Result<T, ErrorCode>;
-/// What a guest gets: the host ends it if the outer result is an error.
-type Answer<T> = Result<(Outcome<T>,)>;
+/// The result of a host call. An outer error ends the guest.
+type HostResult<T> = Result<(Outcome<T>,)>;
 
 pub(super) fn add_preopens(linker: &mut Linker<State>, grants: &Arc<Grants>) -> Result<()> {
     let mut preopens = linker.instance("wasi:filesystem/preopens@0.2.0")?;
@@ -67,7 +67,7 @@ pub(super) fn add_types(linker: &mut Linker<State>, grants: &Arc<Grants>) -> Res
     })
 }
 
-/// The path that a guest gave, if it is not too long for one.
+/// Returns the path that a guest passed, unless it is too long.
 fn path(cx: &Cx<'_>, path: &WasmStr) -> Result<Outcome<String>> {
     let path = path.to_str(cx)?;
     if path.len() > LONGEST_PATH {
@@ -76,7 +76,7 @@ fn path(cx: &Cx<'_>, path: &WasmStr) -> Result<Outcome<String>> {
     Ok(Ok(path.into_owned()))
 }
 
-/// The directory that a guest holds.
+/// Returns a directory that a guest holds.
 fn directory<'a>(cx: &'a Cx<'_>, handle: &Handle) -> Result<Outcome<&'a Directory>> {
     Ok(match cx.data().table.get(handle)? {
         Descriptor::Directory(directory) => Ok(directory),
@@ -84,7 +84,7 @@ fn directory<'a>(cx: &'a Cx<'_>, handle: &Handle) -> Result<Outcome<&'a Director
     })
 }
 
-/// As [`directory`], if it may be changed.
+/// Returns a directory that a guest holds, if it is writable.
 fn writable<'a>(cx: &'a Cx<'_>, handle: &Handle) -> Result<Outcome<&'a Directory>> {
     let checked = |directory: &'a Directory| {
         if directory.writable { Ok(directory) } else { Err(ErrorCode::ReadOnly) }

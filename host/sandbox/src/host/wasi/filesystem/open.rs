@@ -1,4 +1,4 @@
-//! Opening what is in a directory.
+//! Opening files and directories.
 
 use std::io;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use super::descriptor::{Descriptor, OpenFile};
 use super::errno::ErrorCode;
 use super::types::{DescriptorFlags, OpenFlags};
 
-/// How a guest asks for something to be opened.
+/// The way in which a guest asks to open a file or a directory.
 #[derive(Clone, Copy)]
 pub(super) struct How {
-    /// Whether a symbolic link at the end of the path is followed.
+    /// Set to follow a symbolic link at the end of the path.
     pub follow: bool,
     pub open: OpenFlags,
     pub flags: DescriptorFlags,
 }
 
 impl How {
-    /// Whether something would change, now or later.
+    /// Returns `true` if the guest could change something, now or later.
     fn changes(self) -> bool {
         let changing = OpenFlags::CREATE | OpenFlags::TRUNCATE;
         let writing = DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY;
@@ -36,9 +36,11 @@ impl How {
 
 /// Opens a file or a directory.
 ///
-/// Errors: `read-only` where something would change that may not be; what is
-/// neither a file nor a directory is `not-permitted`; what leads out of the
-/// directory is too; or what the kernel says.
+/// # Errors
+///
+/// `read-only` if the guest could change something in a directory that is not writable;
+/// `not-permitted` if the path leads to neither a file nor a directory, or out of the
+/// directory; or the error of the kernel.
 pub(super) fn open(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor> {
     if how.changes() && !directory.writable {
         return Err(ErrorCode::ReadOnly);
@@ -51,7 +53,7 @@ pub(super) fn open(directory: &Directory, path: &str, how: How) -> Outcome<Descr
     match found {
         Ok(found) if found.is_file() => {}
         Ok(found) if found.is_symlink() => return Err(ErrorCode::Loop),
-        // Before it is opened: to some devices that is enough to act.
+        // The check comes before the opening: some devices act when they are opened.
         Ok(_) => return Err(ErrorCode::NotPermitted),
         Err(error)
             if error.kind() == io::ErrorKind::NotFound && how.open.contains(OpenFlags::CREATE) => {}
@@ -86,7 +88,7 @@ fn open_directory(directory: &Directory, path: &str, how: How) -> Outcome<Descri
     Ok(Descriptor::Directory(Directory { dir: Arc::new(dir), ..directory.clone() }))
 }
 
-/// Opens something there, if no more is open than may be.
+/// Opens a file or a directory with `open`, if the limit for open files allows it.
 pub(super) fn counted<T>(
     directory: &Directory,
     open: impl FnOnce() -> io::Result<T>,
@@ -96,7 +98,7 @@ pub(super) fn counted<T>(
 
 fn open_file(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor> {
     let writable = how.flags.contains(DescriptorFlags::WRITE);
-    // Without either, a file can be looked at.
+    // Without read and write access the guest can still read the metadata.
     let readable = how.flags.contains(DescriptorFlags::READ);
     let truncate = how.open.contains(OpenFlags::TRUNCATE);
     let create = how.open.contains(OpenFlags::CREATE);
@@ -108,10 +110,10 @@ fn open_file(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor>
         .create(create)
         .create_new(create && how.open.contains(OpenFlags::EXCLUSIVE))
         .follow(if how.follow { FollowSymlinks::Yes } else { FollowSymlinks::No });
-    // It may have become a pipe since it was looked at: opening one waits for
-    // the other end.
+    // The file may have become a pipe since the check, and to open a pipe would wait for its
+    // other end.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    options.custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+    options.custom_flags(flags.bits().cast_signed());
     let file = counted(directory, || {
         directory.dir.open_with(path, &options).map(cap_std::fs::File::into_std)
     })?;

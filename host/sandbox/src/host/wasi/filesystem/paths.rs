@@ -16,7 +16,7 @@ use super::descriptor::{hash, stat_of};
 use super::errno::ErrorCode;
 use super::open::{How, open};
 use super::types::{DescriptorFlags, DescriptorStat, OpenFlags, PathFlags};
-use super::{Answer, Cx, Handle, Outcome, directory, path, writable};
+use super::{Cx, Handle, HostResult, Outcome, directory, path, writable};
 
 pub(super) fn add_to_linker(
     types: &mut LinkerInstance<'_, State>,
@@ -65,7 +65,7 @@ fn open_at(
         OpenFlags,
         DescriptorFlags,
     ),
-) -> Answer<Handle> {
+) -> HostResult<Handle> {
     let how = How { follow: follows(path_flags), open: open_flags, flags };
     let opened = match (directory(&cx, &handle)?, path(&cx, &name)?) {
         (Ok(directory), Ok(path)) => open(directory, &path, how),
@@ -80,7 +80,7 @@ fn open_at(
 fn stat_at(
     cx: Cx<'_>,
     (handle, flags, name): (Handle, PathFlags, WasmStr),
-) -> Answer<DescriptorStat> {
+) -> HostResult<DescriptorStat> {
     Ok((look(&cx, &handle, flags, &name)?.map(|of| stat_of(&of)),))
 }
 
@@ -95,8 +95,8 @@ fn look(
     }))
 }
 
-/// A link that leads out of the directory is not read.
-fn readlink_at(cx: Cx<'_>, (handle, name): (Handle, WasmStr)) -> Answer<String> {
+/// Reads a symbolic link, unless it leads out of the directory.
+fn readlink_at(cx: Cx<'_>, (handle, name): (Handle, WasmStr)) -> HostResult<String> {
     let target = at(directory(&cx, &handle)?, path(&cx, &name)?, |directory, path| {
         directory.dir.read_link(path)
     });
@@ -106,11 +106,11 @@ fn readlink_at(cx: Cx<'_>, (handle, name): (Handle, WasmStr)) -> Answer<String> 
     Ok((target.and_then(text),))
 }
 
-/// A symbolic link is linked to, never what it leads to.
+/// Creates a hard link. For a symbolic link it links to the link itself, not to its target.
 fn link_at(
     cx: Cx<'_>,
     (handle, flags, old, new_handle, new): (Handle, PathFlags, WasmStr, Handle, WasmStr),
-) -> Answer<()> {
+) -> HostResult<()> {
     if follows(flags) {
         return Ok((Err(ErrorCode::Invalid),));
     }
@@ -122,15 +122,15 @@ fn link_at(
 fn rename_at(
     cx: Cx<'_>,
     (handle, old, new_handle, new): (Handle, WasmStr, Handle, WasmStr),
-) -> Answer<()> {
+) -> HostResult<()> {
     between(&cx, (&handle, &old), (&new_handle, &new), |from, old, to, new| {
         from.rename(old, to, new)
     })
 }
 
-/// A link that begins at the root is refused: whoever follows it outside of the
-/// sandbox would be led astray.
-fn symlink_at(cx: Cx<'_>, (handle, old, new): (Handle, WasmStr, WasmStr)) -> Answer<()> {
+/// Creates a symbolic link. A target that begins at the root is refused, because a program
+/// outside of the sandbox could follow it.
+fn symlink_at(cx: Cx<'_>, (handle, old, new): (Handle, WasmStr, WasmStr)) -> HostResult<()> {
     let target = match path(&cx, &old)? {
         Ok(target) => target,
         Err(error) => return Ok((Err(error),)),
@@ -140,25 +140,25 @@ fn symlink_at(cx: Cx<'_>, (handle, old, new): (Handle, WasmStr, WasmStr)) -> Ans
 
 type Dir = cap_std::fs::Dir;
 
-/// Does something to what is at a path in a directory that may be changed.
+/// Runs an operation on a path in a directory that is writable.
 fn change(
     cx: &Cx<'_>,
     handle: &Handle,
     name: &WasmStr,
     how: impl FnOnce(&Dir, &str) -> std::io::Result<()>,
-) -> Answer<()> {
+) -> HostResult<()> {
     let changed =
         at(writable(cx, handle)?, path(cx, name)?, |directory, path| how(&directory.dir, path));
     Ok((changed,))
 }
 
-/// Does something between two directories, both of which may be changed.
+/// Runs an operation between two directories that are both writable.
 fn between(
     cx: &Cx<'_>,
     (from, old): (&Handle, &WasmStr),
     (to, new): (&Handle, &WasmStr),
     how: impl FnOnce(&Dir, &str, &Dir, &str) -> std::io::Result<()>,
-) -> Answer<()> {
+) -> HostResult<()> {
     let new = match path(cx, new)? {
         Ok(new) => new,
         Err(error) => return Ok((Err(error),)),

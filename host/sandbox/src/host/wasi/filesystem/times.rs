@@ -19,7 +19,7 @@ use crate::host::state::State;
 use super::descriptor::{Descriptor, OpenFile};
 use super::errno::ErrorCode;
 use super::types::{NewTimestamp, PathFlags};
-use super::{Answer, Cx, Handle, Outcome, path, writable};
+use super::{Cx, Handle, HostResult, Outcome, path, writable};
 
 pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()> {
     types.func_wrap("[method]descriptor.set-times", set_times)?;
@@ -29,7 +29,7 @@ pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()>
 fn set_times(
     cx: Cx<'_>,
     (handle, accessed, modified): (Handle, NewTimestamp, NewTimestamp),
-) -> Answer<()> {
+) -> HostResult<()> {
     let (accessed, modified) = match (spec(accessed), spec(modified)) {
         (Ok(accessed), Ok(modified)) => (accessed, modified),
         (Err(error), _) | (_, Err(error)) => return Ok((Err(error),)),
@@ -69,7 +69,7 @@ fn set_times_at(
         NewTimestamp,
         NewTimestamp,
     ),
-) -> Answer<()> {
+) -> HostResult<()> {
     let set = |accessed, modified| -> Result<Outcome<()>> {
         let directory = match writable(&cx, &handle)? {
             Ok(directory) => &directory.dir,
@@ -90,8 +90,8 @@ fn set_times_at(
     },))
 }
 
-/// Sets the times of what is at a path, or where a link there leads. It is found but
-/// not opened: to open a pipe is to wait for its other end.
+/// Sets the times of the file at a path, or of the target of a link there. `O_PATH` does not
+/// open the file: to open a pipe would wait for its other end.
 fn set_times_of(
     directory: &Dir,
     path: &str,
@@ -99,14 +99,15 @@ fn set_times_of(
     modified: Option<SystemTimeSpec>,
 ) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options.read(true).custom_flags(i32::try_from(OFlags::PATH.bits()).unwrap_or(0));
+    options.read(true).custom_flags(OFlags::PATH.bits().cast_signed());
     let found = directory.open_with(path, &options)?;
     let times =
         Timestamps { last_access: timespec(accessed)?, last_modification: timespec(modified)? };
     Ok(utimensat(&found, "", &times, AtFlags::EMPTY_PATH)?)
 }
 
-/// The kernel has two numbers of nanoseconds that stand for no time of their own.
+/// Converts a time. The kernel has two numbers of nanoseconds that stand for "now" and for
+/// "leave it".
 fn timespec(spec: Option<SystemTimeSpec>) -> io::Result<Timespec> {
     Ok(match spec {
         None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },

@@ -102,7 +102,7 @@ pub(super) struct DirectoryEntry {
     pub name: String,
 }
 
-/// `advice`. Only guests make one.
+/// `advice`. The host never returns one.
 #[allow(dead_code)]
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
