@@ -145,9 +145,12 @@ fn the_address_of_a_server_that_has_just_ended_is_free() {
 
 #[test]
 fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
-    let cases: [(&[&str], &str); 45] = [
+    let cases: [(&[&str], &str); 48] = [
         (&["serv"], "unrecognized subcommand"),
-        (&["serve", "--bund"], "--bind"),
+        (&["serve", "--bund"], "a similar argument exists: '--bind'"),
+        (&["serve", "--port", "80"], "`--bind tcp://HOST:PORT` sets the address and the port"),
+        (&["complie"], "unrecognized subcommand 'complie'\n\nUsage"),
+        (&["serve", "--concurrency", "thread"], "a similar value exists: 'threading'"),
         (
             &["serve", "--bind", "127.0.0.1:80"],
             "write tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH",
@@ -204,6 +207,36 @@ fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(way_out), "{arguments:?}: {said}");
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_failure_to_start_is_one_line_or_one_object_and_names_its_cause_once() {
+    let server = Server::start(&mut serve(), 1).unwrap();
+    let in_use = format!("tcp://{}", server.address());
+    let cases: [(&[&str], String); 2] = [
+        (
+            &["serve", "nosuch.wasm"],
+            "cannot serve `nosuch.wasm`: cannot read it: No such file or directory (os error 2)"
+                .to_owned(),
+        ),
+        (
+            &["serve", "--bind", &in_use],
+            format!("cannot listen on {in_use}: Address already in use (os error 98)"),
+        ),
+    ];
+    for (arguments, message) in cases {
+        let run = |options: &[&str]| {
+            let output = host().args(arguments).args(options).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        assert_eq!(run(&[]), format!("wasm-socketserver: {message}\n"));
+        // The level of the log does not matter.
+        let object = run(&["--log-format", "json", "--log-level", "error"]);
+        assert_eq!(object.lines().count(), 1, "{object}");
+        let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+        assert_eq!((&object["level"], &object["message"]), (&"ERROR".into(), &message.into()));
     }
 }
 

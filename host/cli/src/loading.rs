@@ -1,4 +1,4 @@
-//! How a handler is loaded: the engine, the compiler and the cache.
+//! The loading of a handler: the engine, the compiler and the cache.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::options::{LoadingOptions, ProfileOptions};
 /// threads of `socketserver` have beside the largest stack of a guest.
 const HOST_STACK: u64 = 1 << 20;
 
-/// How a handler is loaded.
+/// The settings for loading a handler.
 #[derive(Debug, Clone)]
 pub struct LoadSettings {
     /// The settings of the engine.
@@ -25,7 +25,7 @@ pub struct LoadSettings {
     compile_time: Duration,
     /// The jail of the compiler.
     compile_jail: JailMode,
-    /// Whether compiled handlers are kept.
+    /// True if compiled handlers are kept.
     cache: bool,
 }
 

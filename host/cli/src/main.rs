@@ -3,12 +3,13 @@
 //! | file | content |
 //! |---|---|
 //! | `options/` | the command line: what an operator types |
-//! | `settings` | what the options of `serve` mean together |
-//! | `loading` | how a handler is loaded |
+//! | `settings` | the settings of `serve`: the meaning of all options together |
+//! | `loading` | the loading of a handler |
 //! | `serve/` | `serve`: from settings to a server, and to its end |
 //! | `report/` | the log, the counters and the output |
-//! | `inspect` | `inspect`: what a handler is and imports |
+//! | `inspect` | `inspect`: a report about a handler |
 //! | `compile` | the hidden command `compile`, which compiles a handler |
+//! | `reference` | the reference pages of the book, made from the code by a test |
 //!
 //! `serve/` uses `settings`, which uses `options/`. `report/` depends on `options/` and
 //! `settings` not at all.
@@ -20,6 +21,8 @@ mod compile;
 mod inspect;
 mod loading;
 mod options;
+#[cfg(test)]
+mod reference;
 mod report;
 mod serve;
 mod settings;

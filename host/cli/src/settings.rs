@@ -1,4 +1,4 @@
-//! What the options of `serve` mean together. A source of settings other than the command
+//! The settings of `serve`: the meaning of all options together. A source of settings other than the command
 //! line, such as a file, fills the same type.
 
 use std::path::PathBuf;
@@ -20,16 +20,16 @@ use crate::options::{AccessOptions, LogOptions, ServeOptions};
 pub struct Settings {
     /// The file of the handler, or `None` for the embedded sample.
     pub handler: Option<PathBuf>,
-    /// How the handler is loaded.
+    /// The loading of the handler.
     pub loading: LoadSettings,
-    /// What each process may use for one request and for all of its requests, and what the
-    /// handler sees of the host.
+    /// The limits of one request, the limits of all requests of one process, and the parts of
+    /// the host that the handler sees.
     pub policy: Policy,
     /// The addresses that the server listens on. Without any, the handler decides.
     pub endpoints: Vec<Endpoint>,
     /// The sockets at these addresses.
     pub sockets: SocketSettings,
-    /// How requests run.
+    /// The concurrency.
     pub concurrency: Concurrency,
     /// True if the server ends after one request.
     pub once: bool,
@@ -37,15 +37,15 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// The longest time between two rounds of the loop's housekeeping.
     pub poll_interval: Duration,
-    /// The rules that say who is served.
+    /// The rules about clients.
     pub access: AccessOptions,
     /// The jail of the processes that serve.
     pub jail: JailMode,
     /// The user that runs requests, if it is not the user of this process.
     pub user: Option<Identity>,
-    /// How the server ends.
+    /// The end of the server.
     pub shutdown: ShutdownSettings,
-    /// What the server logs, and how.
+    /// The content and the format of the log.
     pub log: LogOptions,
 }
 
@@ -55,13 +55,13 @@ pub struct Settings {
 pub struct SocketSettings {
     /// The length of the queue of connections.
     pub request_queue_size: u32,
-    /// Whether `SO_REUSEADDR` is set. By default it is for streams only.
+    /// True to set `SO_REUSEADDR`. By default it is set for streams only.
     pub allow_reuse_address: Option<bool>,
-    /// Whether `SO_REUSEPORT` is set.
+    /// True to set `SO_REUSEPORT`.
     pub allow_reuse_port: bool,
     /// The longest datagram that is received whole, in bytes.
     pub max_packet_size: u32,
-    /// Whether the file of a Unix socket that is closed is removed.
+    /// True to remove the file of a Unix socket that is closed.
     pub remove_stale_socket: bool,
     /// The permissions of the files of Unix sockets.
     pub mode: Option<u32>,
@@ -69,14 +69,14 @@ pub struct SocketSettings {
     pub owner: Option<Owner>,
 }
 
-/// How the server ends.
+/// The end of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct ShutdownSettings {
     /// The time that clients have to be served after a signal.
     pub grace: Duration,
-    /// Whether the server waits for requests in flight.
+    /// True if the server waits for requests in flight.
     pub waits: bool,
-    /// Whether the server serves the clients that wait in its queues.
+    /// True if the server serves the clients that wait in its queues.
     pub graceful: bool,
 }
 

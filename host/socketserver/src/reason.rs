@@ -54,6 +54,11 @@ macro_rules! reasons {
                 match self { $(Reason::$variant => $word,)* }
             }
 
+            /// Returns a sentence that says what happened.
+            pub fn description(self) -> &'static str {
+                match self { $(Reason::$variant => $doc,)* }
+            }
+
             /// Returns the party to blame for this reason.
             pub fn blame(self) -> Blame {
                 match self { $(Reason::$variant => Blame::$blame,)* }

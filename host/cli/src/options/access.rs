@@ -1,4 +1,5 @@
-//! Who is served. The server judges clients before it makes anything for them.
+//! Options that choose which clients are served. The server judges clients before it makes
+//! anything for them.
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
@@ -10,7 +11,7 @@ use socketserver::access::{Access, AccessTime, Who};
 
 use super::values::access::{self, Banner};
 
-/// The rules that say who is served.
+/// The rules about clients.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Who is served")]
 pub struct AccessOptions {

@@ -1,4 +1,4 @@
-//! What the handler sees of the host: nothing, without these options.
+//! Options that show the handler a part of the host. Without them it sees nothing.
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 

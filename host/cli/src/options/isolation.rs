@@ -1,4 +1,4 @@
-//! What the processes that serve may do.
+//! Options that restrict the processes that serve.
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 

@@ -9,8 +9,8 @@ use socketserver_sandbox::{OnKill, Policy};
 
 use super::values::{units, words};
 
-/// What one request may use, and how its client sees that it reached a limit. A limit that is
-/// not given is that of the profile.
+/// The limits of a request, and the end of its connection when it reaches one. The profile
+/// sets the limits that are not given.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits of a request")]
 pub struct LimitOptions {

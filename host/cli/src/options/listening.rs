@@ -1,4 +1,4 @@
-//! Where the server listens.
+//! Options for listening sockets.
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
@@ -8,7 +8,7 @@ use socketserver::Endpoint;
 use super::values::endpoint;
 use super::values::owner::{self, Owner};
 
-/// Where the server listens, and the files of its Unix sockets.
+/// The addresses of the server, and the files of its Unix sockets.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Listening")]
 pub struct ListeningOptions {

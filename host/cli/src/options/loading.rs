@@ -1,4 +1,4 @@
-//! How the handler is loaded.
+//! Options for loading the handler.
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::values::units;
 
-/// What compiling the handler may cost. A process of its own compiles it.
+/// The cost of compiling the handler, which a process of its own does.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Compiling the handler")]
 pub struct LoadingOptions {

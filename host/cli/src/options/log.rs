@@ -1,4 +1,4 @@
-//! The log and the counters.
+//! Options for the log and the counters.
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
@@ -8,7 +8,7 @@ use tracing::Level;
 use super::values::words;
 use crate::report::LogFormat;
 
-/// What the server logs, and how.
+/// The content and the format of the log.
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::struct_field_names, reason = "the options are called so")]
 #[command(next_help_heading = "Log and counters")]

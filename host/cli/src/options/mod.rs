@@ -20,7 +20,7 @@ mod limits;
 mod listening;
 mod loading;
 mod log;
-mod profile;
+pub mod profile;
 mod python;
 mod running;
 mod suggest;
@@ -93,11 +93,11 @@ pub struct ServeOptions {
     /// case.
     pub handler: Option<PathBuf>,
 
-    /// Where the server listens.
+    /// The listening sockets.
     #[command(flatten)]
     pub listening: ListeningOptions,
 
-    /// How requests run.
+    /// The concurrency, and the end of the server.
     #[command(flatten)]
     pub running: RunningOptions,
 
@@ -109,19 +109,19 @@ pub struct ServeOptions {
     #[command(flatten)]
     pub limits: LimitOptions,
 
-    /// Who is served.
+    /// The rules about clients.
     #[command(flatten)]
     pub access: AccessOptions,
 
-    /// What the handler sees of the host.
+    /// The parts of the host that the handler sees.
     #[command(flatten)]
     pub grants: GrantOptions,
 
-    /// What the processes that serve may do.
+    /// The jail and the user of the processes that serve.
     #[command(flatten)]
     pub isolation: IsolationOptions,
 
-    /// How the handler is loaded.
+    /// The loading of the handler.
     #[command(flatten)]
     pub loading: LoadingOptions,
 
@@ -148,11 +148,11 @@ pub struct InspectOptions {
     #[command(flatten)]
     pub profile: ProfileOptions,
 
-    /// What the handler sees of the host.
+    /// The parts of the host that the handler sees.
     #[command(flatten)]
     pub grants: GrantOptions,
 
-    /// How the handler is loaded.
+    /// The loading of the handler.
     #[command(flatten)]
     pub loading: LoadingOptions,
 }

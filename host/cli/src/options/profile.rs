@@ -2,7 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
-use bytesize::ByteSize;
+use clap::builder::StyledStr;
 use clap::{Arg, Args, ValueEnum};
 use socketserver_jail::JailMode;
 use socketserver_sandbox::{BoundsChecks, EngineSettings, Policy};
@@ -46,7 +46,7 @@ fn stack(text: &str) -> Result<usize, String> {
     Ok(size)
 }
 
-/// How much the operator trusts handlers and clients. Sets the defaults of limits.
+/// The trust in handlers and clients, which sets the defaults of limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
     /// They are unknown.
@@ -81,37 +81,45 @@ impl Profile {
     }
 }
 
-/// Returns the default of an option under a profile, as its help shows it.
-fn default_of(option: &str, profile: Profile) -> Option<String> {
+/// Returns the options that a profile sets, by their ids, with the default of each.
+fn defaults_of(profile: Profile) -> [(&'static str, String); 8] {
     let policy = profile.policy();
-    let size = |bytes: u64| ByteSize(bytes).display().iec_short().to_string();
-    let size = |bytes: u64| {
-        size(bytes).replace(".0", "").replace('K', "KiB").replace('M', "MiB").replace('G', "GiB")
-    };
     let duration = |time| humantime::format_duration(time).to_string();
-    Some(match option {
-        "memory" => size(policy.memory as u64),
-        "cpu_time" => duration(policy.cpu_time),
-        "idle_timeout" => duration(policy.idle_timeout),
-        "wall_time" => duration(policy.wall_time),
-        "max_received" => size(policy.max_received),
-        "max_sent" => size(policy.max_sent),
-        "log_bytes" => size(policy.log_bytes as u64),
-        "jail" => profile.jail().as_str().to_owned(),
-        _ => return None,
-    })
+    [
+        ("memory", size(policy.memory as u64)),
+        ("cpu_time", duration(policy.cpu_time)),
+        ("idle_timeout", duration(policy.idle_timeout)),
+        ("wall_time", duration(policy.wall_time)),
+        ("max_received", size(policy.max_received)),
+        ("max_sent", size(policy.max_sent)),
+        ("log_bytes", size(policy.log_bytes as u64)),
+        ("jail", profile.jail().as_str().to_owned()),
+    ]
+}
+
+/// Writes a size of whole units as the options take it, such as `64MiB`.
+fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.into_iter().find(|(bits, _)| bytes > 0 && bytes.is_multiple_of(1 << bits));
+    unit.map_or(format!("{bytes}B"), |(bits, unit)| format!("{}{unit}", bytes >> bits))
+}
+
+/// Returns the options that the profiles set, by their names, with the defaults of the
+/// profiles `standard` and `hostile`.
+pub fn defaults() -> impl Iterator<Item = (String, [String; 2])> {
+    let pairs = defaults_of(Profile::Standard).into_iter().zip(defaults_of(Profile::Hostile));
+    pairs.map(|((id, standard), (_, hostile))| (id.replace('_', "-"), [standard, hostile]))
 }
 
 /// Adds the defaults of both profiles to the help of an option that the profile sets.
 pub fn add_defaults(arg: Arg) -> Arg {
-    let option = arg.get_id().as_str();
-    let default = |profile| default_of(option, profile);
-    let (Some(standard), Some(hostile)) = (default(Profile::Standard), default(Profile::Hostile))
-    else {
+    let mut defaults = defaults();
+    let name = arg.get_long().unwrap_or_default();
+    let Some((_, [standard, hostile])) = defaults.find(|(option, _)| option == name) else {
         return arg;
     };
     let defaults = format!("[default: {standard}; hostile: {hostile}]");
-    let text = |help: Option<&clap::builder::StyledStr>| help.map(ToString::to_string);
+    let text = |help: Option<&StyledStr>| help.map(ToString::to_string);
     let short = text(arg.get_help()).unwrap_or_default();
     let long = text(arg.get_long_help()).unwrap_or_else(|| short.clone());
     arg.help(format!("{short} {defaults}")).long_help(format!("{long}\n\n{defaults}"))

@@ -9,7 +9,7 @@ use socketserver::{ServerBuilder, ServerClass};
 
 use super::values::{server_class, units};
 
-/// The longest datagram that can be asked for, in bytes. Linux has none that is longer unless
+/// The longest datagram that the option allows, in bytes. Linux has none that is longer unless
 /// it is configured to.
 const LONGEST_PACKET: i64 = 1 << 20;
 

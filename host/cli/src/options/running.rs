@@ -1,4 +1,4 @@
-//! How requests run, and how the server ends.
+//! Options for running requests, and for the end of the server.
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
@@ -9,11 +9,11 @@ use socketserver::ConcurrencyKind;
 
 use super::values::{units, words};
 
-/// How requests run, how many at once, and how the server ends.
+/// The concurrency of requests, their number, and the end of the server.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running requests")]
 pub struct RunningOptions {
-    /// How requests run.
+    /// The concurrency.
     #[arg(
         long,
         value_name = "HOW",

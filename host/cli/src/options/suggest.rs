@@ -1,4 +1,4 @@
-//! What an error of the command line suggests in place of a wrong word.
+//! Suggestions in errors of the command line.
 //!
 //! clap compares words in a way that finds `--log-rate` similar to `--port`, and it suggests
 //! hidden commands. So its suggestions are replaced by those of [`nearest`].

@@ -20,6 +20,31 @@ use super::log_writer;
 /// are about to end. Further workers count with the process that listens.
 const MAX_WORKERS: usize = 2048;
 
+/// The names of the counters, and what each counts. The names with `*` stand for a counter for
+/// each reason or rule.
+#[cfg(test)]
+pub const EXPLANATIONS: &[(&str, &str)] = &[
+    ("requests.accepted", "requests that passed the rules of who is served"),
+    ("requests.in_flight", "requests that run now"),
+    ("requests.done", "requests that ended without an error"),
+    ("requests.failed.*", "requests that failed, by [reason](reasons.md#why-a-request-failed)"),
+    (
+        "requests.refused.*",
+        "clients that were refused, by [rule](reasons.md#why-a-client-was-refused)",
+    ),
+    (
+        "datagrams_dropped.*",
+        "datagrams that were dropped before they were requests, by [reason](reasons.md#why-a-datagram-was-dropped)",
+    ),
+    ("instances", "instances that requests used"),
+    ("bytes.received", "bytes that requests received which have ended"),
+    ("bytes.sent", "bytes that requests sent which have ended"),
+    ("children.forked", "processes that were forked, for requests or as workers"),
+    ("children.workers", "workers that run now"),
+    ("accept_errors", "failed attempts to take a request from a listening socket"),
+    ("logs_cut", "requests whose log was cut at `--log-bytes`"),
+];
+
 shared_data! {
     /// The counters of all processes.
     #[derive(Debug)]
@@ -36,8 +61,8 @@ shared_data! {
 }
 
 shared_data! {
-    /// What one process counts for each request. It has cache lines to itself, so that
-    /// processes do not take them from each other.
+    /// The counters of one process that requests change. They have cache lines to themselves,
+    /// so that processes do not take the lines from each other.
     #[derive(Debug)]
     struct ProcessCounters {
         accepted: AtomicU64,
@@ -379,6 +404,28 @@ mod tests {
         check::<Reason>(&counters.shared.failed);
         check::<Refusal>(&counters.shared.refused);
         check::<DropReason>(&counters.shared.dropped);
+    }
+
+    #[test]
+    fn each_counter_is_explained() {
+        fn names(prefix: &str, value: &Value, found: &mut Vec<String>) {
+            match value.as_object() {
+                Some(inner) if inner.is_empty() => found.push(format!("{prefix}*")),
+                Some(inner) => {
+                    for (name, value) in inner {
+                        let separator = if value.is_object() { "." } else { "" };
+                        names(&format!("{prefix}{name}{separator}"), value, found);
+                    }
+                }
+                None => found.push(prefix.to_owned()),
+            }
+        }
+        let mut counted = Vec::new();
+        names("", &Counters::new().unwrap().to_json(), &mut counted);
+        let mut explained: Vec<_> = EXPLANATIONS.iter().map(|(name, _)| *name).collect();
+        counted.sort();
+        explained.sort_unstable();
+        assert_eq!(counted, explained);
     }
 
     #[test]

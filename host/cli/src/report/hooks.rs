@@ -26,7 +26,7 @@ pub struct ServeHooks {
     pub signals: SignalHandlers,
     /// The restrictions of forked processes.
     pub restrictions: Restrictions,
-    /// The rules that say who is served.
+    /// The rules about clients.
     pub access: Access,
     /// The counters.
     pub counters: Arc<Counters>,

@@ -1,4 +1,4 @@
-//! What the server reports: the log, the counters, and its output.
+//! Reports of the server: the log, the counters, and the ready lines.
 //!
 //! | file | content |
 //! |---|---|

@@ -22,7 +22,7 @@ pub enum Output {
     Error,
 }
 
-/// Whether each of them is a socket. The program sends to sockets: only a call that sends has
+/// True for each output that is a socket. The program sends to sockets: only a call that sends has
 /// a flag for not waiting.
 static SOCKETS: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | this one | the course of `serve` |
 //! | `start` | the handler, and the server around it |
-//! | `restrictions` | what the processes that serve give up: the jail, and another user |
+//! | `restrictions` | the restrictions of the processes that serve: the jail, and another user |
 //! | `process_limits` | the limits of a forked process, which the kernel and the parent enforce |
 //! | `announce` | the lines that say where the server listens |
 //! | `signals` | SIGINT, SIGTERM and SIGUSR1 |

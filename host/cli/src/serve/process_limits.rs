@@ -17,8 +17,8 @@ const MORE_TIME: Duration = Duration::from_secs(10);
 /// of its memory, and the engine notices the end of the handler's time only after that.
 const FILLED_PER_SECOND: usize = 200 << 20;
 
-/// How many times its CPU time the start of a handler may take by the clock. Other processes
-/// use the machine too.
+/// The time by the clock that the start of a handler may take for each second of its CPU time.
+/// Other processes use the machine too.
 const CLOCK_PER_CPU_TIME: u32 = 10;
 
 /// The most that a forked process may use.

@@ -1,4 +1,4 @@
-//! What the processes that serve give up: the jail, and another user.
+//! The restrictions of the processes that serve: the jail, and another user.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;

@@ -18,10 +18,10 @@ use crate::report::counters::Counters;
 use crate::report::log;
 use crate::settings::ShutdownSettings;
 
-/// What a server does at its end.
+/// The end of a server.
 #[derive(Clone)]
 pub struct Shutdown {
-    /// How long it waits, and for what.
+    /// The time to wait, and what to wait for.
     pub settings: ShutdownSettings,
     /// The signal that ends the waiting.
     pub second_signal: SecondSignal,

@@ -1,7 +1,7 @@
 //! SIGINT, SIGTERM and SIGUSR1, without a thread: a process that forks has only one.
 //!
-//! What each signal does is registered with `signal-hook`, which runs the registered actions
-//! in their order:
+//! The actions of each signal are registered with `signal-hook`, which runs them in their
+//! order:
 //!
 //! | signal | while the handler is loaded | while the server serves | in a forked child |
 //! |---|---|---|---|
@@ -77,7 +77,7 @@ impl PrintRequests {
 pub struct SecondSignal {
     /// The registered actions that end the process at once.
     exit_actions: [SigId; 2],
-    /// Whether the next signal ends the process.
+    /// True if the next signal ends the process.
     exits: Arc<AtomicBool>,
     /// Has a byte for each signal. The bytes are never read.
     received: Arc<UnixStream>,
