@@ -1,5 +1,5 @@
-//! The rules of super-servers: that each permits what it says, and that what is
-//! next to it is refused.
+//! The rules of super-servers: each admits the clients that it names, and refuses all
+//! others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -23,14 +23,14 @@ use socketserver::access::{Access, MAX_BANNER, Refusal, Who};
 use socketserver::{Address, Endpoint, Request, Server, UnixAddress};
 
 #[test]
-fn without_rules_everybody_is_served() {
+fn without_rules_every_client_is_served() {
     let (server, judged) = greeter(TCP, Access::new());
     assert_eq!(hears("127.0.0.9", &server), b"in");
     assert_eq!(next(&judged), Ok(()));
 }
 
 #[test]
-fn deny_refuses_whom_it_names_and_nobody_else() {
+fn deny_refuses_the_clients_that_it_names_and_no_others() {
     let access = Access::new().deny(net("127.0.0.2")).deny(net("127.1.0.0/16"));
     let (server, judged) = greeter(TCP, access);
     for (client, verdict) in [
@@ -47,7 +47,7 @@ fn deny_refuses_whom_it_names_and_nobody_else() {
 }
 
 #[test]
-fn with_an_allow_others_are_refused_and_deny_wins() {
+fn allow_refuses_all_others_and_deny_takes_precedence() {
     let access = Access::new()
         .allow(net("127.0.0.0/24"))
         .allow(net("127.1.0.1"))
@@ -95,7 +95,7 @@ fn datagrams_are_judged_by_the_same_rules() {
     assert!(refused.has_nothing());
 }
 
-/// Some client of a Unix socket of either kind.
+/// Returns a client of a Unix socket of either type.
 fn unix_verdict(scheme: &str, access: Access) -> Result<(), Refusal> {
     let name = unique_name();
     let (server, judged) = greeter(&format!("{scheme}://@{name}"), access);
@@ -109,7 +109,7 @@ fn unix_verdict(scheme: &str, access: Access) -> Result<(), Refusal> {
 }
 
 #[test]
-fn unix_clients_are_known_by_user_and_group() {
+fn unix_clients_are_identified_by_user_and_group() {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     for scheme in ["unix", "unixgram"] {
         let verdict = |access| unix_verdict(scheme, access);
@@ -124,7 +124,7 @@ fn unix_clients_are_known_by_user_and_group() {
         assert_eq!(verdict(new().deny(Who::Group(gid + 1))), Ok(()));
         let both = new().allow(Who::User(uid)).deny(Who::Group(gid));
         assert_eq!(verdict(both), Err(Refusal::Deny));
-        // Networks have nothing to do with them.
+        // Networks do not apply to Unix clients.
         assert_eq!(verdict(new().deny(net("0.0.0.0/0")).deny(net("::/0"))), Ok(()));
         assert_eq!(verdict(new().allow(net("0.0.0.0/0"))), Err(Refusal::Allow));
     }
@@ -133,14 +133,14 @@ fn unix_clients_are_known_by_user_and_group() {
     assert_eq!(next(&judged), Err(Refusal::Allow), "a client of TCP has no user");
 }
 
-/// Runs `client` in a thread of another user, if this process may do that.
+/// Runs `client` in a thread with another user, if this process may do that.
 fn as_another_user(uid: u32, client: impl FnOnce() + Send + 'static) -> bool {
     if !geteuid().is_root() {
         return false;
     }
     let thread = std::thread::spawn(move || {
         let uid = Uid::from_raw(uid);
-        // Of this thread alone; there is no way back, for it ends.
+        // It changes the user of this thread only, which ends afterwards.
         set_thread_res_uid(uid, uid, uid).unwrap();
         client();
     });
@@ -149,7 +149,7 @@ fn as_another_user(uid: u32, client: impl FnOnce() + Send + 'static) -> bool {
 }
 
 #[test]
-fn another_user_is_another_client_whatever_its_socket_is_called() {
+fn another_user_is_another_source_for_every_socket_name() {
     const OTHER: u32 = 64_000;
     for scheme in ["unix", "unixgram"] {
         let access = Access::new().deny(Who::User(OTHER)).max_per_source(1);
@@ -162,7 +162,7 @@ fn another_user_is_another_client_whatever_its_socket_is_called() {
             let socket = Socket::new(Domain::UNIX, kind, None).unwrap();
             socket.bind(&common::to_kernel(&named)).unwrap();
             socket.connect(&common::to_kernel(&server_address)).unwrap();
-            // Who is refused may be gone already.
+            // The refused client may be gone already.
             let _ = socket.send(b"x");
         };
         call();
@@ -177,7 +177,7 @@ fn another_user_is_another_client_whatever_its_socket_is_called() {
 }
 
 #[test]
-fn a_request_knows_who_is_at_the_other_end() {
+fn a_request_knows_the_user_and_group_of_its_client() {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let peer = Request::new(ours).peer_credentials().unwrap();
@@ -197,8 +197,8 @@ fn a_request_knows_who_is_at_the_other_end() {
 }
 
 #[test]
-fn a_unix_client_that_is_not_known_is_refused_where_it_matters() {
-    // A socket of TCP has no user, whatever is said of its address.
+fn a_unix_client_of_unknown_user_is_refused_if_a_rule_needs_the_user() {
+    // A TCP socket has no user, even if its address is given as a Unix address.
     let (request, _client) = common::pair();
     let unix = Address::Unix(UnixAddress::Unnamed);
     for access in [
@@ -213,7 +213,7 @@ fn a_unix_client_that_is_not_known_is_refused_where_it_matters() {
     assert_eq!(indifferent.verify_request(&request, &unix), Ok(()));
 }
 
-/// Connections of this server, none of them seen by it yet.
+/// Returns connections of this server that it has not accepted yet.
 fn waiting(access: Access) -> (Server, Receiver<Result<(), Refusal>>) {
     let (sender, judged) = mpsc::channel();
     let server = common::builder(echo).hooks(Door(access, sender)).build().unwrap();
@@ -226,14 +226,14 @@ fn a_connection_that_was_reset_before_it_was_taken_is_refused() {
     for ended in [false, true, false] {
         let client = common::connect(&server);
         if ended {
-            // What is received of it then is an end, and no error.
+            // `recv` then returns the end of the stream, and no error.
             client.shutdown(std::net::Shutdown::Write).unwrap();
         }
         common::reset(client);
         server.handle_request().unwrap();
         assert_eq!(next(&judged), Err(Refusal::Reset), "{ended}");
     }
-    // Those did not count for the rate.
+    // Those clients did not count for the rate.
     let mut client = common::client_with(&server, b"said");
     client.shutdown(std::net::Shutdown::Write).unwrap();
     server.handle_request().unwrap();
@@ -242,7 +242,7 @@ fn a_connection_that_was_reset_before_it_was_taken_is_refused() {
 }
 
 #[test]
-fn a_connection_that_ended_or_has_something_in_it_is_no_reset() {
+fn a_connection_that_ended_or_has_data_is_not_reset() {
     let (server, judged) = waiting(Access::new().refuse_reset());
     let clients: [fn(TcpStream); 4] = [
         drop,
@@ -267,7 +267,7 @@ fn a_connection_that_ended_or_has_something_in_it_is_no_reset() {
 }
 
 #[test]
-fn a_refused_client_hears_the_banner_whatever_the_rule_was() {
+fn every_rule_sends_the_banner_to_the_client_that_it_refuses() {
     let rules: [fn(Access) -> Access; 6] = [
         |access| access.deny(net("127.0.0.0/8")),
         |access| access.allow(net("10.0.0.0/8")),
@@ -286,9 +286,9 @@ fn a_refused_client_hears_the_banner_whatever_the_rule_was() {
 }
 
 #[test]
-fn a_client_that_has_spoken_first_hears_the_banner_and_no_reset() {
+fn a_refused_client_that_has_sent_data_receives_the_banner_without_a_reset() {
     let banner = vec![b'x'; MAX_BANNER];
-    // Nobody is let in.
+    // Every client is refused.
     let access = Access::new().max_load(0.0).banner([&*banner, b"and more"].concat());
     let (sender, _judged) = mpsc::channel();
     let unix: Endpoint = format!("unix://@{}", unique_name()).parse().unwrap();
@@ -300,7 +300,7 @@ fn a_client_that_has_spoken_first_hears_the_banner_and_no_reset() {
             client.connect(&to).unwrap();
             client.set_read_timeout(Some(WAIT)).unwrap();
             (&client).write_all(&vec![b'y'; said]).unwrap();
-            // All of it is there before the server looks.
+            // All clients are in the queue before the server looks.
             server.handle_request().unwrap();
             let mut heard = Vec::new();
             (&client).read_to_end(&mut heard).unwrap();
@@ -321,7 +321,7 @@ fn a_refused_datagram_is_not_answered() {
 }
 
 #[test]
-fn a_refusal_has_a_word_of_its_own() {
+fn each_refusal_has_its_own_word() {
     let words = Refusal::ALL.map(Refusal::as_str);
     let first = ["deny", "peer", "allow", "reset", "hours", "load"];
     let last = ["source-rate", "per-source", "rate", "pause"];
@@ -337,8 +337,8 @@ fn a_flood_of_refused_clients_does_not_starve_the_others() {
         let flood = Arc::new(());
         for _ in 0..16 {
             let flood = Arc::downgrade(&flood);
-            // Each waits until it is refused: the backlog is never full, which would
-            // keep others out before anybody could judge them.
+            // Each client waits until it is refused, so that the backlog is never full. A
+            // full backlog would keep clients out before the rules judge them.
             scope.spawn(move || {
                 while flood.strong_count() > 0 {
                     assert_eq!(hears("127.0.0.2", server), b"");
@@ -347,7 +347,7 @@ fn a_flood_of_refused_clients_does_not_starve_the_others() {
         }
         let mut refused = 0;
         let mut answered = 0;
-        // As long as it takes to see them mixed.
+        // Until the kinds of clients are mixed.
         while answered < 50 || refused < 500 {
             assert_eq!(hears("127.0.0.1", server), b"in");
             answered += 1;

@@ -1,5 +1,5 @@
-//! The rules of super-servers that count, or look at the clock: that each permits
-//! what it says, and that what is next to it is refused.
+//! The rules of super-servers that count, or read the clock: each admits the clients within
+//! its limit, and refuses all others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,7 +16,7 @@ use common::{
 use socketserver::access::{Access, Refusal};
 use socketserver::{Address, Concurrency, Request, Server, ServerInfo, Threading};
 
-/// A server whose handlers wait at a gate.
+/// Returns a server whose handlers wait at a gate.
 fn gated(endpoint: &str, access: Access) -> (Running, Gate, Receiver<Result<(), Refusal>>) {
     let (sender, judged) = mpsc::channel();
     let gate = Gate::default();
@@ -41,7 +41,7 @@ fn gated(endpoint: &str, access: Access) -> (Running, Gate, Receiver<Result<(), 
 }
 
 #[test]
-fn a_source_has_so_many_requests_in_flight_and_others_have_theirs() {
+fn each_source_has_its_own_limit_of_requests_in_flight() {
     let (server, gate, judged) = gated(TCP, Access::new().max_per_source(2));
     let server_address = address(&server);
     let mut let_in = Vec::new();
@@ -65,7 +65,7 @@ fn a_source_has_so_many_requests_in_flight_and_others_have_theirs() {
     for client in &mut let_in {
         assert_eq!(read_all(client), b"in");
     }
-    // They have ended, so there is room again.
+    // They have ended, so there are permits again.
     for _ in 0..3 {
         assert_eq!(hears("127.0.0.1", &server), b"in");
         assert_eq!(next(&judged), Ok(()));
@@ -73,7 +73,7 @@ fn a_source_has_so_many_requests_in_flight_and_others_have_theirs() {
 }
 
 #[test]
-fn a_client_that_comes_again_at_once_finds_its_place_free() {
+fn a_client_that_connects_again_at_once_finds_its_permit_free() {
     for concurrency in [Concurrency::Sync, Concurrency::Threading(Threading::new())] {
         let (sender, judged) = mpsc::channel();
         let server = common::builder(echo)
@@ -110,7 +110,7 @@ fn datagrams_in_flight_count_for_their_source() {
 }
 
 #[test]
-fn a_failed_request_frees_its_place_too() {
+fn a_failed_request_frees_its_permit_too() {
     let (sender, judged) = mpsc::channel();
     let handler = |_: &Request| -> std::io::Result<()> { panic!("as the test wants it") };
     let server = common::builder(handler)
@@ -125,7 +125,7 @@ fn a_failed_request_frees_its_place_too() {
 }
 
 #[test]
-fn what_a_request_keeps_is_dropped_with_its_last_clone() {
+fn the_guards_of_a_request_without_a_server_end_with_its_last_clone() {
     struct Kept(Sender<()>);
     impl Drop for Kept {
         fn drop(&mut self) {
@@ -143,8 +143,8 @@ fn what_a_request_keeps_is_dropped_with_its_last_clone() {
 }
 
 #[test]
-fn a_source_has_a_burst_and_others_have_theirs() {
-    // What comes back takes a quarter of an hour.
+fn each_source_has_its_own_burst() {
+    // A token takes a quarter of an hour.
     let (server, judged) = greeter(TCP, Access::new().source_rate(0.001, 3));
     for client in ["127.0.0.1", "127.0.0.2"] {
         for _ in 0..3 {
@@ -158,8 +158,8 @@ fn a_source_has_a_burst_and_others_have_theirs() {
     }
 }
 
-/// Clients that come at that pace, and go on from where they are when one of them
-/// was late: never more in a second.
+/// Clients that come at that rate. After a late client, the next ones wait as long, so that
+/// there are never more in a second.
 fn paced(server: &Server, count: u32, every: Duration) -> Vec<std::net::TcpStream> {
     let come = |_| {
         std::thread::sleep(every);
@@ -169,21 +169,21 @@ fn paced(server: &Server, count: u32, every: Duration) -> Vec<std::net::TcpStrea
 }
 
 #[test]
-fn one_too_many_in_a_second_and_all_are_refused_until_the_pause_is_over() {
+fn one_client_too_many_in_a_second_begins_a_pause_for_all() {
     let (server, judged) = greeter(TCP, Access::new().rate(3, Duration::from_hours(1)));
     for verdict in [Ok(()), Ok(()), Ok(()), Err(Refusal::Rate), Err(Refusal::Pause)] {
         let answer = hears("127.0.0.1", &server);
         assert_eq!((next(&judged), &*answer), (verdict, verdict.map_or(&b""[..], |()| b"in")));
     }
-    // They do not wait, so neither does the end.
+    // The clients do not wait, and neither does the end.
     server.wait_until_idle();
     server.shutdown_handle().request_shutdown();
     in_time(|| server.join()).unwrap();
 }
 
-/// Those that come in the pause must not be the reason for the next one.
+/// Clients that come in a pause must not cause the next pause.
 #[test]
-fn a_burst_costs_one_pause_and_a_load_below_the_rate_none() {
+fn a_burst_causes_one_pause_and_a_load_below_the_rate_causes_none() {
     let (server, judged) = greeter(TCP, Access::new().rate(50, Duration::from_millis(500)));
     let _burst = paced(&server, 100, Duration::ZERO);
     let mut steady = paced(&server, 90, Duration::from_millis(33));
@@ -195,7 +195,7 @@ fn a_burst_costs_one_pause_and_a_load_below_the_rate_none() {
 }
 
 #[test]
-fn clients_that_waited_for_a_place_have_not_come_at_once() {
+fn clients_that_waited_for_a_permit_do_not_count_as_a_burst() {
     let rules =
         || [Access::new().rate(50, Duration::from_hours(1)), Access::new().source_rate(50.0, 10)];
     for concurrency in [Concurrency::Sync, common::at_most(1)] {
@@ -220,7 +220,7 @@ fn clients_that_waited_for_a_place_have_not_come_at_once() {
 }
 
 #[test]
-fn those_who_are_refused_anyway_do_not_count_for_the_rate() {
+fn clients_that_another_rule_refuses_do_not_count_for_the_rate() {
     let access =
         Access::new().deny(net("127.0.0.2")).source_rate(0.001, 1).rate(1, Duration::from_hours(1));
     let (server, judged) = greeter(TCP, access);
@@ -237,7 +237,7 @@ fn those_who_are_refused_anyway_do_not_count_for_the_rate() {
 }
 
 #[test]
-fn a_busy_machine_serves_nobody() {
+fn a_busy_machine_refuses_all_clients() {
     for (limit, verdict) in [(0.0, Err(Refusal::Load)), (1e9, Ok(()))] {
         let (server, judged) = greeter(TCP, Access::new().max_load(limit));
         hears("127.0.0.1", &server);
@@ -251,7 +251,7 @@ fn clients_are_served_at_some_times_of_the_day() {
     fn clock() -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(NOW.load(Ordering::SeqCst))
     }
-    // Whatever the local time is, it is in one half of the day.
+    // The local time is in one half of the day.
     let halves = ["00:00-12:00", "12:00-00:00"].map(|half| {
         let times = vec![half.parse().unwrap()];
         greeter(TCP, Access::new().access_times_by(times, clock).unwrap())

@@ -1,4 +1,4 @@
-//! Making, binding and closing servers.
+//! The construction, binding and closing of servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -47,7 +47,7 @@ fn b01_a_server_needs_an_address() {
     assert!(matches!(built, Err(BuildError::NoAddress)));
 }
 
-/// Answers datagrams only.
+/// A handler for datagrams only.
 struct ForDatagrams;
 
 impl RequestHandler for ForDatagrams {
@@ -109,7 +109,7 @@ fn b02_a_failed_bind_closes_the_sockets_that_were_bound_before_it() {
 }
 
 #[test]
-fn b03_reuse_of_the_address_and_port_is_off_unless_asked_for() {
+fn b03_reuse_of_the_address_and_port_is_off_by_default() {
     let options = |server: &Server| {
         let socket = server.socket().unwrap();
         (socket_reuseaddr(&socket).unwrap(), socket_reuseport(&socket).unwrap())
@@ -164,7 +164,7 @@ fn b04_the_address_is_the_one_that_was_bound() {
 }
 
 #[test]
-fn b04_handlers_find_the_facts_of_the_socket_that_took_them() {
+fn b04_handlers_get_the_facts_of_the_socket_that_took_their_request() {
     let (sender, facts) = mpsc::channel();
     let server = Server::builder(move |_: &Request, _: &Address, server: &Arc<_>| {
         sender.send(Arc::clone(server)).unwrap();
@@ -213,7 +213,7 @@ fn b05_a_port_in_time_wait_needs_reuse_on_both_servers() {
     assert_eq!(bind_error(taken).1, ErrorKind::AddrInUse, "a live listener wins");
 }
 
-/// How many clients can connect while nobody accepts.
+/// Returns the number of clients that can connect while the server accepts none.
 fn backlog_of(size: u32) -> usize {
     let server = builder(echo).request_queue_size(size).build().unwrap();
     let address = server.server_address().to_socket_addr().unwrap();
@@ -240,12 +240,12 @@ fn b07_the_default_backlog_is_that_of_cpython_3_15() {
 }
 
 #[test]
-fn b08_a_backlog_of_zero_lets_one_through() {
+fn b08_a_backlog_of_zero_admits_one_client() {
     assert_eq!(backlog_of(0), 1);
 }
 
 #[test]
-fn b11_closing_is_final_and_resets_who_waits_in_the_backlog() {
+fn b11_closing_is_final_and_resets_the_clients_in_the_backlog() {
     let server = builder(echo).build().unwrap();
     let mut client = connect(&server);
     let address = server.server_address().clone();

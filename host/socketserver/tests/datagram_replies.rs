@@ -1,4 +1,4 @@
-//! Datagram servers: where replies come from, where they go, and those that
+//! The replies of datagram servers: their source, their destination, and replies that
 //! cannot be sent.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -25,7 +25,7 @@ fn threading() -> Concurrency {
     Concurrency::Threading(Threading::new())
 }
 
-/// CPython's `DatagramRequestHandler`: what was written leaves in `finish`.
+/// CPython's `DatagramRequestHandler`: the data that was written leaves in `finish`.
 #[derive(Default)]
 struct Collects {
     wfile: Vec<u8>,
@@ -48,7 +48,7 @@ impl BaseRequestHandler for Collects {
 }
 
 #[test]
-fn b57_finish_sends_one_datagram_whatever_handle_did() {
+fn b57_finish_sends_one_datagram_even_if_handle_failed() {
     let (hooks, events) = recorder();
     let server = Server::builder(RequestHandlerClass::<Collects>::new()).hooks(hooks);
     let server = serve(server.bind(udp()).build().unwrap(), NEVER);
@@ -75,7 +75,7 @@ fn b58_a_client_without_an_address_cannot_be_answered_and_the_next_one_can() {
 }
 
 #[test]
-fn b59_a_reply_that_is_too_long_is_an_error_and_nothing_of_it_is_sent() {
+fn b59_a_reply_that_is_too_long_is_an_error_and_is_not_sent() {
     let (_directory, endpoints) = datagram_endpoints();
     for endpoint in &endpoints {
         let (hooks, events) = recorder();
@@ -200,7 +200,7 @@ fn b62_the_socket_survives_every_error() {
     }
 }
 
-/// A server whose first request waits at the gate before it is answered.
+/// Returns a server whose first request waits at the gate before its answer.
 fn gated(endpoint: &Endpoint, threading: Threading) -> (Server, Gate, Receiver<()>) {
     let gate = Gate::default();
     let (sender, entered) = mpsc::channel();
@@ -271,7 +271,7 @@ fn b46_the_socket_is_closed_when_the_last_request_is_done() {
 }
 
 #[test]
-fn a_reply_may_go_to_somebody_else() {
+fn a_reply_may_go_to_another_address() {
     let (to, addresses) = mpsc::channel::<Address>();
     let addresses = Mutex::new(addresses);
     let handler = move |request: &Request, _: &Address, _: &_| {

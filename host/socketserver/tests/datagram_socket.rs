@@ -1,4 +1,4 @@
-//! The socket that the handler of a datagram sees, which is the server's own.
+//! The socket of a datagram request, which is the server's own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -17,7 +17,7 @@ use socketserver::{Address, Blame, Endpoint, HandlerError, IdleTimeout, Request,
 const SHORT: Duration = Duration::from_millis(20);
 
 #[test]
-fn what_would_take_the_datagrams_of_others_or_end_them_is_not_supported() {
+fn calls_that_would_take_the_datagrams_of_others_or_end_the_socket_fail() {
     let (_directory, endpoints) = datagram_endpoints();
     for endpoint in &endpoints {
         let served = Served::new(endpoint);
@@ -32,7 +32,7 @@ fn what_would_take_the_datagrams_of_others_or_end_them_is_not_supported() {
         for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
             assert_eq!(errno(request.shutdown(how)), unsupported);
         }
-        // SO_KEEPALIVE, SO_RCVBUF, TCP_NODELAY, and no option at all.
+        // SO_KEEPALIVE, SO_RCVBUF, TCP_NODELAY, and a number of no option.
         for (level, option) in [(1, 9), (1, 8), (6, 1), (9, 9)] {
             assert_eq!(errno(request.setsockopt(level, option, 1)), unsupported);
         }
@@ -74,7 +74,7 @@ fn closing_a_datagram_request_ends_only_that() {
 }
 
 #[test]
-fn b61_the_socket_of_a_request_is_the_servers() {
+fn b61_the_socket_of_a_request_belongs_to_the_server() {
     let (_directory, endpoints) = datagram_endpoints();
     for endpoint in &endpoints {
         let served = Served::new(endpoint);
@@ -87,7 +87,7 @@ fn b61_the_socket_of_a_request_is_the_servers() {
 }
 
 #[test]
-fn b75_b82_sendto_sends_one_datagram_whole_also_an_empty_one() {
+fn b75_b82_sendto_sends_one_whole_datagram_even_an_empty_one() {
     let (_directory, endpoints) = datagram_endpoints();
     for endpoint in &endpoints {
         let served = Served::new(endpoint);
@@ -102,7 +102,7 @@ fn b75_b82_sendto_sends_one_datagram_whole_also_an_empty_one() {
 }
 
 #[test]
-fn b82_on_a_connection_sendto_does_not_look_at_the_address() {
+fn b82_on_a_connection_sendto_ignores_the_address() {
     let (request, mut client) = pair();
     let elsewhere = Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
     assert_eq!(request.sendto(b"hello", &elsewhere).unwrap(), 5);
@@ -121,7 +121,7 @@ fn an_address_of_another_family_is_an_error_of_the_handler() {
 }
 
 #[test]
-fn b58_nobody_can_be_answered_who_has_no_address() {
+fn b58_a_client_without_an_address_cannot_be_answered() {
     let (_directory, endpoints) = datagram_endpoints();
     let served = Served::new(&endpoints[2]);
     let client = Gram::unbound(served.server.server_address());
@@ -132,7 +132,7 @@ fn b58_nobody_can_be_answered_who_has_no_address() {
     assert_eq!((error.blame(), error.reason().as_str()), (Blame::Client, "no-address"));
 }
 
-/// A request whose Unix client takes no more datagrams.
+/// Returns a request whose Unix client has a full queue.
 fn full(endpoint: &Endpoint) -> (Served, Gram, Request, Address, usize) {
     let served = Served::new(endpoint);
     let client = served.client();
@@ -156,7 +156,7 @@ fn unix_endpoints() -> (tempfile::TempDir, Vec<Endpoint>) {
     (directory, endpoints.split_off(2))
 }
 
-/// The time that a processor has spent on this thread.
+/// Returns the CPU time of this thread.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
@@ -194,10 +194,10 @@ fn a_unix_client_that_does_not_read_is_idle() {
     }
 }
 
-/// An empty datagram moves no byte, but somebody was there to take it. All
-/// waits together are longer than the limit, and each is much shorter.
+/// An empty datagram moves no byte, but the client has received it. All waits together are
+/// longer than the limit, and each is much shorter.
 #[test]
-fn a_datagram_that_is_taken_ends_idleness_also_an_empty_one() {
+fn a_datagram_that_is_sent_resets_the_idle_time_even_if_it_is_empty() {
     let (_directory, endpoints) = unix_endpoints();
     for data in [&b""[..], b"x"] {
         let (_served, client, request, address, _) = full(&endpoints[1]);

@@ -1,5 +1,4 @@
-//! Datagram servers, UDP over IPv4 and IPv6 and Unix datagrams: what is a
-//! request, and whose.
+//! The requests of datagram servers: UDP over IPv4 and IPv6, and Unix datagrams.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,7 +17,7 @@ use socketserver::{
     SocketType, UnixAddress,
 };
 
-/// A server that tells the test what came, and from whom.
+/// Returns a server that passes each datagram and its sender to the test.
 fn telling(endpoint: &Endpoint) -> (ServerBuilder, Receiver<(Vec<u8>, Address)>) {
     let (sender, told) = mpsc::channel();
     let handler = move |request: &Request, client: &Address, _: &_| {
@@ -67,7 +66,7 @@ fn b14_a_server_on_all_ipv6_addresses_takes_ipv4_datagrams_and_answers_them() {
 }
 
 #[test]
-fn b54_each_datagram_is_a_request_also_an_empty_one() {
+fn b54_each_datagram_is_a_request_even_an_empty_one() {
     let (_directory, endpoints) = datagram_endpoints();
     for endpoint in &endpoints {
         let (server, told) = telling(endpoint);
@@ -163,7 +162,7 @@ fn b63_a_refused_datagram_is_consumed_and_not_answered() {
 }
 
 #[test]
-fn b11_nobody_answers_on_a_closed_socket() {
+fn b11_a_closed_socket_refuses_clients() {
     let server = echo_datagrams(&udp()).build().unwrap();
     let client = Gram::new(server.server_address()).connected();
     server.server_close();
@@ -208,9 +207,9 @@ fn one_server_takes_streams_and_datagrams() {
     }
 }
 
-/// Its answer would be the next question, for ever.
+/// The answer would be the next request, without end.
 #[test]
-fn what_comes_from_the_server_itself_is_no_request() {
+fn a_datagram_from_the_server_itself_is_not_a_request() {
     let (_directory, endpoints) = datagram_endpoints();
     for endpoint in &endpoints {
         let (builder, told) = telling(endpoint);

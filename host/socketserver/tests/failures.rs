@@ -1,4 +1,4 @@
-//! Requests that fail, and how that is reported.
+//! Requests that fail, and the reports of that.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -50,7 +50,7 @@ fn a_panic_counts_as_an_error_and_the_next_client_is_served() {
     assert_eq!(talk(&server, b"x"), b"x");
 }
 
-/// Panics once more when what was thrown is dropped.
+/// A value of a panic whose drop panics again.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -60,7 +60,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn what_is_thrown_cannot_end_the_loop() {
+fn a_panic_whose_value_panics_on_drop_does_not_end_the_loop() {
     struct Throws(Mutex<Sender<()>>);
     impl Hooks for Throws {
         fn handle_error(&self, _request: &Request, _client: &Address, _error: &HandlerError) {

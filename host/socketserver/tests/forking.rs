@@ -1,5 +1,5 @@
-//! `Concurrency::Forking`: a child for each request, how many of them, and who
-//! takes note of them.
+//! `Concurrency::Forking`: a child for each request, the number of children, and their
+//! reaping.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -30,32 +30,32 @@ fn main() -> ExitCode {
             ("counting", counting_program),
         ],
         tests![
-            b48_what_a_child_changes_is_lost,
-            b48_a_connection_is_its_childs_until_that_is_done,
+            b48_the_parent_does_not_see_what_a_child_changes,
+            b48_a_connection_belongs_to_its_child_until_the_child_is_done,
             b48_a_child_holds_no_listening_socket,
             b49_a_child_ends_without_dropping_anything,
-            b50_no_more_clients_are_accepted_than_there_may_be_children,
-            b50_a_shutdown_while_there_is_no_room_ends_the_loop,
-            b51_handle_request_obeys_the_limit_and_collects,
-            b51_handle_request_may_time_out_while_there_is_no_room,
-            b51_children_are_collected_when_asked_to,
+            b50_at_most_max_children_clients_are_accepted,
+            b50_a_shutdown_ends_a_loop_that_waits_for_a_permit,
+            b51_handle_request_obeys_the_limit_and_reaps_children,
+            b51_handle_request_may_time_out_while_it_waits_for_a_permit,
+            b51_collect_children_reaps_children,
             b51_the_timeout_is_that_of_cpython_unless_it_is_set,
             b52_closing_waits_for_the_children,
-            b52_closing_takes_note_of_children_also_if_it_does_not_wait,
-            b52_closing_within_a_time_tells_what_is_left,
+            b52_closing_reaps_children_even_if_it_does_not_wait,
+            b52_closing_within_a_time_returns_the_number_of_children_left,
             b53_a_server_forks_for_every_transport,
-            children_are_collected_with_nobody_asking,
+            the_loop_reaps_children_by_itself,
             other_children_of_the_process_are_left_alone,
             b64_a_datagram_is_answered_by_a_child_while_others_are_taken,
             five_hundred_requests_leave_nothing_behind,
-            what_children_count_the_parent_sees,
+            the_parent_sees_the_shared_counters_of_its_children,
         ],
     )
 }
 
 const TCP: &str = "bind=tcp://127.0.0.1:0";
 
-fn b48_what_a_child_changes_is_lost() {
+fn b48_the_parent_does_not_see_what_a_child_changes() {
     let program = Program::serving(&[TCP]);
     for _ in 0..3 {
         assert_eq!(ask(program.endpoint(), "count"), "1");
@@ -63,7 +63,7 @@ fn b48_what_a_child_changes_is_lost() {
     }
 }
 
-fn b48_a_connection_is_its_childs_until_that_is_done() {
+fn b48_a_connection_belongs_to_its_child_until_the_child_is_done() {
     let program = Program::serving(&[TCP]);
     let (client, child) = Client::holding(program.endpoint());
     assert_eq!(program.children(), [child]);
@@ -85,13 +85,13 @@ fn b48_a_child_holds_no_listening_socket() {
         let held = ask(endpoint, "sockets");
         let held: Vec<&str> = held.split(' ').collect();
         assert_eq!(held.len(), 1, "{endpoint}");
-        // A reply to a datagram leaves from the server's own.
+        // The reply to a datagram leaves from the server's own socket.
         let is_datagram = endpoint.socket_type() == SocketType::Dgram;
         assert_eq!(listening.iter().any(|socket| socket == held[0]), is_datagram, "{endpoint}");
     }
 }
 
-/// Says where it was dropped.
+/// A value that prints the process that drops it.
 struct Droppable;
 
 impl Drop for Droppable {
@@ -122,7 +122,7 @@ fn b49_a_child_ends_without_dropping_anything() {
     assert_eq!(program.end(), [dropped]);
 }
 
-fn b50_no_more_clients_are_accepted_than_there_may_be_children() {
+fn b50_at_most_max_children_clients_are_accepted() {
     assert_eq!(Forking::new().max_children, 40);
     let mut program = Program::serving(&[TCP]);
     let mut clients: Vec<Client> = (0..40).map(|_| Client::holding(program.endpoint()).0).collect();
@@ -138,7 +138,7 @@ fn b50_no_more_clients_are_accepted_than_there_may_be_children() {
 }
 
 /// CPython hangs in `waitpid`.
-fn b50_a_shutdown_while_there_is_no_room_ends_the_loop() {
+fn b50_a_shutdown_ends_a_loop_that_waits_for_a_permit() {
     let mut program = Program::serving(&[TCP, "max_children=1"]);
     let (client, _) = Client::holding(program.endpoint());
     let waiting = Client::with(program.endpoint(), "echo");
@@ -149,7 +149,7 @@ fn b50_a_shutdown_while_there_is_no_room_ends_the_loop() {
 }
 
 /// CPython does neither.
-fn b51_handle_request_obeys_the_limit_and_collects() {
+fn b51_handle_request_obeys_the_limit_and_reaps_children() {
     let mut program = Program::start("server", &[TCP, "max_children=1"]);
     let (client, child) = {
         program.tell("handle_request");
@@ -168,7 +168,7 @@ fn b51_handle_request_obeys_the_limit_and_collects() {
     assert!(!program.children().contains(&child), "it was taken note of");
 }
 
-fn b51_handle_request_may_time_out_while_there_is_no_room() {
+fn b51_handle_request_may_time_out_while_it_waits_for_a_permit() {
     let mut program = Program::start("server", &[TCP, "max_children=1", "timeout=30"]);
     program.expect("handle_request", &["timeout", "handled ok"]);
     let waiting = Client::with(program.endpoint(), "hold");
@@ -179,14 +179,14 @@ fn b51_handle_request_may_time_out_while_there_is_no_room() {
     drop(waiting);
 }
 
-fn b51_children_are_collected_when_asked_to() {
+fn b51_collect_children_reaps_children() {
     let mut program = Program::start("server", &[TCP]);
     for _ in 0..3 {
         program.tell("handle_request");
         assert_eq!(ask(program.endpoint(), "echo"), "");
         assert_eq!(program.line(), "handled ok");
         program.children().into_iter().for_each(|child| assert_eq!(end_of(child), 0));
-        // The next request takes note of the last child.
+        // The next request reaps the last child.
         program.expect("active", &["active 1"]);
     }
     assert_eq!(program.children().len(), 1);
@@ -220,7 +220,7 @@ fn b52_closing_waits_for_the_children() {
     assert_eq!(program.end(), [""; 0]);
 }
 
-fn b52_closing_takes_note_of_children_also_if_it_does_not_wait() {
+fn b52_closing_reaps_children_even_if_it_does_not_wait() {
     let mut program = Program::start("server", &[TCP, "block_on_close=false"]);
     program.tell("handle_request");
     let (client, child) = Client::holding(program.endpoint());
@@ -237,7 +237,7 @@ fn b52_closing_takes_note_of_children_also_if_it_does_not_wait() {
     client.done();
 }
 
-fn b52_closing_within_a_time_tells_what_is_left() {
+fn b52_closing_within_a_time_returns_the_number_of_children_left() {
     let mut program = Program::serving(&[TCP]);
     let (one, _) = Client::holding(program.endpoint());
     let (other, _) = Client::holding(program.endpoint());
@@ -277,7 +277,7 @@ fn b53_a_server_forks_for_every_transport() {
     assert_eq!(program.end(), [""; 0]);
 }
 
-fn children_are_collected_with_nobody_asking() {
+fn the_loop_reaps_children_by_itself() {
     let program = Program::serving(&[TCP]);
     for _ in 0..5 {
         let pid: i32 = ask(program.endpoint(), "pid").parse().unwrap();
@@ -287,8 +287,8 @@ fn children_are_collected_with_nobody_asking() {
     program.wait_until_blocked();
 }
 
-/// What CPython's `test_Forking*` assert; its `waitpid(-1)` can still take
-/// them.
+/// The assertions of CPython's `test_Forking*`. Its `waitpid(-1)` can still reap these
+/// children.
 fn other_children_of_the_process_are_left_alone() {
     let mut program = Program::start("server", &[TCP, "max_children=1"]);
     program.tell("foreign");
@@ -351,7 +351,7 @@ fn five_hundred_requests_leave_nothing_behind() {
     program.expect("active", &["served ok", "active 0"]);
 }
 
-/// Counts requests, and how many of them failed, where they are over.
+/// Counts requests and failures in the process where they end.
 struct Counts(Arc<Shared<[AtomicU64; 3]>>);
 
 impl Hooks for Counts {
@@ -372,7 +372,7 @@ fn counting_program(_: &[String]) {
     println!("counted {:?}", counters.each_ref().map(|counter| counter.load(Ordering::Relaxed)));
 }
 
-fn what_children_count_the_parent_sees() {
+fn the_parent_sees_the_shared_counters_of_its_children() {
     let mut program = Program::start("counting", &[]);
     program.tell("serve");
     for _ in 0..3 {

@@ -34,31 +34,30 @@ fn main() -> ExitCode {
             ("later_thread", |arguments| drive(server(arguments).hooks(LaterThread::default()))),
         ],
         tests![
-            b49_a_child_ends_with_the_status_of_cpythons,
+            b49_a_child_ends_with_the_exit_status_of_cpython,
             b49_an_error_is_reported_in_the_child_and_the_server_goes_on,
             b49_a_system_exit_is_not_reported_and_the_server_goes_on,
-            b49_the_request_is_shut_down_however_the_handler_ended,
+            b49_the_request_is_shut_down_after_every_end_of_the_handler,
             b49_a_handle_error_that_panics_ends_only_its_child,
             a_child_that_is_killed_is_reported_with_its_client,
             a_child_that_ends_itself_is_reported,
-            a_child_that_outlives_its_time_is_killed_and_its_place_is_free,
+            a_child_that_outlives_its_time_is_killed_and_its_permit_is_free,
             a_child_that_does_not_outlive_its_time_is_left_alone,
             a_killed_child_of_a_datagram_is_reported_with_its_client,
             the_default_report_of_a_killed_child_goes_to_standard_error,
             each_child_is_prepared_before_its_handler_runs,
             a_child_that_cannot_be_prepared_fails_its_request,
             a_process_with_two_threads_cannot_serve,
-            children_that_cannot_be_watched_are_looked_after,
-            a_thread_that_comes_later_fails_the_requests_that_find_it,
+            children_without_a_pidfd_are_reaped_too,
+            a_second_thread_fails_the_requests_that_come_while_it_runs,
         ],
     )
 }
 
 const TCP: &str = "bind=tcp://127.0.0.1:0";
 
-/// Has one request served by a child that nobody takes note of, and returns
-/// what the parent would find: the status of the child, and the lines that were
-/// printed.
+/// Has one request served by a child that is not reaped. Returns the exit status of the
+/// child, and the lines that were printed.
 fn one_request(program: &mut Program, order: &str) -> (i32, Vec<String>) {
     let known = program.children();
     program.tell("handle_request");
@@ -86,7 +85,7 @@ fn one_request(program: &mut Program, order: &str) -> (i32, Vec<String>) {
 }
 
 /// CPython's `test_forking_handled` and `test_forking_not_handled`.
-fn b49_a_child_ends_with_the_status_of_cpythons() {
+fn b49_a_child_ends_with_the_exit_status_of_cpython() {
     let mut program = Program::start("server", &[TCP]);
     let error = |text: &str| vec![format!("error in CHILD for CLIENT: guest {text}")];
     for (order, status, lines) in [
@@ -127,9 +126,9 @@ fn b49_a_system_exit_is_not_reported_and_the_server_goes_on() {
     assert_eq!(program.end(), [""; 0]);
 }
 
-/// A connection that is closed with unread input ends in a reset, unless its
-/// end was sent before.
-fn b49_the_request_is_shut_down_however_the_handler_ended() {
+/// The close of a connection with unread input is a reset, unless its sending side was shut
+/// down before.
+fn b49_the_request_is_shut_down_after_every_end_of_the_handler() {
     let program = Program::serving(&[TCP]);
     for order in ["echo x", "fail", "panic", "exit 1"] {
         for _ in 0..10 {
@@ -199,7 +198,7 @@ fn a_child_that_ends_itself_is_reported() {
         assert!(line.contains(&client.address()) && line.ends_with(how), "{line}");
         assert_eq!(ask(program.endpoint(), "echo next"), "next");
     }
-    // With this one a child says that it has told its parent all.
+    // With this status a child shows that it has reported its error itself.
     assert_eq!(ask(program.endpoint(), "leave 1"), "");
     program.close();
     assert_eq!(program.end(), [""; 0]);
@@ -214,8 +213,8 @@ fn a_killed_child_of_a_datagram_is_reported_with_its_client() {
     assert_eq!(client.talk(b"echo next"), b"next");
 }
 
-/// Whatever the loop does meanwhile, and whether the child can be watched or not.
-fn a_child_that_outlives_its_time_is_killed_and_its_place_is_free() {
+/// In every state of the loop, with a pidfd for the child and without.
+fn a_child_that_outlives_its_time_is_killed_and_its_permit_is_free() {
     for (program, order) in [
         ("server", "serve"),
         ("server", "handle_request"),
@@ -284,7 +283,7 @@ fn the_default_report_of_a_killed_child_goes_to_standard_error() {
     assert_eq!(program.end(), [""; 0]);
 }
 
-/// Prepares each child but the second.
+/// Hooks that prepare each child but the second.
 struct Prepared;
 
 static ACCEPTED: AtomicUsize = AtomicUsize::new(0);
@@ -352,7 +351,7 @@ fn a_process_with_two_threads_cannot_serve() {
     }
 }
 
-/// Has a second thread from the second request on, until that has failed.
+/// Hooks that start a second thread at the second request, and end it when that has failed.
 #[derive(Default)]
 struct LaterThread {
     requests: AtomicUsize,
@@ -381,7 +380,7 @@ impl Hooks for LaterThread {
     }
 }
 
-fn a_thread_that_comes_later_fails_the_requests_that_find_it() {
+fn a_second_thread_fails_the_requests_that_come_while_it_runs() {
     let mut program = Program::start("later_thread", &[TCP]);
     program.tell("serve");
     assert_eq!(ask(program.endpoint(), "echo first"), "first");
@@ -399,7 +398,7 @@ fn a_thread_that_comes_later_fails_the_requests_that_find_it() {
     assert_eq!(program.end(), [""; 0]);
 }
 
-/// Leaves the process without a descriptor once the first request is accepted.
+/// Hooks that take all descriptors of the process once the first request is accepted.
 struct NoDescriptors;
 
 impl Hooks for NoDescriptors {
@@ -416,7 +415,7 @@ impl Hooks for NoDescriptors {
     }
 }
 
-fn children_that_cannot_be_watched_are_looked_after() {
+fn children_without_a_pidfd_are_reaped_too() {
     for order in ["serve", "handle_request"] {
         let mut program = Program::start("no_descriptors", &[TCP, "max_children=1"]);
         program.tell(order);

@@ -1,5 +1,5 @@
-//! A graceful shutdown, in every mode: clients that wait in the backlog are served, and
-//! later ones are refused.
+//! A graceful shutdown with every concurrency: clients in the backlog are served, and later
+//! ones are refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -19,11 +19,11 @@ fn main() -> ExitCode {
         tests![
             clients_that_wait_are_served_in_order_and_later_ones_refused,
             workers_take_the_clients_that_wait,
-            a_server_that_does_nothing_ends_at_once,
-            each_socket_has_its_turn,
-            children_hold_nothing_of_those_who_wait,
+            an_idle_server_ends_at_once,
+            sockets_take_turns,
+            children_hold_no_descriptor_of_waiting_clients,
             datagrams_that_wait_are_answered_and_later_ones_are_not,
-            what_is_not_served_in_time_is_closed,
+            clients_that_are_not_served_in_time_are_closed,
             closing_without_a_shutdown_serves_clients_that_wait_too,
         ],
     )
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 const TCP: &str = "bind=tcp://127.0.0.1:0";
 
-/// Room for one request, in each way in which they run.
+/// The settings of each concurrency for one request at a time.
 const MODES: [&[&str]; 4] = [
     &["sync"],
     &["threading", "max_requests=1"],
@@ -47,7 +47,7 @@ fn is_sync(mode: &[&str]) -> bool {
     mode[0] == "sync"
 }
 
-/// Clients that have given an order, and wait.
+/// Returns clients that have sent an order, and wait.
 fn waiting(program: &Program, count: usize) -> Vec<Client> {
     (0..count).map(|n| Client::with(program.endpoint(), &format!("echo {n}"))).collect()
 }
@@ -72,7 +72,7 @@ fn clients_that_wait_are_served_in_order_and_later_ones_refused() {
             let (held, _) = Client::holding(program.endpoint());
             let five = waiting(&program, 5);
             program.tell("close");
-            // A server that runs requests in its loop sees the order after them.
+            // A server that runs requests in its loop sees the order after these requests.
             if !is_sync(mode) {
                 assert_eq!(program.line(), "served ok");
                 wait_until("the socket does not listen", || !listens(program.endpoint()));
@@ -113,7 +113,7 @@ fn workers_take_the_clients_that_wait() {
     }
 }
 
-fn a_server_that_does_nothing_ends_at_once() {
+fn an_idle_server_ends_at_once() {
     for mode in MODES {
         let mut program = graceful(&[TCP, "bind=udp://127.0.0.1:0"], mode);
         assert_eq!(ask(program.endpoint(), "echo x"), "x");
@@ -122,7 +122,7 @@ fn a_server_that_does_nothing_ends_at_once() {
     }
 }
 
-fn each_socket_has_its_turn() {
+fn sockets_take_turns() {
     let mut program = graceful(&[TCP, TCP], &["threading", "max_requests=1"]);
     let (held, _) = Client::holding(program.endpoint());
     let on = |place: usize| program.endpoints()[place].clone();
@@ -132,7 +132,7 @@ fn each_socket_has_its_turn() {
     held.done();
     let ([mut a, mut c], [mut b, mut d]) = (first, second);
     for client in [&mut a, &mut b, &mut c, &mut d] {
-        // It is its turn: another client would wait until this one is done.
+        // Its turn has come: another client would wait until this client is done.
         client.line().parse::<i32>().unwrap();
         client.0.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(client.rest(), "done\n");
@@ -140,7 +140,7 @@ fn each_socket_has_its_turn() {
     assert_eq!(program.line(), "closed");
 }
 
-fn children_hold_nothing_of_those_who_wait() {
+fn children_hold_no_descriptor_of_waiting_clients() {
     let mut program = graceful(&[TCP, "bind=udp://127.0.0.1:0"], &["max_children=1"]);
     let (held, _) = Client::holding(program.endpoint());
     let datagram = Gram::new(program.endpoints()[1].address());
@@ -182,7 +182,7 @@ fn datagrams_that_wait_are_answered_and_later_ones_are_not() {
             if !is_sync(mode) {
                 let address = program.endpoint().address();
                 let sent = late.socket.send_to(b"echo late", &to_kernel(address));
-                // There is no way to refuse it that leaves the socket for answers.
+                // A UDP socket cannot refuse datagrams and still send answers.
                 let is_ip = address.to_socket_addr().is_some();
                 assert_eq!(errno(sent), (!is_ip).then_some(Errno::PIPE), "{mode:?} {endpoint}");
             }
@@ -201,14 +201,14 @@ fn datagrams_that_wait_are_answered_and_later_ones_are_not() {
     }
 }
 
-fn what_is_not_served_in_time_is_closed() {
+fn clients_that_are_not_served_in_time_are_closed() {
     for mode in &MODES[1..] {
         let mut program = graceful(&[TCP], mode);
         let (held, _) = Client::holding(program.endpoint());
         let mut five = waiting(&program, 5);
         program.tell("close_within 0");
         assert_eq!(program.line(), "served ok");
-        // A server with workers counts those.
+        // A server with workers returns their number.
         let left = if mode[0] == "workers=1" { "left 1" } else { "left 6" };
         assert_eq!(program.line(), left, "{mode:?}");
         assert!(five.iter().all(Client::has_nothing));
@@ -216,7 +216,7 @@ fn what_is_not_served_in_time_is_closed() {
         if mode[0] == "workers=1" {
             continue;
         }
-        // It waits for the request that runs, as in Python, and not for the others.
+        // As in Python, it waits for the request that runs, and not for the others.
         program.drop_orders();
         assert!(five.iter_mut().all(Client::is_closed), "{mode:?}");
         held.done();

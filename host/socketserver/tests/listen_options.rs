@@ -1,4 +1,4 @@
-//! The options of a listening socket: what they do, on real sockets.
+//! The effects of the options of a listening socket, on real sockets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -21,7 +21,7 @@ use socketserver::{
     Server, ServerBuilder, ServerInfo,
 };
 
-/// A server that echoes a stream, and sends each datagram back.
+/// Returns a server that echoes streams and datagrams.
 fn echo(endpoints: &[&str]) -> ServerBuilder {
     let handler = |request: &Request, client: &Address, _: &Arc<ServerInfo>| match client {
         _ if request.data().is_empty() => common::echo(request),
@@ -49,7 +49,7 @@ fn address(server: &Server, place: usize) -> SocketAddr {
     server.endpoints()[place].address().to_socket_addr().unwrap()
 }
 
-/// A client that is asked for an answer, and takes it only from there.
+/// Asks an address, and accepts an answer only from there.
 fn ask(to: SocketAddr) -> Vec<u8> {
     let any: SocketAddr =
         if to.is_ipv4() { ([127, 0, 0, 1], 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
@@ -89,15 +89,15 @@ fn buffers_are_as_large_as_asked_for() {
     ] {
         let socket = build(endpoint).socket().unwrap();
         let socket = SockRef::from(&socket);
-        // The kernel doubles them, for what it needs itself.
+        // The kernel doubles them, for its own overhead.
         assert!(receive == 0 || socket.recv_buffer_size().unwrap() == 2 * receive, "{endpoint}");
         assert_eq!(socket.send_buffer_size().unwrap(), 2 * send, "{endpoint}");
     }
 }
 
-/// The kernel says nothing where it gives less.
+/// The kernel reports no error if it gives less.
 #[test]
-fn a_buffer_that_cannot_be_had_is_an_error_and_root_can_have_any() {
+fn a_buffer_beyond_the_limit_is_an_error_except_for_root() {
     let most = fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap();
     let more = (most.trim().parse::<usize>().unwrap() + 4096).min(512 << 20);
     let endpoint = format!("udp://127.0.0.1:0?rcvbuf={more}");
@@ -118,7 +118,7 @@ fn a_buffer_that_cannot_be_had_is_an_error_and_root_can_have_any() {
 
 #[test]
 fn ipv4_and_ipv6_can_have_one_port() {
-    // Where no other test has a port.
+    // An address on which no other test has a port.
     in_namespace("ipv4_and_ipv6_can_have_one_port", "", || {
         for (scheme, port) in [("tcp", 7001), ("udp", 7002)] {
             let both = [
@@ -140,7 +140,7 @@ fn ipv4_and_ipv6_can_have_one_port() {
             }
             drop(server);
         }
-        // Without the option they cannot, and the error names it, whichever comes first.
+        // Without the option they cannot, and the error names the option, in both orders.
         for (scheme, port) in [("tcp", 7003), ("udp", 7004)] {
             let [v4, v6] = ["0.0.0.0", "[::]"].map(|host| format!("{scheme}://{host}:{port}"));
             for endpoints in [[&*v4, &*v6], [&*v6, &*v4]] {
@@ -154,7 +154,7 @@ fn ipv4_and_ipv6_can_have_one_port() {
 }
 
 #[test]
-fn v6only_is_named_only_where_it_would_help() {
+fn the_hint_v6only_is_given_only_where_it_would_help() {
     let others = TcpListener::bind("[::1]:0").unwrap();
     let port = others.local_addr().unwrap().port();
     for endpoint in [format!("tcp://[::]:{port}"), format!("tcp://[::1]:{port}")] {
@@ -196,9 +196,9 @@ fn a_link_local_address_has_a_zone() {
 }
 
 #[test]
-fn only_what_comes_by_the_device_is_taken() {
+fn only_clients_of_the_device_are_served() {
     let setup = "link add one type veth peer name two\nlink set one up\nlink set two up";
-    in_namespace("only_what_comes_by_the_device_is_taken", setup, || {
+    in_namespace("only_clients_of_the_device_are_served", setup, || {
         let server = serve(build("udp://0.0.0.0:0?device=lo"), NEVER);
         assert_eq!(ask(([127, 0, 0, 1], address(&server, 0).port()).into()), b"question");
         let (_, error) = fails(echo(&["udp://0.0.0.0:0?device=none0"]));
@@ -209,7 +209,7 @@ fn only_what_comes_by_the_device_is_taken() {
     });
 }
 
-/// What the connections of a server have, as its handler finds it.
+/// Returns the options of a connection, as its handler finds them.
 fn of_connection<T: Send + Sync + 'static>(
     endpoint: &str,
     look: impl Fn(&Request) -> T + Send + Sync + 'static,
@@ -225,7 +225,7 @@ fn of_connection<T: Send + Sync + 'static>(
 }
 
 #[test]
-fn connections_inherit_what_is_theirs() {
+fn connections_inherit_the_options_of_their_listener() {
     let nodelay = |request: &Request| sockopt::tcp_nodelay(request).unwrap();
     assert!(!of_connection("tcp://127.0.0.1:0", nodelay));
     assert!(of_connection("tcp://127.0.0.1:0?nodelay=true", nodelay));
@@ -259,7 +259,7 @@ fn connections_inherit_what_is_theirs() {
 }
 
 #[test]
-fn a_program_sets_what_a_url_does() {
+fn a_program_can_set_the_options_of_a_url() {
     let options = ListenOptions::new()
         .receive_buffer(96 << 10)
         .send_buffer(80 << 10)
@@ -280,7 +280,7 @@ fn a_program_sets_what_a_url_does() {
     assert_eq!(printed.parse(), Ok(endpoint));
 }
 
-/// Who says nothing is not taken yet, and holds up no others.
+/// A client without data is not accepted yet, and delays no other client.
 #[test]
 fn connections_without_data_are_not_taken_yet() {
     let (sender, taken) = mpsc::channel();
@@ -330,7 +330,7 @@ fn each_socket_may_have_a_backlog_of_its_own() {
         });
         clients.collect::<Vec<_>>().iter().flatten().count()
     });
-    // Linux lets one more in.
+    // Linux accepts one more.
     assert_eq!(waiting, [1, 2]);
 }
 
@@ -351,7 +351,7 @@ fn each_socket_may_share_its_address_or_not() {
     }
 }
 
-/// Sends to a group by the interface `one`, and returns what is answered.
+/// Sends to a group on the interface `one`, and returns the answer.
 fn ask_group(group: SocketAddr) -> Option<Vec<u8>> {
     let client = match group {
         SocketAddr::V4(_) => {
@@ -369,7 +369,7 @@ fn ask_group(group: SocketAddr) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn a_socket_hears_the_groups_that_it_joined() {
+fn a_socket_receives_from_the_groups_that_it_joined() {
     let setup = "link add one type veth peer name two\n\
         link set one up\n\
         link set two up\n\
@@ -377,7 +377,7 @@ fn a_socket_hears_the_groups_that_it_joined() {
         route add 239.0.0.0/8 dev one\n\
         -6 addr add fd00::1/64 dev one nodad\n\
         -6 addr add fe80::7/64 dev one nodad";
-    in_namespace("a_socket_hears_the_groups_that_it_joined", setup, || {
+    in_namespace("a_socket_receives_from_the_groups_that_it_joined", setup, || {
         let zone =
             rustix::net::netdevice::name_to_index(build("udp://:0").socket().unwrap(), "one");
         let of_v6 = format!("[ff02::114%{}]", zone.unwrap());
@@ -405,11 +405,11 @@ fn a_socket_hears_the_groups_that_it_joined() {
     });
 }
 
-/// As it would by default.
+/// As it would be by default.
 #[test]
-fn a_socket_does_not_hear_the_groups_that_others_have_joined() {
+fn a_socket_receives_nothing_from_groups_that_others_have_joined() {
     let setup = "route add 239.0.0.0/8 dev lo";
-    in_namespace("a_socket_does_not_hear_the_groups_that_others_have_joined", setup, || {
+    in_namespace("a_socket_receives_nothing_from_groups_that_others_have_joined", setup, || {
         let (sender, heard) = mpsc::channel();
         let handler = move |request: &Request, _: &Address, _: &Arc<ServerInfo>| {
             sender.send(request.data().to_vec()).map_err(std::io::Error::other)
@@ -427,7 +427,7 @@ fn a_socket_does_not_hear_the_groups_that_others_have_joined() {
     });
 }
 
-/// A client that waits for an answer from the address that it asked takes no other.
+/// A client that waits for an answer from the address that it asked accepts no other.
 #[test]
 fn a_server_on_every_address_answers_from_the_one_that_was_asked() {
     for endpoint in ["udp://0.0.0.0:0", "udp://[::]:0"] {
@@ -463,11 +463,11 @@ fn a_server_on_every_ipv6_address_answers_from_the_one_that_was_asked() {
     });
 }
 
-/// What was asked is gone when the answer is sent.
+/// The destination of the request is gone when the answer is sent.
 #[test]
-fn an_answer_leaves_from_another_address_where_the_one_that_was_asked_is_gone() {
+fn an_answer_leaves_from_another_address_if_the_destination_is_gone() {
     let setup = "addr add 10.1.2.3/32 dev lo";
-    let test = "an_answer_leaves_from_another_address_where_the_one_that_was_asked_is_gone";
+    let test = "an_answer_leaves_from_another_address_if_the_destination_is_gone";
     in_namespace(test, setup, || {
         let handler = |request: &Request, client: &Address, _: &Arc<ServerInfo>| {
             let gone = ["addr", "del", "10.1.2.3/32", "dev", "lo"];
@@ -483,7 +483,7 @@ fn an_answer_leaves_from_another_address_where_the_one_that_was_asked_is_gone() 
     });
 }
 
-/// What the kernel has dropped, all told.
+/// Returns the number of datagrams that the kernel has dropped.
 #[derive(Clone, Default)]
 struct Dropped(Arc<Mutex<Vec<(String, u64)>>>);
 
@@ -519,7 +519,7 @@ fn datagrams_that_the_kernel_dropped_are_counted() {
             client.send_to(b"flood", at).unwrap();
         }
         gate.open();
-        // There is room again, sooner or later.
+        // The queue has room again after a while.
         let mut taken = 0;
         common::wait_until("the last one is served", || {
             client.send_to(b"last", at).unwrap();

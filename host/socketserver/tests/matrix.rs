@@ -36,14 +36,14 @@ fn main() -> ExitCode {
     programs::run(&[("class", class_program), ("server", server_program)], tests)
 }
 
-/// The transport that a name of CPython's stands for.
+/// Returns the transport that a name of CPython stands for.
 fn scheme(name: &str) -> &'static str {
     let transports =
         [("TCP", "tcp"), ("UDP", "udp"), ("UnixStream", "unix"), ("UnixDatagram", "unixgram")];
     transports.into_iter().find(|(part, _)| name.contains(part)).unwrap().1
 }
 
-/// A free endpoint, and the directory that it may be in.
+/// Returns a free endpoint, and its directory if it has one.
 fn endpoint(scheme: &str) -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let address = match scheme {
@@ -53,7 +53,7 @@ fn endpoint(scheme: &str) -> (tempfile::TempDir, String) {
     (directory, format!("{scheme}://{address}"))
 }
 
-/// CPython's function of that name.
+/// CPython's function with that name.
 fn run_server(mut program: Program, forks: bool) {
     program.tell("addresses");
     let address = program.endpoint().address();

@@ -1,4 +1,4 @@
-//! A server that may have so many requests in flight and no more.
+//! The limit on the requests in flight.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -54,7 +54,7 @@ fn b40_past_max_requests_a_client_waits_until_another_leaves() {
 }
 
 #[test]
-fn b40_a_full_server_notices_a_free_place_and_a_shutdown_at_once() {
+fn b40_a_full_server_notices_a_free_permit_and_a_shutdown_at_once() {
     let (server, gate, entered) = gated();
     let server = serve(server.concurrency(at_most(1)).build().unwrap(), NEVER);
     let mut clients = [b"1", b"2"].map(|name| client_with(&server, name));
@@ -75,7 +75,7 @@ fn b40_a_full_server_notices_a_free_place_and_a_shutdown_at_once() {
 }
 
 #[test]
-fn b40_no_socket_of_a_full_server_waits_for_ever() {
+fn b40_all_sockets_of_a_full_server_get_their_turns() {
     let (sender, entered) = mpsc::channel();
     let (permit, permits) = mpsc::channel::<()>();
     let permits = Mutex::new(permits);

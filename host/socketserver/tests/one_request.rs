@@ -17,7 +17,7 @@ use socketserver::{
     Address, BaseRequestHandler, Context, HandlerError, Request, RequestHandlerClass, Server,
 };
 
-/// Tells each of its steps to the client, and fails where the client says.
+/// A handler that sends each of its steps to the client, and fails where the client says.
 #[derive(Default)]
 struct Steps {
     fails_in: Vec<u8>,
@@ -50,8 +50,8 @@ impl BaseRequestHandler for Steps {
     }
 }
 
-/// What the client sees and what is reported when the steps with these first
-/// letters fail.
+/// Returns the data that the client receives, and the reports, when the steps with these
+/// first letters fail.
 fn steps(fails_in: &[u8]) -> (String, Vec<String>) {
     let (hooks, events) = recorder();
     let server = Server::builder(RequestHandlerClass::<Steps>::new())
@@ -106,7 +106,7 @@ fn b31_when_both_fail_the_error_is_that_of_finish_and_names_the_other() {
 }
 
 #[test]
-fn b32_each_request_has_a_handler_of_its_own() {
+fn b32_each_request_has_its_own_handler() {
     let server = Server::builder(RequestHandlerClass::<Steps>::new());
     let server = serve(server.bind(common::localhost()).build().unwrap(), NEVER);
     for _ in 0..3 {
@@ -129,7 +129,7 @@ fn b34_a_client_with_unread_input_reads_the_reply_and_a_clean_end() {
 }
 
 #[test]
-fn b34_b36_the_connection_ends_with_the_handler_whoever_still_holds_it() {
+fn b34_b36_the_connection_ends_with_the_handler_even_if_a_clone_exists() {
     let kept = Arc::new(OnceLock::new());
     let server = builder({
         let kept = Arc::clone(&kept);
@@ -172,7 +172,7 @@ fn b35_a_handler_may_have_ended_the_connection_itself() {
 }
 
 #[test]
-fn b37_b95_a_request_blocks_without_a_timeout_whatever_the_listener_has() {
+fn b37_b95_a_request_blocks_without_a_timeout_whatever_the_setting_of_the_listener() {
     let (sender, seen) = mpsc::channel();
     let server = builder(move |request| {
         let flags = flags(request.fileno().unwrap());
@@ -184,7 +184,7 @@ fn b37_b95_a_request_blocks_without_a_timeout_whatever_the_listener_has() {
     let serving = std::thread::spawn(move || server.handle_request());
     let (timeout, nonblocking, thread) = next(&seen);
     assert_eq!((timeout, nonblocking), (None, 0));
-    // Which takes longer than the timeout of the server.
+    // This takes longer than the timeout of the server.
     wait_until_blocked(thread);
     client.write_all(b"x").unwrap();
     assert_eq!(read_all(&mut client), b"x");

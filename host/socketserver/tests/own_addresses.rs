@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{Gram, NEVER, Running, forge, serve};
 use socketserver::{Address, DropReason, Endpoint, Hooks, Request, Server};
 
-/// How often each test asks as others do, after it has forged something.
+/// The number of ordinary requests of each test, after its forged datagrams.
 const ASKED: usize = 50;
 
-/// How many datagrams were served, and how many dropped.
+/// The numbers of datagrams that were served and dropped.
 #[derive(Clone, Default)]
 struct Counts(Arc<[AtomicUsize; 2]>);
 
@@ -35,13 +35,13 @@ impl Hooks for Counts {
     }
 }
 
-/// A server that sends every datagram back.
+/// Returns a server that sends every datagram back.
 fn echo_at(endpoints: &[&str]) -> (Running, Counts) {
     let counts = Counts::default();
     let counted = counts.clone();
     let handler = move |request: &Request, client: &Address, _: &_| {
         counted.0[0].fetch_add(1, Ordering::SeqCst);
-        // Some of those who are made up cannot be answered.
+        // Some forged senders cannot be answered.
         let _ = request.sendto(request.data(), client);
         Ok::<(), std::io::Error>(())
     };
@@ -57,11 +57,11 @@ fn addresses(server: &Server) -> Vec<SocketAddr> {
     server.endpoints().iter().filter_map(|end| end.address().to_socket_addr()).collect()
 }
 
-/// Asks as an ordinary client of the same machine does. Each socket of a server that
-/// serves one request at a time has its turn: what it sent itself is served, or
-/// dropped, before the last answer is there.
+/// Sends ordinary requests from the same machine. The sockets of a server that serves one
+/// request at a time take turns: a datagram from the server itself is served, or dropped,
+/// before the last answer comes.
 ///
-/// Returns how often it has asked.
+/// Returns the number of requests.
 fn ask(server: &Server) -> usize {
     let is_heard = |address: &&Address| {
         !address.to_socket_addr().is_some_and(|address| address.ip().is_multicast())
@@ -75,7 +75,7 @@ fn ask(server: &Server) -> usize {
     ASKED * heard.len()
 }
 
-/// Where a client of this machine finds what is bound to `address`.
+/// Returns the address at which a client of this machine reaches a socket on `address`.
 fn here(address: &Address) -> Address {
     let Some(bound) = address.to_socket_addr() else { return address.clone() };
     match bound {
@@ -153,7 +153,7 @@ fn a_socket_on_a_multicast_address_and_others_do_not_answer_each_other() {
     });
 }
 
-/// What has the port of the server, and is not the server.
+/// A client with the port of the server that is not the server.
 #[test]
 fn clients_with_the_port_of_the_server_are_served() {
     let (server, counts) = echo_at(&["udp://127.0.0.1:0"]);
@@ -166,7 +166,7 @@ fn clients_with_the_port_of_the_server_are_served() {
     assert_eq!(counts.now(), [1, 0]);
     let (server, counts) = echo_at(&["udp://0.0.0.0:0"]);
     let address = addresses(&server)[0];
-    // One of another machine, for all that the server can tell.
+    // For the server this is a client of another machine.
     let from = SocketAddr::from(([192, 0, 2, 77], address.port()));
     let to = SocketAddr::from(([127, 0, 0, 1], address.port()));
     if forge(from, to, b"peer") {
@@ -175,7 +175,7 @@ fn clients_with_the_port_of_the_server_are_served() {
     }
 }
 
-/// A client of that name, which leads to `target` from now on.
+/// Returns a client with this name, which leads to `target` from now on.
 fn named(path: &Path, lead: impl Fn(&Path)) -> UnixDatagram {
     let client = UnixDatagram::bind(path).unwrap();
     fs::remove_file(path).unwrap();
@@ -183,7 +183,8 @@ fn named(path: &Path, lead: impl Fn(&Path)) -> UnixDatagram {
     client
 }
 
-/// Whatever way the name leads, the answer comes from where the server was bound.
+/// The answer comes from the name that the server has bound, for every form of the client's
+/// name.
 #[test]
 fn a_unix_name_that_leads_to_another_socket_of_the_server_is_answered_once() {
     let directory = tempfile::tempdir().unwrap();

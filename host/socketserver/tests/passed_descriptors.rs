@@ -1,10 +1,10 @@
-//! Clients of Unix sockets that pass descriptors (`SCM_RIGHTS`) whose closing takes
-//! long: a TCP socket with unsent data and `SO_LINGER`, which the kernel closes in the
-//! thread that drops the message.
+//! Clients of Unix sockets that pass descriptors (`SCM_RIGHTS`) whose close takes long: TCP
+//! sockets with unsent data and `SO_LINGER`, which the kernel closes in the thread that
+//! drops the message.
 //!
-//! Each test runs as the kernel is, and as one from before Linux 6.16, which has no
-//! `SO_PASSRIGHTS`: a filter for seccomp has the option fail in this thread and in those
-//! that it starts.
+//! Each test runs twice: on the kernel as it is, and as on Linux before 6.16, which has no
+//! `SO_PASSRIGHTS`. There a seccomp filter makes the option fail in this thread and in the
+//! threads that it starts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -36,7 +36,7 @@ const LINGER: Duration = Duration::from_mins(1);
 /// `SO_PASSRIGHTS` of `asm-generic/socket.h`.
 const SO_PASSRIGHTS: u64 = 83;
 
-/// A TCP socket whose last close waits for [`LINGER`], and its other end.
+/// Returns a TCP socket whose last close waits for [`LINGER`], and its other end.
 fn lingering() -> (OwnedFd, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -47,13 +47,13 @@ fn lingering() -> (OwnedFd, TcpStream) {
     (socket.into(), other_end)
 }
 
-/// Sends `data` with such a socket to a server that does not receive yet, and closes
-/// the sender's own copy. The kernel may refuse to pass it.
+/// Sends `data` with such a socket to a server that does not receive yet, and closes the
+/// sender's own copy. The kernel may refuse to pass the socket.
 fn attack(client: impl AsFd, data: &[u8]) -> TcpStream {
     let (socket, other_end) = lingering();
     match pass(client, data, &[socket.as_fd()]) {
         Ok(_) => {}
-        // The only copy, which would hold up the test.
+        // The close of the only copy would block the test.
         Err(Errno::PERM) => SockRef::from(&socket).set_linger(None).unwrap(),
         Err(error) => panic!("{error}"),
     }
@@ -68,7 +68,7 @@ fn pass(client: impl AsFd, data: &[u8], passed: &[BorrowedFd<'_>]) -> rustix::io
     sendmsg(client, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL)
 }
 
-/// Has `SO_PASSRIGHTS` fail in this thread from now on, as an old kernel does.
+/// Makes `SO_PASSRIGHTS` fail in this thread from now on, as on an old kernel.
 fn without_passrights() {
     let condition = |argument, value| {
         let equal = SeccompCmpOp::Eq;
@@ -107,7 +107,7 @@ fn stream_server(
         .bind(format!("unix://{}", path.display()).parse().unwrap())
 }
 
-/// The answer to a client that sends this.
+/// Returns the answer to a client that sends `data`.
 fn ask(path: &Path, data: &[u8]) -> Vec<u8> {
     let mut client = UnixStream::connect(path).unwrap();
     client.set_read_timeout(Some(WAIT)).unwrap();
@@ -156,7 +156,7 @@ fn a_refused_client_with_a_slow_descriptor_does_not_hold_the_loop() {
     }
     on_both_kernels(|path| {
         let server = stream_server(path, echo).hooks(RefusesFirst(false.into())).build().unwrap();
-        // It waits in the backlog, with the message in its queue.
+        // The client waits in the backlog, with the message in its queue.
         let client = UnixStream::connect(path).unwrap();
         let other_end = attack(&client, b"attack");
         let server = serve(server, NEVER);
@@ -174,7 +174,7 @@ fn a_slow_descriptor_does_not_hold_a_thread_that_receives() {
         let client = UnixStream::connect(path).unwrap();
         let other_end = attack(&client, b"attack");
         let server = serve(server, NEVER);
-        // Where the kernel refuses it, nothing has come yet.
+        // If the kernel refuses it, no data has come yet.
         let _ = (&client).write_all(b"x");
         assert_eq!(ask(path, b"hello"), b"hello");
         drop((client, other_end, server));

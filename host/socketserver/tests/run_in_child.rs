@@ -1,5 +1,5 @@
-//! `run_in_child`: code in a process of its own. It forks, so it has no harness, which has
-//! threads.
+//! `run_in_child`: code in its own process. It forks, so this test has no harness, which
+//! has threads.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,14 +12,14 @@ use std::time::Duration;
 use rustix::process::{Signal, getpid, kill_process};
 use socketserver::run_in_child as run_in_child_within;
 
-/// Without a limit.
+/// Runs `work` without a limit.
 fn run_in_child(
     work: impl FnOnce(BorrowedFd<'_>) -> Result<(), String>,
 ) -> std::io::Result<Result<(), String>> {
     run_in_child_within(None, work)
 }
 
-/// Never ends.
+/// Waits without end.
 fn hold_on() -> ! {
     loop {
         thread::park();
@@ -27,7 +27,7 @@ fn hold_on() -> ! {
 }
 
 fn main() {
-    // What it does, it does elsewhere.
+    // Its changes stay in the child.
     let (mut number, parent) = (1, getpid());
     let done = run_in_child(|_| {
         number += 1;
@@ -40,7 +40,7 @@ fn main() {
     let long = run_in_child(|_| Err("x".repeat(1 << 20))).unwrap();
     assert_eq!(long.unwrap_err().len(), 16 << 10);
 
-    // It tells through the descriptor that it was given, whatever else it closes.
+    // Its error comes through the descriptor that it gets, even if it closes all others.
     let told = run_in_child(|told| {
         assert!(told.as_raw_fd() > 2);
         Err(told.as_raw_fd().to_string())
@@ -55,13 +55,13 @@ fn main() {
     });
     assert_eq!(killed.unwrap_err().to_string(), "its process was ended by signal 9");
 
-    // It may hold on, with its end of the pipe or without; or say more than there is room
-    // for. What is well done in time is well done.
+    // It may not end, with its end of the pipe open or closed, or send a longer error than
+    // is taken. Work that ends in time succeeds.
     let soon = Some(Duration::from_millis(50));
     for killed in [
         run_in_child_within(soon, |_| hold_on()),
         run_in_child_within(soon, |told| {
-            // SAFETY: nobody else uses it any more.
+            // SAFETY: no code uses it any more.
             drop(unsafe { OwnedFd::from_raw_fd(told.as_raw_fd()) });
             hold_on()
         }),
@@ -82,7 +82,7 @@ fn main() {
         Err("why".to_owned())
     );
 
-    // Of those who wait, none is left behind.
+    // No zombie is left.
     let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
     assert_eq!(children, "");
 

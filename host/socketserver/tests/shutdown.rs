@@ -1,4 +1,4 @@
-//! Ending the loop: `shutdown`, and closing under it.
+//! The end of the loop: `shutdown`, and closing while it runs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -19,9 +19,8 @@ use common::{
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use socketserver::{Address, Concurrency, ServeError, ShutdownError, ShutdownHandle, Threading};
 
-/// A client and the shutdown must become known to the loop at the same time:
-/// they do when its thread wakes late, as it does on a processor that somebody
-/// else uses.
+/// A client and the shutdown must become known to the loop at the same time: this happens
+/// when its thread wakes late, as on a busy processor.
 #[test]
 fn b16_a_request_that_is_ready_when_the_shutdown_is_seen_stays_in_the_backlog() {
     let mut here = CpuSet::new();
@@ -56,7 +55,7 @@ fn b16_a_request_that_is_ready_when_the_shutdown_is_seen_stays_in_the_backlog() 
 }
 
 #[test]
-fn b16_no_further_socket_is_served_once_the_shutdown_is_requested() {
+fn b16_after_the_request_for_a_shutdown_no_further_socket_is_served() {
     let (sender, taken) = mpsc::channel();
     let handle = Arc::new(OnceLock::<ShutdownHandle>::new());
     let server = builder({
@@ -126,8 +125,8 @@ fn b17_shutdown_from_a_request_thread_works() {
     assert!(listening);
 }
 
-/// What a handler's `shutdown` returns, and whether the server still listens
-/// after the loop has ended.
+/// Returns the result of a handler's `shutdown`, and true if the server still listens after
+/// the loop has ended.
 fn shutdown_by_the_handler(concurrency: Concurrency) -> (Result<(), ShutdownError>, bool) {
     let handle = Arc::new(OnceLock::<ShutdownHandle>::new());
     let (sender, answers) = mpsc::channel();
@@ -173,7 +172,7 @@ fn b19_shutdown_waits_for_the_handler_of_a_sync_server() {
         }
     });
     let server = server.build().unwrap();
-    // That an earlier run has ended must not count.
+    // The end of an earlier run must not count.
     server.shutdown_handle().request_shutdown();
     server.serve_forever(NEVER).unwrap();
     let server = serve(server, NEVER);
@@ -190,7 +189,8 @@ fn b19_shutdown_waits_for_the_handler_of_a_sync_server() {
     assert_eq!(shutdown.join().unwrap(), 1);
 }
 
-/// One at a time, the thread that serves is busy: another one refuses later clients.
+/// The thread that serves is busy with a request, and another thread makes the server
+/// refuse later clients.
 #[test]
 fn a_server_stops_listening_while_its_loop_runs_a_request() {
     let gate = Gate::default();

@@ -1,4 +1,4 @@
-//! The options that handlers may read and set of their sockets.
+//! The socket options that handlers may read and set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -40,7 +40,7 @@ fn b83_options_of_a_connection_that_can_be_read_and_set() {
 }
 
 #[test]
-fn b83_so_error_tells_of_a_reset_once() {
+fn b83_so_error_reports_a_reset_once() {
     let (request, client) = pair();
     common::reset(client);
     common::wait_until("the reset has come", || request.getpeername().is_err());

@@ -1,4 +1,4 @@
-//! `shutdown_when_readable`: ending the loop with a descriptor.
+//! `shutdown_when_readable`: a descriptor that ends the loop.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -15,7 +15,7 @@ use common::{
 };
 use socketserver::{Address, Concurrency, Server, ServerBuilder, Threading};
 
-/// A server, and what ends its loop.
+/// Returns a server, and the descriptor that ends its loop.
 fn stoppable() -> (ServerBuilder, UnixStream) {
     let (stop, end) = UnixStream::pair().unwrap();
     (builder(echo).shutdown_when_readable(stop.into()), end)
@@ -32,7 +32,7 @@ fn ways() -> [fn(UnixStream) -> Option<UnixStream>; 2] {
 }
 
 #[test]
-fn a_byte_or_the_end_of_it_ends_serve_forever() {
+fn a_byte_or_the_end_of_the_pipe_ends_serve_forever() {
     for stop in ways() {
         for concurrency in [Concurrency::Sync, Concurrency::Threading(Threading::new())] {
             let (server, end) = stoppable();
@@ -49,7 +49,7 @@ fn a_byte_or_the_end_of_it_ends_serve_forever() {
 }
 
 #[test]
-fn a_byte_or_the_end_of_it_ends_handle_request() {
+fn a_byte_or_the_end_of_the_pipe_ends_handle_request() {
     for stop in ways() {
         let (hooks, events) = recorder();
         let (server, end) = stoppable();
@@ -66,7 +66,7 @@ fn a_byte_or_the_end_of_it_ends_handle_request() {
 }
 
 #[test]
-fn it_is_not_read_so_nothing_is_served_from_then_on() {
+fn the_descriptor_is_not_read_so_later_runs_end_at_once() {
     let (hooks, events) = recorder();
     let (server, mut end) = stoppable();
     let server = server.hooks(hooks).timeout(Some(Duration::ZERO));
@@ -82,7 +82,7 @@ fn it_is_not_read_so_nothing_is_served_from_then_on() {
 }
 
 #[test]
-fn whoever_reads_it_can_serve_again() {
+fn after_a_read_of_the_descriptor_the_server_can_serve_again() {
     let (stop, mut end) = UnixStream::pair().unwrap();
     let mut reader = stop.try_clone().unwrap();
     let server = Arc::new(builder(echo).shutdown_when_readable(stop.into()).build().unwrap());
@@ -119,7 +119,7 @@ fn a_request_that_runs_is_finished_first() {
 }
 
 #[test]
-fn others_can_still_end_the_loop() {
+fn a_shutdown_handle_still_ends_the_loop() {
     let (server, _end) = stoppable();
     let server = serve(server.build().unwrap(), NEVER);
     assert_eq!(talk(&server, b"x"), b"x");

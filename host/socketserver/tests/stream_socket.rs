@@ -1,4 +1,4 @@
-//! The socket that a handler sees.
+//! The socket of a stream request.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -13,7 +13,7 @@ use common::{O_NONBLOCK, errno, flags, pair, reset, until_blocked, wait_until};
 use rustix::io::Errno;
 use socketserver::Request;
 
-/// A request whose client has reset the connection.
+/// Returns a request whose client has reset the connection.
 fn after_reset() -> Request {
     let (request, client) = pair();
     reset(client);
@@ -22,7 +22,7 @@ fn after_reset() -> Request {
 }
 
 #[test]
-fn b73_recv_waits_for_the_first_byte_and_returns_what_is_there() {
+fn b73_recv_waits_for_the_first_byte_and_returns_the_bytes_that_are_there() {
     let (request, mut client) = pair();
     let receiving = until_blocked({
         let request = request.clone();
@@ -34,7 +34,7 @@ fn b73_recv_waits_for_the_first_byte_and_returns_what_is_there() {
 }
 
 #[test]
-fn b73_recv_returns_at_most_what_was_asked_for_and_keeps_the_rest() {
+fn b73_recv_returns_at_most_bufsize_bytes_and_keeps_the_rest() {
     let (request, mut client) = pair();
     client.write_all(b"abcdef").unwrap();
     assert_eq!(request.recv(4).unwrap(), b"abcd");
@@ -44,7 +44,7 @@ fn b73_recv_returns_at_most_what_was_asked_for_and_keeps_the_rest() {
 }
 
 #[test]
-fn b73_the_end_of_the_stream_comes_again_and_again() {
+fn b73_every_recv_after_the_end_returns_nothing() {
     let (request, client) = pair();
     drop(client);
     for _ in 0..3 {
@@ -68,7 +68,7 @@ fn b73_recv_of_nothing_does_not_touch_the_socket() {
 }
 
 #[test]
-fn b73_a_reset_is_told_once() {
+fn b73_a_reset_is_reported_once() {
     let request = after_reset();
     assert_eq!(errno(request.recv(1)), Some(Errno::CONNRESET));
     assert_eq!(request.recv(1).unwrap(), b"");
@@ -76,7 +76,7 @@ fn b73_a_reset_is_told_once() {
 }
 
 #[test]
-fn b75_send_may_be_short_and_says_how_much_went() {
+fn b75_send_may_be_short_and_returns_the_number_of_bytes() {
     let (request, mut client) = pair();
     request.settimeout(Some(Duration::ZERO));
     let data = vec![7; 64 << 20];
@@ -112,7 +112,7 @@ fn b75_sendall_of_nothing_is_one_send() {
 }
 
 #[test]
-fn b76_without_waiting_there_is_nothing_yet() {
+fn b76_with_a_timeout_of_zero_recv_does_not_wait() {
     let (request, mut client) = pair();
     request.settimeout(Some(Duration::ZERO));
     assert_eq!(request.gettimeout(), Some(Duration::ZERO));
@@ -180,7 +180,7 @@ fn b79_a_client_that_closes_with_unread_data_resets() {
 }
 
 #[test]
-fn b80_the_other_end_has_a_name_until_a_reset() {
+fn b80_the_other_end_has_an_address_until_a_reset() {
     let (request, client) = pair();
     let address = client.local_addr().unwrap().into();
     drop(client);
@@ -233,7 +233,7 @@ fn b81_the_end_of_one_direction_leaves_the_other() {
 }
 
 #[test]
-fn b81_after_ones_own_end_sending_fails_and_receiving_works() {
+fn b81_after_shutting_down_the_sending_side_receiving_still_works() {
     let (request, mut client) = pair();
     request.shutdown(Shutdown::Write).unwrap();
     assert_eq!(client.read(&mut [0]).unwrap(), 0);

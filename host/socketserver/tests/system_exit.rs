@@ -1,5 +1,5 @@
-//! `SystemExit` in a handler: nobody reports it, and what it ends depends on
-//! how requests are run. What it does in a child is in `forking_failures.rs`.
+//! `SystemExit` in a handler: it is not reported, and its effect depends on the
+//! concurrency. The tests in a child are in `forking_failures.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,9 +16,9 @@ use socketserver::{
     RequestHandlerClass, ServeError, Server, ServerBuilder, SystemExit, Threading,
 };
 
-/// Says what it does, and ends in the steps that the client names: `e` for an
-/// error and `x` for an exit, each in `setup`, `handle` and `finish`; anything
-/// else goes well.
+/// A handler that prints its steps, and fails in the steps that the client names: `e` for
+/// an error and `x` for an exit, each in `setup`, `handle` and `finish`; other letters
+/// succeed.
 #[derive(Default)]
 struct Steps(Vec<u8>);
 
@@ -62,7 +62,7 @@ fn status(result: Result<(), ServeError>) -> Option<i32> {
     }
 }
 
-/// How a run of the loop ends, which it must.
+/// Returns the result of a run of the loop, which must end.
 fn run(server: &Arc<Server>) -> Option<i32> {
     let server = Arc::clone(server);
     status(in_time(move || server.serve_forever(NEVER)))
@@ -70,7 +70,7 @@ fn run(server: &Arc<Server>) -> Option<i32> {
 
 /// CPython's `test_sync_handled` and `test_sync_not_handled`.
 #[test]
-fn b20_b31_the_last_error_says_whether_it_is_an_exit() {
+fn b20_b31_the_last_error_decides_whether_the_request_is_an_exit() {
     for (order, seen, exit, reported) in [
         ("...", "...", None, None),
         (".e.", ".e.", None, Some("error 1")),
@@ -103,7 +103,7 @@ fn b20_an_exit_ends_the_loop_and_leaves_the_server_listening() {
     assert_eq!(read_all(&mut clients[0]), b".x.");
     assert_eq!(server.shutdown(), Ok(()), "the loop has ended");
     assert!(server.fileno().is_some());
-    // That has asked the next run to end, as in CPython.
+    // This asks the next run to end, as in CPython.
     assert_eq!(run(&server), None);
     assert_eq!(run(&server), Some(0));
     assert_eq!(read_all(&mut clients[1]), b"x");

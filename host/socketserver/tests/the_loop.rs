@@ -1,4 +1,4 @@
-//! What the loop does in each round.
+//! The rounds of the loop.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -116,7 +116,7 @@ fn b27_the_socket_is_the_servers_and_outlives_it() {
 }
 
 #[test]
-fn b91_a_client_that_left_before_it_was_accepted_stops_nobody() {
+fn b91_a_client_that_left_before_it_was_accepted_delays_no_other_client() {
     let (hooks, _events) = recorder();
     let server = builder(echo).hooks(hooks).build().unwrap();
     reset(connect(&server));
@@ -125,7 +125,7 @@ fn b91_a_client_that_left_before_it_was_accepted_stops_nobody() {
 }
 
 #[test]
-fn b92_a_sync_server_is_deaf_while_a_handler_runs_and_serves_in_order() {
+fn b92_a_sync_server_serves_in_order_one_request_at_a_time() {
     let gate = Gate::default();
     let (sender, entered) = mpsc::channel();
     let server = builder({
@@ -160,7 +160,7 @@ fn one_thread_serves_at_a_time() {
 }
 
 #[test]
-fn no_socket_waits_until_another_has_no_clients_left() {
+fn no_socket_waits_until_the_queue_of_another_is_empty() {
     let (sender, entered) = mpsc::channel();
     let (permit, permits) = mpsc::channel::<()>();
     let permits = Mutex::new(permits);

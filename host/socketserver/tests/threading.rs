@@ -1,4 +1,4 @@
-//! `Concurrency::Threading`: requests at once, and what closing does to them.
+//! `Concurrency::Threading`: concurrent requests, and their end when the server closes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -91,7 +91,7 @@ fn b41_an_error_is_reported_in_the_thread_of_its_request() {
 }
 
 #[test]
-fn b41_a_handle_error_that_panics_keeps_no_place() {
+fn b41_a_handle_error_that_panics_keeps_no_permit() {
     struct Panics;
     impl Hooks for Panics {
         fn handle_error(&self, _request: &Request, _client: &Address, _error: &HandlerError) {
@@ -106,8 +106,8 @@ fn b41_a_handle_error_that_panics_keeps_no_place() {
     drop(server);
 }
 
-/// Closes a server while a request is in flight. Returns whether that was
-/// done when `server_close` returned.
+/// Closes a server while a request is in flight. Returns true if the request was done when
+/// `server_close` returned.
 fn closing_waits(block_on_close: bool, daemon_threads: bool) -> bool {
     let (gate, done) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
     let (sender, entered) = mpsc::channel();
@@ -163,7 +163,7 @@ fn b44_closing_refuses_new_clients_and_serves_the_others_to_the_end() {
 }
 
 #[test]
-fn b44_closing_within_a_time_tells_what_is_left() {
+fn b44_closing_within_a_time_returns_the_number_of_requests_left() {
     let (server, gate, entered) = gated();
     let server = server.build().unwrap();
     let mut clients = [b"1", b"2"].map(|name| client_with(&server, name));

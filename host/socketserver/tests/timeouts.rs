@@ -1,5 +1,5 @@
-//! How long the calls of a request wait: the timeout of the handler, and the idle
-//! timeout and the wall time of whoever runs the handler.
+//! The timeouts of a request: the handler's own timeout, and the idle timeout and the wall
+//! time of the operator.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -48,8 +48,8 @@ fn b77_the_timeout_of_recv_begins_anew_with_each_call() {
     }
 }
 
-/// The client takes a little at a time, so that no single `send` waits for as
-/// long as the timeout.
+/// The client reads a little at a time, so that no single `send` waits for as long as the
+/// timeout.
 #[test]
 fn b77_the_timeout_of_sendall_is_one_for_the_whole_call() {
     let (request, mut client) = pair();
@@ -69,7 +69,7 @@ fn b77_the_timeout_of_sendall_is_one_for_the_whole_call() {
 }
 
 #[test]
-fn b77_sendall_times_out_when_nobody_reads() {
+fn b77_sendall_times_out_if_the_client_does_not_read() {
     let (request, _client) = pair();
     fill(&request);
     request.settimeout(Some(SHORT));
@@ -77,7 +77,7 @@ fn b77_sendall_times_out_when_nobody_reads() {
 }
 
 #[test]
-fn a_request_that_was_idle_for_too_long_says_so() {
+fn the_idle_timeout_has_its_own_reason() {
     let (request, _client) = pair();
     request.set_idle_timeout(Some(SHORT));
     let received = request.recv(1);
@@ -91,7 +91,7 @@ fn a_request_that_was_idle_for_too_long_says_so() {
 }
 
 #[test]
-fn the_idle_timeout_is_the_clients_fault() {
+fn the_client_is_to_blame_for_the_idle_timeout() {
     let (hooks, events) = recorder();
     let server = builder(|request| {
         request.set_idle_timeout(Some(SHORT));
@@ -129,8 +129,7 @@ fn the_handlers_timeout_can_only_be_shorter() {
     assert!(is_plain_timeout(&request.recv(1)));
 }
 
-/// Calls `wait` until the idle timeout has come, which must be after several
-/// calls.
+/// Calls `wait` until the idle timeout is over, which must take several calls.
 fn waits_until_idle(request: &Request, mut wait: impl FnMut() -> io::Result<()>) {
     let limit = Duration::from_millis(200);
     request.set_idle_timeout(Some(limit));
@@ -148,14 +147,14 @@ fn waits_until_idle(request: &Request, mut wait: impl FnMut() -> io::Result<()>)
 }
 
 #[test]
-fn waiting_again_and_again_is_idle_too() {
+fn the_waits_of_several_calls_add_up_to_the_idle_timeout() {
     let (request, _client) = pair();
     waits_until_idle(&request, || request.recv(1).map(drop));
     assert_eq!(idle_limit(&request.recv(1)), Some(Duration::from_millis(200)), "for good");
 }
 
 #[test]
-fn sending_nothing_is_idle_too() {
+fn sending_nothing_does_not_reset_the_idle_time() {
     let (request, _client) = pair();
     waits_until_idle(&request, || {
         request.sendall(b"")?;
@@ -165,7 +164,7 @@ fn sending_nothing_is_idle_too() {
 }
 
 #[test]
-fn a_byte_in_either_direction_ends_idleness() {
+fn a_byte_in_either_direction_resets_the_idle_time() {
     let (request, mut client) = pair();
     let limit = Duration::from_secs(1);
     request.set_idle_timeout(Some(limit));
@@ -224,12 +223,12 @@ fn the_wall_time_ends_a_wait_and_counts_from_the_beginning() {
 }
 
 #[test]
-fn a_handler_that_sleeps_waits_without_a_byte_moving() {
+fn the_sleep_of_a_handler_counts_as_idle_time() {
     let (request, mut client) = pair();
     let begun = Instant::now();
     request.sleep_until(Some(begun + SHORT)).unwrap();
     assert!(begun.elapsed() >= SHORT);
-    // What is over is no wait, whatever the handler's own timeout is.
+    // A deadline that has passed needs no wait, with every timeout of the handler.
     request.settimeout(Some(Duration::ZERO));
     request.sleep_until(Some(begun)).unwrap();
     // Each sleep is shorter than the limit.
@@ -237,7 +236,7 @@ fn a_handler_that_sleeps_waits_without_a_byte_moving() {
     let nap = || request.sleep_until(Some(Instant::now() + SHORT));
     let ended = (0..).find_map(|_| nap().err()).unwrap();
     assert_eq!(idle_limit::<()>(&Err(ended)), Some(4 * SHORT));
-    // A byte that moves begins it anew.
+    // A byte that moves resets the idle time.
     client.write_all(b"1").unwrap();
     request.settimeout(None);
     assert_eq!(request.recv(1).unwrap(), b"1");
@@ -248,7 +247,7 @@ fn a_handler_that_sleeps_waits_without_a_byte_moving() {
 }
 
 #[test]
-fn a_handler_that_sleeps_is_ended_when_its_wall_time_is_over() {
+fn the_wall_time_ends_a_handler_that_sleeps() {
     let (request, _client) = pair();
     request.set_wall_time(Some(SHORT));
     assert_eq!(wall_limit(&request.sleep_until(None)), Some(SHORT));

@@ -1,5 +1,4 @@
-//! How many bytes a request moves, what it may move, and how it ends: for whoever
-//! runs the handler.
+//! The operator's side of a request: the bytes that it has moved and may move, and its end.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -31,7 +30,7 @@ fn reported(error: io::Result<usize>) -> (Blame, &'static str) {
 }
 
 #[test]
-fn a_client_may_send_as_much_as_the_limit_and_end_there() {
+fn a_client_may_send_as_much_as_the_limit() {
     let (request, mut client) = pair();
     request.set_max_received(Some(6));
     client.write_all(b"abcdef").unwrap();
@@ -56,12 +55,12 @@ fn a_client_that_sends_one_byte_more_is_an_error() {
     assert_eq!(receive_limit(&request.recv_into(&mut buffer)), Some(6));
     assert_eq!(reported(request.recv_into(&mut buffer)), (Blame::Client, "received"));
     assert_eq!(request.received(), 6);
-    // The other direction is not concerned.
+    // The other direction is not limited.
     request.sendall(b"answer").unwrap();
     assert_eq!(request.sent(), 6);
 }
 
-/// Whether the stream ends there is not known before it does.
+/// The end of the stream is not known before it comes.
 #[test]
 fn at_the_limit_a_recv_still_waits_and_times_out() {
     let (request, mut client) = pair();
@@ -143,9 +142,9 @@ fn a_request_can_end_with_a_reset() {
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-/// There is no reset between Unix sockets, so they end as always.
+/// Unix sockets have no reset, so they end as always.
 #[test]
-fn a_unix_request_ends_cleanly_in_any_case() {
+fn a_unix_request_never_ends_with_a_reset() {
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let request = Request::new(socket2::Socket::from(OwnedFd::from(ours)));
     request.reset_on_close();
@@ -156,7 +155,7 @@ fn a_unix_request_ends_cleanly_in_any_case() {
     assert_eq!(data, b"all of it");
 }
 
-/// What `request_finished` was told.
+/// The arguments of `request_finished`.
 type Finished = (u64, u64, Option<&'static str>);
 
 struct Tells(Sender<Finished>);
@@ -171,7 +170,7 @@ impl Hooks for Tells {
 }
 
 #[test]
-fn each_request_is_told_of_when_it_is_over() {
+fn each_request_is_reported_when_it_is_over() {
     let (sender, finished) = mpsc::channel();
     let server = builder(|request| {
         let data = request.recv(100)?;
@@ -186,7 +185,7 @@ fn each_request_is_told_of_when_it_is_over() {
 }
 
 #[test]
-fn a_handler_that_panics_is_over_too() {
+fn a_request_whose_handler_panics_is_reported_as_finished() {
     let (sender, finished) = mpsc::channel();
     let handler = |_: &Request, _: &Address, _: &std::sync::Arc<ServerInfo>| -> io::Result<()> {
         panic!("on purpose")
@@ -198,7 +197,7 @@ fn a_handler_that_panics_is_over_too() {
     assert_eq!(next(&finished), (0, 0, Some("panic")));
 }
 
-/// `service_actions` runs when there is something to do, and does it.
+/// Hooks whose `service_actions` reads the descriptor.
 #[test]
 fn a_descriptor_calls_for_service() {
     struct Reads {
@@ -208,7 +207,7 @@ fn a_descriptor_calls_for_service() {
     impl Hooks for Reads {
         fn service_actions(&self) {
             let count = rustix::io::read(&self.from, &mut [0; 10]).unwrap_or(0);
-            // The test may have seen enough.
+            // The test may have ended.
             let _ = self.told.send(count);
         }
     }

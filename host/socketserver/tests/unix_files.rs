@@ -1,4 +1,4 @@
-//! The files of Unix sockets: stale ones, permissions and owners.
+//! The files of Unix sockets: stale files, permissions and owners.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -25,10 +25,10 @@ use tempfile::TempDir;
 
 const TYPES: [SocketType; 2] = [SocketType::Stream, SocketType::Dgram];
 
-/// Somebody who is not root, and no user of this machine either.
+/// A user id that is neither root nor a user of this machine.
 const NOBODY: u32 = 65_534;
 
-/// A server on `path` that answers with one byte.
+/// Returns a server on `path` that answers with one byte.
 fn at(path: &Path, socket_type: SocketType) -> ServerBuilder {
     let handler = |request: &Request, client: &Address, _: &_| match request.socket_type() {
         SocketType::Stream => request.sendall(b"!"),
@@ -51,7 +51,7 @@ fn bind_error(built: Result<Server, BuildError>) -> ErrorKind {
     }
 }
 
-/// The user, the group and the permissions of a file.
+/// Returns the user, the group and the permissions of a file.
 fn of(path: &Path) -> (u32, u32, u32) {
     let found = fs::symlink_metadata(path).unwrap();
     (found.uid(), found.gid(), found.permissions().mode() & 0o7777)
@@ -61,7 +61,7 @@ fn mode(path: &Path) -> u32 {
     of(path).2
 }
 
-/// Whether one can get through to the server.
+/// Returns true if a client can connect to the server.
 fn answers(path: &Path, socket_type: SocketType) -> io::Result<()> {
     match socket_type {
         SocketType::Stream => UnixStream::connect(path).map(drop),
@@ -69,14 +69,14 @@ fn answers(path: &Path, socket_type: SocketType) -> io::Result<()> {
     }
 }
 
-/// The file of a server that has gone.
+/// Makes the file of a server that has ended.
 fn leave_behind(path: &Path, socket_type: SocketType) {
     at(path, socket_type).build().unwrap().server_close();
     assert!(fs::symlink_metadata(path).unwrap().file_type().is_socket());
 }
 
 #[test]
-fn b10_by_default_nobody_removes_a_file() {
+fn b10_by_default_the_server_does_not_remove_a_file() {
     for socket_type in TYPES {
         let (_directory, path) = directory();
         leave_behind(&path, socket_type);
@@ -90,7 +90,7 @@ fn b10_by_default_nobody_removes_a_file() {
 }
 
 #[test]
-fn a_stale_socket_is_replaced_whatever_type_it_had() {
+fn a_stale_file_of_either_socket_type_is_replaced() {
     for dead in TYPES {
         for socket_type in TYPES {
             let (_directory, path) = directory();
@@ -104,14 +104,14 @@ fn a_stale_socket_is_replaced_whatever_type_it_had() {
 }
 
 #[test]
-fn where_there_is_no_file_there_is_nothing_to_remove() {
+fn removal_has_no_effect_on_a_socket_without_a_file() {
     let (_directory, path) = directory();
     let _server = at(&path, SocketType::Stream).remove_stale_socket(true).build().unwrap();
     answers(&path, SocketType::Stream).unwrap();
 }
 
 #[test]
-fn a_socket_that_somebody_answers_on_is_kept_whatever_type_it_has() {
+fn the_file_of_an_open_socket_of_either_type_is_kept() {
     for live in TYPES {
         for socket_type in TYPES {
             let (_directory, path) = directory();
@@ -125,7 +125,7 @@ fn a_socket_that_somebody_answers_on_is_kept_whatever_type_it_has() {
 }
 
 #[test]
-fn a_socket_whose_backlog_is_full_is_kept() {
+fn the_file_of_a_socket_with_a_full_backlog_is_kept() {
     let (_directory, path) = directory();
     let server = at(&path, SocketType::Stream).request_queue_size(0).build().unwrap();
     let _waiting = UnixStream::connect(&path).unwrap();
@@ -142,7 +142,7 @@ fn a_socket_whose_backlog_is_full_is_kept() {
 }
 
 #[test]
-fn a_datagram_socket_that_takes_only_from_one_peer_is_kept() {
+fn the_file_of_a_connected_datagram_socket_is_kept() {
     let (directory, path) = directory();
     let peer = directory.path().join("peer");
     let _peer = UnixDatagram::bind(&peer).unwrap();
@@ -153,9 +153,9 @@ fn a_datagram_socket_that_takes_only_from_one_peer_is_kept() {
     assert!(path.exists());
 }
 
-/// As a server is for a moment before it listens.
+/// This is the state of a server for a moment before it listens.
 #[test]
-fn a_socket_that_does_not_listen_yet_is_kept() {
+fn the_file_of_a_socket_that_does_not_listen_yet_is_kept() {
     for kind in [Type::STREAM, Type::SEQPACKET, Type::DGRAM] {
         for socket_type in TYPES {
             let (_directory, path) = directory();
@@ -168,9 +168,9 @@ fn a_socket_that_does_not_listen_yet_is_kept() {
     }
 }
 
-/// Each that was made has the path until it is closed, however many begin at once.
+/// Each server that was made keeps the path until it is closed, even if many start at once.
 #[test]
-fn of_servers_that_begin_at_once_one_has_the_path() {
+fn of_servers_that_start_at_once_one_gets_the_path() {
     const THREADS: usize = 4;
     const TURNS: usize = 300;
     let (directory, path) = directory();
@@ -189,7 +189,8 @@ fn of_servers_that_begin_at_once_one_has_the_path() {
                     };
                     begun.fetch_add(1, Ordering::Relaxed);
                     let mut client = UnixStream::connect(&path).unwrap();
-                    // Only this server can have taken it: the others would not serve.
+                    // Only this server can have accepted the client: the others do not
+                    // serve.
                     client.set_read_timeout(Some(common::WAIT)).unwrap();
                     server.handle_request().unwrap();
                     io::Read::read_exact(&mut client, &mut [0; 1]).unwrap();
@@ -226,7 +227,7 @@ fn an_address_in_use_tells_a_stale_file_from_a_server() {
 }
 
 #[test]
-fn what_is_no_socket_is_kept() {
+fn a_file_that_is_not_a_socket_is_kept() {
     let (directory, path) = directory();
     let dead = directory.path().join("dead");
     leave_behind(&dead, SocketType::Stream);
@@ -255,8 +256,8 @@ fn what_is_no_socket_is_kept() {
 }
 
 #[test]
-fn b10_by_default_the_umask_says_who_may_connect() {
-    in_child("b10_by_default_the_umask_says_who_may_connect", || {
+fn b10_by_default_the_umask_decides_which_users_may_connect() {
+    in_child("b10_by_default_the_umask_decides_which_users_may_connect", || {
         for (mask, expected) in [(0o022, 0o755), (0o077, 0o700), (0, 0o777)] {
             umask(Mode::from_raw_mode(mask));
             for socket_type in TYPES {
@@ -269,8 +270,8 @@ fn b10_by_default_the_umask_says_who_may_connect() {
 }
 
 #[test]
-fn the_mode_is_what_was_asked_for_whatever_the_umask() {
-    in_child("the_mode_is_what_was_asked_for_whatever_the_umask", || {
+fn the_mode_does_not_depend_on_the_umask() {
+    in_child("the_mode_does_not_depend_on_the_umask", || {
         for mask in [0o022, 0o777, 0] {
             for asked in [0o600, 0o660, 0o777, 0o000] {
                 for socket_type in TYPES {
@@ -279,7 +280,7 @@ fn the_mode_is_what_was_asked_for_whatever_the_umask() {
                     umask(Mode::from_raw_mode(mask));
                     let server = at(&path, socket_type).socket_mode(asked).build().unwrap();
                     assert_eq!(mode(&path), asked);
-                    // Nor does it take anything from who made it.
+                    // The user who made the file has no effect either.
                     if asked & 0o200 != 0 {
                         answers(&path, socket_type).unwrap();
                     }
@@ -291,7 +292,7 @@ fn the_mode_is_what_was_asked_for_whatever_the_umask() {
 }
 
 #[test]
-fn a_stale_socket_does_not_lend_its_mode() {
+fn a_new_socket_does_not_inherit_the_mode_of_the_stale_file() {
     let (_directory, path) = directory();
     leave_behind(&path, SocketType::Stream);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
@@ -300,10 +301,10 @@ fn a_stale_socket_does_not_lend_its_mode() {
     assert_eq!(mode(&path), 0o600);
 }
 
-/// The kernel takes the permissions of the file from the socket, and leaves
-/// them alone once the file is there.
+/// The kernel copies the permissions of the file from the socket, and does not change them
+/// later.
 #[test]
-fn nobody_may_connect_before_the_mode_is_set() {
+fn clients_cannot_connect_before_the_mode_is_set() {
     let (_directory, path) = directory();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -336,7 +337,7 @@ fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Runs `f` in a thread that has given up being root, if it was.
+/// Runs `f` in a thread without root privileges.
 fn as_nobody<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -351,7 +352,7 @@ fn as_nobody<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// A directory in which everybody may make files.
+/// Returns a directory in which every user may make files.
 fn shared_directory() -> (TempDir, PathBuf) {
     let (directory, path) = directory();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -359,14 +360,14 @@ fn shared_directory() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn the_mode_says_who_may_connect() {
-    in_child("the_mode_says_who_may_connect", || {
+fn the_mode_decides_which_users_may_connect() {
+    in_child("the_mode_decides_which_users_may_connect", || {
         for (mode, may_connect) in [(0o600, false), (0o660, false), (0o606, true)] {
             for socket_type in TYPES {
                 let (_directory, path) = shared_directory();
                 let _server = at(&path, socket_type).socket_mode(mode).build().unwrap();
                 answers(&path, socket_type).unwrap();
-                // Without being root there is nobody else to be.
+                // Without root the thread cannot change its user.
                 if is_root() {
                     let connected = as_nobody(|| answers(&path, socket_type));
                     let denied = connected.map_err(|error| error.kind());
@@ -422,7 +423,7 @@ fn a_file_that_cannot_be_given_away_is_an_error_and_is_removed() {
                 assert!(why.contains("not permitted"), "{text}: {why}");
                 assert_eq!(bind_error(Err(error)), ErrorKind::PermissionDenied);
                 assert!(!path.exists());
-                // What one may do works without being root.
+                // Changes that need no privileges work without root.
                 let _server = at(&path, socket_type).socket_mode(0o640).build().unwrap();
                 assert_eq!(mode(&path), 0o640);
                 answers(&path, socket_type).unwrap();
@@ -432,7 +433,7 @@ fn a_file_that_cannot_be_given_away_is_an_error_and_is_removed() {
 }
 
 #[test]
-fn where_there_is_no_file_there_is_nothing_to_give_away() {
+fn the_owner_has_no_effect_on_a_socket_without_a_file() {
     for endpoint in [format!("unix://@{}", unique_name()), "tcp://127.0.0.1:0".to_owned()] {
         let server = Server::builder(|request: &Request, _: &Address, _: &_| request.sendall(b"!"))
             .bind(endpoint.parse().unwrap())
@@ -444,7 +445,7 @@ fn where_there_is_no_file_there_is_nothing_to_give_away() {
 }
 
 #[test]
-fn b02_a_later_address_that_cannot_be_bound_leaves_the_file_as_closing_does() {
+fn b02_a_failed_bind_of_a_later_address_leaves_the_file_of_an_earlier_one() {
     let (directory, path) = directory();
     let taken = directory.path().join("taken");
     let _taken = UnixListener::bind(&taken).unwrap();

@@ -1,4 +1,4 @@
-//! Unix stream servers: paths, abstract names, and what clients are called.
+//! Unix stream servers: paths, abstract names, and the names of clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -19,7 +19,7 @@ use socketserver::{
 };
 use tempfile::TempDir;
 
-/// A server that sends back what it gets, on `path`.
+/// Returns an echo server on `path`.
 fn builder(path: &Path) -> ServerBuilder {
     let echo = |request: &Request, _: &Address, _: &_| -> std::io::Result<()> {
         let data = request.recv(100)?;
@@ -44,7 +44,7 @@ fn directory() -> TempDir {
 }
 
 #[test]
-fn b10_the_path_is_made_and_removed_by_nobody() {
+fn b10_the_server_makes_the_path_and_does_not_remove_it() {
     let directory = directory();
     let path = directory.path().join("socket");
     for concurrency in [Concurrency::Sync, Concurrency::Threading(Threading::new())] {
@@ -69,7 +69,7 @@ fn b10_the_path_is_made_and_removed_by_nobody() {
 fn b10_an_abstract_name_needs_no_file() {
     let name = format!("wasm-socketserver-test-{}", std::process::id());
     let echo = |request: &Request, _: &Address, server: &std::sync::Arc<ServerInfo>| {
-        // Input that is not read would end in a reset.
+        // Unread input would cause a reset.
         request.recv(100)?;
         request.sendall(server.server_address.to_string().as_bytes())
     };
@@ -81,7 +81,7 @@ fn b10_an_abstract_name_needs_no_file() {
 }
 
 #[test]
-fn b06_reuse_of_the_port_means_nothing_here() {
+fn b06_reuse_of_the_port_has_no_effect_on_unix_sockets() {
     let directory = directory();
     let path = directory.path().join("socket");
     let server = serve(builder(&path).allow_reuse_port(true).build().unwrap(), NEVER);
@@ -104,7 +104,7 @@ fn b07_exactly_one_more_than_the_backlog_may_wait() {
 }
 
 #[test]
-fn b38_a_client_is_called_what_it_is_bound_to() {
+fn b38_the_client_address_is_the_name_that_the_client_is_bound_to() {
     let directory = directory();
     let path = directory.path().join("socket");
     let (tell, told) = channel();

@@ -1,5 +1,5 @@
-//! What can only be seen of the process as a whole: its descriptors, its
-//! threads, and what happens when there are no more.
+//! Tests that concern the whole process: its descriptors, its threads, and the limits on
+//! both.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -75,7 +75,7 @@ fn b45_threads_and_descriptors_stay_the_same_over_two_thousand_requests() {
     drop(running);
 }
 
-/// CPython's `test_threads_reaped`, where fewer than ten are remembered.
+/// CPython's `test_threads_reaped`, which asserts that fewer than ten are remembered.
 #[test]
 fn b45_ten_requests_in_turn_leave_one_thread() {
     let _alone = alone();
@@ -115,7 +115,7 @@ fn b45_threads_that_wait_for_a_request_end_with_the_server() {
     assert!(begun.elapsed() < Duration::from_secs(5), "they did not just run out of patience");
 }
 
-/// Takes all descriptors that are left.
+/// Opens descriptors until none is left.
 fn take_descriptors() -> Vec<OwnedFd> {
     let mut taken = vec![OwnedFd::from(fs::File::open("/dev/null").unwrap())];
     while let Ok(fd) = taken[0].try_clone() {
@@ -202,7 +202,7 @@ fn b93_a_shutdown_is_noticed_during_a_pause() {
     });
 }
 
-/// A line of what the kernel tells about a thread.
+/// Returns a line of `/proc/self/task/TID/status`.
 fn status(thread: i32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -232,8 +232,8 @@ fn b47_a_thread_that_cannot_start_fails_its_request_only() {
     });
 }
 
-/// The handlers that Rust's runtime has for these signals let the first one
-/// pass if it does not come from the stack's guard page.
+/// The handlers of Rust's runtime for these signals let the first signal pass if it does
+/// not come from the guard page of the stack.
 #[test]
 fn b78_a_signal_does_not_end_a_call_that_waits() {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! `Concurrency::Workers`: processes that serve the same sockets.
+//! `Concurrency::Workers`: several processes that serve the same sockets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -29,17 +29,17 @@ fn main() -> ExitCode {
             each_worker_serves_and_has_a_limit_of_its_own,
             workers_serve_every_transport,
             datagrams_are_spread_and_answered_while_the_server_closes,
-            there_is_one_worker_at_least,
+            a_server_has_at_least_one_worker,
             each_worker_is_prepared_once,
             a_request_that_fails_ends_no_worker,
             a_killed_worker_costs_only_its_own_requests_and_is_replaced,
-            a_worker_that_dies_again_and_again_is_replaced_after_longer_and_longer_pauses,
-            while_no_worker_lives_the_loop_can_be_ended,
+            a_worker_that_dies_repeatedly_is_replaced_after_growing_pauses,
+            the_loop_can_be_ended_while_no_worker_lives,
             the_loop_does_nothing_while_workers_serve,
             closing_waits_for_the_requests_of_the_workers,
-            closing_does_not_wait_for_the_workers_if_it_should_not,
+            closing_does_not_wait_for_the_workers_without_block_on_close,
             a_worker_does_not_wait_for_daemon_threads,
-            closing_within_a_time_tells_how_many_workers_are_left,
+            closing_within_a_time_returns_the_number_of_workers_left,
             a_worker_that_is_killed_while_the_server_closes_is_reported,
             after_a_shutdown_clients_wait_for_the_next_run,
             the_next_run_does_not_wait_for_the_workers_of_the_last,
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 
 const TCP: &str = "bind=tcp://127.0.0.1:0";
 
-/// A server with two workers that take one request each.
+/// Returns a server with two workers that take one request each.
 fn two_by_one() -> Program {
     Program::serving(&[TCP, "workers=2", "max_requests=1"])
 }
@@ -129,13 +129,13 @@ fn datagrams_are_spread_and_answered_while_the_server_closes() {
     }
 }
 
-fn there_is_one_worker_at_least() {
+fn a_server_has_at_least_one_worker() {
     let program = Program::serving(&[TCP, "workers=0"]);
     let pid = ask(program.endpoint(), "pid").parse().unwrap();
     assert_eq!(program.children(), [pid]);
 }
 
-/// Says which processes were prepared, or that they could not be.
+/// Hooks that print the processes that were prepared, or fail to prepare them.
 struct Prepared {
     fails: bool,
 }
@@ -208,7 +208,7 @@ fn a_killed_worker_costs_only_its_own_requests_and_is_replaced() {
     assert_eq!(program.end(), [""; 0]);
 }
 
-fn a_worker_that_dies_again_and_again_is_replaced_after_longer_and_longer_pauses() {
+fn a_worker_that_dies_repeatedly_is_replaced_after_growing_pauses() {
     let mut program = Program::start("dying", &[TCP, "workers=1"]);
     let begun = Instant::now();
     program.tell("serve");
@@ -224,7 +224,7 @@ fn a_worker_that_dies_again_and_again_is_replaced_after_longer_and_longer_pauses
                  process {pid} ended early"
             )
         );
-        // The next one is not there before that time.
+        // The next worker does not start before that time.
         assert!(begun.elapsed() >= paused, "{:?}", begun.elapsed());
         paused += Duration::from_millis(pause);
     }
@@ -232,7 +232,7 @@ fn a_worker_that_dies_again_and_again_is_replaced_after_longer_and_longer_pauses
     assert!(begun.elapsed() >= paused, "{:?}", begun.elapsed());
 }
 
-fn while_no_worker_lives_the_loop_can_be_ended() {
+fn the_loop_can_be_ended_while_no_worker_lives() {
     let mut program = Program::start("dying", &[TCP, "workers=2"]);
     program.tell("serve");
     let gone = "host worker: a worker is gone";
@@ -274,7 +274,7 @@ fn closing_waits_for_the_requests_of_the_workers() {
     assert_eq!(program.end(), [""; 0]);
 }
 
-fn closing_does_not_wait_for_the_workers_if_it_should_not() {
+fn closing_does_not_wait_for_the_workers_without_block_on_close() {
     let mut program = Program::serving(&[TCP, "workers=1", "block_on_close=false"]);
     let (client, worker) = Client::holding(program.endpoint());
     program.close();
@@ -295,7 +295,7 @@ fn a_worker_does_not_wait_for_daemon_threads() {
     assert_eq!(program.end(), [""; 0]);
 }
 
-fn closing_within_a_time_tells_how_many_workers_are_left() {
+fn closing_within_a_time_returns_the_number_of_workers_left() {
     let mut program = two_by_one();
     let (one, _) = Client::holding(program.endpoint());
     let (other, _) = Client::holding(program.endpoint());

@@ -14,15 +14,14 @@ use tempfile::TempDir;
 
 use super::{WAIT, next};
 
-/// A name that no other test has, for a Unix socket.
+/// Returns a name for a Unix socket that no other test uses.
 pub fn unique_name() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("socketserver-test-{}-{count}", std::process::id())
 }
 
-/// An endpoint for each kind of datagram socket, and the directory that one of
-/// them is in.
+/// Returns an endpoint for each kind of datagram socket, and the directory of one of them.
 pub fn datagram_endpoints() -> (TempDir, Vec<Endpoint>) {
     let directory = tempfile::tempdir().unwrap();
     let endpoints = [
@@ -38,7 +37,7 @@ pub fn udp() -> Endpoint {
     "udp://127.0.0.1:0".parse().unwrap()
 }
 
-/// A server that sends each datagram back to whom it came from.
+/// Returns a server that sends each datagram back to its sender.
 pub fn echo_datagrams(endpoint: &Endpoint) -> ServerBuilder {
     let handler = |request: &Request, client: &Address, _: &_| {
         request.sendto(request.data(), client).map(drop)
@@ -46,7 +45,7 @@ pub fn echo_datagrams(endpoint: &Endpoint) -> ServerBuilder {
     Server::builder(handler).bind(endpoint.clone())
 }
 
-/// An address as system calls take it.
+/// Converts an address for system calls.
 pub fn to_kernel(address: &Address) -> SockAddr {
     match address {
         Address::Unix(UnixAddress::Pathname(path)) => SockAddr::unix(path).unwrap(),
@@ -58,7 +57,7 @@ pub fn to_kernel(address: &Address) -> SockAddr {
     }
 }
 
-/// An address that a system call returned, as a server prints it.
+/// Returns the text that a server prints for an address from a system call.
 pub fn printed(address: Option<SocketAddrAny>) -> String {
     let Some(address) = address else { return "(unnamed)".to_owned() };
     if let Ok(address) = SocketAddr::try_from(address.clone()) {
@@ -72,15 +71,14 @@ pub fn printed(address: Option<SocketAddrAny>) -> String {
     }
 }
 
-/// A client that sends datagrams to one server, and does not wait for ever.
+/// A client that sends datagrams to one server. Its calls have a timeout.
 pub struct Gram {
     pub socket: Socket,
     server: SockAddr,
 }
 
 impl Gram {
-    /// A client with an address that it can be answered at, which the kernel
-    /// has chosen.
+    /// Returns a client with an address that the kernel has chosen.
     pub fn new(server: &Address) -> Gram {
         let gram = Gram::unbound(server);
         let any = match gram.server.domain() {
@@ -92,8 +90,7 @@ impl Gram {
         gram
     }
 
-    /// A client without an address; a Unix one does not get one by sending
-    /// either.
+    /// Returns a client without an address. A Unix client does not get one by sending.
     pub fn unbound(server: &Address) -> Gram {
         let server = to_kernel(server);
         let socket = Socket::new(server.domain(), Type::DGRAM, None).unwrap();
@@ -102,7 +99,7 @@ impl Gram {
         Gram { socket, server }
     }
 
-    /// From now on it takes only what comes from the server's own address.
+    /// Connects it, so that it receives only from the server's own address.
     pub fn connected(self) -> Gram {
         self.socket.connect(&self.server).unwrap();
         self
@@ -122,7 +119,7 @@ impl Gram {
         Ok((data, printed(from)))
     }
 
-    /// The next datagram, and whom it is from.
+    /// Receives the next datagram, and returns it with its sender.
     pub fn receive_from(&self) -> (Vec<u8>, String) {
         self.try_receive(RecvFlags::empty()).unwrap()
     }
@@ -131,7 +128,7 @@ impl Gram {
         self.receive_from().0
     }
 
-    /// Whether nothing has come.
+    /// Returns true if no datagram has come.
     pub fn has_nothing(&self) -> bool {
         matches!(self.try_receive(RecvFlags::DONTWAIT), Err(Errno::AGAIN))
     }
@@ -141,14 +138,14 @@ impl Gram {
         self.receive()
     }
 
-    /// Its address, as a server prints it.
+    /// Returns its address, as a server prints it.
     pub fn address(&self) -> String {
         printed(getsockname(&self.socket).ok())
     }
 }
 
-/// A server whose requests are given to the test, which does with them what a
-/// handler does.
+/// A server that passes its requests to the test, which calls their methods as a handler
+/// does.
 pub struct Served {
     pub server: Server,
     requests: Receiver<(Request, Address)>,
@@ -168,7 +165,7 @@ impl Served {
         Gram::new(self.server.server_address())
     }
 
-    /// The request that `client` makes with `data`.
+    /// Sends `data` from `client`, and returns the request.
     pub fn request(&self, client: &Gram, data: &[u8]) -> (Request, Address) {
         client.send(data);
         self.take()

@@ -1,4 +1,4 @@
-//! Servers with rules about who is served, and their clients.
+//! Servers with access rules, and their clients.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -9,7 +9,7 @@ use socketserver::{Address, Hooks, Request, Server};
 
 use super::{NEVER, Running, WAIT, read_all, serve};
 
-/// Asks the rules, and tells the test what they said.
+/// Hooks that apply the rules, and pass the results to the test.
 pub struct Door(pub Access, pub Sender<Result<(), Refusal>>);
 
 impl Hooks for Door {
@@ -20,7 +20,7 @@ impl Hooks for Door {
     }
 }
 
-/// A server with these rules that says `in`, and what they said.
+/// Returns a server with these rules that answers `in`, and the results of the rules.
 pub fn greeter(endpoint: &str, access: Access) -> (Running, Receiver<Result<(), Refusal>>) {
     let (sender, judged) = mpsc::channel();
     let handler = |request: &Request, client: &Address, _: &_| match request.data() {
@@ -35,7 +35,7 @@ pub fn greeter(endpoint: &str, access: Access) -> (Running, Receiver<Result<(), 
     (serve(server, NEVER), judged)
 }
 
-/// A connection from that address of this machine.
+/// Returns a connection from this address of the machine.
 pub fn connect_from(client: &str, server: SocketAddr) -> TcpStream {
     let client = SocketAddr::new(client.parse().unwrap(), 0);
     let socket = Socket::new(Domain::for_address(client), Type::STREAM, None).unwrap();
@@ -49,7 +49,7 @@ pub fn address(server: &Server) -> SocketAddr {
     server.server_address().to_socket_addr().unwrap()
 }
 
-/// What a client from there hears.
+/// Connects from this address, and returns the text that the server sends.
 pub fn hears(client: &str, server: &Server) -> Vec<u8> {
     read_all(&mut connect_from(client, address(server)))
 }

@@ -1,4 +1,4 @@
-//! Datagrams whose sender claims another address, which only root may send.
+//! Datagrams with a forged sender, which only root may send.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,12 +8,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 const UDP: u8 = 17;
 
-/// Sends `data` to `to`, as if it came from `from`. `false` if this user may not.
+/// Sends `data` to `to` with the sender `from`. Returns false if this user may not.
 #[must_use]
 pub fn forge(from: SocketAddr, to: SocketAddr, data: &[u8]) -> bool {
     let (domain, protocol, head): (_, _, fn(_, _, _) -> _) = match to {
         SocketAddr::V4(_) => (Domain::IPV4, Protocol::UDP, head_of_ipv4),
-        // 255, which takes a whole packet.
+        // 255 is `IPPROTO_RAW`, which sends a whole packet.
         SocketAddr::V6(_) => (Domain::IPV6, Protocol::from(255), head_of_ipv6),
     };
     let socket = match Socket::new(domain, Type::RAW, Some(protocol)) {
@@ -26,7 +26,7 @@ pub fn forge(from: SocketAddr, to: SocketAddr, data: &[u8]) -> bool {
     }
     let datagram = datagram(from, to, data);
     let packet = [head(from.ip(), to.ip(), datagram.len()), datagram].concat();
-    // A raw socket of IPv6 takes no port.
+    // A raw IPv6 socket has no port.
     let sent = socket.send_to(&packet, &SocketAddr::new(to.ip(), 0).into());
     match sent.map_err(|error| Errno::from_io_error(&error)) {
         Ok(length) => assert_eq!(length, packet.len()),

@@ -1,7 +1,6 @@
-//! What the tests share: servers, clients, and ways to wait for events.
+//! Servers, clients, and functions that wait for events.
 //!
-//! Nothing here waits for luck: a test waits until something has happened, and
-//! fails if it has not after [`WAIT`].
+//! A test waits for an event, and fails if it has not happened after [`WAIT`].
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -30,7 +29,7 @@ pub use door::*;
 pub use forged::*;
 pub use process::*;
 
-/// The longest that a test waits for anything.
+/// The longest wait of a test.
 pub const WAIT: Duration = Duration::from_secs(20);
 
 /// A poll interval that never passes during a test.
@@ -39,7 +38,7 @@ pub const NEVER: Duration = Duration::from_hours(1);
 /// A poll interval for tests that count rounds.
 pub const SOON: Duration = Duration::from_millis(1);
 
-/// A server on a free port of 127.0.0.1, to be completed.
+/// Returns the builder of a server on a free port of 127.0.0.1.
 pub fn builder(
     handler: impl Fn(&Request) -> io::Result<()> + Send + Sync + 'static,
 ) -> ServerBuilder {
@@ -51,7 +50,7 @@ pub fn localhost() -> Endpoint {
     "tcp://127.0.0.1:0".parse().unwrap()
 }
 
-/// Sends back what comes, until the end of the stream.
+/// Sends all data back, until the end of the stream.
 pub fn echo(request: &Request) -> io::Result<()> {
     loop {
         let data = request.recv(4096)?;
@@ -62,7 +61,7 @@ pub fn echo(request: &Request) -> io::Result<()> {
     }
 }
 
-/// A server whose loop runs in a thread of its own until this is dropped.
+/// A server whose loop runs in its own thread until this is dropped.
 pub struct Running {
     server: Arc<Server>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
@@ -83,12 +82,12 @@ pub fn serve(server: impl Into<Arc<Server>>, poll_interval: Duration) -> Running
 }
 
 impl Running {
-    /// Waits for the end of the loop, which somebody else brings about.
+    /// Waits for the end of the loop, which the test causes.
     pub fn join(mut self) -> Result<(), ServeError> {
         self.thread.take().unwrap().join().unwrap()
     }
 
-    /// Waits until the loop does nothing.
+    /// Waits until the loop waits for events.
     pub fn wait_until_idle(&self) {
         wait_until_blocked(self.number);
     }
@@ -115,7 +114,7 @@ impl Drop for Running {
     }
 }
 
-/// A client that does not wait for ever.
+/// Returns a connected client whose calls have a timeout.
 pub fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let client = TcpStream::connect_timeout(&address, WAIT)?;
     client.set_read_timeout(Some(WAIT))?;
@@ -127,46 +126,46 @@ pub fn connect(server: &Server) -> TcpStream {
     connect_to(server.server_address().to_socket_addr().unwrap()).unwrap()
 }
 
-/// A client that has sent `data`, and may send more.
+/// Returns a client that has sent `data`, and may send more.
 pub fn client_with(server: &Server, data: &[u8]) -> TcpStream {
     let mut client = connect(server);
     client.write_all(data).unwrap();
     client
 }
 
-/// What comes until the end of the stream, which must be a clean one.
+/// Reads until the end of the stream, which must not be a reset.
 pub fn read_all(client: &mut TcpStream) -> Vec<u8> {
     let mut data = Vec::new();
     client.read_to_end(&mut data).unwrap();
     data
 }
 
-/// What the server answers to `data` and the end of the stream.
+/// Sends `data` and the end of the stream, and returns the answer.
 pub fn talk(server: &Server, data: &[u8]) -> Vec<u8> {
     let mut client = client_with(server, data);
     client.shutdown(std::net::Shutdown::Write).unwrap();
     read_all(&mut client)
 }
 
-/// Closes a client so that the other end gets a reset.
+/// Closes a client with a reset.
 pub fn reset(client: TcpStream) {
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
 }
 
-/// A request without a server, and its client.
+/// Returns a request without a server, and its client.
 pub fn pair() -> (Request, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = connect_to(listener.local_addr().unwrap()).unwrap();
     (Request::new(listener.accept().unwrap().0), client)
 }
 
-/// The number of an error of the kernel's.
+/// Returns the errno of an error.
 pub fn errno<T>(result: io::Result<T>) -> Option<Errno> {
     result.err().and_then(|error| Errno::from_io_error(&error))
 }
 
-/// Handlers wait at it until the test opens it.
+/// A gate at which handlers wait until the test opens it.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -187,8 +186,7 @@ pub fn at_most(max_requests: usize) -> Concurrency {
     Concurrency::Threading(Threading { max_requests: Some(max_requests), ..Threading::new() })
 }
 
-/// Handlers in threads that tell what they received, wait at a gate, and then
-/// answer.
+/// Handlers in threads that pass their data to the test, wait at a gate, and then answer.
 pub fn gated() -> (ServerBuilder, Gate, Receiver<Vec<u8>>) {
     let gate = Gate::default();
     let (sender, entered) = mpsc::channel();
@@ -203,7 +201,7 @@ pub fn gated() -> (ServerBuilder, Gate, Receiver<Vec<u8>>) {
     (server.concurrency(Concurrency::Threading(Threading::new())), gate, entered)
 }
 
-/// What the hooks of a server saw.
+/// An event that the hooks of a server have seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Verify(Address),
@@ -213,7 +211,7 @@ pub enum Event {
     AcceptError(io::ErrorKind, Option<i32>),
 }
 
-/// Hooks that tell the test what they saw, and refuse nothing.
+/// Hooks that pass events to the test, and refuse no client.
 pub struct Recorder(pub Sender<Event>);
 
 pub fn recorder() -> (Recorder, Receiver<Event>) {
@@ -223,7 +221,7 @@ pub fn recorder() -> (Recorder, Receiver<Event>) {
 
 impl Recorder {
     fn tell(&self, event: Event) {
-        // The test may have seen enough.
+        // The test may have ended.
         let _ = self.0.send(event);
     }
 }
@@ -257,19 +255,19 @@ impl Hooks for Recorder {
     }
 }
 
-/// What `f` returns, which must do so in time.
+/// Runs `f`, which must return in time, and returns its result.
 pub fn in_time<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
     let (sender, result) = mpsc::channel();
     thread::spawn(move || sender.send(f()));
     next(&result)
 }
 
-/// The next thing that a channel brings.
+/// Returns the next value of a channel.
 pub fn next<T>(events: &Receiver<T>) -> T {
     events.recv_timeout(WAIT).expect("nothing happened")
 }
 
-/// The next request that failed: blame, reason and text.
+/// Returns the blame, the reason and the text of the next request that failed.
 pub fn next_error(events: &Receiver<Event>) -> (Blame, &'static str, String) {
     loop {
         if let Event::Error { blame, reason, text, .. } = next(events) {
@@ -278,7 +276,7 @@ pub fn next_error(events: &Receiver<Event>) -> (Blame, &'static str, String) {
     }
 }
 
-/// The requests that failed so far.
+/// Returns the requests that have failed so far.
 pub fn errors(events: &Receiver<Event>) -> Vec<Event> {
     events.try_iter().filter(|event| matches!(event, Event::Error { .. })).collect()
 }
@@ -292,7 +290,7 @@ pub fn rounds(events: &Receiver<Event>, count: usize) {
     }
 }
 
-/// Looks again and again until it is so.
+/// Waits until the condition holds.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + WAIT;
     while !is_so() {

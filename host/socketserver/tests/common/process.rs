@@ -1,4 +1,4 @@
-//! What `/proc` and child processes tell.
+//! Facts from `/proc`, and child processes.
 
 use std::fs;
 use std::os::fd::RawFd;
@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use super::{next, wait_until};
 
-/// The kernel's number of this thread.
+/// Returns the thread id of this thread.
 pub fn thread_number() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
 }
 
-/// Whether a thread, `PID/task/TID`, waits for something, and not just for a
-/// moment.
+/// Returns true if a thread, `PID/task/TID`, blocks, and not just for a moment.
 pub fn is_blocked(task: &str) -> bool {
     (0..10).all(|_| {
         thread::sleep(Duration::from_millis(1));
@@ -29,8 +28,7 @@ pub fn wait_until_blocked(thread: i32) {
     wait_until("the thread waits", || is_blocked(&task));
 }
 
-/// Runs `f` in a thread, and returns when that waits for something or has
-/// ended.
+/// Runs `f` in a thread, and returns when the thread blocks or has ended.
 pub fn until_blocked<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
     let (sender, number) = mpsc::channel();
     let thread = thread::spawn(move || {
@@ -42,7 +40,7 @@ pub fn until_blocked<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) 
     thread
 }
 
-/// How many threads run requests or wait for one.
+/// Returns the number of threads that run requests or wait for one.
 pub fn request_threads() -> usize {
     fs::read_dir("/proc/self/task")
         .unwrap()
@@ -55,7 +53,7 @@ pub fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// The flags of a descriptor, as `open(2)` and `fcntl(2)` have them.
+/// Returns the flags of a descriptor, as for `open(2)` and `fcntl(2)`.
 pub fn flags(fd: RawFd) -> u32 {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
@@ -65,16 +63,15 @@ pub fn flags(fd: RawFd) -> u32 {
 pub const O_NONBLOCK: u32 = 0o4000;
 pub const O_CLOEXEC: u32 = 0o200_0000;
 
-/// Runs `body` in a process of its own: the test named `test` in another run
-/// of this program. Returns what that wrote to standard output and standard
-/// error.
+/// Runs `body` in its own process: the test named `test` in another run of this program.
+/// Returns its standard output and standard error.
 pub fn in_child(test: &str, body: impl FnOnce()) -> (String, String) {
     in_child_of(Command::new(std::env::current_exe().unwrap()), test, body)
 }
 
-/// Runs `body` as [`in_child`] does, in a network namespace of its own: its loopback
-/// interface is up and has IPv6, and `setup` is what `ip` is told, a command for each
-/// line. Only root may; otherwise it is skipped, and says so.
+/// Runs `body` as [`in_child`] does, in its own network namespace. Its loopback interface
+/// is up and has IPv6, and each line of `setup` is a command for `ip`. Without root it is
+/// skipped with a message.
 pub fn in_namespace(test: &str, setup: &str, body: impl FnOnce()) {
     let may = Command::new("unshare").args(["-n", "true"]).output();
     if !may.is_ok_and(|output| output.status.success()) {

@@ -27,15 +27,15 @@ impl Client {
         Ok(Client(socket))
     }
 
-    /// A client that has given an order.
+    /// Returns a client that has sent an order.
     pub fn with(endpoint: &Endpoint, order: &str) -> Client {
         let mut client = Client::connect(endpoint);
         client.0.write_all(format!("{order}\n").as_bytes()).unwrap();
         client
     }
 
-    /// A client whose handler is at work until this is dropped or
-    /// [`done`](Self::done), and the process of that.
+    /// Returns a client whose handler runs until the client is dropped or
+    /// [`done`](Self::done), and the process of the handler.
     pub fn holding(endpoint: &Endpoint) -> (Client, i32) {
         let mut client = Client::with(endpoint, "hold");
         let pid = client.line().parse().unwrap();
@@ -51,20 +51,20 @@ impl Client {
         String::from_utf8(line).unwrap()
     }
 
-    /// What comes until the end of the stream, which must be a clean one.
+    /// Reads until the end of the stream, which must not be a reset.
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
         self.0.read_to_string(&mut rest).unwrap();
         rest
     }
 
-    /// Lets a handler that waits for this client end well.
+    /// Ends a handler that waits for this client, without an error.
     pub fn done(mut self) {
         self.0.shutdown(Shutdown::Write).unwrap();
         assert_eq!(self.rest(), "done\n");
     }
 
-    /// Whether nothing has come, and no end either.
+    /// Returns true if neither data nor the end of the stream has come.
     pub fn has_nothing(&self) -> bool {
         self.0.set_nonblocking(true).unwrap();
         let peeked = self.0.peek(&mut [std::mem::MaybeUninit::uninit()]);
@@ -72,7 +72,7 @@ impl Client {
         peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
-    /// Whether the connection ends, with a reset or without, and nothing has come.
+    /// Returns true if the connection ends, with a reset or without, and no data has come.
     pub fn is_closed(&mut self) -> bool {
         match self.0.read(&mut [0]) {
             Ok(count) => count == 0,
@@ -80,13 +80,13 @@ impl Client {
         }
     }
 
-    /// Its address, as a server prints it.
+    /// Returns its address, as a server prints it.
     pub fn address(&self) -> String {
         printed(getsockname(&self.0).ok())
     }
 }
 
-/// What the server answers to an order: a line or a datagram.
+/// Sends an order, and returns the answer of the server: a line or a datagram.
 pub fn ask(endpoint: &Endpoint, order: &str) -> String {
     match endpoint.socket_type() {
         SocketType::Stream => Client::with(endpoint, order).rest().trim_end().to_owned(),
@@ -97,7 +97,7 @@ pub fn ask(endpoint: &Endpoint, order: &str) -> String {
     }
 }
 
-/// How many clients of a server on 127.0.0.1 wait to be accepted.
+/// Returns the number of clients of a server on 127.0.0.1 that wait to be accepted.
 pub fn waiting_clients(endpoint: &Endpoint) -> usize {
     let Address::Inet(address) = endpoint.address() else { panic!("{endpoint}") };
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
@@ -108,7 +108,7 @@ pub fn waiting_clients(endpoint: &Endpoint) -> usize {
     usize::from_str_radix(received, 16).unwrap()
 }
 
-/// Whether a socket listens on that port, which a look does not disturb.
+/// Returns true if a socket listens on this port, without connecting to it.
 pub fn listens(endpoint: &Endpoint) -> bool {
     let Some(address) = endpoint.address().to_socket_addr() else { return false };
     let port = format!(":{:04X}", address.port());

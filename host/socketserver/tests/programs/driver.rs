@@ -1,5 +1,5 @@
-//! The inside of a server program: a server that obeys the lines that it reads,
-//! and a handler that obeys those that a client sends.
+//! The code of a server program: a server that obeys the lines of its standard input, and a
+//! handler that obeys the lines of its clients.
 
 use std::io::{self, Read};
 use std::net::Shutdown;
@@ -19,8 +19,8 @@ use socketserver::{
 
 use crate::common::{NEVER, printed};
 
-/// A server as its arguments say: `bind=tcp://127.0.0.1:0`, `forking`,
-/// `workers=2`, `sync`, `graceful`, and so on.
+/// Builds a server from its arguments: `bind=tcp://127.0.0.1:0`, `forking`, `workers=2`,
+/// `sync`, `graceful`, and so on.
 pub fn server(arguments: &[String]) -> ServerBuilder {
     let mut builder = Server::builder(obey).hooks(Lines);
     let mut forking = Forking::new();
@@ -57,18 +57,18 @@ pub fn server(arguments: &[String]) -> ServerBuilder {
     })
 }
 
-/// A program that is such a server.
+/// A program with such a server.
 pub fn server_program(arguments: &[String]) {
     drive(server(arguments));
 }
 
-/// A program that is a server of one of Python's classes.
+/// A program with a server of one of Python's classes.
 pub fn class_program(arguments: &[String]) {
     let class: ServerClass = arguments[0].parse().unwrap();
     drive(class.builder(arguments[1].parse().unwrap(), obey).unwrap().hooks(Lines));
 }
 
-/// Makes the server and obeys what comes on standard input, until its end.
+/// Makes the server and obeys the lines of standard input, until its end.
 pub fn drive(builder: ServerBuilder) {
     let stdin = io::stdin().as_fd().try_clone_to_owned().unwrap();
     let server = builder.shutdown_when_readable(stdin).build().unwrap();
@@ -106,7 +106,7 @@ pub fn drive(builder: ServerBuilder) {
                 let real = printed(getsockname(server.socket().unwrap()).ok());
                 println!("addresses {} {real}", server.server_address());
             }
-            // A child that the server knows nothing of, and its status.
+            // A child that the server does not know, and its status.
             ("foreign", "") => {
                 let child = process::Command::new("sh").args(["-c", "exit 72"]).spawn().unwrap();
                 println!("foreign {}", child.id());
@@ -121,7 +121,7 @@ pub fn drive(builder: ServerBuilder) {
     }
 }
 
-/// One line, and nothing of the next: a loop must find that.
+/// Reads one line, and no byte of the next, which the loop must find.
 fn read_line() -> Option<String> {
     let mut line = Vec::new();
     let mut byte = [0];
@@ -134,7 +134,7 @@ fn read_line() -> Option<String> {
     None
 }
 
-/// Hooks that print what they are told.
+/// Hooks that print their arguments.
 pub struct Lines;
 
 impl Hooks for Lines {
@@ -161,11 +161,10 @@ pub fn print_child_error(client: Option<&Address>, error: &HandlerError) {
     println!("child-error for {client}: {} {}: {error}", error.blame(), error.reason());
 }
 
-/// What this process has handled, which is not known to those that it was
-/// forked from.
+/// The number of requests of this process, which its parent does not see.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// A handler that does what the line or the datagram says that a client sends.
+/// A handler that obeys the line or the datagram of its client.
 pub fn obey(
     request: &Request,
     client: &Address,
@@ -181,13 +180,13 @@ pub fn obey(
         ("pid", "") => reply(&process::id().to_string())?,
         ("count", "") => reply(&(COUNT.fetch_add(1, Ordering::SeqCst) + 1).to_string())?,
         ("timeout", "") => reply(&format!("{:?}", server.timeout))?,
-        // Until the client has no more to say.
+        // Until the client ends its sending side.
         ("hold", "") => {
             reply(&process::id().to_string())?;
             request.recv(1)?;
             reply("done")?;
         }
-        // Until the test lets go of the other end of that socket.
+        // Until the test closes the other end of that socket.
         ("hold", path) => {
             let mut gate = std::os::unix::net::UnixStream::connect(path)?;
             gate.read_to_end(&mut Vec::new())?;
@@ -198,7 +197,7 @@ pub fn obey(
         ("panic", text) => panic!("{text}"),
         ("exit", status) => return Err(SystemExit(status.parse().unwrap()).into()),
         ("leave", status) => process::exit(status.parse().unwrap()),
-        // Rust has a handler for some, which lets the second one pass.
+        // Rust has handlers for some signals, which let the second signal pass.
         ("signal", number) => loop {
             let signal = Signal::from_named_raw(number.parse().unwrap()).unwrap();
             kill_process(getpid(), signal).unwrap();
@@ -220,7 +219,7 @@ fn order(request: &Request) -> io::Result<String> {
     Ok(String::from_utf8(order).unwrap())
 }
 
-/// What the kernel calls the sockets of a process.
+/// Returns the kernel's names of the sockets of a process.
 pub fn sockets(process: &str) -> Vec<String> {
     fs::read_dir(format!("/proc/{process}/fd"))
         .unwrap()

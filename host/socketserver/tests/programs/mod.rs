@@ -1,8 +1,8 @@
-//! Tests of servers that fork, which need a process with one thread: a server
-//! program each, which the test starts and talks to.
+//! Tests of servers that fork, which need a process with one thread: each test starts a
+//! server program and connects to it.
 //!
-//! The program is the test's own binary, told by its environment which one to
-//! be before it has a thread of the harness.
+//! The program is the binary of the test. An environment variable names the program, which
+//! runs before the harness starts a thread.
 
 #![allow(
     dead_code,
@@ -34,13 +34,13 @@ use crate::common::{is_blocked, next, wait_until};
 pub use client::*;
 pub use driver::*;
 
-/// Which program to be.
+/// The variable that names the program to run.
 const PROGRAM: &str = "SOCKETSERVER_TEST_PROGRAM";
 
-/// What a program does with its arguments.
+/// The code of a program, which takes its arguments.
 pub type Main = fn(&[String]);
 
-/// The tests with these names.
+/// Declares the tests with these names.
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
         vec![$(libtest_mimic::Trial::test(stringify!($name), || { $name(); Ok(()) })),*]
@@ -59,19 +59,18 @@ pub fn run(programs: &[(&str, Main)], tests: Vec<Trial>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A server program that runs until this is dropped, and what it has forked
-/// with it.
+/// A server program, which is killed with its children when this is dropped.
 pub struct Program {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     errors: Receiver<String>,
     endpoints: Vec<Endpoint>,
-    /// Whether it was waited for, so that its number may be another's now.
+    /// Set if it was waited for, so that its pid may belong to another process.
     is_over: bool,
 }
 
-/// The lines that come out of a pipe.
+/// Returns the lines of a pipe.
 fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
@@ -110,7 +109,7 @@ impl Program {
         program
     }
 
-    /// A server made by [`server`] that serves until it is told something else.
+    /// Starts a server made by [`server`], which serves until it gets an order.
     pub fn serving(arguments: &[&str]) -> Program {
         let mut program = Program::start("server", arguments);
         program.tell("serve");
@@ -129,22 +128,22 @@ impl Program {
         self.child.id().cast_signed()
     }
 
-    /// Gives it an order. A loop that runs ends when it sees one.
+    /// Gives it an order. A loop that runs ends when an order comes.
     pub fn tell(&mut self, order: &str) {
         writeln!(self.stdin.as_mut().unwrap(), "{order}").unwrap();
     }
 
-    /// Gives it no more orders: it drops its server, and ends.
+    /// Ends the orders: the program drops its server, and ends.
     pub fn drop_orders(&mut self) {
         drop(self.stdin.take());
     }
 
-    /// The next line that it or one of its children prints.
+    /// Returns the next line that it or one of its children prints.
     pub fn line(&self) -> String {
         next(&self.lines)
     }
 
-    /// The next line on standard error.
+    /// Returns the next line of its standard error.
     pub fn error_line(&self) -> String {
         next(&self.errors)
     }
@@ -160,7 +159,7 @@ impl Program {
         self.expect("close", &["served ok", "closed"]);
     }
 
-    /// Whether it has printed nothing more.
+    /// Returns true if it has printed no other line.
     pub fn is_silent(&self) -> bool {
         self.lines.try_recv().is_err()
     }
@@ -170,7 +169,7 @@ impl Program {
         wait_until("the program waits", || is_blocked(&task));
     }
 
-    /// Its children, those that have ended and are not collected among them.
+    /// Returns its children, with those that have ended and are not reaped.
     pub fn children(&self) -> Vec<i32> {
         children(self.pid())
     }
@@ -179,7 +178,7 @@ impl Program {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// Ends it, which must go well, and returns what else it has printed.
+    /// Ends it, which must succeed, and returns the rest of its output.
     pub fn end(mut self) -> Vec<String> {
         drop(self.stdin.take());
         let mut rest = Vec::new();
@@ -192,11 +191,11 @@ impl Program {
         rest
     }
 
-    /// Kills it alone, and waits until it is dead.
+    /// Kills it without its children, and waits until it is dead.
     pub fn kill(&self) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::KILL).unwrap();
-        // It is not reaped before this is dropped: its number must stay taken.
+        // It is reaped when this is dropped: until then its pid must stay in use.
         waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
     }
 }
@@ -207,28 +206,27 @@ impl Drop for Program {
             self.errors.try_iter().for_each(|line| eprintln!("{line}"));
         }
         if !self.is_over {
-            // It leads a group, in which are all that it has forked.
+            // It leads a process group with all its children.
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             let _ = self.child.wait();
         }
     }
 }
 
-/// The children of a process with one thread.
+/// Returns the children of a process with one thread.
 pub fn children(pid: i32) -> Vec<i32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     children.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
-/// The fields of `/proc/PID/stat` that follow the name, if there is such a
-/// process.
+/// Returns the fields of `/proc/PID/stat` that follow the name, if the process exists.
 fn stat(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
     Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Whether a process has ended, whoever has taken note of it.
+/// Returns true if a process has ended, reaped or not.
 pub fn has_ended(pid: i32) -> bool {
     stat(pid).is_none_or(|fields| ["Z", "X"].contains(&&fields[0][..]))
 }
@@ -237,8 +235,7 @@ pub fn wait_for_end(pid: i32) {
     wait_until("the process has ended", || has_ended(pid));
 }
 
-/// How a process ended that nobody has taken note of yet: the number that
-/// `waitpid` will return.
+/// Returns the wait status of a process that has ended and is not reaped yet.
 pub fn end_of(pid: i32) -> i32 {
     let mut end = None;
     wait_until("the process is a zombie", || {
@@ -249,7 +246,7 @@ pub fn end_of(pid: i32) -> i32 {
     end.unwrap()
 }
 
-/// The number of a process, as a client was told it.
+/// Parses the pid that a client received.
 pub fn signal(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
