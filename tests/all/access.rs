@@ -120,7 +120,7 @@ fn allow_and_deny_take_users_and_groups_of_unix_clients() {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let user = |uid| format!("user:{uid}");
     let group = |gid| format!("group:{gid}");
-    for (option, who, rule) in [
+    for (option, identity, rule) in [
         ("--allow", user(uid), None),
         ("--allow", user(uid + 1), Some("allow")),
         ("--deny", user(uid), Some("deny")),
@@ -130,13 +130,13 @@ fn allow_and_deny_take_users_and_groups_of_unix_clients() {
         ("--deny", group(gid), Some("deny")),
         ("--deny", group(gid + 1), None),
     ] {
-        let mut servers = UnixServers::start(&[option, &who]);
+        let mut servers = UnixServers::start(&[option, &identity]);
         let Some(rule) = rule else {
-            assert_eq!(servers.ask_stream(), b"HELLO", "{option} {who}");
-            assert_eq!(servers.ask_datagram("client"), b"HELLO", "{option} {who}");
+            assert_eq!(servers.ask_stream(), b"HELLO", "{option} {identity}");
+            assert_eq!(servers.ask_datagram("client"), b"HELLO", "{option} {identity}");
             continue;
         };
-        assert_eq!(servers.ask_stream(), b"", "{option} {who}");
+        assert_eq!(servers.ask_stream(), b"", "{option} {identity}");
         servers.client("client").send(b"hello").unwrap();
         let rule = format!("rule=\"{rule}\"");
         servers.stream.wait_for_log(&rule).unwrap();

@@ -90,7 +90,7 @@ impl Fixture<'_> {
             ("{{memory}}", self.memory),
         ]
         .iter()
-        .fold(self.template.to_owned(), |text, (place, code)| text.replace(place, code))
+        .fold(self.template.to_owned(), |text, (name, code)| text.replace(name, code))
     }
 
     /// Serves the handler at `tcp://127.0.0.1:0`.

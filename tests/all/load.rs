@@ -73,13 +73,13 @@ fn a_truncated_component_is_refused() {
 #[test]
 fn flipped_bits_never_harm_the_host() {
     let whole = std::fs::read(build::guest("c", "upper").unwrap()).unwrap();
-    for place in (8..whole.len()).step_by(whole.len() / 40) {
+    for index in (8..whole.len()).step_by(whole.len() / 40) {
         let mut flipped = whole.clone();
-        flipped[place] ^= 0x10;
+        flipped[index] ^= 0x10;
         let file = File::new("handler.wasm", &flipped);
         let output = host().arg("inspect").arg(&file.path).output().unwrap();
         // A flipped bit in a name or in data may leave a valid handler.
-        assert!(matches!(output.status.code(), Some(0 | 1)), "{place}: {output:?}");
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{index}: {output:?}");
     }
 }
 

@@ -23,7 +23,7 @@ const SPINS: Fixture<'static> = Fixture { handle: "(loop $again (br $again))", .
 
 const FORKING: [&str; 2] = ["--concurrency", "forking"];
 
-/// Stops a child, in the place of a child that an attacker controls. Checks that the parent
+/// Stops a child, which stands for a child that an attacker controls. Checks that the parent
 /// kills the child and frees its permit.
 fn check_stopped_child_is_killed(options: &[&str]) {
     let limits = ["--max-children", "1", "--wall-time", "1s", "--log-format", "json"];

@@ -115,8 +115,8 @@ fn unfinished_output_is_logged_before_the_failure() {
     served.server.wait_for_log("WARN guest: \"written\" handler=\"fixture\"").unwrap();
     failure(&mut served, b"?");
     let log = served.server.log();
-    let place = |text| log.iter().rposition(|line| line.contains(text)).unwrap();
-    assert!(place("WARN guest: \"written\"") < place("Exception occurred"), "{log:#?}");
+    let index = |text| log.iter().rposition(|line| line.contains(text)).unwrap();
+    assert!(index("WARN guest: \"written\"") < index("Exception occurred"), "{log:#?}");
 }
 
 #[test]

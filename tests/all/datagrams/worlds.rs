@@ -144,11 +144,11 @@ fn a_handler_of_both_worlds_is_served_in_the_jail_of_each() {
 #[test]
 fn exit_ends_the_request_and_is_not_logged() {
     let exit = "(call $exit (i32.const 1)) unreachable";
-    let says = "(call $reply (i32.const 104) (i32.const 9))";
+    let reply = "(call $reply (i32.const 104) (i32.const 9))";
     for version in ["0.2.0", "0.2.6", "0.2.9"] {
         for fixture in [
-            Fixture { setup: exit, handle: says, finish: says, ..DATAGRAM },
-            Fixture { handle: exit, finish: says, ..DATAGRAM },
+            Fixture { setup: exit, handle: reply, finish: reply, ..DATAGRAM },
+            Fixture { handle: exit, finish: reply, ..DATAGRAM },
             Fixture { handle: "(return (call $failed))", finish: exit, ..DATAGRAM },
         ] {
             let text = fixture.text().replace("exit@0.2.6", &format!("exit@{version}"));

@@ -177,16 +177,16 @@ fn connections_that_stay_half_closed() {
 #[test]
 fn connections_that_stay_after_the_answer() {
     let mut scene = Scene::upper(&[]);
-    let mut stays = Vec::new();
+    let mut answered = Vec::new();
     scene.attack(|server, _| {
         for _ in 0..20 {
             let mut client = server.connect().unwrap();
             client.write_all(b"all").unwrap();
             expect(&mut client, b"ALL");
-            stays.push(client);
+            answered.push(client);
         }
     });
-    drop(stays);
+    drop(answered);
     scene.assert_nothing_logged();
 }
 

@@ -74,15 +74,15 @@ fn memory_total_bounds_the_memory_of_all_requests() {
     let mut served = fixture.serve(&["--memory-total", "16MiB"]);
     let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
     attack(&mut served.server, &bystander, |server, _| {
-        let mut keeps = server.connect().unwrap();
-        keeps.write_all(b"x").unwrap();
-        expect(&mut keeps, b"ok");
+        let mut holder = server.connect().unwrap();
+        holder.write_all(b"x").unwrap();
+        expect(&mut holder, b"ok");
         let mut other = server.connect().unwrap();
         other.write_all(b"x").unwrap();
         let line = logged(server, &format!("from {}: ", other.local_addr().unwrap()));
         assert_reported(&line, "memory-total", "policy");
-        keeps.write_all(b"-").unwrap();
-        assert_eq!(read_to_end(&mut keeps), b"");
+        holder.write_all(b"-").unwrap();
+        assert_eq!(read_to_end(&mut holder), b"");
         let mut other = server.connect().unwrap();
         other.write_all(b"x-").unwrap();
         assert_eq!(read_to_end(&mut other), b"ok");
