@@ -163,7 +163,7 @@ fn an_unread_socket_delays_no_request() {
     check_unread(Kind::Socket, false);
 }
 
-/// Where the server cannot open the log anew, relays write it: processes that may wait for the
+/// If the server cannot open the log anew, relays write it: processes that may wait for the
 /// reader.
 #[test]
 fn the_relays_end_with_a_server_whose_log_is_not_read() {

@@ -11,7 +11,7 @@
 //! `--beside` names another build of the host, which is measured beside this one and shows the
 //! cost of a change.
 
-mod contestants;
+mod groups;
 mod measure;
 
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use socketserver_sandbox::{
 use socketserver_tests::bench::{ProcessorTime, is_test, number, option, progress};
 use socketserver_tests::build;
 
-use crate::contestants::{Contestant, Group, groups};
+use crate::groups::{Group, MeasuredServer, groups};
 use crate::measure::{CLIENTS, Measurement, measure};
 
 fn main() -> Result<()> {
@@ -43,15 +43,12 @@ fn main() -> Result<()> {
     let begun = ProcessorTime::now()?;
     for group in &mut groups {
         for round in 1..=rounds {
-            for contestant in &mut group.contestants {
-                progress(&format!(
-                    "round {round} of {rounds}: {}, {}",
-                    group.title, contestant.name
-                ));
+            for server in &mut group.servers {
+                progress(&format!("round {round} of {rounds}: {}, {}", group.title, server.name));
                 let time = Duration::from_secs(seconds);
-                let measurement = measure(&contestant.target, contestant.server.pid(), time)
-                    .with_context(|| contestant.name.clone())?;
-                contestant.measurements.push(measurement);
+                let measurement = measure(&server.target, server.process.pid(), time)
+                    .with_context(|| server.name.clone())?;
+                server.measurements.push(measurement);
             }
         }
         progress("");
@@ -65,7 +62,7 @@ fn main() -> Result<()> {
 }
 
 fn print_group(group: &Group) {
-    let cpython = group.contestants.iter().find(|contestant| contestant.name == group.cpython);
+    let cpython = group.servers.iter().find(|server| server.name == group.cpython);
     println!(
         "\n{:<36} {:>10} {:>9} {:>9} {:>11} {:>9}  {:>25} {:>21}",
         group.title,
@@ -77,20 +74,20 @@ fn print_group(group: &Group) {
         "to native (range)",
         "to CPython (range)"
     );
-    for contestant in &group.contestants {
+    for server in &group.servers {
         let median_of = |value: fn(&Measurement) -> f64| {
-            median(contestant.measurements.iter().map(value).collect())
+            median(server.measurements.iter().map(value).collect())
         };
-        let native = Ratios::between(contestant, &group.contestants[0]);
-        let cpython = cpython.map(|cpython| Ratios::between(contestant, cpython));
+        let native = Ratios::between(server, &group.servers[0]);
+        let cpython = cpython.map(|cpython| Ratios::between(server, cpython));
         println!(
             "{:<36} {:>10.0} {:>6.0} us {:>6.0} us {:>8.1} us {:>9.3}  {:>25} {:>21}",
-            contestant.name,
+            server.name,
             median_of(|measurement| measurement.per_second),
             median_of(|measurement| measurement.p50.as_secs_f64() * 1e6),
             median_of(|measurement| measurement.p99.as_secs_f64() * 1e6),
             median_of(|measurement| measurement.cpu),
-            cpu_ratio(contestant, &group.contestants[0]),
+            cpu_ratio(server, &group.servers[0]),
             format!("{:.3} ({:.3}-{:.3})", native.median, native.lowest, native.highest),
             cpython.map_or_else(String::new, |ratios| {
                 format!("{:.2} ({:.2}-{:.2})", ratios.median, ratios.lowest, ratios.highest)
@@ -101,8 +98,8 @@ fn print_group(group: &Group) {
 
 /// Returns the median over the rounds of the CPU time for each request, as a ratio to
 /// that of another server in the same round.
-fn cpu_ratio(contestant: &Contestant, other: &Contestant) -> f64 {
-    let measurements = contestant.measurements.iter().zip(&other.measurements);
+fn cpu_ratio(server: &MeasuredServer, other: &MeasuredServer) -> f64 {
+    let measurements = server.measurements.iter().zip(&other.measurements);
     median(measurements.map(|(measurement, other)| measurement.cpu / other.cpu).collect())
 }
 
@@ -114,8 +111,8 @@ struct Ratios {
 }
 
 impl Ratios {
-    fn between(contestant: &Contestant, other: &Contestant) -> Ratios {
-        let measurements = contestant.measurements.iter().zip(&other.measurements);
+    fn between(server: &MeasuredServer, other: &MeasuredServer) -> Ratios {
+        let measurements = server.measurements.iter().zip(&other.measurements);
         let mut ratios: Vec<f64> = measurements
             .map(|(measurement, other)| measurement.per_second / other.per_second)
             .collect();

@@ -14,22 +14,23 @@ use crate::measure::Measurement;
 /// CPython that does the same.
 pub struct Group {
     pub title: &'static str,
-    /// The name of the contestant with which the ratios to CPython are computed.
+    /// The name of the server with which the ratios to CPython are computed.
     pub cpython: &'static str,
-    pub contestants: Vec<Contestant>,
+    pub servers: Vec<MeasuredServer>,
 }
 
-pub struct Contestant {
+/// A running server and its measurements, one for each round.
+pub struct MeasuredServer {
     pub name: String,
     pub target: Target,
     pub measurements: Vec<Measurement>,
     /// The running server. Dropping it kills the process.
-    pub server: Server,
+    pub process: Server,
 }
 
 impl Group {
     fn new(title: &'static str, cpython: &'static str) -> Self {
-        Group { title, cpython, contestants: Vec::new() }
+        Group { title, cpython, servers: Vec::new() }
     }
 
     /// Adds the host with a handler and, if there is one, another build of the host with the
@@ -47,11 +48,11 @@ impl Group {
     }
 
     fn add(&mut self, name: &str, command: &mut Command) -> Result<()> {
-        let server = Server::start(command, 1).with_context(|| name.to_owned())?;
-        let target = Target::parse(&server.endpoints()[0])?;
-        let contestant =
-            Contestant { name: name.to_owned(), target, measurements: Vec::new(), server };
-        self.contestants.push(contestant);
+        let process = Server::start(command, 1).with_context(|| name.to_owned())?;
+        let target = Target::parse(&process.endpoints()[0])?;
+        let server =
+            MeasuredServer { name: name.to_owned(), target, measurements: Vec::new(), process };
+        self.servers.push(server);
         Ok(())
     }
 
