@@ -3,18 +3,17 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::Stdio;
 use std::thread;
 
 use serde_json::json;
-use socketserver_tests::process::{send_signal, wait_for_child, wait_until};
+use socketserver_tests::process::{send_signal, wait_until};
 use socketserver_tests::procfs::children;
 
 use crate::client::{ask, in_flight, read_to_end};
 use crate::counters::request_counters;
-use crate::fixture::{FIXTURE, File, Fixture, serve};
+use crate::fixture::{FIXTURE, File, Fixture};
 use crate::jail::is_available;
-use crate::start::is_server;
+use crate::start::start_preflight;
 
 /// A handler that waits for its client.
 const WAITS: Fixture<'static> = Fixture { handle: "(call $recv (i32.const 1))", ..FIXTURE };
@@ -134,16 +133,9 @@ fn a_preflight_process_that_does_not_end_is_killed() {
     let spins =
         Fixture { fields: "(func $spin (loop $again (br $again))) (start $spin)", ..FIXTURE };
     let handler = File::new("spins.wat", spins.text().as_bytes());
-    let mut server = serve()
-        .arg(&handler.path)
-        .args(FORKING)
-        .args(["--cpu-time", "500ms", "--idle-timeout", "1ms"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let child = wait_for_child(&mut server, is_server).unwrap();
-    send_signal(child, "STOP").unwrap();
+    let limits = ["--cpu-time", "500ms", "--idle-timeout", "1ms"];
+    let (server, preflight) = start_preflight(&handler.path, &FORKING, &limits);
+    send_signal(preflight, "STOP").unwrap();
     let output = server.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();

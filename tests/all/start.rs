@@ -1,7 +1,7 @@
 //! Start functions of handlers run in the jail, and for each request.
 
-use std::fs;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Child, Stdio};
 
 use socketserver_tests::process::wait_for_child;
 use socketserver_tests::procfs::status;
@@ -38,11 +38,21 @@ fn random_numbers_of_a_start_function_differ_between_requests() {
     }
 }
 
-/// Returns whether a process runs `serve`, which a process that compiles does not. As a child
-/// of a server that does not listen yet, it is the preflight process.
-pub fn is_server(pid: u32) -> bool {
-    let command_line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    command_line.contains("\0serve\0")
+/// Starts a server of a handler whose start function runs for ever, and waits for its preflight
+/// process. Returns both.
+pub fn start_preflight(handler: &Path, options: &[&str], limits: &[&str]) -> (Child, u32) {
+    let command = || {
+        let mut command = serve();
+        command.arg(handler).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    // With the handler in the cache, the server has no process that compiles. Between fork and
+    // exec that process could be taken for the preflight process.
+    let output = command().args(["--cpu-time", "1ms"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let mut server = command().args(limits).spawn().unwrap();
+    let preflight = wait_for_child(&mut server, |_| true).unwrap();
+    (server, preflight)
 }
 
 #[test]
@@ -54,18 +64,11 @@ fn in_forking_and_worker_mode_the_preflight_runs_a_start_function_in_the_jail() 
         Fixture { fields: "(func $spin (loop $again (br $again))) (start $spin)", ..FIXTURE };
     let handler = File::new("spins.wat", spins.text().as_bytes());
     for mode in [&["--concurrency", "forking"], &["--workers", "2"]] {
-        let mut server = serve()
-            .arg(&handler.path)
-            .args(mode)
-            .args(["--jail", "require", "--cpu-time", "1s"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let child = wait_for_child(&mut server, is_server).unwrap();
-        // The child enters the jail, and then has a second of CPU time.
-        wait_until_jailed(child);
-        assert_eq!(status(child, "NoNewPrivs").unwrap(), "1");
+        let options = [&mode[..], &["--jail", "require"]].concat();
+        let (server, preflight) = start_preflight(&handler.path, &options, &["--cpu-time", "1s"]);
+        // The process enters the jail, and then has a second of CPU time.
+        wait_until_jailed(preflight);
+        assert_eq!(status(preflight, "NoNewPrivs").unwrap(), "1");
         let output = server.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{mode:?}");
         assert!(output.stdout.is_empty(), "{mode:?}");
