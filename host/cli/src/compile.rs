@@ -6,34 +6,16 @@ use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Args;
 use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
 };
-use socketserver_jail::{Descriptors, Jail, JailMode, Role};
-use socketserver_sandbox::{BoundsChecks, Engine, EngineSettings, compile_for_parent};
+use socketserver_jail::{Descriptors, Jail, Role};
+use socketserver_sandbox::{Engine, EngineSettings, compile_for_parent};
 
-use crate::options::values::words;
+use crate::options::CompileOptions;
 
 /// The stack of the compiler, in bytes.
 const STACK: u64 = 8 << 20;
-
-/// The limits of the compiler, and the engine that it compiles for.
-#[derive(Debug, Clone, Args)]
-pub struct CompileOptions {
-    /// Limit the address space, in bytes.
-    #[arg(long)]
-    memory: u64,
-    /// Limit the CPU time, in seconds.
-    #[arg(long)]
-    seconds: u64,
-    /// Compile with these bounds checks.
-    #[arg(long)]
-    bounds_checks: BoundsChecks,
-    /// Enter the jail in this mode.
-    #[arg(long, value_parser = words::jail())]
-    jail: JailMode,
-}
 
 /// Compiles standard input to standard output.
 ///

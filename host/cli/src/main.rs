@@ -11,8 +11,8 @@
 //! | `compile` | the hidden command `compile`, which compiles a handler |
 //! | `reference` | the reference pages of the book, made from the code by a test |
 //!
-//! `serve/` uses `settings`, which uses `options/`. `report/` depends on `options/` and
-//! `settings` not at all.
+//! Each of them uses only those of them that stand in an earlier place of this list:
+//! `report/`, `options/`, `loading`, `settings`, `serve/`, `inspect` and `compile`.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

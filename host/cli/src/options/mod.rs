@@ -5,6 +5,7 @@
 //! |---|---|
 //! | this one | the commands, and the options of `serve` and `inspect` |
 //! | `listening`, `running`, `limits`, `access`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
+//! | `compile` | the options of a hidden command |
 //! | `profile` | `--profile`, and the defaults that it sets |
 //! | `values/` | values of options: parsers that depend on no option |
 //! | `suggest` | what an error suggests in place of a wrong word |
@@ -14,6 +15,7 @@
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
 mod access;
+mod compile;
 mod grants;
 mod isolation;
 mod limits;
@@ -32,6 +34,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use access::AccessOptions;
+pub use compile::CompileOptions;
 pub use grants::{GrantOptions, granting_option};
 pub use isolation::IsolationOptions;
 pub use limits::LimitOptions;
@@ -41,8 +44,6 @@ pub use log::LogOptions;
 pub use profile::ProfileOptions;
 pub use python::PythonOptions;
 pub use running::RunningOptions;
-
-use crate::compile::CompileOptions;
 
 /// Python's socketserver as a host for sandboxed request handlers.
 ///
@@ -168,7 +169,9 @@ pub fn definition() -> clap::Command {
 pub fn parse() -> Arguments {
     let arguments =
         definition().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
-    arguments.unwrap_or_else(|error| suggest::with_suggestions(error, std::env::args()).exit())
+    arguments.unwrap_or_else(|error| {
+        suggest::with_suggestions(error, definition(), std::env::args()).exit()
+    })
 }
 
 /// Returns `serve` with its defaults, which runs if there is no command.

@@ -7,7 +7,6 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Arg, Command};
 
-use super::definition;
 use super::values::nearest::nearest;
 
 /// Options of other programs, and what does the same here.
@@ -30,9 +29,13 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["fuel"], "`--cpu-time DURATION` limits the CPU time of a request"),
 ];
 
-/// Returns the error with suggestions for the wrong word in it. `line` is the command line.
-pub fn with_suggestions(mut error: Error, line: impl IntoIterator<Item = String>) -> Error {
-    let mut definition = definition();
+/// Returns the error with suggestions for the wrong word in it. `definition` is that of the
+/// command line `line`.
+pub fn with_suggestions(
+    mut error: Error,
+    mut definition: Command,
+    line: impl IntoIterator<Item = String>,
+) -> Error {
     definition.build();
     match error.kind() {
         ErrorKind::UnknownArgument => {
@@ -111,12 +114,13 @@ fn options(command: &Command) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::definition;
 
     fn error(line: &[&str]) -> String {
         let line = [&["wasm-socketserver"], line].concat();
         let error = definition().try_get_matches_from(&line).unwrap_err();
         let line = line.iter().map(|word| (*word).to_owned());
-        with_suggestions(error, line).to_string()
+        with_suggestions(error, definition(), line).to_string()
     }
 
     #[test]

@@ -5,16 +5,14 @@
 //! | `log` | setting up the log, and failures that end the program |
 //! | `log_text` | the log as text: quotes and colours |
 //! | `log_writer`, `log_limit` | standard error as a log that blocks nothing, and its limit |
-//! | `hooks` | the events of the server, as lines of the log and as counters |
 //! | `counters` | the counters, which all processes share |
 //! | `output` | standard output and standard error, written without waiting |
 //! | `relay` | the process that writes where writing has to wait |
 
 pub mod counters;
-pub mod hooks;
 pub mod log;
 mod log_limit;
-mod log_text;
+pub mod log_text;
 pub mod log_writer;
 pub mod output;
 pub mod relay;

@@ -6,11 +6,13 @@
 //! | `start` | the handler, and the server around it |
 //! | `restrictions` | the restrictions of the processes that serve: the jail, and another user |
 //! | `process_limits` | the limits of a forked process, which the kernel and the parent enforce |
+//! | `hooks` | the events of the server, as lines of the log and as counters |
 //! | `announce` | the lines that say where the server listens |
 //! | `signals` | SIGINT, SIGTERM and SIGUSR1 |
 //! | `shutdown` | the end of the server |
 
 mod announce;
+mod hooks;
 mod process_limits;
 pub mod restrictions;
 mod shutdown;

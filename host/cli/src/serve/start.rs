@@ -10,11 +10,11 @@ use socketserver::{
 };
 use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings};
 
+use super::hooks::ServeHooks;
 use super::process_limits::ProcessLimits;
 use super::restrictions::Restrictions;
 use super::signals::{SignalEvents, SignalHandlers};
 use crate::report::counters::Counters;
-use crate::report::hooks::ServeHooks;
 use crate::settings::{Settings, default_endpoint};
 
 /// The handler that is served when none is named: its name and its text.

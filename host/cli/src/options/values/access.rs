@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients() {
+    fn a_client_is_a_network_a_user_or_a_group() {
         assert_eq!(client("user:root"), Ok(Who::User(0)));
         assert_eq!(client("user:1000"), Ok(Who::User(1000)));
         assert_eq!(client("group:root"), Ok(Who::Group(0)));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn rates() {
+    fn rates_have_bounds_and_no_signs() {
         assert_eq!(source_rate("10"), Ok((10.0, 10)));
         assert_eq!(source_rate("0.5"), Ok((0.5, 1)));
         assert_eq!(source_rate("2.5:50"), Ok((2.5, 50)));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn loads() {
+    fn load_averages_have_bounds() {
         assert_eq!(load("4"), Ok(4.0));
         assert_eq!(load("0.01"), Ok(0.01));
         assert_eq!(load("10000"), Ok(10_000.0));

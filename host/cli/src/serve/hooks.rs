@@ -10,12 +10,12 @@ use socketserver::{
     Address, Blame, DropReason, Endpoint, HandlerError, Hooks, Reason, Request, UnixAddress,
 };
 
-use super::LogFormat;
-use super::counters::Counters;
-use super::log::log_dropped_lines;
-use super::log_text::quoted;
-use crate::serve::restrictions::{Restrictions, request_kind};
-use crate::serve::signals::{PrintRequests, SignalHandlers};
+use super::restrictions::{Restrictions, request_kind};
+use super::signals::{PrintRequests, SignalHandlers};
+use crate::report::LogFormat;
+use crate::report::counters::Counters;
+use crate::report::log::log_dropped_lines;
+use crate::report::log_text::quoted;
 
 /// The hooks of `serve`. They log a line for each failed request, count what happens, and
 /// restrict forked processes.
