@@ -110,7 +110,7 @@ pub enum LoadError {
     },
     /// The engine would keep more for an instance than it may keep for any.
     #[error(
-        "the engine would keep {needed} bytes for each instance beside memories and tables, {segments} of them for passive element segments, and may keep {limit}: build it with fewer passive element segments, instances, globals, functions in tables or resources"
+        "it makes the engine keep {needed} bytes for each instance beside memories and tables, {segments} of them for passive element segments, and the engine may keep {limit}: build it with fewer passive element segments, instances, globals, functions in tables or resources"
     )]
     EngineMemory {
         /// The bytes that the engine would keep.

@@ -81,7 +81,7 @@ impl GuestLog {
                 peer,
                 blame = "guest",
                 reason = "log-bytes",
-                "the handler had more than {} bytes to log for this request; this line and all later ones are dropped",
+                "the handler had more than {} bytes to log for this request, and the rest is dropped",
                 self.limit
             );
             if let Some(counters) = &self.counters {

@@ -293,7 +293,10 @@ fn element_segments_that_are_evaluated_for_each_instance_are_refused() {
     ] {
         let said = refused("handler.wat", text.as_bytes(), mode);
         assert!(said.contains("the engine keep 230"), "{said}");
-        assert!(said.contains("for passive element segments, and may keep 1048576"), "{said}");
+        assert!(
+            said.contains("for passive element segments, and the engine may keep 1048576"),
+            "{said}"
+        );
     }
 }
 
