@@ -37,13 +37,11 @@ impl LoadSettings {
             (JailMode::Require, _) | (_, JailMode::Require) => JailMode::Require,
             _ => JailMode::Try,
         };
+        let engine = profile.profile.engine();
         LoadSettings {
-            engine: EngineSettings {
-                stack: profile.stack,
-                bounds_checks: profile.profile.bounds_checks(),
-            },
-            compile_memory: loading.compile_memory,
-            compile_time: loading.compile_time,
+            engine: EngineSettings { stack: profile.stack.unwrap_or(engine.stack), ..engine },
+            compile_memory: loading.compile_memory.unwrap_or(CompilerProcess::DEFAULT_MEMORY),
+            compile_time: loading.compile_time.unwrap_or(CompilerProcess::DEFAULT_TIME),
             compile_jail,
             cache: !loading.no_cache,
         }

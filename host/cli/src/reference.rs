@@ -275,7 +275,7 @@ fn the_page_about_limits_has_the_defaults_of_both_profiles() {
     let Some(page) = page_of_the_book("serving/limits.md") else { return };
     for (option, [standard, hostile]) in profile::defaults() {
         let row = format!("\n| `--{option}` | {standard} | {hostile} |\n");
-        assert!(page.contains(&row), "there is no row: {row}");
+        assert!(standard == hostile || page.contains(&row), "there is no row: {row}");
         let cells = format!("| {standard} | `--{option}` |");
         assert!(option == "jail" || page.contains(&cells), "no limit has the cells: {cells}");
     }

@@ -16,11 +16,10 @@ pub struct LoadingOptions {
     #[arg(
         long,
         value_name = "SIZE",
-        default_value = "4GiB",
         value_parser = units::compile_memory,
         hide_short_help = true
     )]
-    pub compile_memory: u64,
+    pub compile_memory: Option<u64>,
 
     /// Limit the CPU time of the compiler, in whole seconds.
     ///
@@ -28,11 +27,10 @@ pub struct LoadingOptions {
     #[arg(
         long,
         value_name = "DURATION",
-        default_value = "60s",
         value_parser = units::whole_seconds,
         hide_short_help = true
     )]
-    pub compile_time: Duration,
+    pub compile_time: Option<Duration>,
 
     /// Compile the handler anew, and do not keep the result.
     ///

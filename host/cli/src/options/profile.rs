@@ -5,7 +5,7 @@
 use clap::builder::StyledStr;
 use clap::{Arg, Args, ValueEnum};
 use socketserver_jail::JailMode;
-use socketserver_sandbox::{BoundsChecks, EngineSettings, Policy};
+use socketserver_sandbox::{CompilerProcess, EngineSettings, Policy};
 
 use super::values::units;
 
@@ -27,14 +27,8 @@ pub struct ProfileOptions {
     /// Limit the stack of a handler: from 64KiB to 1MiB.
     ///
     /// The stack of the main thread (`ulimit -s`) must have 1MiB more.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "512KiB",
-        value_parser = stack,
-        hide_short_help = true
-    )]
-    pub stack: usize,
+    #[arg(long, value_name = "SIZE", value_parser = stack, hide_short_help = true)]
+    pub stack: Option<usize>,
 }
 
 /// Parses the stack of a handler.
@@ -64,11 +58,11 @@ impl Profile {
         }
     }
 
-    /// Returns how the engine checks bounds.
-    pub fn bounds_checks(self) -> BoundsChecks {
+    /// Returns the settings of the engine.
+    pub fn engine(self) -> EngineSettings {
         match self {
-            Profile::Standard => EngineSettings::default().bounds_checks,
-            Profile::Hostile => EngineSettings::hostile().bounds_checks,
+            Profile::Standard => EngineSettings::default(),
+            Profile::Hostile => EngineSettings::hostile(),
         }
     }
 
@@ -81,19 +75,23 @@ impl Profile {
     }
 }
 
-/// Returns the options that a profile sets, by their ids, with the default of each.
-fn defaults_of(profile: Profile) -> [(&'static str, String); 8] {
+/// Returns the options whose defaults the sandbox or the profile sets, by their names, with
+/// the default of each.
+fn defaults_of(profile: Profile) -> [(&'static str, String); 11] {
     let policy = profile.policy();
     let duration = |time| humantime::format_duration(time).to_string();
     [
         ("memory", size(policy.memory as u64)),
-        ("cpu_time", duration(policy.cpu_time)),
-        ("idle_timeout", duration(policy.idle_timeout)),
-        ("wall_time", duration(policy.wall_time)),
-        ("max_received", size(policy.max_received)),
-        ("max_sent", size(policy.max_sent)),
-        ("log_bytes", size(policy.log_bytes as u64)),
+        ("cpu-time", duration(policy.cpu_time)),
+        ("idle-timeout", duration(policy.idle_timeout)),
+        ("wall-time", duration(policy.wall_time)),
+        ("max-received", size(policy.max_received)),
+        ("max-sent", size(policy.max_sent)),
+        ("log-bytes", size(policy.log_bytes as u64)),
         ("jail", profile.jail().as_str().to_owned()),
+        ("stack", size(profile.engine().stack as u64)),
+        ("compile-memory", size(CompilerProcess::DEFAULT_MEMORY)),
+        ("compile-time", duration(CompilerProcess::DEFAULT_TIME)),
     ]
 }
 
@@ -104,21 +102,25 @@ fn size(bytes: u64) -> String {
     unit.map_or(format!("{bytes}B"), |(bits, unit)| format!("{}{unit}", bytes >> bits))
 }
 
-/// Returns the options that the profiles set, by their names, with the defaults of the
-/// profiles `standard` and `hostile`.
-pub fn defaults() -> impl Iterator<Item = (String, [String; 2])> {
+/// Returns the options whose defaults the sandbox or the profile sets, by their names, with
+/// the defaults of the profiles `standard` and `hostile`.
+pub fn defaults() -> impl Iterator<Item = (&'static str, [String; 2])> {
     let pairs = defaults_of(Profile::Standard).into_iter().zip(defaults_of(Profile::Hostile));
-    pairs.map(|((id, standard), (_, hostile))| (id.replace('_', "-"), [standard, hostile]))
+    pairs.map(|((option, standard), (_, hostile))| (option, [standard, hostile]))
 }
 
-/// Adds the defaults of both profiles to the help of an option that the profile sets.
+/// Adds the defaults of both profiles to the help of an option.
 pub fn add_defaults(arg: Arg) -> Arg {
     let mut defaults = defaults();
     let name = arg.get_long().unwrap_or_default();
-    let Some((_, [standard, hostile])) = defaults.find(|(option, _)| option == name) else {
+    let Some((_, [standard, hostile])) = defaults.find(|(option, _)| *option == name) else {
         return arg;
     };
-    let defaults = format!("[default: {standard}; hostile: {hostile}]");
+    let defaults = if standard == hostile {
+        format!("[default: {standard}]")
+    } else {
+        format!("[default: {standard}; hostile: {hostile}]")
+    };
     let text = |help: Option<&StyledStr>| help.map(ToString::to_string);
     let short = text(arg.get_help()).unwrap_or_default();
     let long = text(arg.get_long_help()).unwrap_or_else(|| short.clone());
