@@ -263,7 +263,7 @@ fn a_connection_that_ended_or_has_data_is_not_reset() {
     let (server, judged) = waiting(Access::new());
     common::reset(common::connect(&server));
     server.handle_request().unwrap();
-    assert_eq!(next(&judged), Ok(()), "nobody asked for the rule");
+    assert_eq!(next(&judged), Ok(()), "no rule needs it");
 }
 
 #[test]

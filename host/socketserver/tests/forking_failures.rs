@@ -113,7 +113,7 @@ fn b49_an_error_is_reported_in_the_child_and_the_server_goes_on() {
     }
     wait_until("nothing is left", || program.children().is_empty());
     program.close();
-    assert_eq!(program.end(), [""; 0], "nobody reports it twice");
+    assert_eq!(program.end(), [""; 0], "it is reported once");
 }
 
 fn b49_a_system_exit_is_not_reported_and_the_server_goes_on() {

@@ -26,7 +26,7 @@ use tempfile::TempDir;
 const TYPES: [SocketType; 2] = [SocketType::Stream, SocketType::Dgram];
 
 /// A user id that is neither root nor a user of this machine.
-const NOBODY: u32 = 65_534;
+const OTHER_USER: u32 = 65_534;
 
 /// Returns a server on `path` that answers with one byte.
 fn at(path: &Path, socket_type: SocketType) -> ServerBuilder {
@@ -343,8 +343,8 @@ fn as_nobody<R: Send>(f: impl FnOnce() -> R + Send) -> R {
         let thread = scope.spawn(|| {
             if is_root() {
                 set_thread_groups(&[]).unwrap();
-                set_thread_gid(Gid::from_raw(NOBODY)).unwrap();
-                set_thread_uid(Uid::from_raw(NOBODY)).unwrap();
+                set_thread_gid(Gid::from_raw(OTHER_USER)).unwrap();
+                set_thread_uid(Uid::from_raw(OTHER_USER)).unwrap();
             }
             f()
         });
@@ -391,9 +391,9 @@ fn the_file_is_given_to_its_owner() {
         let cases = [
             (Some(user), Some(group), None, (user, group, mode)),
             (Some(user), None, Some(0o600), (user, group, 0o600)),
-            (Some(NOBODY), Some(1234), None, (NOBODY, 1234, mode)),
+            (Some(OTHER_USER), Some(1234), None, (OTHER_USER, 1234, mode)),
             (None, Some(1234), None, (user, 1234, mode)),
-            (Some(NOBODY), None, Some(0o460), (NOBODY, group, 0o460)),
+            (Some(OTHER_USER), None, Some(0o460), (OTHER_USER, group, 0o460)),
         ];
         // Only root may give files away.
         let count = if is_root() { cases.len() } else { 2 };
@@ -439,7 +439,7 @@ fn the_owner_has_no_effect_on_a_socket_without_a_file() {
             .bind(endpoint.parse().unwrap())
             .remove_stale_socket(true)
             .socket_mode(0o600)
-            .socket_owner(Some(NOBODY), Some(NOBODY));
+            .socket_owner(Some(OTHER_USER), Some(OTHER_USER));
         drop(server.build().unwrap());
     }
 }

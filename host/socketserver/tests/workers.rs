@@ -368,7 +368,7 @@ fn workers_end_when_their_parent_is_killed() {
     let (client, worker) = Client::holding(program.endpoint());
     let workers = program.children();
     program.kill();
-    wait_until("nobody listens any more", || refuses(&program));
+    wait_until("no process listens any more", || refuses(&program));
     for other in workers.iter().filter(|other| **other != worker) {
         wait_for_end(*other);
     }

@@ -4,8 +4,9 @@
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access_control;
 mod datagram;
-mod door;
+pub mod echo_server;
 mod forged;
 mod process;
 
@@ -24,8 +25,8 @@ use socketserver::{
     ServerBuilder, ServerInfo, Threading,
 };
 
+pub use access_control::*;
 pub use datagram::*;
-pub use door::*;
 pub use forged::*;
 pub use process::*;
 
@@ -178,7 +179,7 @@ impl Gate {
     pub fn wait(&self) {
         let closed = self.0.0.lock().unwrap();
         let (_open, waited) = self.0.1.wait_timeout_while(closed, WAIT, |open| !*open).unwrap();
-        assert!(!waited.timed_out(), "nobody opened the gate");
+        assert!(!waited.timed_out(), "the test did not open the gate");
     }
 }
 

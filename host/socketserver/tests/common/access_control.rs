@@ -10,9 +10,9 @@ use socketserver::{Address, Hooks, Request, Server};
 use super::{NEVER, Running, WAIT, read_all, serve};
 
 /// Hooks that apply the rules, and pass the results to the test.
-pub struct Door(pub Access, pub Sender<Result<(), Refusal>>);
+pub struct AccessHooks(pub Access, pub Sender<Result<(), Refusal>>);
 
-impl Hooks for Door {
+impl Hooks for AccessHooks {
     fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
         let judged = self.0.verify_request(request, client_address);
         self.1.send(judged).unwrap();
@@ -29,7 +29,7 @@ pub fn greeter(endpoint: &str, access: Access) -> (Running, Receiver<Result<(), 
     };
     let server = Server::builder(handler)
         .bind(endpoint.parse().unwrap())
-        .hooks(Door(access, sender))
+        .hooks(AccessHooks(access, sender))
         .build()
         .unwrap();
     (serve(server, NEVER), judged)
