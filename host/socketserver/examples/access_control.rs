@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use socketserver::access::{Access, Who, network};
+use socketserver::access::{Access, ClientSet, network};
 use socketserver::{Address, Hooks, Request, Server};
 
 /// Hooks that refuse clients by rules. A refused client sees the end of its connection,
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let endpoint = arguments.next().unwrap_or_else(|| "tcp://127.0.0.1:9999".to_owned());
     let denied = arguments.next().unwrap_or_else(|| "127.0.0.2".to_owned());
-    let access = Access::new().deny(Who::Network(network(&denied)?));
+    let access = Access::new().deny(ClientSet::Network(network(&denied)?));
     let server =
         Server::builder(|request: &Request, _: &Address, _: &_| request.sendall(b"welcome\n"))
             .bind(endpoint.parse()?)

@@ -13,13 +13,13 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use common::{
-    Door, Gram, TCP, WAIT, address, connect_from, connect_to, datagram_endpoints, echo, greeter,
-    hears, net, next, read_all, unique_name,
+    AccessHooks, Gram, TCP, WAIT, address, connect_from, connect_to, datagram_endpoints, echo,
+    greeter, hears, net, next, read_all, unique_name,
 };
 use rustix::process::{Uid, getegid, geteuid};
 use rustix::thread::set_thread_res_uid;
 use socket2::{Domain, Socket, Type};
-use socketserver::access::{Access, MAX_BANNER, Refusal, Who};
+use socketserver::access::{Access, ClientSet, MAX_BANNER, Refusal};
 use socketserver::{Address, Endpoint, Request, Server, UnixAddress};
 
 #[test]
@@ -114,21 +114,21 @@ fn unix_clients_are_identified_by_user_and_group() {
     for scheme in ["unix", "unixgram"] {
         let verdict = |access| unix_verdict(scheme, access);
         let new = Access::new;
-        assert_eq!(verdict(new().allow(Who::User(uid))), Ok(()));
-        assert_eq!(verdict(new().allow(Who::User(uid + 1))), Err(Refusal::Allow));
-        assert_eq!(verdict(new().deny(Who::User(uid))), Err(Refusal::Deny));
-        assert_eq!(verdict(new().deny(Who::User(uid + 1))), Ok(()));
-        assert_eq!(verdict(new().allow(Who::Group(gid))), Ok(()));
-        assert_eq!(verdict(new().allow(Who::Group(gid + 1))), Err(Refusal::Allow));
-        assert_eq!(verdict(new().deny(Who::Group(gid))), Err(Refusal::Deny));
-        assert_eq!(verdict(new().deny(Who::Group(gid + 1))), Ok(()));
-        let both = new().allow(Who::User(uid)).deny(Who::Group(gid));
+        assert_eq!(verdict(new().allow(ClientSet::User(uid))), Ok(()));
+        assert_eq!(verdict(new().allow(ClientSet::User(uid + 1))), Err(Refusal::Allow));
+        assert_eq!(verdict(new().deny(ClientSet::User(uid))), Err(Refusal::Deny));
+        assert_eq!(verdict(new().deny(ClientSet::User(uid + 1))), Ok(()));
+        assert_eq!(verdict(new().allow(ClientSet::Group(gid))), Ok(()));
+        assert_eq!(verdict(new().allow(ClientSet::Group(gid + 1))), Err(Refusal::Allow));
+        assert_eq!(verdict(new().deny(ClientSet::Group(gid))), Err(Refusal::Deny));
+        assert_eq!(verdict(new().deny(ClientSet::Group(gid + 1))), Ok(()));
+        let both = new().allow(ClientSet::User(uid)).deny(ClientSet::Group(gid));
         assert_eq!(verdict(both), Err(Refusal::Deny));
         // Networks do not apply to Unix clients.
         assert_eq!(verdict(new().deny(net("0.0.0.0/0")).deny(net("::/0"))), Ok(()));
         assert_eq!(verdict(new().allow(net("0.0.0.0/0"))), Err(Refusal::Allow));
     }
-    let (server, judged) = greeter(TCP, Access::new().allow(Who::User(uid)));
+    let (server, judged) = greeter(TCP, Access::new().allow(ClientSet::User(uid)));
     hears("127.0.0.1", &server);
     assert_eq!(next(&judged), Err(Refusal::Allow), "a client of TCP has no user");
 }
@@ -152,7 +152,7 @@ fn as_another_user(uid: u32, client: impl FnOnce() + Send + 'static) -> bool {
 fn another_user_is_another_source_for_every_socket_name() {
     const OTHER: u32 = 64_000;
     for scheme in ["unix", "unixgram"] {
-        let access = Access::new().deny(Who::User(OTHER)).max_per_source(1);
+        let access = Access::new().deny(ClientSet::User(OTHER)).max_per_source(1);
         let (server, judged) = greeter(&format!("{scheme}://@{}", unique_name()), access);
         let server_address = server.server_address().clone();
         let name = unique_name();
@@ -202,8 +202,8 @@ fn a_unix_client_of_unknown_user_is_refused_if_a_rule_needs_the_user() {
     let (request, _client) = common::pair();
     let unix = Address::Unix(UnixAddress::Unnamed);
     for access in [
-        Access::new().deny(Who::User(4_000_000)),
-        Access::new().allow(Who::Group(0)),
+        Access::new().deny(ClientSet::User(4_000_000)),
+        Access::new().allow(ClientSet::Group(0)),
         Access::new().max_per_source(1),
         Access::new().source_rate(1.0, 1),
     ] {
@@ -216,7 +216,7 @@ fn a_unix_client_of_unknown_user_is_refused_if_a_rule_needs_the_user() {
 /// Returns connections of this server that it has not accepted yet.
 fn waiting(access: Access) -> (Server, Receiver<Result<(), Refusal>>) {
     let (sender, judged) = mpsc::channel();
-    let server = common::builder(echo).hooks(Door(access, sender)).build().unwrap();
+    let server = common::builder(echo).hooks(AccessHooks(access, sender)).build().unwrap();
     (server, judged)
 }
 
@@ -292,7 +292,8 @@ fn a_refused_client_that_has_sent_data_receives_the_banner_without_a_reset() {
     let access = Access::new().max_load(0.0).banner([&*banner, b"and more"].concat());
     let (sender, _judged) = mpsc::channel();
     let unix: Endpoint = format!("unix://@{}", unique_name()).parse().unwrap();
-    let server = common::builder(echo).bind(unix).hooks(Door(access, sender)).build().unwrap();
+    let server =
+        common::builder(echo).bind(unix).hooks(AccessHooks(access, sender)).build().unwrap();
     for endpoint in server.endpoints() {
         for said in [0, 1, 4096, 10_000] {
             let to = common::to_kernel(endpoint.address());

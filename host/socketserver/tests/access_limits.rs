@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{
-    Door, Gate, Gram, NEVER, Running, TCP, address, connect_from, datagram_endpoints, echo,
+    AccessHooks, Gate, Gram, NEVER, Running, TCP, address, connect_from, datagram_endpoints, echo,
     greeter, hears, in_time, net, next, read_all, serve, wait_until,
 };
 use socketserver::access::{Access, Refusal};
@@ -34,7 +34,7 @@ fn gated(endpoint: &str, access: Access) -> (Running, Gate, Receiver<Result<(), 
     })
     .bind(endpoint.parse().unwrap())
     .concurrency(Concurrency::Threading(Threading::new()))
-    .hooks(Door(access, sender))
+    .hooks(AccessHooks(access, sender))
     .build()
     .unwrap();
     (serve(server, NEVER), gate, judged)
@@ -78,7 +78,7 @@ fn a_client_that_connects_again_at_once_finds_its_permit_free() {
         let (sender, judged) = mpsc::channel();
         let server = common::builder(echo)
             .concurrency(concurrency)
-            .hooks(Door(Access::new().max_per_source(1), sender))
+            .hooks(AccessHooks(Access::new().max_per_source(1), sender))
             .build()
             .unwrap();
         let server = serve(server, NEVER);
@@ -114,7 +114,7 @@ fn a_failed_request_frees_its_permit_too() {
     let (sender, judged) = mpsc::channel();
     let handler = |_: &Request| -> std::io::Result<()> { panic!("as the test wants it") };
     let server = common::builder(handler)
-        .hooks(Door(Access::new().max_per_source(1), sender))
+        .hooks(AccessHooks(Access::new().max_per_source(1), sender))
         .build()
         .unwrap();
     let server = serve(server, NEVER);
@@ -207,7 +207,7 @@ fn clients_that_waited_for_a_permit_do_not_count_as_a_burst() {
                 waiting.wait();
                 request.sendall(b"in")
             });
-            let server = server.concurrency(concurrency.clone()).hooks(Door(access, sender));
+            let server = server.concurrency(concurrency.clone()).hooks(AccessHooks(access, sender));
             let server = serve(server.build().unwrap(), NEVER);
             let mut clients = paced(&server, 60, Duration::from_millis(25));
             gate.open();

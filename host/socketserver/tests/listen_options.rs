@@ -17,10 +17,7 @@ use rustix::net::sockopt;
 use rustix::process::geteuid;
 use rustix::thread::set_thread_uid;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
-use socketserver::{
-    Address, BindHint, KeepAlive, ListenOptions, Request, Server,
-    ServerInfo,
-};
+use socketserver::{Address, BindHint, KeepAlive, ListenOptions, Request, Server, ServerInfo};
 
 #[test]
 fn an_endpoint_keeps_its_options_and_the_server_prints_them() {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use socketserver::access::{AccessTime, MAX_BANNER, Who, banner};
+use socketserver::access::{AccessTime, MAX_BANNER, ClientSet, banner};
 use socketserver_fuzz::check_message;
 
 #[path = "../../../host/cli/src/options/values/access.rs"]
@@ -23,11 +23,11 @@ const MOST: u32 = 1_000_000;
 fuzz_target!(|text: &str| {
     parsed(access::client(text), |who| {
         let written = match who {
-            Who::Network(network) => network.to_string(),
-            Who::User(user) => format!("user:{user}"),
-            Who::Group(group) => format!("group:{group}"),
+            ClientSet::Network(network) => network.to_string(),
+            ClientSet::User(user) => format!("user:{user}"),
+            ClientSet::Group(group) => format!("group:{group}"),
         };
-        assert!(!matches!(who, Who::User(u32::MAX) | Who::Group(u32::MAX)), "{text}");
+        assert!(!matches!(who, ClientSet::User(u32::MAX) | ClientSet::Group(u32::MAX)), "{text}");
         assert_eq!(access::client(&written), Ok(who));
     });
     parsed(access::load(text), |load| {

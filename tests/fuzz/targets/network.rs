@@ -9,11 +9,11 @@ use libfuzzer_sys::fuzz_target;
 use socketserver::{Address, PeerCredentials};
 use socketserver_fuzz::check_message;
 
-use crate::who::{Who, network};
+use crate::client_set::{ClientSet, network};
 
-#[path = "../../../host/socketserver/src/access/who.rs"]
+#[path = "../../../host/socketserver/src/access/client_set.rs"]
 #[allow(dead_code, reason = "it is about users and groups, too")]
-mod who;
+mod client_set;
 
 fuzz_target!(|text: &str| {
     let parsed = match network(text) {
@@ -55,5 +55,5 @@ fn check(network: IpNet, client: Ipv4Addr, expected: bool) {
 }
 
 fn is_in(network: IpNet, client: &Address) -> bool {
-    Who::Network(network).includes(client, None)
+    ClientSet::Network(network).includes(client, None)
 }

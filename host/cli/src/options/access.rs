@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use socketserver::access::{Access, AccessTime, Who};
+use socketserver::access::{Access, AccessTime, ClientSet};
 
 use super::values::access::{self, Banner};
 
@@ -22,14 +22,14 @@ pub struct AccessOptions {
     /// that a process runs with counts; its supplementary groups do not. An IPv4 client of an
     /// IPv6 socket is an IPv4 client.
     #[arg(long, value_name = "WHO", value_parser = access::client)]
-    pub allow: Vec<Who>,
+    pub allow: Vec<ClientSet>,
 
     /// Refuse these clients; overrides --allow; repeatable.
     ///
     /// Clients are written as for --allow. A refused client sees the end of its connection at
     /// once.
     #[arg(long, value_name = "WHO", value_parser = access::client)]
-    pub deny: Vec<Who>,
+    pub deny: Vec<ClientSet>,
 
     /// Serve at this time of the day, such as 08:00-18:30; repeatable.
     ///

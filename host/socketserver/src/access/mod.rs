@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use socketserver::access::{Access, Who, network};
+//! use socketserver::access::{Access, ClientSet, network};
 //! use socketserver::{Address, Hooks, Request, Server};
 //!
 //! struct AccessControl(Access);
@@ -18,8 +18,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let access = Access::new()
-//!     .allow(Who::Network(network("127.0.0.0/8")?))
-//!     .deny(Who::Network(network("127.0.0.2")?))
+//!     .allow(ClientSet::Network(network("127.0.0.0/8")?))
+//!     .deny(ClientSet::Network(network("127.0.0.2")?))
 //!     .max_per_source(10)
 //!     .rate(100, Duration::from_secs(10));
 //! let server = Server::builder(|request: &Request, _: &Address, _: &_| request.sendall(b"welcome\n"))
@@ -66,6 +66,7 @@
 //! [`Concurrency::Workers`]: crate::Concurrency::Workers
 
 mod banner;
+mod client_set;
 mod hours;
 mod load;
 mod pace;
@@ -74,16 +75,15 @@ mod rate;
 mod refusal;
 mod source;
 mod source_rate;
-mod who;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use banner::{MAX_BANNER, banner};
+pub use client_set::{ClientSet, network};
 pub use hours::AccessTime;
 pub use refusal::Refusal;
-pub use who::{Who, network};
 
 use crate::address::{Address, AddressFamily};
 use crate::request::Request;
@@ -99,8 +99,8 @@ use source_rate::SourceRate;
 /// Each method after [`new`](Self::new) adds a rule, or replaces an earlier one.
 #[derive(Debug, Default)]
 pub struct Access {
-    allow: Vec<Who>,
-    deny: Vec<Who>,
+    allow: Vec<ClientSet>,
+    deny: Vec<ClientSet>,
     refuses_reset: bool,
     hours: Option<Hours>,
     max_load: Option<MaxLoad>,
@@ -121,18 +121,18 @@ impl Access {
     /// Serves these clients, and refuses all clients that no such rule names, on every
     /// socket. xinetd's `only_from`.
     #[must_use]
-    pub fn allow(mut self, who: Who) -> Self {
-        self.needs_credentials |= who.needs_credentials();
-        self.allow.push(who);
+    pub fn allow(mut self, clients: ClientSet) -> Self {
+        self.needs_credentials |= clients.needs_credentials();
+        self.allow.push(clients);
         self
     }
 
     /// Refuses these clients, even if [`allow`](Self::allow) names them: a more specific
     /// rule does not take precedence. xinetd's `no_access`.
     #[must_use]
-    pub fn deny(mut self, who: Who) -> Self {
-        self.needs_credentials |= who.needs_credentials();
-        self.deny.push(who);
+    pub fn deny(mut self, clients: ClientSet) -> Self {
+        self.needs_credentials |= clients.needs_credentials();
+        self.deny.push(clients);
         self
     }
 
@@ -263,7 +263,8 @@ impl Access {
         } else {
             None
         };
-        let matches = |rules: &[Who]| rules.iter().any(|who| who.includes(client, peer));
+        let matches =
+            |rules: &[ClientSet]| rules.iter().any(|clients| clients.includes(client, peer));
         refuse_if(matches(&self.deny), Refusal::Deny)?;
         let unknown = unix && self.needs_credentials && peer.is_none();
         refuse_if(unknown, Refusal::Peer)?;

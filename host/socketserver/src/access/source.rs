@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::who::ip;
+use super::client_set::ip;
 use crate::address::Address;
 use crate::request::credentials::PeerCredentials;
 

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use socket2::{Domain, Socket, Type};
-use socketserver::access::{Access, Refusal, Who, network};
+use socketserver::access::{Access, ClientSet, Refusal, network};
 use socketserver::{Address, Hooks, Request, Server};
 
 use super::{NEVER, Running, WAIT, read_all, serve};
@@ -54,8 +54,8 @@ pub fn hears(client: &str, server: &Server) -> Vec<u8> {
     read_all(&mut connect_from(client, address(server)))
 }
 
-pub fn net(text: &str) -> Who {
-    Who::Network(network(text).unwrap())
+pub fn net(text: &str) -> ClientSet {
+    ClientSet::Network(network(text).unwrap())
 }
 
 pub const TCP: &str = "tcp://127.0.0.1:0";

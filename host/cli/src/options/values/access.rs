@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use socketserver::access::{Who, banner as banner_text, network};
+use socketserver::access::{ClientSet, banner as banner_text, network};
 
 use super::{owner, units};
 
@@ -14,15 +14,15 @@ const HIGHEST_RATE: u32 = 1_000_000;
 pub struct Banner(pub Vec<u8>);
 
 /// Parses `10.0.0.0/8`, `10.0.0.1`, `user:NAME` or `group:NAME`.
-pub fn client(text: &str) -> Result<Who, String> {
+pub fn client(text: &str) -> Result<ClientSet, String> {
     if let Some(user) = text.strip_prefix("user:") {
-        return owner::user(user).map(Who::User);
+        return owner::user(user).map(ClientSet::User);
     }
     if let Some(group) = text.strip_prefix("group:") {
-        return owner::group(group).map(Who::Group);
+        return owner::group(group).map(ClientSet::Group);
     }
     let wrong = |_| "write a network such as 10.0.0.0/8, an address, user:NAME or group:NAME";
-    network(text).map(Who::Network).map_err(|error| wrong(error).to_owned())
+    network(text).map(ClientSet::Network).map_err(|error| wrong(error).to_owned())
 }
 
 /// Parses a load average, from 0.01 to 10000.
@@ -79,12 +79,12 @@ mod tests {
 
     #[test]
     fn a_client_is_a_network_a_user_or_a_group() {
-        assert_eq!(client("user:root"), Ok(Who::User(0)));
-        assert_eq!(client("user:1000"), Ok(Who::User(1000)));
-        assert_eq!(client("group:root"), Ok(Who::Group(0)));
-        assert_eq!(client("group:12"), Ok(Who::Group(12)));
-        assert_eq!(client("10.0.0.0/8"), Ok(Who::Network("10.0.0.0/8".parse().unwrap())));
-        assert_eq!(client("::1"), Ok(Who::Network("::1/128".parse().unwrap())));
+        assert_eq!(client("user:root"), Ok(ClientSet::User(0)));
+        assert_eq!(client("user:1000"), Ok(ClientSet::User(1000)));
+        assert_eq!(client("group:root"), Ok(ClientSet::Group(0)));
+        assert_eq!(client("group:12"), Ok(ClientSet::Group(12)));
+        assert_eq!(client("10.0.0.0/8"), Ok(ClientSet::Network("10.0.0.0/8".parse().unwrap())));
+        assert_eq!(client("::1"), Ok(ClientSet::Network("::1/128".parse().unwrap())));
         for wrong in [
             "",
             "user:",

@@ -8,7 +8,7 @@ use crate::{Address, PeerCredentials};
 
 /// A set of clients, for the rules of [`Access`](super::Access).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum ClientSet {
     /// The clients with an IP address in this network. The IPv4 clients of an IPv6
     /// socket are IPv4 clients, and `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
     Network(IpNet),
@@ -19,18 +19,20 @@ pub enum Who {
     Group(u32),
 }
 
-impl Who {
+impl ClientSet {
     /// Returns true if this depends on [`PeerCredentials`].
     pub(super) fn needs_credentials(self) -> bool {
-        !matches!(self, Who::Network(_))
+        !matches!(self, ClientSet::Network(_))
     }
 
     /// Returns true if `client` is in the set. `peer` is `None` for IP clients.
     pub(super) fn includes(self, client: &Address, peer: Option<PeerCredentials>) -> bool {
         match self {
-            Who::Network(network) => ip(client).is_some_and(|ip| canonical(network).contains(&ip)),
-            Who::User(uid) => peer.is_some_and(|peer| peer.uid == uid),
-            Who::Group(gid) => peer.is_some_and(|peer| peer.gid == gid),
+            ClientSet::Network(network) => {
+                ip(client).is_some_and(|ip| canonical(network).contains(&ip))
+            }
+            ClientSet::User(uid) => peer.is_some_and(|peer| peer.uid == uid),
+            ClientSet::Group(gid) => peer.is_some_and(|peer| peer.gid == gid),
         }
     }
 }
@@ -75,7 +77,7 @@ mod tests {
 
     fn has(network_: &str, client: &str) -> bool {
         let client: SocketAddr = client.parse().unwrap();
-        Who::Network(network(network_).unwrap()).includes(&client.into(), None)
+        ClientSet::Network(network(network_).unwrap()).includes(&client.into(), None)
     }
 
     #[test]
@@ -97,7 +99,7 @@ mod tests {
         assert!(has("::ffff:127.0.0.2", "127.0.0.2:1"));
         assert!(has("::ffff:10.0.0.0/104", "10.1.2.3:1"));
         assert!(!has("::ffff:10.0.0.0/104", "11.1.2.3:1"));
-        let written = Who::Network("::ffff:127.0.0.2/128".parse().unwrap());
+        let written = ClientSet::Network("::ffff:127.0.0.2/128".parse().unwrap());
         let client: SocketAddr = "127.0.0.2:1".parse().unwrap();
         assert!(written.includes(&client.into(), None), "also if `network` has not parsed it");
     }
@@ -106,13 +108,15 @@ mod tests {
     fn a_user_or_group_includes_only_its_own_processes() {
         let unix = Address::Unix(UnixAddress::Unnamed);
         let peer = Some(PeerCredentials { uid: 7, gid: 8 });
-        assert!(Who::User(7).includes(&unix, peer));
-        assert!(Who::Group(8).includes(&unix, peer));
-        for other in [Who::User(8), Who::User(0), Who::Group(7), Who::Group(0)] {
+        assert!(ClientSet::User(7).includes(&unix, peer));
+        assert!(ClientSet::Group(8).includes(&unix, peer));
+        for other in
+            [ClientSet::User(8), ClientSet::User(0), ClientSet::Group(7), ClientSet::Group(0)]
+        {
             assert!(!other.includes(&unix, peer), "{other:?}");
             assert!(!other.includes(&unix, None), "{other:?}");
         }
-        assert!(!Who::Network("0.0.0.0/0".parse().unwrap()).includes(&unix, peer));
+        assert!(!ClientSet::Network("0.0.0.0/0".parse().unwrap()).includes(&unix, peer));
     }
 
     #[test]
