@@ -126,8 +126,8 @@ unsafe impl<T: SharedData, const N: usize> SharedData for [T; N] {}
 // SAFETY: as its content. The padding is never read, and the alignment is 256 at most.
 unsafe impl<T: SharedData> SharedData for CachePadded<T> {}
 
-/// Declares a struct that forked processes can share, in a [`Shared`](crate::Shared). Each
-/// field must itself be [`SharedData`](crate::SharedData).
+/// Declares a struct that forked processes can share, in a [`Shared`]. Each
+/// field must itself be [`SharedData`].
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};

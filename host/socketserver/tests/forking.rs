@@ -126,7 +126,7 @@ fn b50_at_most_max_children_clients_are_accepted() {
     assert_eq!(Forking::new().max_children, 40);
     let mut program = Program::serving(&[TCP]);
     let mut clients: Vec<Client> = (0..40).map(|_| Client::holding(program.endpoint()).0).collect();
-    let mut last = Client::with(program.endpoint(), "echo at last");
+    let mut last = Client::with_order(program.endpoint(), "echo at last");
     wait_until("the client waits", || waiting_clients(program.endpoint()) == 1);
     program.wait_until_blocked();
     assert_eq!(waiting_clients(program.endpoint()), 1);
@@ -141,7 +141,7 @@ fn b50_at_most_max_children_clients_are_accepted() {
 fn b50_a_shutdown_ends_a_loop_that_waits_for_a_permit() {
     let mut program = Program::serving(&[TCP, "max_children=1"]);
     let (client, _) = Client::holding(program.endpoint());
-    let waiting = Client::with(program.endpoint(), "echo");
+    let waiting = Client::with_order(program.endpoint(), "echo");
     wait_until("the client waits", || waiting_clients(program.endpoint()) == 1);
     program.expect("active", &["served ok", "active 1"]);
     assert!(waiting.has_nothing());
@@ -158,7 +158,7 @@ fn b51_handle_request_obeys_the_limit_and_reaps_children() {
         holding
     };
     program.tell("handle_request");
-    let mut next = Client::with(program.endpoint(), "echo next");
+    let mut next = Client::with_order(program.endpoint(), "echo next");
     wait_until("the client waits", || waiting_clients(program.endpoint()) == 1);
     program.wait_until_blocked();
     assert!(program.is_silent() && waiting_clients(program.endpoint()) == 1);
@@ -171,9 +171,9 @@ fn b51_handle_request_obeys_the_limit_and_reaps_children() {
 fn b51_handle_request_may_time_out_while_it_waits_for_a_permit() {
     let mut program = Program::start("server", &[TCP, "max_children=1", "timeout=30"]);
     program.expect("handle_request", &["timeout", "handled ok"]);
-    let waiting = Client::with(program.endpoint(), "hold");
+    let waiting = Client::with_order(program.endpoint(), "hold");
     program.expect("handle_request", &["handled ok"]);
-    let next = Client::with(program.endpoint(), "echo next");
+    let next = Client::with_order(program.endpoint(), "echo next");
     program.expect("handle_request", &["timeout", "handled ok"]);
     assert!(next.has_nothing());
     drop(waiting);
@@ -378,7 +378,7 @@ fn the_parent_sees_the_shared_counters_of_its_children() {
     for _ in 0..3 {
         assert_eq!(ask(program.endpoint(), "echo 1"), "1");
     }
-    assert_eq!(Client::with(program.endpoint(), "fail on purpose").rest(), "");
+    assert_eq!(Client::with_order(program.endpoint(), "fail on purpose").rest(), "");
     program.close();
     let received = 3 * "echo 1\n".len() + "fail on purpose\n".len();
     assert_eq!(program.end(), [format!("counted [4, 1, {received}]")]);

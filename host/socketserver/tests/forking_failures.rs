@@ -61,7 +61,7 @@ const TCP: &str = "bind=tcp://127.0.0.1:0";
 fn one_request(program: &mut Program, order: &str) -> (i32, Vec<String>) {
     let known = program.children();
     program.tell("handle_request");
-    let mut client = Client::with(program.endpoint(), order);
+    let mut client = Client::with_order(program.endpoint(), order);
     let mut lines = Vec::new();
     let mut until = |program: &Program, last: &str| {
         lines.extend(std::iter::repeat_with(|| program.line()).take_while(|line| line != last));
@@ -102,7 +102,7 @@ fn b49_a_child_ends_with_the_exit_status_of_cpython() {
 fn b49_an_error_is_reported_in_the_child_and_the_server_goes_on() {
     let mut program = Program::serving(&[TCP]);
     for order in ["fail sorry", "panic sorry"] {
-        let mut client = Client::with(program.endpoint(), order);
+        let mut client = Client::with_order(program.endpoint(), order);
         let line = program.line();
         let address = client.address();
         assert!(line.contains(&format!(" for {address}: guest ")), "{line}");
@@ -159,7 +159,7 @@ fn b49_a_handle_error_that_panics_ends_only_its_child() {
     let lines = vec!["error in CHILD for CLIENT: guest error: x".to_owned()];
     assert_eq!(one_request(&mut program, "fail x"), (1 << 8, lines));
     program.tell("serve");
-    let _client = Client::with(program.endpoint(), "signal 9");
+    let _client = Client::with_order(program.endpoint(), "signal 9");
     assert!(program.line().starts_with("child-error for"));
     assert_eq!(ask(program.endpoint(), "echo next"), "next");
     program.close();
@@ -192,7 +192,7 @@ fn a_child_that_ends_itself_is_reported() {
         ("leave 3", "ended with status 3"),
         ("leave 255", "ended with status 255"),
     ] {
-        let mut client = Client::with(program.endpoint(), order);
+        let mut client = Client::with_order(program.endpoint(), order);
         assert_eq!(client.rest(), "");
         let line = program.line();
         assert!(line.contains(&client.address()) && line.ends_with(how), "{line}");
@@ -228,11 +228,11 @@ fn a_child_that_outlives_its_time_is_killed_and_its_permit_is_free() {
         let (mut client, child) = Client::holding(program.endpoint());
         let mut next = None;
         match order {
-            "serve" => next = Some(Client::with(program.endpoint(), "echo next")),
+            "serve" => next = Some(Client::with_order(program.endpoint(), "echo next")),
             "close" => program.tell("close"),
             _ => {
                 program.expect(order, &["handled ok"]);
-                next = Some(Client::with(program.endpoint(), "echo next"));
+                next = Some(Client::with_order(program.endpoint(), "echo next"));
             }
         }
         let mut line = program.line();
@@ -343,7 +343,7 @@ fn a_process_with_two_threads_cannot_serve() {
     for workers in [None, Some("workers=2")] {
         let arguments: Vec<&str> = [TCP].into_iter().chain(workers).collect();
         let mut program = Program::start("two_threads", &arguments);
-        let client = Client::with(program.endpoint(), "echo");
+        let client = Client::with_order(program.endpoint(), "echo");
         program.expect("serve", &["served Threads(2)"]);
         program.expect("handle_request", &["handled Threads(2)"]);
         assert_eq!(program.children(), []);
@@ -384,7 +384,7 @@ fn a_second_thread_fails_the_requests_that_come_while_it_runs() {
     let mut program = Program::start("later_thread", &[TCP]);
     program.tell("serve");
     assert_eq!(ask(program.endpoint(), "echo first"), "first");
-    let mut client = Client::with(program.endpoint(), "echo second");
+    let mut client = Client::with_order(program.endpoint(), "echo second");
     assert_eq!(client.rest(), "");
     let line = program.line();
     let (pid, address) = (program.pid(), client.address());
@@ -423,7 +423,7 @@ fn children_without_a_pidfd_are_reaped_too() {
         if order == "handle_request" {
             program.expect(order, &["handled ok"]);
         }
-        let mut next = Client::with(program.endpoint(), "echo next");
+        let mut next = Client::with_order(program.endpoint(), "echo next");
         wait_until("the client waits", || waiting_clients(program.endpoint()) == 1);
         client.done();
         assert_eq!(next.rest(), "next\n", "{order}");

@@ -49,7 +49,7 @@ fn is_sync(mode: &[&str]) -> bool {
 
 /// Returns clients that have sent an order, and wait.
 fn waiting(program: &Program, count: usize) -> Vec<Client> {
-    (0..count).map(|n| Client::with(program.endpoint(), &format!("echo {n}"))).collect()
+    (0..count).map(|n| Client::with_order(program.endpoint(), &format!("echo {n}"))).collect()
 }
 
 fn refuses(program: &Program) -> bool {
@@ -126,7 +126,8 @@ fn sockets_take_turns() {
     let mut program = graceful(&[TCP, TCP], &["threading", "max_requests=1"]);
     let (held, _) = Client::holding(program.endpoint());
     let on = |place: usize| program.endpoints()[place].clone();
-    let [first, second] = [0, 1].map(|place| [(); 2].map(|()| Client::with(&on(place), "hold")));
+    let [first, second] =
+        [0, 1].map(|place| [(); 2].map(|()| Client::with_order(&on(place), "hold")));
     program.tell("close");
     assert_eq!(program.line(), "served ok");
     held.done();
@@ -144,7 +145,7 @@ fn children_hold_no_descriptor_of_waiting_clients() {
     let mut program = graceful(&[TCP, "bind=udp://127.0.0.1:0"], &["max_children=1"]);
     let (held, _) = Client::holding(program.endpoint());
     let datagram = Gram::new(program.endpoints()[1].address());
-    let clients = [(); 5].map(|()| Client::with(program.endpoint(), "sockets"));
+    let clients = [(); 5].map(|()| Client::with_order(program.endpoint(), "sockets"));
     datagram.send(b"echo x");
     program.tell("close");
     assert_eq!(program.line(), "served ok");

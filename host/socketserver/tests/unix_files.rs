@@ -29,7 +29,7 @@ const TYPES: [SocketType; 2] = [SocketType::Stream, SocketType::Dgram];
 const OTHER_USER: u32 = 65_534;
 
 /// Returns a server on `path` that answers with one byte.
-fn at(path: &Path, socket_type: SocketType) -> ServerBuilder {
+fn server_at(path: &Path, socket_type: SocketType) -> ServerBuilder {
     let handler = |request: &Request, client: &Address, _: &_| match request.socket_type() {
         SocketType::Stream => request.sendall(b"!"),
         SocketType::Dgram => request.sendto(b"!", client).map(drop),
@@ -52,13 +52,13 @@ fn bind_error(built: Result<Server, BuildError>) -> ErrorKind {
 }
 
 /// Returns the user, the group and the permissions of a file.
-fn of(path: &Path) -> (u32, u32, u32) {
+fn owner_and_mode(path: &Path) -> (u32, u32, u32) {
     let found = fs::symlink_metadata(path).unwrap();
     (found.uid(), found.gid(), found.permissions().mode() & 0o7777)
 }
 
 fn mode(path: &Path) -> u32 {
-    of(path).2
+    owner_and_mode(path).2
 }
 
 /// Returns true if a client can connect to the server.
@@ -71,7 +71,7 @@ fn answers(path: &Path, socket_type: SocketType) -> io::Result<()> {
 
 /// Makes the file of a server that has ended.
 fn leave_behind(path: &Path, socket_type: SocketType) {
-    at(path, socket_type).build().unwrap().server_close();
+    server_at(path, socket_type).build().unwrap().server_close();
     assert!(fs::symlink_metadata(path).unwrap().file_type().is_socket());
 }
 
@@ -82,7 +82,7 @@ fn b10_by_default_the_server_does_not_remove_a_file() {
         leave_behind(&path, socket_type);
         let before = fs::symlink_metadata(&path).unwrap().ino();
         for reuse in [false, true] {
-            let again = at(&path, socket_type).allow_reuse_address(reuse).build();
+            let again = server_at(&path, socket_type).allow_reuse_address(reuse).build();
             assert_eq!(bind_error(again), ErrorKind::AddrInUse);
         }
         assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before);
@@ -95,7 +95,7 @@ fn a_stale_file_of_either_socket_type_is_replaced() {
         for socket_type in TYPES {
             let (_directory, path) = directory();
             leave_behind(&path, dead);
-            let server = at(&path, socket_type).remove_stale_socket(true).build().unwrap();
+            let server = server_at(&path, socket_type).remove_stale_socket(true).build().unwrap();
             answers(&path, socket_type).unwrap();
             server.server_close();
             assert!(path.exists(), "closing removes nothing");
@@ -106,7 +106,7 @@ fn a_stale_file_of_either_socket_type_is_replaced() {
 #[test]
 fn removal_has_no_effect_on_a_socket_without_a_file() {
     let (_directory, path) = directory();
-    let _server = at(&path, SocketType::Stream).remove_stale_socket(true).build().unwrap();
+    let _server = server_at(&path, SocketType::Stream).remove_stale_socket(true).build().unwrap();
     answers(&path, SocketType::Stream).unwrap();
 }
 
@@ -115,8 +115,8 @@ fn the_file_of_an_open_socket_of_either_type_is_kept() {
     for live in TYPES {
         for socket_type in TYPES {
             let (_directory, path) = directory();
-            let other = at(&path, live).build().unwrap();
-            let again = at(&path, socket_type).remove_stale_socket(true).build();
+            let other = server_at(&path, live).build().unwrap();
+            let again = server_at(&path, socket_type).remove_stale_socket(true).build();
             assert_eq!(bind_error(again), ErrorKind::AddrInUse);
             answers(&path, live).unwrap();
             drop(other);
@@ -127,14 +127,14 @@ fn the_file_of_an_open_socket_of_either_type_is_kept() {
 #[test]
 fn the_file_of_a_socket_with_a_full_backlog_is_kept() {
     let (_directory, path) = directory();
-    let server = at(&path, SocketType::Stream).request_queue_size(0).build().unwrap();
+    let server = server_at(&path, SocketType::Stream).request_queue_size(0).build().unwrap();
     let _waiting = UnixStream::connect(&path).unwrap();
     let another = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
     another.set_nonblocking(true).unwrap();
     let full = another.connect(&SockAddr::unix(&path).unwrap()).unwrap_err();
     assert_eq!(full.kind(), ErrorKind::WouldBlock);
     for socket_type in TYPES {
-        let again = at(&path, socket_type).remove_stale_socket(true).build();
+        let again = server_at(&path, socket_type).remove_stale_socket(true).build();
         assert_eq!(bind_error(again), ErrorKind::AddrInUse);
     }
     server.handle_request().unwrap();
@@ -148,7 +148,7 @@ fn the_file_of_a_connected_datagram_socket_is_kept() {
     let _peer = UnixDatagram::bind(&peer).unwrap();
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.connect(&peer).unwrap();
-    let again = at(&path, SocketType::Dgram).remove_stale_socket(true).build();
+    let again = server_at(&path, SocketType::Dgram).remove_stale_socket(true).build();
     assert_eq!(bind_error(again), ErrorKind::AddrInUse);
     assert!(path.exists());
 }
@@ -161,7 +161,7 @@ fn the_file_of_a_socket_that_does_not_listen_yet_is_kept() {
             let (_directory, path) = directory();
             let other = Socket::new(Domain::UNIX, kind, None).unwrap();
             other.bind(&SockAddr::unix(&path).unwrap()).unwrap();
-            let again = at(&path, socket_type).remove_stale_socket(true).build();
+            let again = server_at(&path, socket_type).remove_stale_socket(true).build();
             assert_eq!(bind_error(again), ErrorKind::AddrInUse);
             assert!(path.exists(), "{kind:?} {socket_type:?}");
         }
@@ -179,7 +179,7 @@ fn of_servers_that_start_at_once_one_gets_the_path() {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 for _ in 0..TURNS {
-                    let builder = at(&path, SocketType::Stream).remove_stale_socket(true);
+                    let builder = server_at(&path, SocketType::Stream).remove_stale_socket(true);
                     let server = match builder.build() {
                         Ok(server) => server,
                         Err(error) => {
@@ -213,17 +213,17 @@ fn an_address_in_use_tells_a_stale_file_from_a_server() {
     for socket_type in TYPES {
         let (_directory, path) = directory();
         leave_behind(&path, socket_type);
-        let (stale, kind) = hint(at(&path, socket_type).build());
+        let (stale, kind) = hint(server_at(&path, socket_type).build());
         assert_eq!((stale, kind), (Some(BindHint::StaleSocket), ErrorKind::AddrInUse));
         let text = BindHint::StaleSocket.to_string();
         assert!(text.contains("no server"), "{text}");
-        let _server = at(&path, socket_type).remove_stale_socket(true).build().unwrap();
-        assert_eq!(hint(at(&path, socket_type).build()).0, None);
-        assert_eq!(hint(at(&path, socket_type).remove_stale_socket(true).build()).0, None);
+        let _server = server_at(&path, socket_type).remove_stale_socket(true).build().unwrap();
+        assert_eq!(hint(server_at(&path, socket_type).build()).0, None);
+        assert_eq!(hint(server_at(&path, socket_type).remove_stale_socket(true).build()).0, None);
     }
     let (directory, _) = directory();
     let missing = directory.path().join("missing/socket");
-    assert_eq!(hint(at(&missing, SocketType::Stream).build()).0, None);
+    assert_eq!(hint(server_at(&missing, SocketType::Stream).build()).0, None);
 }
 
 #[test]
@@ -242,7 +242,8 @@ fn a_file_that_is_not_a_socket_is_kept() {
         make();
         let before = fs::symlink_metadata(&path).unwrap();
         for socket_type in TYPES {
-            let built = at(&path, socket_type).remove_stale_socket(true).socket_mode(0o600).build();
+            let built =
+                server_at(&path, socket_type).remove_stale_socket(true).socket_mode(0o600).build();
             assert_eq!(bind_error(built), ErrorKind::AddrInUse);
         }
         let after = fs::symlink_metadata(&path).unwrap();
@@ -262,7 +263,7 @@ fn b10_by_default_the_umask_decides_which_users_may_connect() {
             umask(Mode::from_raw_mode(mask));
             for socket_type in TYPES {
                 let (_directory, path) = directory();
-                let _server = at(&path, socket_type).build().unwrap();
+                let _server = server_at(&path, socket_type).build().unwrap();
                 assert_eq!(mode(&path), expected);
             }
         }
@@ -278,7 +279,7 @@ fn the_mode_does_not_depend_on_the_umask() {
                     umask(Mode::from_raw_mode(0o022));
                     let (_directory, path) = directory();
                     umask(Mode::from_raw_mode(mask));
-                    let server = at(&path, socket_type).socket_mode(asked).build().unwrap();
+                    let server = server_at(&path, socket_type).socket_mode(asked).build().unwrap();
                     assert_eq!(mode(&path), asked);
                     // The user who made the file has no effect either.
                     if asked & 0o200 != 0 {
@@ -296,7 +297,7 @@ fn a_new_socket_does_not_inherit_the_mode_of_the_stale_file() {
     let (_directory, path) = directory();
     leave_behind(&path, SocketType::Stream);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-    let builder = at(&path, SocketType::Stream).remove_stale_socket(true).socket_mode(0o600);
+    let builder = server_at(&path, SocketType::Stream).remove_stale_socket(true).socket_mode(0o600);
     let _server = builder.build().unwrap();
     assert_eq!(mode(&path), 0o600);
 }
@@ -317,7 +318,7 @@ fn clients_cannot_connect_before_the_mode_is_set() {
             seen
         });
         let before = (0..200).map(|_| {
-            let server = at(&path, SocketType::Stream).socket_mode(0o606).build().unwrap();
+            let server = server_at(&path, SocketType::Stream).socket_mode(0o606).build().unwrap();
             fs::remove_file(&path).unwrap();
             rustix::fs::fstat(server.socket().unwrap()).unwrap().st_mode & 0o777
         });
@@ -365,7 +366,7 @@ fn the_mode_decides_which_users_may_connect() {
         for (mode, may_connect) in [(0o600, false), (0o660, false), (0o606, true)] {
             for socket_type in TYPES {
                 let (_directory, path) = shared_directory();
-                let _server = at(&path, socket_type).socket_mode(mode).build().unwrap();
+                let _server = server_at(&path, socket_type).socket_mode(mode).build().unwrap();
                 answers(&path, socket_type).unwrap();
                 // Without root the thread cannot change its user.
                 if is_root() {
@@ -385,9 +386,9 @@ fn the_file_is_given_to_its_owner() {
     in_child("the_file_is_given_to_its_owner", || {
         umask(Mode::from_raw_mode(0o022));
         let (_directory, path) = directory();
-        let builder = || at(&path, SocketType::Stream).remove_stale_socket(true);
+        let builder = || server_at(&path, SocketType::Stream).remove_stale_socket(true);
         drop(builder().build().unwrap());
-        let (user, group, mode) = of(&path);
+        let (user, group, mode) = owner_and_mode(&path);
         let cases = [
             (Some(user), Some(group), None, (user, group, mode)),
             (Some(user), None, Some(0o600), (user, group, 0o600)),
@@ -404,7 +405,7 @@ fn the_file_is_given_to_its_owner() {
                 None => builder,
             };
             let _server = builder.build().unwrap();
-            assert_eq!(of(&path), expected);
+            assert_eq!(owner_and_mode(&path), expected);
         }
     });
 }
@@ -415,7 +416,7 @@ fn a_file_that_cannot_be_given_away_is_an_error_and_is_removed() {
         for socket_type in TYPES {
             let (_directory, path) = shared_directory();
             as_nobody(|| {
-                let built = at(&path, socket_type).socket_owner(Some(1), None).build();
+                let built = server_at(&path, socket_type).socket_owner(Some(1), None).build();
                 let Err(error) = built else { panic!("it was given away") };
                 let text = error.to_string();
                 assert!(text.contains(&path.display().to_string()), "{text}");
@@ -424,7 +425,7 @@ fn a_file_that_cannot_be_given_away_is_an_error_and_is_removed() {
                 assert_eq!(bind_error(Err(error)), ErrorKind::PermissionDenied);
                 assert!(!path.exists());
                 // Changes that need no privileges work without root.
-                let _server = at(&path, socket_type).socket_mode(0o640).build().unwrap();
+                let _server = server_at(&path, socket_type).socket_mode(0o640).build().unwrap();
                 assert_eq!(mode(&path), 0o640);
                 answers(&path, socket_type).unwrap();
             });
@@ -450,7 +451,7 @@ fn b02_a_failed_bind_of_a_later_address_leaves_the_file_of_an_earlier_one() {
     let taken = directory.path().join("taken");
     let _taken = UnixListener::bind(&taken).unwrap();
     let address = UnixAddress::Pathname(taken.clone());
-    let built = at(&path, SocketType::Stream).bind(Endpoint::unix(address)).build();
+    let built = server_at(&path, SocketType::Stream).bind(Endpoint::unix(address)).build();
     assert_eq!(bind_error(built), ErrorKind::AddrInUse);
     assert_eq!(
         answers(&path, SocketType::Stream).unwrap_err().kind(),

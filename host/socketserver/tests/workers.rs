@@ -67,7 +67,7 @@ fn each_worker_serves_and_has_a_limit_of_its_own() {
     seen.sort_unstable();
     assert_eq!(seen[..], workers);
 
-    let mut third = Client::with(program.endpoint(), "pid");
+    let mut third = Client::with_order(program.endpoint(), "pid");
     wait_until("the client waits", || waiting_clients(program.endpoint()) == 1);
     assert!(third.has_nothing());
     other.done();
@@ -339,7 +339,7 @@ fn after_a_shutdown_clients_wait_for_the_next_run() {
         program.expect("collect", &["collected"]);
         program.children().is_empty()
     });
-    let mut between = Client::with(program.endpoint(), "pid");
+    let mut between = Client::with_order(program.endpoint(), "pid");
     assert_eq!(waiting_clients(program.endpoint()), 1);
     program.tell("serve");
     let after = between.rest();
@@ -379,7 +379,7 @@ fn workers_end_when_their_parent_is_killed() {
 
 fn handle_request_is_not_for_workers() {
     let mut program = Program::start("server", &[TCP, "workers=1"]);
-    let client = Client::with(program.endpoint(), "echo");
+    let client = Client::with_order(program.endpoint(), "echo");
     program.expect("handle_request", &["handled Workers"]);
     assert_eq!(program.children(), []);
     assert!(client.has_nothing());

@@ -99,7 +99,7 @@ pub(crate) fn needs_another_source(error: Errno) -> bool {
 ///
 /// # Errors
 ///
-/// Those of `sendmsg(2)`, see [`needs_another_source`].
+/// The errors of `sendmsg(2)`, see [`needs_another_source`].
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     data: &[u8],

@@ -28,7 +28,7 @@ impl Client {
     }
 
     /// Returns a client that has sent an order.
-    pub fn with(endpoint: &Endpoint, order: &str) -> Client {
+    pub fn with_order(endpoint: &Endpoint, order: &str) -> Client {
         let mut client = Client::connect(endpoint);
         client.0.write_all(format!("{order}\n").as_bytes()).unwrap();
         client
@@ -37,7 +37,7 @@ impl Client {
     /// Returns a client whose handler runs until the client is dropped or
     /// [`done`](Self::done), and the process of the handler.
     pub fn holding(endpoint: &Endpoint) -> (Client, i32) {
-        let mut client = Client::with(endpoint, "hold");
+        let mut client = Client::with_order(endpoint, "hold");
         let pid = client.line().parse().unwrap();
         (client, pid)
     }
@@ -89,7 +89,7 @@ impl Client {
 /// Sends an order, and returns the answer of the server: a line or a datagram.
 pub fn ask(endpoint: &Endpoint, order: &str) -> String {
     match endpoint.socket_type() {
-        SocketType::Stream => Client::with(endpoint, order).rest().trim_end().to_owned(),
+        SocketType::Stream => Client::with_order(endpoint, order).rest().trim_end().to_owned(),
         SocketType::Dgram => {
             let answer = Gram::new(endpoint.address()).talk(order.as_bytes());
             String::from_utf8(answer).unwrap()
