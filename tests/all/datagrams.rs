@@ -177,7 +177,7 @@ fn a_handler_may_send_to_its_own_client_only() {
         let line = served.server.wait_for_log("denied").unwrap();
         assert!(line.contains("a handler may send to its own client, 127.0.0.1:"), "{line}");
         assert!(line.contains("INFO") && line.contains("handler=\"fixture\""), "{line}");
-        let nameless = line.contains("sendto a name that no socket has: ");
+        let nameless = line.contains("sendto an address that no socket has: ");
         assert_eq!(nameless, address == "2 1 0 65536", "{line}");
         assert_eq!(ask(&served.server, b"-"), b"ok");
         // The host logs only the first call that it denies to a request.

@@ -60,7 +60,7 @@ fn a_host_without_enough_stack_does_not_start() {
         assert_eq!(output.status.code(), Some(1), "{mode}: {output:?}");
         assert_eq!(
             String::from_utf8(output.stderr).unwrap(),
-            "wasm-socketserver: the stack of this process may have 2047 KiB, and --stack 1024 KiB needs 2048 KiB: raise the limit with `ulimit -s`, or ask for less\n"
+            "wasm-socketserver: the stack of this process may have 2047 KiB, and --stack 1024 KiB needs 2048 KiB: raise the limit with `ulimit -s`, or lower --stack\n"
         );
     }
     let output = with_stack_limit(512, &["inspect", path]).output().unwrap();

@@ -72,10 +72,10 @@ fn a_handler_sees_only_the_granted_environment() {
 #[test]
 fn mistakes_in_env_and_dir_are_errors() {
     for (option, value, why) in [
-        ("--env", "NOT_SET", "it is not set here: write NOT_SET=VALUE"),
+        ("--env", "NOT_SET", "the server's environment has no such variable: write NOT_SET=VALUE"),
         ("--env", "=b", "write NAME=VALUE"),
         ("--dir", "/tmp", "write HOST::GUEST"),
-        ("--dir", "/tmp::/tmp:rw", "there is `:ro`"),
+        ("--dir", "/tmp::/tmp:rw", "the only one is `:ro`"),
     ] {
         let said = host().args(["serve", option, value]).output().unwrap();
         assert_eq!(said.status.code(), Some(2));
