@@ -3,8 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use socketserver_tests::process::{TIMEOUT, send_signal, wait_until};
 use socketserver_tests::procfs::{children, state};
 
@@ -84,6 +87,34 @@ fn a_child_that_dies_is_reported_and_costs_its_own_request_only() {
     let line = server.wait_for_log("was ended by signal 9").unwrap();
     assert!(line.contains(&peer) && line.contains("reason=\"child\""), "{line}");
     assert_eq!(ask(&server, b"next"), b"next");
+}
+
+#[test]
+fn signals_to_children_that_begin_do_not_end_the_server() {
+    let mut server = echo(&["--concurrency", "forking"]);
+    let (pid, done) = (server.pid(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut sent = 0;
+            while !done.load(Ordering::Relaxed) {
+                // A child may have ended since it was listed.
+                for child in children(pid).unwrap_or_default() {
+                    let child = Pid::from_raw(child.cast_signed()).unwrap();
+                    sent += usize::from(kill_process(child, Signal::TERM).is_ok());
+                }
+            }
+            sent
+        });
+        for _ in 0..500 {
+            assert_eq!(ask(&server, b"x"), b"x");
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(sender.join().unwrap() > 0);
+    });
+    server.signal("TERM").unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+    let ended = server.log().iter().filter(|line| line.contains("ending")).count();
+    assert_eq!(ended, 1);
 }
 
 #[test]

@@ -2,6 +2,10 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::path::Path;
+
+use socketserver_tests::process::{send_signal, wait_until};
+use socketserver_tests::procfs::children;
 
 use crate::client::{echo, expect, in_flight, read_to_end};
 use crate::fixture::MODES;
@@ -89,10 +93,47 @@ fn after_a_second_signal_the_counters_are_printed() {
 }
 
 #[test]
+fn a_signal_to_all_processes_leaves_requests_their_grace() {
+    // As systemd's KillMode=control-group sends it, or a terminal.
+    for signal in ["TERM", "INT"] {
+        for mode in &MODES[2..] {
+            let mut server = echo(&[*mode, &["--grace", "1h"]].concat());
+            let mut stream = in_flight(&server);
+            for child in children(server.pid()).unwrap() {
+                send_signal(child, signal).unwrap();
+            }
+            server.signal(signal).unwrap();
+            server.wait_for_log("ending").unwrap();
+            stream.write_all(b"2").unwrap();
+            expect(&mut stream, b"2");
+            drop(stream);
+            assert_eq!(server.wait().unwrap().code(), Some(0), "{signal} {mode:?}");
+        }
+    }
+}
+
+#[test]
+fn stopped_children_do_not_outlive_the_server() {
+    for mode in &MODES[2..] {
+        let mut server = echo(&[*mode, &["--grace", "10ms"]].concat());
+        let _stream = in_flight(&server);
+        let stopped = children(server.pid()).unwrap();
+        for child in &stopped {
+            send_signal(*child, "STOP").unwrap();
+        }
+        server.signal("TERM").unwrap();
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{mode:?}");
+        let is_gone = |child: &u32| !Path::new(&format!("/proc/{child}")).exists();
+        wait_until("the children are gone", || stopped.iter().all(is_gone));
+    }
+}
+
+#[test]
 fn the_server_does_not_wait_for_daemon_threads() {
     let (daemon, no_block) = (["--daemon-threads", "true"], ["--block-on-close", "false"]);
-    let [_, threading, forking, workers] = MODES;
+    let [sync, threading, forking, workers] = MODES;
     for (mode, option) in [
+        (sync, no_block),
         (threading, daemon),
         (threading, no_block),
         (forking, no_block),

@@ -12,6 +12,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
 
 use crossbeam_utils::CachePadded;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::fs::{Mode, OFlags, fstat, open, stat};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, getpid};
@@ -70,14 +71,28 @@ const TASKS: &str = "/proc/self/task";
 /// Forks this process. This calls the functions that libraries have registered with
 /// `pthread_atfork`, which the WebAssembly engine needs.
 ///
+/// The signals in `for_parent` are blocked in the child from its beginning. Otherwise a
+/// signal that came before the child could block it would run a handler of the parent there.
+///
 /// # Errors
 ///
 /// This process has other threads, or `fork(2)` failed.
-pub(crate) fn fork(tasks: &Tasks) -> io::Result<Forked> {
+pub(crate) fn fork(tasks: &Tasks, for_parent: Option<&SigSet>) -> io::Result<Forked> {
     let threads = tasks.threads()?;
     if threads != 1 {
         return Err(io::Error::other(TooManyThreads(threads)));
     }
+    let Some(for_parent) = for_parent else { return fork_process() };
+    let mask = for_parent.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let forked = fork_process();
+    if !matches!(forked, Ok(Forked::Child)) {
+        mask.thread_set_mask()?;
+    }
+    forked
+}
+
+/// Forks a process that has one thread.
+fn fork_process() -> io::Result<Forked> {
     // SAFETY: there is one thread, so nothing is locked by a thread that the
     // child does not have, and the child may do whatever this process may.
     match unsafe { libc::fork() } {

@@ -69,8 +69,9 @@ pub enum Command {
     /// socket takes connections. The log goes to standard error.
     ///
     /// At the first signal the server refuses new clients and serves those that have come.
-    /// At the second it exits at once. Exit codes: 0 after a signal or --once, 1 if the
-    /// handler or an address cannot be served, 2 if the command line is wrong.
+    /// At the second it exits at once. Exit codes: 0 after the first signal or --once, 130 or
+    /// 143 if a second SIGINT or SIGTERM ended the server or the first one ended its start, 1
+    /// if the handler or an address cannot be served, 2 if the command line is wrong.
     Serve(Box<ServeOptions>),
     /// Show what a handler is, what it imports, and whether it can be served.
     ///

@@ -42,6 +42,8 @@ pub struct RunningOptions {
     pub max_requests: Option<u32>,
 
     /// Serve one request and end: Python's handle_request().
+    ///
+    /// As in Python, a client that is refused, or has reset its connection, also counts.
     #[arg(long, conflicts_with = "workers")]
     pub once: bool,
 

@@ -59,16 +59,18 @@ impl Shutdown {
         thread::Builder::new().name("grace".to_owned()).spawn(move || {
             let mut fds = [PollFd::from_borrowed_fd(signalled.as_fd(), PollFlags::IN)];
             while poll(&mut fds, None) == Err(Errno::INTR) {}
-            let ShutdownSettings { grace, graceful, .. } = shutdown.settings;
+            let ShutdownSettings { waits, graceful, .. } = shutdown.settings;
             if graceful {
                 server.stop_listening();
             }
-            log_grace(Some(grace));
-            shutdown.wait(true, |left| {
-                thread::sleep(left);
-                false
-            });
-            shutdown.log_overdue();
+            shutdown.log_begin();
+            if waits {
+                shutdown.wait(true, |left| {
+                    thread::sleep(left);
+                    false
+                });
+                shutdown.log_overdue();
+            }
             shutdown.print_counters();
             process::exit(0);
         })?;
@@ -91,6 +93,9 @@ impl Shutdown {
         if in_flight > 0 && self.settings.waits {
             self.log_overdue();
         }
+        // The kernel kills a child when its parent ends, but not one that was stopped before
+        // it could ask the kernel for that.
+        server.kill_children();
         self.print_counters();
         log::log_dropped_lines(true);
         // Requests that still run in threads end with the process.

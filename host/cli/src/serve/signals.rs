@@ -5,7 +5,7 @@
 //!
 //! | signal | while the handler is loaded | while the server serves | in a forked child |
 //! |---|---|---|---|
-//! | SIGINT, SIGTERM | end the process at once | the first ends the loop, the second the process | SIGTERM ends the process; SIGINT is blocked |
+//! | SIGINT, SIGTERM | end the process at once | the first ends the loop, the second the process | are blocked |
 //! | SIGUSR1 | has the counters printed when the server serves | has the counters printed | is blocked |
 
 use std::io;
@@ -27,10 +27,13 @@ use signal_hook::low_level::{pipe, unregister};
 /// The interval at which a deferred second signal is noticed.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The signals that forked children leave to their parent, because a terminal or a supervisor
+/// sends them to all processes. In a child their handlers would also write to descriptors
+/// whose numbers may be those of connections.
+pub const FOR_PARENT: [i32; 3] = [SIGINT, SIGTERM, SIGUSR1];
+
 /// The signal handlers of this process, as far as forked children must know them.
 pub struct SignalHandlers {
-    /// Set in a forked child, which SIGTERM ends at once.
-    is_child: Arc<AtomicBool>,
     /// The process that installed the handlers.
     process: Option<Pid>,
     /// The descriptors of the handlers and of the [`SignalEvents`].
@@ -167,14 +170,11 @@ pub fn install() -> io::Result<(SignalHandlers, SignalEvents)> {
     pipe::register(SIGUSR1, wake_writer)?;
     register(SIGUSR1, Arc::clone(&is_pending))?;
 
-    let is_child = Arc::new(AtomicBool::new(false));
     let exits = Arc::new(AtomicBool::new(true));
     let number = Arc::new(AtomicUsize::new(0));
     let mut install_for = |signal| {
-        // A child ends before it writes to the descriptors of its parent. The action that
-        // exits comes before the one that sets its flag, so that the first signal does not
-        // exit.
-        register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_child))?;
+        // The action that exits comes before the one that sets its flag, so that the first
+        // signal does not exit.
         let exit = register_conditional_shutdown(signal, 128 + signal, Arc::clone(&exits))?;
         register_usize(signal, Arc::clone(&number), signal.unsigned_abs() as usize)?;
         register(signal, Arc::clone(&exits))?;
@@ -191,24 +191,23 @@ pub fn install() -> io::Result<(SignalHandlers, SignalEvents)> {
         print_requests: PrintRequests { is_pending, received: print_received },
         second_signal: SecondSignal { exit_actions, exits, received: received.into(), number },
     };
-    Ok((SignalHandlers { is_child, process: Some(getpid()), descriptors }, events))
+    Ok((SignalHandlers { process: Some(getpid()), descriptors }, events))
 }
 
 impl SignalHandlers {
-    /// Changes the signal handlers in a forked child: SIGTERM ends it. It leaves SIGINT and
-    /// SIGUSR1, which a terminal or a supervisor sends to all processes, to its parent, and
-    /// the kernel kills it when the parent ends.
+    /// Makes a forked child leave the signals in [`FOR_PARENT`] to its parent, and the kernel
+    /// kill it when the parent ends. A child of the server has these signals blocked from its
+    /// beginning.
     ///
     /// # Errors
     ///
     /// The parent has ended.
     pub fn apply_to_child(&self) -> io::Result<()> {
-        self.is_child.store(true, Ordering::SeqCst);
-        let mut of_parent = SigSet::empty();
-        of_parent.add(Signal::SIGINT);
-        // Its handler would write to a descriptor whose number may be that of a connection.
-        of_parent.add(Signal::SIGUSR1);
-        of_parent.thread_block()?;
+        let mut for_parent = SigSet::empty();
+        for signal in FOR_PARENT {
+            for_parent.add(Signal::try_from(signal)?);
+        }
+        for_parent.thread_block()?;
         set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
         if getppid() == self.process {
             Ok(())

@@ -13,7 +13,7 @@ use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings};
 use super::hooks::ServeHooks;
 use super::process_limits::ProcessLimits;
 use super::restrictions::Restrictions;
-use super::signals::{SignalEvents, SignalHandlers};
+use super::signals::{self, SignalEvents, SignalHandlers};
 use crate::report::counters::Counters;
 use crate::settings::{Settings, default_endpoint};
 
@@ -74,6 +74,7 @@ pub fn server(
         .concurrency(concurrency)
         .shutdown_when_readable(events.shutdown)
         .graceful_shutdown(settings.shutdown.graceful)
+        .signals_for_parent(&signals::FOR_PARENT)
         .service_when_readable(events.wake);
     let builder = settings.sockets.apply(builder);
     let builder = match settings.timeout {

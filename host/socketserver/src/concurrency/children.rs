@@ -134,6 +134,14 @@ impl Children {
         self.running().children.values_mut().for_each(|child| child.leaving = true);
     }
 
+    /// Kills every child, without waiting for its end.
+    pub(super) fn kill_all(&self) {
+        for child in self.running().children.values() {
+            // It may have ended by itself.
+            let _ = child.send_kill();
+        }
+    }
+
     /// Closes all descriptors of this list in a forked child, which must not
     /// hold those of its siblings: see [`close_inherited`](sys::close_inherited).
     pub(super) fn close_inherited(&self) {
@@ -256,15 +264,20 @@ fn kill_outlived(running: &mut BTreeMap<u64, Child>) {
 }
 
 impl Child {
-    /// Kills the child. If that fails, it will be tried again.
-    fn kill(&mut self, now: Instant) {
+    /// Sends `SIGKILL` to the child.
+    fn send_kill(&self) -> rustix::io::Result<()> {
         let by_pidfd = match &self.pidfd {
             Some(pidfd) => pidfd_send_signal(pidfd, Signal::KILL),
             None => pidfd_open(self.pid, PidfdFlags::empty())
                 .and_then(|pidfd| pidfd_send_signal(pidfd, Signal::KILL)),
         };
         // The child has not been waited for, so the number is still its own.
-        let killed = by_pidfd.or_else(|_| kill_process(self.pid, Signal::KILL));
+        by_pidfd.or_else(|_| kill_process(self.pid, Signal::KILL))
+    }
+
+    /// Kills the child that has outlived its time. If that fails, it will be tried again.
+    fn kill(&mut self, now: Instant) {
+        let killed = self.send_kill();
         self.outlived |= killed.is_ok();
         let gone = matches!(killed, Ok(()) | Err(Errno::SRCH));
         self.kill_at = if gone { None } else { now.checked_add(KILL_AGAIN) };

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use super::children::{Children, EndedChild};
 use super::job::{Application, Job, RequestEnd, catch_panic};
 use super::{Dispatched, Dispatcher, ServerSockets};
+use nix::sys::signal::SigSet;
+
 use crate::capacity::{Capacity, Needs};
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
@@ -58,11 +60,13 @@ pub(super) struct RequestProcesses {
     max_children: usize,
     block_on_close: bool,
     tasks: Tasks,
+    /// The signals that children leave to this process.
+    for_parent: Option<SigSet>,
     children: Children,
 }
 
 impl RequestProcesses {
-    pub(super) fn new(settings: &Forking) -> Result<Self, BuildError> {
+    pub(super) fn new(settings: &Forking, for_parent: Option<SigSet>) -> Result<Self, BuildError> {
         let Forking { max_children, ref capacity, block_on_close, max_lifetime } = *settings;
         if max_children > capacity.requests {
             let capacity = capacity.clone();
@@ -72,6 +76,7 @@ impl RequestProcesses {
             max_children: max_children.max(1),
             block_on_close,
             tasks: Tasks::new()?,
+            for_parent,
             children: Children::new(max_lifetime)?,
         })
     }
@@ -128,7 +133,7 @@ impl Dispatcher for RequestProcesses {
     /// Forks a child that finishes the request. The parent closes its copy of
     /// the request and does not shut it down: that would end the child's connection.
     fn process_request(&self, job: Job, sockets: ServerSockets<'_>) -> Dispatched {
-        match sys::fork(&self.tasks) {
+        match sys::fork(&self.tasks, self.for_parent.as_ref()) {
             Ok(Forked::Parent(pid)) => {
                 job.request.leave_to_child();
                 self.children.add(pid, Some(job.client_address), job.request.take_guards());
@@ -153,6 +158,10 @@ impl Dispatcher for RequestProcesses {
 
     fn active_children(&self) -> usize {
         self.children.count()
+    }
+
+    fn kill_children(&self) {
+        self.children.kill_all();
     }
 
     fn children_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -27,6 +27,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::sys::signal::SigSet;
+
 pub use forking::Forking;
 use job::RequestEnd;
 pub(crate) use job::{Application, Job};
@@ -67,18 +69,23 @@ impl Concurrency {
     }
 
     /// Returns the dispatcher that runs requests in this way. It wakes the loop through
-    /// `control`.
+    /// `control`. Forked processes leave the signals `for_parent` to this process.
     pub(crate) fn dispatcher(
         &self,
         control: &Arc<Control>,
+        for_parent: Option<SigSet>,
     ) -> Result<Box<dyn Dispatcher>, BuildError> {
         Ok(match self {
             Concurrency::Sync => Box::new(sync::ServingThread),
             Concurrency::Threading(settings) => {
                 Box::new(threading::RequestThreads::new(settings, Arc::clone(control))?)
             }
-            Concurrency::Forking(settings) => Box::new(forking::RequestProcesses::new(settings)?),
-            Concurrency::Workers(settings) => Box::new(workers::WorkerProcesses::new(settings)?),
+            Concurrency::Forking(settings) => {
+                Box::new(forking::RequestProcesses::new(settings, for_parent)?)
+            }
+            Concurrency::Workers(settings) => {
+                Box::new(workers::WorkerProcesses::new(settings, for_parent)?)
+            }
         })
     }
 }
@@ -177,6 +184,9 @@ pub(crate) trait Dispatcher: Send + Sync {
     fn active_children(&self) -> usize {
         0
     }
+
+    /// Kills every child process, without waiting for its end.
+    fn kill_children(&self) {}
 
     /// Returns the descriptor that becomes readable when
     /// [`collect_children`](Self::collect_children) has something to do.

@@ -38,7 +38,7 @@ pub fn run_in_child(
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     ioctl_fionbio(&read, true)?;
     let (tasks, children) = (Tasks::new()?, Children::new(max_lifetime)?);
-    match sys::fork(&tasks)? {
+    match sys::fork(&tasks, None)? {
         Forked::Parent(child) => children.add(child, None, Vec::new()),
         Forked::Child => {
             children.close_inherited();

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::SigSet;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::children::{Children, EndedChild};
@@ -51,6 +52,8 @@ pub(super) struct WorkerProcesses {
     threading: Threading,
     max_requests: usize,
     tasks: Tasks,
+    /// The signals that workers leave to this process.
+    for_parent: Option<SigSet>,
     children: Children,
     state: Mutex<State>,
 }
@@ -79,7 +82,7 @@ impl Lifeline {
 }
 
 impl WorkerProcesses {
-    pub(super) fn new(settings: &Workers) -> Result<Self, BuildError> {
+    pub(super) fn new(settings: &Workers, for_parent: Option<SigSet>) -> Result<Self, BuildError> {
         let Workers { count, threading } = settings.clone();
         let count = count.max(1);
         let requests_per_worker = threading.max_requests()?;
@@ -88,6 +91,7 @@ impl WorkerProcesses {
             threading,
             max_requests: requests_per_worker.saturating_mul(count),
             tasks: Tasks::new()?,
+            for_parent,
             children: Children::new(None)?,
             state: Mutex::default(),
         })
@@ -172,6 +176,10 @@ impl Dispatcher for WorkerProcesses {
         self.children.count()
     }
 
+    fn kill_children(&self) {
+        self.children.kill_all();
+    }
+
     fn children_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.children.as_fd())
     }
@@ -214,7 +222,7 @@ impl Dispatcher for WorkerProcesses {
     fn start_workers(&self, app: &Application, run: RunWorker<'_>) -> io::Result<()> {
         let Some(lifeline) = self.lifeline()? else { return Ok(()) };
         while self.children.count_staying() < self.count {
-            match sys::fork(&self.tasks) {
+            match sys::fork(&self.tasks, self.for_parent.as_ref()) {
                 Ok(Forked::Parent(pid)) => self.children.add(pid, None, Vec::new()),
                 Ok(Forked::Child) => self.run_child(app, &lifeline, run),
                 Err(error) => {

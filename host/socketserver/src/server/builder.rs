@@ -1,8 +1,11 @@
 //! The construction of a server.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
 
 use super::control::Control;
 use super::{Server, drain};
@@ -35,6 +38,7 @@ pub struct ServerBuilder {
     stop: Option<OwnedFd>,
     attention: Option<OwnedFd>,
     graceful: bool,
+    signals_for_parent: Vec<i32>,
 }
 
 impl ServerBuilder {
@@ -58,6 +62,7 @@ impl ServerBuilder {
             stop: None,
             attention: None,
             graceful: false,
+            signals_for_parent: Vec::new(),
         }
     }
 
@@ -199,6 +204,15 @@ impl ServerBuilder {
         self
     }
 
+    /// Makes forked children and workers leave these signals, by number, to the process that
+    /// serves: the signals are blocked in a child from its first instruction, so that a
+    /// signal to the whole process group runs the handler of one process. A child that
+    /// another process is to end needs `SIGKILL`. No signals by default, as in Python.
+    pub fn signals_for_parent(mut self, signals: &[i32]) -> Self {
+        self.signals_for_parent = signals.to_vec();
+        self
+    }
+
     /// Calls `service_actions` at once when this descriptor becomes readable,
     /// and not only when the poll interval is over. This also holds for
     /// `handle_request`, which does not call it otherwise. `service_actions` must read
@@ -217,6 +231,7 @@ impl ServerBuilder {
     /// - An endpoint cannot be bound. The sockets that were bound before it are closed
     ///   again.
     /// - The machine cannot hold as many requests as were asked for.
+    /// - A number in [`signals_for_parent`](Self::signals_for_parent) is not a signal.
     pub fn build(mut self) -> Result<Server, BuildError> {
         if self.endpoints.is_empty() {
             return Err(BuildError::NoAddress);
@@ -239,7 +254,8 @@ impl ServerBuilder {
         }
         let graceful = self.graceful.then(drain::max_connections);
         let control = Control::new(self.stop.map(Arc::new), self.attention, graceful)?;
-        let dispatcher = self.concurrency.dispatcher(&control)?;
+        let dispatcher =
+            self.concurrency.dispatcher(&control, signal_set(&self.signals_for_parent)?)?;
         let listeners = self
             .endpoints
             .iter()
@@ -254,4 +270,15 @@ impl ServerBuilder {
         let app = Arc::new(Application { handler: self.handler, hooks: self.hooks });
         Ok(Server::new(app, dispatcher, control, self.socket.timeout, listeners.into(), own))
     }
+}
+/// Returns the set of these signals, if there are any.
+fn signal_set(signals: &[i32]) -> io::Result<Option<SigSet>> {
+    if signals.is_empty() {
+        return Ok(None);
+    }
+    let mut set = SigSet::empty();
+    for signal in signals {
+        set.add(Signal::try_from(*signal)?);
+    }
+    Ok(Some(set))
 }

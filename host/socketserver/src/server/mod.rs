@@ -143,6 +143,13 @@ impl Server {
         self.dispatcher.active_children()
     }
 
+    /// Kills the children and workers that have not ended (`SIGKILL`), without waiting for
+    /// their end. For a program that ends, and has waited as long as it wants to: a child
+    /// that is stopped, for example, does not end by itself.
+    pub fn kill_children(&self) {
+        self.dispatcher.kill_children();
+    }
+
     /// Reaps the children that have ended, without waiting. The loop does that itself in
     /// each round. Python's `collect_children`.
     pub fn collect_children(&self) {

@@ -46,7 +46,7 @@ fn serve_and_drain(
     // The parent need not wait for its workers, but requests that this process leaves
     // are lost.
     let threading = Threading { block_on_close: true, ..threading.clone() };
-    let dispatcher = Concurrency::Threading(threading).dispatcher(&control)?;
+    let dispatcher = Concurrency::Threading(threading).dispatcher(&control, None)?;
     let app = Arc::clone(&server.app);
     let own_addresses = Arc::clone(&server.own_addresses);
     let mut worker =

@@ -108,14 +108,15 @@ fn sendto(
 /// Returns the reason if sending to `client` failed because of that client. The client's
 /// Unix socket no longer exists, has no name, has a name that is too long or that by now
 /// leads to something else, or does not let the host write to it. Or the client claims an
-/// address to which no route leads, a broadcast address, or port 0, to which nothing can be
-/// sent.
+/// address to which no route leads, a broadcast address, port 0, or an address that a socket
+/// of the loopback interface cannot reach (`EINVAL`).
 fn unreachable_client(client: &Address, error: &io::Error) -> Option<Reason> {
     let errno = Errno::from_io_error(error)?;
     match client {
         Address::Inet(_) | Address::Inet6(_) => match errno {
-            Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS => Some(Reason::NoAddress),
-            Errno::INVAL if client.to_socket_addr()?.port() == 0 => Some(Reason::NoAddress),
+            Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS | Errno::INVAL => {
+                Some(Reason::NoAddress)
+            }
             _ => None,
         },
         Address::Unix(_) => match errno {
@@ -281,13 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_with_port_0_has_no_address() {
+    fn a_client_at_an_invalid_address_has_no_address() {
         for host in [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()] {
             let client = |port| Address::from(std::net::SocketAddr::from((host, port)));
             let (invalid, large) = (io::Error::from(Errno::INVAL), Errno::MSGSIZE.into());
             assert_eq!(unreachable_client(&client(0), &invalid), Some(Reason::NoAddress));
             assert_eq!(unreachable_client(&client(0), &large), None);
-            assert_eq!(unreachable_client(&client(1), &invalid), None);
+            // A socket of the loopback interface cannot send to another network.
+            assert_eq!(unreachable_client(&client(1), &invalid), Some(Reason::NoAddress));
         }
     }
 
