@@ -26,7 +26,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use nix::unistd::dup2_stdin;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socketserver::ConcurrencyKind;
+use socketserver::{ConcurrencyKind, ServeError};
 
 pub use process_limits::ProcessLimits;
 
@@ -78,7 +78,12 @@ pub fn serve(settings: Settings) -> Result<()> {
     if once {
         server.handle_request()?;
     } else {
-        server.serve_forever(poll_interval)?;
+        match server.serve_forever(poll_interval) {
+            // The signal came before the loop began, and the thread of `exit_after_grace` has
+            // stopped listening. Clients that waited are served below.
+            Err(ServeError::Closed) if is_sync => {}
+            ended => ended?,
+        }
         if !is_sync {
             shutdown.log_begin();
         }
