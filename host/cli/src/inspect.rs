@@ -14,7 +14,7 @@ use tracing::Level;
 
 use crate::loading::LoadSettings;
 use crate::options::{InspectOptions, granting_option};
-use crate::report::{LogFormat, log};
+use crate::report::{LogFormat, log, printable_path};
 use crate::serve::ProcessLimits;
 use crate::serve::restrictions::enter_to_inspect;
 
@@ -71,7 +71,7 @@ struct Import {
 pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
     log::init(LogFormat::Text, Level::WARN, u32::MAX, io::stderr().is_terminal());
     let report = report(options)
-        .with_context(|| format!("cannot inspect `{}`", options.handler.display()))?;
+        .with_context(|| format!("cannot inspect `{}`", printable_path(&options.handler)))?;
     let text =
         if options.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_text() };
     io::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
@@ -104,7 +104,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
         times.as_ref().ok().map(|times| time(times).as_secs_f64() * 1e6)
     };
     Ok(Report {
-        handler: options.handler.display().to_string(),
+        handler: printable_path(&options.handler),
         size: description.size,
         worlds: description.worlds.iter().map(|world| world.name()).collect(),
         exports: description.exports.clone(),

@@ -93,4 +93,5 @@ pub use load::loader::Loader;
 pub use load::source::read as read_component;
 pub use load::stubs::stubbed_wasi;
 pub use policy::{Dir, OnKill, Policy, UnknownWord};
+pub use sys::return_large_blocks;
 pub use world::World;

@@ -93,6 +93,23 @@ pub(crate) fn set_time_slice(nanos: u64) {
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
+/// Makes the C library give blocks of 1 MiB and more back to the system as soon as they are
+/// freed. Without this, glibc keeps the large blocks that it was asked for once, in each of
+/// its arenas, for as long as the process lives: the copies of text that guests pass
+/// ([`mallopt(3)`], `M_MMAP_THRESHOLD`).
+///
+/// The setting holds for the whole process, so a program calls this, and not a library. Other
+/// C libraries need no setting.
+///
+/// [`mallopt(3)`]: https://man7.org/linux/man-pages/man3/mallopt.3.html
+pub fn return_large_blocks() {
+    // SAFETY: `mallopt` takes two numbers, and may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
+}
+
 /// A compiled component: machine code, which the engine runs without a check.
 ///
 /// It is created by [`compile`](Self::compile) in this process, or by

@@ -18,3 +18,4 @@ pub mod output;
 pub mod relay;
 
 pub use log::LogFormat;
+pub use output::printable_path;

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,8 +11,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, major, minor, open};
 use rustix::io::{Errno, retry_on_intr, write};
 use rustix::net::{SendFlags, send};
+use socketserver::printable;
 
 use super::relay;
+
+/// The longest path that is printed, in bytes.
+const MAX_PATH: usize = 4 << 10;
 
 /// One of the two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,4 +143,9 @@ impl Output {
             Output::Error => stderr,
         }
     }
+}
+/// Returns the path of a handler with escapes for what could deceive a terminal: the author
+/// of a handler may choose the name of its file.
+pub fn printable_path(path: &Path) -> String {
+    printable(&path.to_string_lossy(), MAX_PATH)
 }

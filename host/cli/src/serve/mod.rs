@@ -47,6 +47,7 @@ pub fn serve(settings: Settings) -> Result<()> {
     output::make_nonblocking()?;
     log_writer::share_state().context("cannot share the state of the log")?;
     log::log_panics();
+    socketserver_sandbox::return_large_blocks();
     raise_descriptor_limit();
     close_standard_input();
     // Before the ready line: a program that reads the line may send a signal.

@@ -15,6 +15,7 @@ use super::process_limits::ProcessLimits;
 use super::restrictions::Restrictions;
 use super::signals::{self, SignalEvents, SignalHandlers};
 use crate::report::counters::Counters;
+use crate::report::printable_path;
 use crate::settings::{Settings, default_endpoint};
 
 /// The handler that is served when none is named: its name and its text.
@@ -35,10 +36,10 @@ pub fn server(
     events: SignalEvents,
     counters: &Arc<Counters>,
 ) -> Result<Server> {
-    let handler_name = settings
-        .handler
-        .as_deref()
-        .map_or_else(|| "the embedded sample".to_owned(), |path| format!("`{}`", path.display()));
+    let handler_name = settings.handler.as_deref().map_or_else(
+        || "the embedded sample".to_owned(),
+        |path| format!("`{}`", printable_path(path)),
+    );
     let cannot_serve = || format!("cannot serve {handler_name}");
     let kind = settings.concurrency.kind();
     let engine = engine(kind, &settings.loading.engine()?)?;

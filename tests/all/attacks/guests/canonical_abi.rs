@@ -5,10 +5,11 @@ use super::{handle, hostile, realloc, receive, setup, when_asked};
 /// `log` for text in UTF-16, beside the `log` for UTF-8.
 const LOG_UTF16: &str =
     "(core func $log16 (canon lower (func $log \"log\") (memory $memory) string-encoding=utf16))";
-const IMPORT_LOG_UTF16: &str = "(import \"host\" \"log16\" (func $host_log16 (param i32 i32 i32)))";
-const PROVIDE_LOG_UTF16: &str = "(export \"log16\" (func $log16))";
+pub const IMPORT_LOG_UTF16: &str =
+    "(import \"host\" \"log16\" (func $host_log16 (param i32 i32 i32)))";
+pub const PROVIDE_LOG_UTF16: &str = "(export \"log16\" (func $log16))";
 /// `log` for text in Latin-1 or UTF-16.
-const LOG_COMPACT: &str = "(core func $log16 (canon lower (func $log \"log\") (memory $memory) string-encoding=latin1+utf16))";
+pub const LOG_COMPACT: &str = "(core func $log16 (canon lower (func $log \"log\") (memory $memory) string-encoding=latin1+utf16))";
 
 hostile! {
     sending_a_list_of_4_gib: handle("(call $sendall (i32.const 0) (i32.const -1))").ends("call");

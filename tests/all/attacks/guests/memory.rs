@@ -3,11 +3,13 @@
 use std::io::Write;
 
 use socketserver_tests::bystander::Bystander;
-use socketserver_tests::procfs::memory;
+use socketserver_tests::process::wait_until;
+use socketserver_tests::procfs::{memory, private_memory};
 
+use super::canonical_abi::{IMPORT_LOG_UTF16, LOG_COMPACT, PROVIDE_LOG_UTF16};
 use super::{assert_reported, handle, hostile, logged, realloc, when_asked};
 use crate::attacks::attack;
-use crate::client::{expect, read_to_end};
+use crate::client::{ask, expect, read_to_end};
 use crate::fixture::{FIXTURE, Fixture};
 
 /// The smallest limit that leaves enough memory for the bystander.
@@ -16,6 +18,37 @@ const LITTLE: &[&str] = &["--memory", "8MiB"];
 /// Code that grows the memory until the host refuses, and traps.
 const GROW: &str =
     "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
+
+/// Code that passes 15.9 MB of Latin-1 to `log`, of which the host makes a copy.
+const LONG_TEXT: &str = "(memory.fill (i32.const 65536) (i32.const 250) (i32.const 15900000))
+    (call $host_log16 (i32.const 1) (i32.const 65536) (i32.const 15900000))
+    (call $sendall (i32.const 100) (i32.const 2))";
+
+#[test]
+fn copies_of_text_go_back_to_the_system_when_the_call_ends() {
+    let fixture = Fixture {
+        handle: LONG_TEXT,
+        component: LOG_COMPACT,
+        imports: IMPORT_LOG_UTF16,
+        provides: PROVIDE_LOG_UTF16,
+        memory: "248",
+        ..FIXTURE
+    };
+    let served = fixture.serve(&["--idle-timeout", "1h"]);
+    let pid = served.server.pid();
+    assert_eq!(ask(&served.server, b"ok"), b"ok");
+    let before = private_memory(pid).unwrap();
+    let mut clients: Vec<_> = (0..8).map(|_| served.server.connect().unwrap()).collect();
+    for client in &mut clients {
+        client.write_all(b"x").unwrap();
+    }
+    for client in &mut clients {
+        expect(client, b"ok");
+    }
+    drop(clients);
+    // Without care the allocator keeps 30 MiB for each thread.
+    wait_until("the memory has gone back", || private_memory(pid).unwrap() < before + (20 << 20));
+}
 
 hostile! {
     memory_up_to_the_limit: handle(GROW).options(LITTLE).ends("memory").saying("the limit is 8388608");
