@@ -65,7 +65,6 @@
 //! code that makes no call to the host. A call to the host panics there.
 
 #![deny(missing_docs, unsafe_code)]
-#![warn(clippy::missing_errors_doc)]
 
 mod address;
 #[doc(hidden)]

@@ -66,7 +66,6 @@
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
-#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 mod config;
 mod enter;

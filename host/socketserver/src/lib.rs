@@ -109,7 +109,6 @@
 
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
-#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 pub mod access;
 mod address;
