@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_names_of_the_interfaces_are_is_granted() {
+    fn only_the_names_of_the_interfaces_are_granted() {
         assert!(is_granted("socketserver:handler/sockets@0.1.0"));
         assert!(is_granted("socketserver:handler/sockets@0.1.7"));
         for patch in 0..=12 {
