@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use socketserver::access::{AccessTime, MAX_BANNER, ClientSet, banner};
+use socketserver::access::{AccessTime, ClientSet, MAX_BANNER, banner};
 use socketserver_fuzz::check_message;
 
 #[path = "../../../host/cli/src/options/values/access.rs"]
