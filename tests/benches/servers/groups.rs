@@ -1,6 +1,6 @@
 //! The servers that are compared.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -38,11 +38,11 @@ impl Group {
     fn add_sandbox(
         &mut self,
         name: &str,
-        beside: Option<&Path>,
+        (host, beside): (&Path, Option<&Path>),
         [guest, bind, other_bind]: [&str; 3],
         options: &[&str],
     ) -> Result<()> {
-        self.add(&format!("sandbox: {name}"), &mut serve(build::host()?, guest, bind, options))?;
+        self.add(&format!("sandbox: {name}"), &mut serve(host, guest, bind, options))?;
         let Some(beside) = beside else { return Ok(()) };
         self.add(&format!("beside: {name}"), &mut serve(beside, guest, other_bind, options))
     }
@@ -71,8 +71,18 @@ fn serve(host: &Path, guest: &str, bind: &str, options: &[&str]) -> Command {
     command
 }
 
-/// Starts all servers. `directory` is for the files of Unix sockets, `beside` is another build
-/// of the host.
+/// Copies a program into `directory` as an installation does, and returns the path of the copy.
+///
+/// The kernel keeps a file that a linker wrote in single pages, and a copied one in larger
+/// folios. A forked child maps the program anew, which costs it 100 us more from single pages.
+fn install(directory: &Path, program: &Path, name: &str) -> Result<PathBuf> {
+    let copy = directory.join(name);
+    std::fs::copy(program, &copy).with_context(|| format!("cannot copy {}", program.display()))?;
+    Ok(copy)
+}
+
+/// Starts all servers. `directory` is for the files of Unix sockets and for the programs,
+/// `beside` is another build of the host.
 pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     const TCP: &str = "tcp://127.0.0.1:0";
     const UDP: &str = "udp://127.0.0.1:0";
@@ -82,22 +92,27 @@ pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     let text = build::root().join("guests/upper/upper.wat").display().to_string();
     let [upper_tcp, text_tcp, dupper_udp] =
         [[&upper[..], TCP, TCP], [&text, TCP, TCP], [&dupper, UDP, UDP]];
-    let (native, native_udp) = (build::example("upper")?, build::example("udp")?);
+    let native = install(directory, &build::example("upper")?, "native")?;
+    let native_udp = install(directory, &build::example("udp")?, "native-udp")?;
+    let host = install(directory, build::host()?, "host")?;
+    let beside = beside.map(|beside| install(directory, beside, "other-host")).transpose()?;
+    let alone = (&*host, None);
+    let pair = (&*host, beside.as_deref());
     let path = |name: &str| directory.join(name).display().to_string();
     let unix = |name: &str| format!("unix://{}", path(name));
 
     let mut threading = Group::new("TCP, threads", "CPython ThreadingTCPServer");
     threading.add("native Rust", Command::new(&native).args([TCP, "ThreadingTCPServer"]))?;
-    threading.add_sandbox("upper (Rust)", beside, upper_tcp, &[])?;
+    threading.add_sandbox("upper (Rust)", pair, upper_tcp, &[])?;
     let hostile = &["--profile", "hostile"];
-    threading.add_sandbox("upper (Rust), hostile", None, upper_tcp, hostile)?;
+    threading.add_sandbox("upper (Rust), hostile", alone, upper_tcp, hostile)?;
     // Rules that admit all clients, each of which the host evaluates.
     let rules = "--allow 127.0.0.0/8 --deny 192.0.2.0/24 --access-times 00:00-24:00 \
                  --max-load 10000 --source-rate 1000000 --max-per-source 1000 --cps 1000000";
     let rules: Vec<&str> = rules.split_whitespace().collect();
-    threading.add_sandbox("upper (Rust), all rules", None, upper_tcp, &rules)?;
-    threading.add_sandbox("upper (WAT)", beside, text_tcp, &[])?;
-    threading.add_sandbox("upper (Rust), 2 workers", beside, upper_tcp, &["--workers", "2"])?;
+    threading.add_sandbox("upper (Rust), all rules", alone, upper_tcp, &rules)?;
+    threading.add_sandbox("upper (WAT)", pair, text_tcp, &[])?;
+    threading.add_sandbox("upper (Rust), 2 workers", pair, upper_tcp, &["--workers", "2"])?;
     // CPython with its own backlog, which is 5 up to 3.14, so that clients which do not fit wait
     // for a second, and with the backlog of the host.
     threading.add_cpython("CPython ThreadingTCPServer", &["ThreadingTCPServer"]);
@@ -105,30 +120,35 @@ pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
 
     let mut sync = Group::new("TCP, one at a time", "CPython TCPServer");
     sync.add("native Rust", Command::new(&native).args([TCP, "TCPServer"]))?;
-    sync.add_sandbox("upper (Rust)", beside, upper_tcp, &["--server", "TCPServer"])?;
+    sync.add_sandbox("upper (Rust)", pair, upper_tcp, &["--server", "TCPServer"])?;
     sync.add_cpython("CPython TCPServer", &["TCPServer"]);
 
     let mut forking = Group::new("TCP, a process for each request", "CPython ForkingTCPServer");
     forking.add("native Rust", Command::new(&native).args([TCP, "ForkingTCPServer"]))?;
-    forking.add_sandbox("upper (Rust)", beside, upper_tcp, &["--server", "ForkingTCPServer"])?;
+    forking.add_sandbox("upper (Rust)", pair, upper_tcp, &["--server", "ForkingTCPServer"])?;
     let free = &["--server", "ForkingTCPServer", "--jail", "off"];
-    forking.add_sandbox("upper (Rust), no jail", None, upper_tcp, free)?;
+    forking.add_sandbox("upper (Rust), no jail", alone, upper_tcp, free)?;
     if rustix::process::geteuid().is_root() {
         let user = &["--server", "ForkingTCPServer", "--user", "65534:65534"];
-        forking.add_sandbox("upper (Rust), --user", None, upper_tcp, user)?;
+        forking.add_sandbox("upper (Rust), --user", alone, upper_tcp, user)?;
     }
     forking.add_cpython("CPython ForkingTCPServer", &["ForkingTCPServer"]);
 
     let mut udp = Group::new("UDP, threads", "CPython ThreadingUDPServer");
     udp.add("native Rust", Command::new(&native_udp).args([UDP, "ThreadingUDPServer"]))?;
-    udp.add_sandbox("dupper (Rust)", beside, dupper_udp, &[])?;
+    udp.add_sandbox("dupper (Rust)", pair, dupper_udp, &[])?;
     udp.add_cpython("CPython ThreadingUDPServer", &["ThreadingUDPServer"]);
 
     let mut streams = Group::new("Unix streams, threads", "CPython ThreadingUnixStreamServer");
     let class = "ThreadingUnixStreamServer";
-    streams.add("native Rust", Command::new(&native).args([&unix("native"), class]))?;
-    streams.add_sandbox("upper (Rust)", beside, [&upper, &unix("ours"), &unix("beside")], &[])?;
-    streams.add_cpython("CPython ThreadingUnixStreamServer", &[class, "5", &path("cpython")]);
+    streams.add("native Rust", Command::new(&native).args([&unix("native.sock"), class]))?;
+    streams.add_sandbox(
+        "upper (Rust)",
+        pair,
+        [&upper, &unix("host.sock"), &unix("other-host.sock")],
+        &[],
+    )?;
+    streams.add_cpython("CPython ThreadingUnixStreamServer", &[class, "5", &path("cpython.sock")]);
 
     Ok(vec![threading, sync, forking, udp, streams])
 }
