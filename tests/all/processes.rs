@@ -195,3 +195,36 @@ fn children_ignore_sigint_of_a_terminal() {
         assert_eq!(read_to_end(&mut stream), b"");
     }
 }
+
+#[test]
+fn a_server_that_forks_has_its_program_in_huge_pages() {
+    let setting = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let version: Vec<u32> = release.split('.').map_while(|part| part.parse().ok()).collect();
+    if setting.is_ok_and(|setting| setting.contains("[never]")) || version < vec![6, 1] {
+        eprintln!("skipped: this kernel has no huge pages on request");
+        return;
+    }
+    let huge_code = |options: &[&str]| -> u64 {
+        let server = echo(options);
+        assert_eq!(ask(&server, b"x"), b"x");
+        let mappings = fs::read_to_string(format!("/proc/{}/smaps", server.pid())).unwrap();
+        let (mut is_code, mut kib) = (false, 0);
+        for line in mappings.lines() {
+            let mut fields = line.split_whitespace();
+            match (fields.next(), fields.next()) {
+                (Some("AnonHugePages:"), Some(size)) if is_code => {
+                    kib += size.parse::<u64>().unwrap();
+                }
+                (Some(range), Some(access)) if !range.ends_with(':') => {
+                    is_code = access == "r-xp";
+                }
+                _ => {}
+            }
+        }
+        kib
+    };
+    assert!(huge_code(&["--concurrency", "forking"]) >= 4 << 10);
+    // Without a fork for each request the file is mapped once, and shared with other servers.
+    assert_eq!(huge_code(&["--concurrency", "threading"]), 0);
+}

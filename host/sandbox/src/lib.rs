@@ -92,5 +92,5 @@ pub use load::loader::Loader;
 pub use load::source::read as read_component;
 pub use load::stubs::stubbed_wasi;
 pub use policy::{Dir, OnKill, Policy, UnknownWord};
-pub use sys::return_large_blocks;
+pub use sys::{keep_program_in_huge_pages, return_large_blocks};
 pub use world::World;

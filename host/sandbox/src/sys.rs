@@ -110,6 +110,135 @@ pub fn return_large_blocks() {
     }
 }
 
+/// The largest part of a program that is moved into huge pages, in bytes. Each fork copies an
+/// entry for each huge page.
+const MAX_PROGRAM: usize = 64 << 20;
+
+/// Moves the code and the constants of this program into huge pages, and returns the number of
+/// bytes that were moved: 0 if the kernel has no transparent huge pages (`never`), or is older
+/// than Linux 6.1.
+///
+/// A forked child maps the file of its program anew, with a page fault for each 64 KiB that it
+/// touches: some 30 for a request. Anonymous huge pages are mapped by the fork itself. A program
+/// whose segments begin at multiples of 2 MiB (the linker's `max-page-size`) has most in them.
+///
+/// The copy takes memory of its own, and tools that read `/proc/PID/maps` no longer find the
+/// file at these addresses. So a program calls this, and not a library.
+pub fn keep_program_in_huge_pages() -> usize {
+    let setting = |name: &str| {
+        std::fs::read_to_string(format!("/sys/kernel/mm/transparent_hugepage/{name}")).ok()
+    };
+    let enabled = setting("enabled").is_some_and(|enabled| !enabled.contains("[never]"));
+    let size = setting("hpage_pmd_size").and_then(|size| size.trim().parse().ok());
+    let Some(size) = size.filter(|size: &usize| enabled && size.is_power_of_two()) else {
+        return 0;
+    };
+    program_segments()
+        .into_iter()
+        .filter_map(|segment| {
+            let begin = segment.begin.checked_next_multiple_of(size)?;
+            let length = segment.end.checked_sub(begin)? / size * size;
+            let fits = (size..=MAX_PROGRAM).contains(&length);
+            // SAFETY: the range lies in a segment of the program that is never written.
+            (fits && unsafe { move_into_huge_pages(begin, length, segment.protection, size) })
+                .then_some(length)
+        })
+        .sum()
+}
+
+/// A part of the program that is mapped from its file, and is never written.
+struct Segment {
+    begin: usize,
+    end: usize,
+    protection: libc::c_int,
+}
+
+/// Returns the segments of the program itself that are readable and not writable
+/// ([`dl_iterate_phdr(3)`]).
+///
+/// [`dl_iterate_phdr(3)`]: https://man7.org/linux/man-pages/man3/dl_iterate_phdr.3.html
+fn program_segments() -> Vec<Segment> {
+    /// Reads the segments of the first object, which is the program, and ends the iteration.
+    unsafe extern "C" fn read_first(
+        object: *mut libc::dl_phdr_info,
+        _: libc::size_t,
+        segments: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: the C library passes a valid object with its headers, and the caller below
+        // passes a list.
+        let (object, segments, headers) = unsafe {
+            let object = &*object;
+            let headers = std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
+            (object, &mut *segments.cast::<Vec<Segment>>(), headers)
+        };
+        for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
+            if header.p_flags & (libc::PF_R | libc::PF_W) != libc::PF_R {
+                continue;
+            }
+            let is_code = header.p_flags & libc::PF_X != 0;
+            let number = |value| usize::try_from(value).unwrap_or(usize::MAX);
+            let begin = number(object.dlpi_addr).wrapping_add(number(header.p_vaddr));
+            segments.push(Segment {
+                begin,
+                end: begin.saturating_add(number(header.p_filesz)),
+                protection: libc::PROT_READ | if is_code { libc::PROT_EXEC } else { 0 },
+            });
+        }
+        1
+    }
+    let mut segments: Vec<Segment> = Vec::new();
+    // SAFETY: `read_first` gets the list that it expects, and does not keep it.
+    unsafe { libc::dl_iterate_phdr(Some(read_first), (&raw mut segments).cast()) };
+    segments
+}
+
+/// Replaces a range of memory by a copy of itself in huge pages of `size` bytes. Returns false,
+/// and changes nothing, if there are none.
+///
+/// # Safety
+///
+/// The range is mapped and readable, is never written, and has the given protection. `begin` and
+/// `length` are multiples of `size`.
+unsafe fn move_into_huge_pages(
+    begin: usize,
+    length: usize,
+    protection: libc::c_int,
+    size: usize,
+) -> bool {
+    let (read_write, anonymous) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: the new mapping is at an address that the kernel chooses, and no other code knows
+    // it. The range and its copy do not overlap. `mremap` puts the copy in the place of the range
+    // in one step: threads that run code there see the same bytes before and after.
+    unsafe {
+        let new = libc::mmap(ptr::null_mut(), length + size, read_write, anonymous, -1, 0);
+        if new == libc::MAP_FAILED {
+            return false;
+        }
+        let copy = new.byte_add(new.addr().wrapping_neg() % size);
+        let _ = libc::madvise(copy, length, libc::MADV_HUGEPAGE);
+        ptr::copy_nonoverlapping(ptr::with_exposed_provenance(begin), copy.cast::<u8>(), length);
+        let moved = libc::madvise(copy, length, libc::MADV_COLLAPSE) == 0
+            && libc::mprotect(copy, length, protection) == 0
+            && libc::mremap(
+                copy,
+                length,
+                length,
+                libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+                ptr::with_exposed_provenance_mut::<libc::c_void>(begin),
+            ) != libc::MAP_FAILED;
+        // What is left of the new mapping: the edges around the copy, or all of it.
+        if moved {
+            let edge = copy.addr() - new.addr();
+            libc::munmap(new, edge);
+            libc::munmap(copy.byte_add(length), size - edge);
+        } else {
+            libc::munmap(new, length + size);
+        }
+        moved
+    }
+}
+
 /// A compiled component: machine code, which the engine runs without a check.
 ///
 /// It is created by [`compile`](Self::compile) in this process, or by

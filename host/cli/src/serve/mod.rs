@@ -48,6 +48,10 @@ pub fn serve(settings: Settings) -> Result<()> {
     log_writer::share_state().context("cannot share the state of the log")?;
     log::log_panics();
     socketserver_sandbox::return_large_blocks();
+    if settings.concurrency.kind() == ConcurrencyKind::Forking {
+        let moved = socketserver_sandbox::keep_program_in_huge_pages();
+        tracing::debug!("{moved} bytes of the program are in huge pages");
+    }
     raise_descriptor_limit();
     close_standard_input();
     // Before the ready line: a program that reads the line may send a signal.
