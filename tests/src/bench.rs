@@ -31,6 +31,16 @@ pub fn number(name: &str) -> Result<Option<u64>> {
     Ok(Some(value.parse().with_context(|| format!("{name} needs a number, not `{value}`"))?))
 }
 
+/// Returns the median of `values`.
+///
+/// # Panics
+///
+/// There are no values.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// Writes a line of progress over the last one, if standard error is a terminal.
 pub fn progress(text: &str) {
     if std::io::stderr().is_terminal() {

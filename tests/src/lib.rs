@@ -7,6 +7,7 @@ pub mod bench;
 pub mod build;
 pub mod bystander;
 pub mod load;
+pub mod measure;
 pub mod process;
 pub mod procfs;
 pub mod usage;

@@ -1,6 +1,7 @@
 //! Facts about a process from `/proc`.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -67,6 +68,26 @@ pub fn private_memory(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let private = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
     bytes(private.context("there is no Private_Dirty")?)
+}
+
+/// Returns the CPU time that a process, the children that it has reaped, and its children
+/// that still run have used, in steps of 10 ms (`proc_pid_stat(5)`).
+///
+/// # Errors
+///
+/// The process has ended.
+pub fn cpu_time(pid: u32) -> Result<Duration> {
+    let mut ticks = 0;
+    for pid in children(pid)?.into_iter().chain([pid]) {
+        // A child may have ended since it was listed.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let (_, fields) = stat.rsplit_once(')').context("a stat file without a name")?;
+        // Fields 14 to 17 are utime, stime, cutime and cstime. The first two were cut off.
+        for field in fields.split_whitespace().skip(11).take(4) {
+            ticks += field.parse::<u64>()?;
+        }
+    }
+    Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
 }
 
 fn bytes(text: &str) -> Result<u64> {

@@ -6,16 +6,21 @@
 //! ```
 
 use std::error::Error;
-use std::io;
 use std::time::Duration;
 
-use socketserver::{Address, Concurrency, Request, Server, Threading};
+use socketserver::{Address, Concurrency, HandlerError, Request, Server, Threading};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = std::env::args().nth(1).unwrap_or_else(|| "tcp://127.0.0.1:9999".to_owned());
-    let echo = |mut request: &Request, _: &Address, _: &_| {
-        // Until the client ends its sending side.
-        io::copy(&mut request.clone(), &mut request).map(drop)
+    let echo = |request: &Request, _: &Address, _: &_| {
+        loop {
+            let data = request.recv(65536)?;
+            if data.is_empty() {
+                // The client has ended its sending side.
+                return Ok::<(), HandlerError>(());
+            }
+            request.sendall(&data)?;
+        }
     };
     let server = Server::builder(echo)
         .bind(endpoint.parse()?)

@@ -1,6 +1,6 @@
 //! The servers that are compared.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -8,7 +8,7 @@ use socketserver_tests::build;
 use socketserver_tests::load::Target;
 use socketserver_tests::process::Server;
 
-use crate::measure::Measurement;
+use socketserver_tests::measure::Measurement;
 
 /// Servers that are compared with each other. The first is native, and one is the class of
 /// CPython that does the same.
@@ -71,16 +71,6 @@ fn serve(host: &Path, guest: &str, bind: &str, options: &[&str]) -> Command {
     command
 }
 
-/// Copies a program into `directory` as an installation does, and returns the path of the copy.
-///
-/// The kernel keeps a file that a linker wrote in single pages, and a copied one in larger
-/// folios. A forked child maps the program anew, which costs it 100 us more from single pages.
-fn install(directory: &Path, program: &Path, name: &str) -> Result<PathBuf> {
-    let copy = directory.join(name);
-    std::fs::copy(program, &copy).with_context(|| format!("cannot copy {}", program.display()))?;
-    Ok(copy)
-}
-
 /// Starts all servers. `directory` is for the files of Unix sockets and for the programs,
 /// `beside` is another build of the host.
 pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
@@ -92,10 +82,11 @@ pub fn groups(directory: &Path, beside: Option<&Path>) -> Result<Vec<Group>> {
     let text = build::root().join("guests/upper/upper.wat").display().to_string();
     let [upper_tcp, text_tcp, dupper_udp] =
         [[&upper[..], TCP, TCP], [&text, TCP, TCP], [&dupper, UDP, UDP]];
-    let native = install(directory, &build::example("upper")?, "native")?;
-    let native_udp = install(directory, &build::example("udp")?, "native-udp")?;
-    let host = install(directory, build::host()?, "host")?;
-    let beside = beside.map(|beside| install(directory, beside, "other-host")).transpose()?;
+    let native = build::install(directory, &build::example("upper")?, "native")?;
+    let native_udp = build::install(directory, &build::example("udp")?, "native-udp")?;
+    let host = build::install(directory, build::host()?, "host")?;
+    let beside =
+        beside.map(|beside| build::install(directory, beside, "other-host")).transpose()?;
     let alone = (&*host, None);
     let pair = (&*host, beside.as_deref());
     let path = |name: &str| directory.join(name).display().to_string();

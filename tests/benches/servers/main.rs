@@ -12,7 +12,6 @@
 //! cost of a change.
 
 mod groups;
-mod measure;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,11 +20,11 @@ use anyhow::{Context, Result};
 use socketserver_sandbox::{
     Cache, Component, ComponentHandler, Engine, EngineSettings, Loader, Policy,
 };
-use socketserver_tests::bench::{ProcessorTime, is_test, number, option, progress};
+use socketserver_tests::bench::{ProcessorTime, is_test, median, number, option, progress};
 use socketserver_tests::build;
+use socketserver_tests::measure::{CLIENTS, Measurement, measure};
 
 use crate::groups::{Group, MeasuredServer, groups};
-use crate::measure::{CLIENTS, Measurement, measure};
 
 fn main() -> Result<()> {
     if is_test() {
@@ -154,10 +153,4 @@ fn print_instances() -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Returns the median.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }

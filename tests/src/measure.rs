@@ -1,27 +1,33 @@
 //! Measures one server for a given time.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use socketserver_tests::load::{Client, Target};
-use socketserver_tests::procfs::children;
+use crate::load::{Client, Target};
+use crate::procfs::cpu_time;
+use anyhow::{Result, ensure};
 
+/// The number of clients that send at the same time.
 pub const CLIENTS: usize = 8;
 
 /// The results of one server in one round.
 pub struct Measurement {
     /// Requests per second.
     pub per_second: f64,
+    /// The median of the times of a request.
     pub p50: Duration,
+    /// The time that one in a hundred requests exceeds.
     pub p99: Duration,
     /// CPU time of the server for a request, in microseconds.
     pub cpu: f64,
 }
 
 /// Sends requests to the server with the process ID `pid` for `time`.
+///
+/// # Errors
+///
+/// A request has no answer or a wrong one, or the server has ended.
 pub fn measure(target: &Target, pid: u32, time: Duration) -> Result<Measurement> {
     let stop = AtomicBool::new(false);
     let cpu_before = cpu_time(pid)?;
@@ -59,20 +65,4 @@ fn client(target: &Target, stop: &AtomicBool) -> Result<Vec<Duration>> {
         latencies.push(begun.elapsed());
     }
     Ok(latencies)
-}
-
-/// Returns the CPU time that a process, the children that it has reaped, and its children
-/// that still run have used, in steps of 10 ms (`proc_pid_stat(5)`).
-fn cpu_time(pid: u32) -> Result<Duration> {
-    let mut ticks = 0;
-    for pid in children(pid)?.into_iter().chain([pid]) {
-        // A child may have ended since it was listed.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        let (_, fields) = stat.rsplit_once(')').context("a stat file without a name")?;
-        // Fields 14 to 17 are utime, stime, cutime and cstime. The first two were cut off.
-        for field in fields.split_whitespace().skip(11).take(4) {
-            ticks += field.parse::<u64>()?;
-        }
-    }
-    Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
 }
