@@ -100,6 +100,7 @@
 //! | `concurrency/` | the ways of running requests: one at a time, in threads, in processes |
 //! | `access/` | rules that refuse clients, for `verify_request` |
 //! | `handler`, `hooks` | the code of the program: its handler, and the methods that it overrides |
+//! | `server_info` | facts about a server, and its defaults |
 //! | `address` | the addresses of sockets |
 //! | `capacity` | the number of requests that the machine can hold |
 //! | `error`, `reason` | errors, the reasons for which requests fail, and the party to blame |
@@ -122,6 +123,7 @@ mod poll;
 mod reason;
 mod request;
 mod server;
+mod server_info;
 mod sys;
 mod text;
 
@@ -130,7 +132,7 @@ pub use capacity::{Capacity, Needs, memory_of_this_machine};
 pub use concurrency::{Concurrency, ConcurrencyKind, Forking, Threading, Workers, run_in_child};
 pub use error::{BuildError, HandlerError, ServeError, ShutdownError, SystemExit};
 pub use handler::{
-    BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, ServerInfo, combine_results,
+    BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, combine_results,
 };
 pub use hooks::{DefaultHooks, DropReason, Hooks};
 pub use listen::bind_hint::BindHint;
@@ -146,5 +148,6 @@ pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use server::class::{ClassError, ServerClass};
 pub use server::control::ShutdownHandle;
+pub use server_info::ServerInfo;
 pub use sys::{Shared, SharedData};
 pub use text::printable;

@@ -32,7 +32,7 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 ///
 /// Only these are ever waited for: the process may have other children.
 #[derive(Debug)]
-pub(super) struct Children {
+pub(crate) struct Children {
     /// An epoll of the pidfds: readable when a child has ended.
     epoll: OwnedFd,
     /// The longest time that a child may live. After it the child is killed.

@@ -1,15 +1,15 @@
 //! A process for each request: Python's `ForkingMixIn`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Instant;
 
-use super::children::{Children, EndedChild};
-use super::job::{Application, Job, RequestEnd, catch_panic};
-use super::{Dispatched, Dispatcher, ServerSockets};
 use nix::sys::signal::SigSet;
 
-use crate::capacity::{Capacity, Needs};
+use super::children::{Children, EndedChild};
+use super::dispatcher::{Dispatched, Dispatcher, ServerSockets};
+use super::job::{Application, Job, RequestEnd, catch_panic};
+use super::settings::Forking;
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
 use crate::sys::{self, Forked, Tasks};
@@ -17,43 +17,6 @@ use crate::sys::{self, Forked, Tasks};
 /// The exit status that Rust gives to a panic. The parent reports a child that ends with
 /// it.
 const PANICKED: i32 = 101;
-
-/// The settings of [`Concurrency::Forking`](crate::Concurrency::Forking).
-#[derive(Debug, Clone)]
-pub struct Forking {
-    /// The number of children that may run at once; further clients wait in the
-    /// backlog. Python's `max_children`, 40 by default.
-    pub max_children: usize,
-    /// The number of requests that the machine can hold. A handler that takes more than
-    /// a process and a socket lowers it.
-    pub capacity: Capacity,
-    /// If true, closing the server waits for the children. Python's
-    /// `block_on_close`, true by default.
-    pub block_on_close: bool,
-    /// The longest time that a child may live. After it the parent kills the child,
-    /// calls [`handle_child_error`](crate::Hooks::handle_child_error) with the
-    /// reason `lifetime`, and has a free permit again, even if the child blocks.
-    /// `None`, the default, sets no limit, as in Python.
-    pub max_lifetime: Option<Duration>,
-}
-
-impl Forking {
-    /// Returns Python's defaults.
-    pub fn new() -> Self {
-        Forking {
-            max_children: 40,
-            capacity: Capacity::of_this_machine(Needs::PROCESS),
-            block_on_close: true,
-            max_lifetime: None,
-        }
-    }
-}
-
-impl Default for Forking {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// Runs each request in a child process.
 pub(super) struct RequestProcesses {
@@ -156,16 +119,8 @@ impl Dispatcher for RequestProcesses {
         self.children.count()
     }
 
-    fn active_children(&self) -> usize {
-        self.children.count()
-    }
-
-    fn kill_children(&self) {
-        self.children.kill_all();
-    }
-
-    fn children_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.children.as_fd())
+    fn children(&self) -> Option<&Children> {
+        Some(&self.children)
     }
 
     fn collect_children(&self, app: &Application) {

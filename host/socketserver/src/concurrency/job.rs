@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use crate::address::Address;
 use crate::error::{HandlerError, SystemExit};
-use crate::handler::{RequestHandler, ServerInfo};
+use crate::handler::RequestHandler;
 use crate::hooks::Hooks;
 use crate::reason::Reason;
 use crate::request::Request;
+use crate::server_info::ServerInfo;
 
 /// The code of the program that uses this crate.
 pub(crate) struct Application {

@@ -1,44 +1,40 @@
 //! The ways of running requests: what Python has as mix-ins.
 //!
-//! Each way is one file, with its settings and its [`Dispatcher`]. A new way is a new
-//! file, a variant of [`Concurrency`] and of [`ConcurrencyKind`], and a line in
+//! Each way is one file, with its [`Dispatcher`]. A new way is a new file, settings, a
+//! variant of [`Concurrency`] and of [`ConcurrencyKind`], and a line in
 //! [`Concurrency::dispatcher`].
 //!
 //! | file | contents |
 //! |---|---|
-//! | this one | [`Concurrency`], and the trait of all ways |
+//! | this one | [`Concurrency`] |
+//! | `settings` | the settings of each way |
+//! | `dispatcher` | the trait of all ways |
 //! | `job` | one request on its way through the server |
 //! | `sync`, `threading`, `forking`, `workers` | the ways of running requests |
 //! | `children` | the processes that a server has forked |
 //! | `run_in_child` | a function that runs code in a process of its own |
 
 mod children;
+mod dispatcher;
 mod forking;
 mod job;
 mod run_in_child;
+mod settings;
 mod sync;
 mod threading;
 mod workers;
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Instant;
 
 use nix::sys::signal::SigSet;
 
-pub use forking::Forking;
-use job::RequestEnd;
+pub(crate) use dispatcher::{Dispatched, Dispatcher, ServerSockets};
 pub(crate) use job::{Application, Job};
 pub use run_in_child::run_in_child;
-pub use threading::Threading;
-pub(crate) use workers::RunWorker;
-pub use workers::Workers;
+pub use settings::{Forking, Threading, Workers};
 
-use crate::error::{BuildError, SystemExit};
-use crate::listen::listener::Listener;
+use crate::error::BuildError;
 use crate::server::control::Control;
 
 /// The way in which requests run: one at a time, or several at once.
@@ -137,92 +133,4 @@ impl fmt::Display for ConcurrencyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// The end of [`Dispatcher::process_request`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dispatched {
-    /// The request runs, or has run.
-    Done,
-    /// The request failed for want of a resource that may be free again later.
-    Exhausted,
-    /// The request ran in the serving thread, and ends the loop.
-    Exit(SystemExit),
-}
-
-/// The sockets of the server that a forked child must not hold.
-#[derive(Clone, Copy)]
-pub(crate) struct ServerSockets<'a> {
-    pub listeners: &'a [Listener],
-    /// Requests that were taken from a queue and do not run yet.
-    pub waiting: &'a VecDeque<Job>,
-}
-
-/// A [`Concurrency`] with its state: runs the requests of one server.
-pub(crate) trait Dispatcher: Send + Sync {
-    /// Returns the number of requests that may be in flight at once.
-    fn max_requests(&self) -> usize;
-
-    /// Returns true if another request may be taken now. If not, the loop is woken as
-    /// soon as one may.
-    fn has_free_permit(&self) -> bool;
-
-    /// Runs a request, or starts to. Python's `process_request`.
-    fn process_request(&self, job: Job, sockets: ServerSockets<'_>) -> Dispatched;
-
-    /// Waits for the requests in flight, for as long as `block_on_close` and `deadline`
-    /// say, and returns the number of requests, or workers with requests, that are
-    /// left. The last part of Python's `server_close`.
-    fn close(&self, app: &Application, deadline: Option<Instant>) -> usize;
-
-    /// Returns the number of requests that run, or of workers.
-    fn in_flight(&self) -> usize {
-        self.active_children()
-    }
-
-    /// Returns the number of child processes: the size of Python's `active_children`.
-    fn active_children(&self) -> usize {
-        0
-    }
-
-    /// Kills every child process, without waiting for its end.
-    fn kill_children(&self) {}
-
-    /// Returns the descriptor that becomes readable when
-    /// [`collect_children`](Self::collect_children) has something to do.
-    fn children_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    /// Reaps the children that have ended, without waiting. Python's `collect_children`.
-    fn collect_children(&self, _app: &Application) {}
-
-    /// Returns the time at which the loop must call
-    /// [`collect_children`](Self::collect_children) and
-    /// [`start_workers`](Self::start_workers) again at the latest.
-    fn next_deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Returns the number of threads of this process, if the dispatcher forks: then the
-    /// process may have only one.
-    fn threads_if_forking(&self) -> Option<io::Result<u64>> {
-        None
-    }
-
-    /// Returns true if other processes take the requests.
-    fn has_workers(&self) -> bool {
-        false
-    }
-
-    /// Starts the workers that are missing. Each of them calls `run`.
-    fn start_workers(&self, _app: &Application, _run: RunWorker<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Tells the workers that the loop has ended: they finish their requests, and end.
-    fn end_run(&self) {}
-
-    /// Ends the threads that have had no request for a while.
-    fn end_idle_threads(&self) {}
 }

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Application, Dispatched, Dispatcher, Job, RequestEnd, ServerSockets};
+use super::dispatcher::{Dispatched, Dispatcher, ServerSockets};
+use super::job::{Application, Job, RequestEnd};
 
 /// Runs each request in the thread that serves.
 pub(super) struct ServingThread;

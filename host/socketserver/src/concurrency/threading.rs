@@ -9,8 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Application, Dispatched, Dispatcher, Job, ServerSockets};
-use crate::capacity::{Capacity, Needs};
+use super::dispatcher::{Dispatched, Dispatcher, ServerSockets};
+use super::job::{Application, Job};
+use super::settings::Threading;
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
 use crate::server::control::Control;
@@ -21,58 +22,6 @@ const MAX_PARKED: Duration = Duration::from_secs(10);
 thread_local! {
     /// The address of the [`Pool`] that the current thread belongs to.
     static CURRENT_POOL: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The settings of [`Concurrency::Threading`](crate::Concurrency::Threading).
-#[derive(Debug, Clone)]
-pub struct Threading {
-    /// The number of requests that may be in flight at once; further clients wait
-    /// in the backlog. `None` for as many as the machine can hold. CPython has
-    /// no such limit.
-    pub max_requests: Option<usize>,
-    /// The number of requests that the machine can hold. A handler that takes more than
-    /// a thread and a socket lowers it.
-    pub capacity: Capacity,
-    /// If true, closing the server does not wait for the requests in flight.
-    /// Python's `daemon_threads`, false by default.
-    pub daemon_threads: bool,
-    /// If true, closing the server waits for the requests in flight. Python's
-    /// `block_on_close`, true by default.
-    pub block_on_close: bool,
-}
-
-impl Threading {
-    /// Returns Python's defaults, and as many requests at once as the machine can
-    /// hold if each takes a thread and a socket.
-    pub fn new() -> Self {
-        Threading {
-            max_requests: None,
-            capacity: Capacity::of_this_machine(Needs::THREAD),
-            daemon_threads: false,
-            block_on_close: true,
-        }
-    }
-
-    /// Returns the number of requests that may be in flight, at least 1.
-    pub(super) fn max_requests(&self) -> Result<usize, BuildError> {
-        match self.max_requests {
-            Some(asked) if asked > self.capacity.requests => {
-                Err(BuildError::TooManyRequests { asked, capacity: self.capacity.clone() })
-            }
-            Some(asked) => Ok(asked.max(1)),
-            None => Ok(self.capacity.requests),
-        }
-    }
-
-    pub(super) fn waits_on_close(&self) -> bool {
-        self.block_on_close && !self.daemon_threads
-    }
-}
-
-impl Default for Threading {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// Runs each request in a thread.

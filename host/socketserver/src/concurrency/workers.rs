@@ -1,7 +1,7 @@
 //! Several processes, each of which serves in threads.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,9 @@ use nix::sys::signal::SigSet;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::children::{Children, EndedChild};
+use super::dispatcher::{Dispatched, Dispatcher, RunWorker, ServerSockets};
 use super::job::{Application, Job, RequestEnd, catch_panic};
-use super::threading::Threading;
-use super::{Dispatched, Dispatcher, ServerSockets};
-use crate::capacity::{Capacity, Needs};
+use super::settings::{Threading, Workers};
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
 use crate::sys::{self, Forked, Tasks};
@@ -23,28 +22,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 
 /// The lifetime from which on the death of a worker is not an early one.
 const EARLY: Duration = Duration::from_secs(10);
-
-/// The settings of [`Concurrency::Workers`](crate::Concurrency::Workers).
-#[derive(Debug, Clone)]
-pub struct Workers {
-    /// The number of processes, at least 1.
-    pub count: usize,
-    /// The way in which each process runs its requests.
-    pub threading: Threading,
-}
-
-impl Workers {
-    /// Returns settings for `count` processes, with as many threads as the machine can
-    /// hold in all of them together.
-    pub fn new(count: usize) -> Self {
-        let capacity = Capacity::of_this_machine(Needs::THREAD.in_workers(count));
-        Workers { count, threading: Threading { capacity, ..Threading::new() } }
-    }
-}
-
-/// Runs a worker in its process: takes its settings and its end of the lifeline, and
-/// returns the exit status.
-pub(crate) type RunWorker<'a> = &'a dyn Fn(&Threading, Arc<OwnedFd>) -> i32;
 
 /// Has the requests served by worker processes.
 pub(super) struct WorkerProcesses {
@@ -172,16 +149,8 @@ impl Dispatcher for WorkerProcesses {
         self.children.count()
     }
 
-    fn active_children(&self) -> usize {
-        self.children.count()
-    }
-
-    fn kill_children(&self) {
-        self.children.kill_all();
-    }
-
-    fn children_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.children.as_fd())
+    fn children(&self) -> Option<&Children> {
+        Some(&self.children)
     }
 
     /// Reaps the workers that have ended, and reports them.

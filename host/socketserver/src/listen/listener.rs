@@ -13,13 +13,13 @@ use socket2::{Domain, Socket, Type};
 
 use super::options;
 use crate::address::{Address, AddressFamily, SocketType, UnixAddress};
-use crate::handler::ServerInfo;
 use crate::listen::descriptor_passing::PassedDescriptors;
 use crate::listen::endpoint::Endpoint;
 use crate::listen::packet_info;
 use crate::listen::unix_path::{SocketFile, UnixPath};
 use crate::request::Request;
 use crate::request::credentials::PeerCredentials;
+use crate::server_info::ServerInfo;
 use crate::sys;
 
 /// The settings of a listening socket: in Python, class attributes of the server.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::Server;
+use super::parts::Parts;
 use crate::address::SocketType;
 use crate::concurrency::{Dispatched, Job, ServerSockets};
 use crate::error::SystemExit;
@@ -33,7 +33,7 @@ pub(super) enum Taken {
 /// Takes a request from the listener with this index and passes it to `begin`. Python's
 /// `_handle_request_noblock`.
 pub(super) fn take_request(
-    server: &Server,
+    server: &Parts,
     listeners: &[Listener],
     index: usize,
     begin: impl FnOnce(Job) -> Taken,
@@ -60,7 +60,7 @@ pub(super) fn take_request(
 }
 
 /// Serves a request that was taken, or refuses it.
-pub(super) fn serve_or_refuse(server: &Server, sockets: ServerSockets<'_>, job: Job) -> Taken {
+pub(super) fn serve_or_refuse(server: &Parts, sockets: ServerSockets<'_>, job: Job) -> Taken {
     if !server.app.hooks.verify_request(&job.request, &job.client_address) {
         job.request.shutdown_request();
         return Taken::Done;
@@ -72,7 +72,7 @@ pub(super) fn serve_or_refuse(server: &Server, sockets: ServerSockets<'_>, job: 
     }
 }
 
-fn accept_failed(server: &Server, listener: &Listener, error: &io::Error) -> Taken {
+fn accept_failed(server: &Parts, listener: &Listener, error: &io::Error) -> Taken {
     let exhausted = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::AGAIN | Errno::INTR) => return Taken::Nothing,
         // Another process of this server has stopped listening, and so will this one.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::control::Control;
+use super::parts::Parts;
 use super::{Server, drain};
 use crate::address::SocketType;
 use crate::concurrency::{Application, Concurrency};
@@ -19,6 +20,7 @@ use crate::listen::endpoint::Endpoint;
 use crate::listen::listener::{Listener, SocketOptions};
 use crate::listen::own_addresses::OwnAddresses;
 use crate::listen::unix_path::SocketFile;
+use crate::server_info;
 
 /// The `timeout` of Python's `ForkingMixIn`.
 const FORKING_TIMEOUT: Duration = Duration::from_mins(5);
@@ -68,11 +70,11 @@ impl ServerBuilder {
 
     /// The default backlog: `SOMAXCONN`, as in CPython 3.15. Older versions
     /// have 5.
-    pub const REQUEST_QUEUE_SIZE: u32 = 4096;
+    pub const REQUEST_QUEUE_SIZE: u32 = server_info::REQUEST_QUEUE_SIZE;
 
     /// The default size of the longest datagram that is taken whole, in bytes, as in
     /// CPython.
-    pub const MAX_PACKET_SIZE: usize = 8192;
+    pub const MAX_PACKET_SIZE: usize = server_info::MAX_PACKET_SIZE;
 
     /// Adds an endpoint to listen on. One loop serves all endpoints of a server.
     pub fn bind(mut self, endpoint: Endpoint) -> Self {
@@ -268,7 +270,10 @@ impl ServerBuilder {
             .collect::<Result<Vec<_>, _>>()?;
         let own = Arc::new(OwnAddresses::new(&listeners));
         let app = Arc::new(Application { handler: self.handler, hooks: self.hooks });
-        Ok(Server::new(app, dispatcher, control, self.socket.timeout, listeners.into(), own))
+        let endpoints = listeners.iter().map(|listener| listener.endpoint().clone()).collect();
+        let parts =
+            Parts::new(app, dispatcher, control, self.socket.timeout, listeners.into(), own);
+        Ok(Server::from_parts(parts, endpoints))
     }
 }
 /// Returns the set of these signals, if there are any.

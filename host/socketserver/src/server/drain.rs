@@ -8,8 +8,8 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Resource, getrlimit};
 
-use super::Server;
 use super::accept::{PAUSE, Taken, serve_or_refuse, take_request};
+use super::parts::Parts;
 use crate::address::{AddressFamily, SocketType};
 use crate::concurrency::{Job, ServerSockets};
 use crate::listen::arrivals::QueueLimits;
@@ -27,7 +27,7 @@ pub(super) fn max_connections() -> usize {
 ///
 /// The sockets stay open while other processes have them, or the loop, which may be
 /// busy with a request. They refuse clients all the same.
-pub(super) fn stop_listening(server: &Server) {
+pub(super) fn stop_listening(server: &Parts) {
     // Locked until the list is complete, so that it is not found empty before.
     let mut waiting = server.waiting();
     let Some(listeners) = server.take_listeners() else { return };
@@ -61,7 +61,7 @@ pub(super) fn stop_listening(server: &Server) {
 /// Takes the clients in the queue of a listener: at most `max_connections` connections,
 /// and at most as many clients as the queue can have held at the beginning.
 fn take_all(
-    server: &Server,
+    server: &Parts,
     listeners: &[Listener],
     index: usize,
     max_connections: usize,
@@ -87,7 +87,7 @@ fn take_all(
 
 /// Serves the clients that were taken, as permits become free, until the deadline.
 /// Returns the number of clients that are left.
-pub(super) fn serve_waiting(server: &Server, deadline: Option<Instant>) -> usize {
+pub(super) fn serve_waiting(server: &Parts, deadline: Option<Instant>) -> usize {
     let waiting = mem::take(&mut *server.waiting());
     // A server that runs requests in the serving thread must not run two at a time.
     if waiting.is_empty() || !server.control.wait_for_end_of_run(deadline) {
@@ -96,7 +96,7 @@ pub(super) fn serve_waiting(server: &Server, deadline: Option<Instant>) -> usize
     serve(server, waiting, deadline)
 }
 
-fn serve(server: &Server, mut waiting: VecDeque<Job>, deadline: Option<Instant>) -> usize {
+fn serve(server: &Parts, mut waiting: VecDeque<Job>, deadline: Option<Instant>) -> usize {
     let deadline_passed = || deadline.is_some_and(|deadline| deadline <= Instant::now());
     let mut paused_until: Option<Instant> = None;
     loop {
@@ -127,7 +127,7 @@ fn serve(server: &Server, mut waiting: VecDeque<Job>, deadline: Option<Instant>)
 }
 
 /// Leaves the clients for the next call, and returns their number.
-fn put_back(server: &Server, waiting: VecDeque<Job>) -> usize {
+fn put_back(server: &Parts, waiting: VecDeque<Job>) -> usize {
     let mut list = server.waiting();
     let later = mem::replace(&mut *list, waiting);
     list.extend(later);

@@ -3,6 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | this one | [`Server`], as a program uses it |
+//! | `parts` | the state of a server, which its loop works on |
 //! | `builder`, `class` | the construction of a server, and Python's names for some |
 //! | `serve`, `poller` | the loop, and its wait for events |
 //! | `accept` | taking one request, and giving it to the dispatcher |
@@ -15,50 +16,33 @@ pub(crate) mod builder;
 pub(crate) mod class;
 pub(crate) mod control;
 mod drain;
+mod parts;
 mod poller;
 mod serve;
 mod worker;
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use builder::ServerBuilder;
-use control::{Control, ShutdownHandle};
+use control::ShutdownHandle;
+use parts::Parts;
 
 use crate::address::Address;
-use crate::concurrency::{Application, Dispatcher, Job};
 use crate::error::{ServeError, ShutdownError};
 use crate::handler::RequestHandler;
-use crate::hooks::DropReason;
-use crate::listen::arrivals::Arrivals;
 use crate::listen::endpoint::Endpoint;
-use crate::listen::listener::Listener;
-use crate::listen::own_addresses::OwnAddresses;
 
 /// A server that is bound and listening.
 ///
 /// It owns its listening sockets and its loop. Dropping it closes it, as
 /// leaving a `with` block does in Python.
 pub struct Server {
-    app: Arc<Application>,
-    dispatcher: Box<dyn Dispatcher>,
-    control: Arc<Control>,
-    timeout: Option<Duration>,
-    own_addresses: Arc<OwnAddresses>,
-    /// False in workers: they share their sockets, and would all report the same
-    /// datagrams that the kernel has dropped.
-    reports_drops: bool,
-    arrivals: Arrivals,
-    /// The clients that were taken from the queues when the server stopped listening,
-    /// and have not been served yet.
-    waiting: Mutex<VecDeque<Job>>,
-    /// `None` when the server is closed.
-    listeners: Mutex<Option<Arc<[Listener]>>>,
+    parts: Arc<Parts>,
     endpoints: Vec<Endpoint>,
 }
 
@@ -80,26 +64,8 @@ impl Server {
         ServerBuilder::new(Box::new(handler))
     }
 
-    fn new(
-        app: Arc<Application>,
-        dispatcher: Box<dyn Dispatcher>,
-        control: Arc<Control>,
-        timeout: Option<Duration>,
-        listeners: Arc<[Listener]>,
-        own_addresses: Arc<OwnAddresses>,
-    ) -> Self {
-        Server {
-            app,
-            dispatcher,
-            control,
-            timeout,
-            own_addresses,
-            reports_drops: true,
-            arrivals: Arrivals::new(&listeners),
-            waiting: Mutex::default(),
-            endpoints: listeners.iter().map(|listener| listener.endpoint().clone()).collect(),
-            listeners: Mutex::new(Some(listeners)),
-        }
+    fn from_parts(parts: Parts, endpoints: Vec<Endpoint>) -> Self {
+        Server { parts: Arc::new(parts), endpoints }
     }
 
     /// Returns the endpoints that the server listens on, in the order in which they were
@@ -118,7 +84,7 @@ impl Server {
     /// program's own; `None` if the server is closed. Python's `fileno`, which is -1
     /// then.
     pub fn fileno(&self) -> Option<RawFd> {
-        self.listeners().ok().map(|listeners| listeners[0].fileno())
+        self.parts.listeners().ok().map(|listeners| listeners[0].fileno())
     }
 
     /// Returns a second descriptor for the first listening socket, for a `poll` or a
@@ -128,32 +94,32 @@ impl Server {
     ///
     /// The server is closed (`EBADF`), or no descriptor is free.
     pub fn socket(&self) -> io::Result<OwnedFd> {
-        let listeners = self.listeners().map_err(|_| Errno::BADF)?;
+        let listeners = self.parts.listeners().map_err(|_| Errno::BADF)?;
         listeners[0].as_fd().try_clone_to_owned()
     }
 
     /// Returns the number of requests that may be in flight at once.
     pub fn max_requests(&self) -> usize {
-        self.dispatcher.max_requests()
+        self.parts.dispatcher.max_requests()
     }
 
     /// Returns the number of children: the processes of a server that forks for each
     /// request, or its workers. The size of Python's `active_children`.
     pub fn active_children(&self) -> usize {
-        self.dispatcher.active_children()
+        self.parts.dispatcher.active_children()
     }
 
     /// Kills the children and workers that have not ended (`SIGKILL`), without waiting for
     /// their end. For a program that ends, and has waited as long as it wants to: a child
     /// that is stopped, for example, does not end by itself.
     pub fn kill_children(&self) {
-        self.dispatcher.kill_children();
+        self.parts.dispatcher.kill_children();
     }
 
     /// Reaps the children that have ended, without waiting. The loop does that itself in
     /// each round. Python's `collect_children`.
     pub fn collect_children(&self) {
-        self.dispatcher.collect_children(&self.app);
+        self.parts.dispatcher.collect_children(&self.parts.app);
     }
 
     /// Serves requests until `shutdown`. Python's `serve_forever`.
@@ -175,7 +141,7 @@ impl Server {
     ///   ([`SystemExit`](crate::SystemExit)).
     /// - The kernel refused to wait for requests.
     pub fn serve_forever(&self, poll_interval: Duration) -> Result<(), ServeError> {
-        serve::serve_forever(self, poll_interval)
+        serve::serve_forever(&self.parts, poll_interval, worker::start_workers)
     }
 
     /// Waits for one request, at most for the server's `timeout`, and
@@ -190,7 +156,7 @@ impl Server {
     ///
     /// As [`serve_forever`](Self::serve_forever); or the server has workers.
     pub fn handle_request(&self) -> Result<(), ServeError> {
-        serve::handle_request(self)
+        serve::handle_request(&self.parts)
     }
 
     /// Ends `serve_forever`, and waits until it has ended. Python's
@@ -206,12 +172,12 @@ impl Server {
     ///
     /// The thread that serves has called it, and cannot wait for itself.
     pub fn shutdown(&self) -> Result<(), ShutdownError> {
-        self.control.shutdown()
+        self.parts.control.shutdown()
     }
 
     /// Returns a handle that ends the loop of this server from another thread.
     pub fn shutdown_handle(&self) -> ShutdownHandle {
-        ShutdownHandle(Arc::clone(&self.control))
+        ShutdownHandle(Arc::clone(&self.parts.control))
     }
 
     /// Takes the clients that wait in the backlog, and then refuses later ones. The end
@@ -228,7 +194,7 @@ impl Server {
     /// an eighth of the descriptors that the process may have. A connection that is
     /// made while the last one is taken may be reset.
     pub fn stop_listening(&self) {
-        drain::stop_listening(self);
+        drain::stop_listening(&self.parts);
     }
 
     /// Closes the listening sockets, then waits for the requests in flight as
@@ -254,43 +220,13 @@ impl Server {
     }
 
     fn close(&self, deadline: Option<Instant>) -> usize {
-        if self.control.is_graceful() {
+        if self.parts.control.is_graceful() {
             self.stop_listening();
         }
-        self.close_listeners();
-        match drain::serve_waiting(self, deadline) {
-            0 => self.dispatcher.close(&self.app, deadline),
-            waiting => waiting + self.dispatcher.in_flight(),
-        }
-    }
-
-    fn close_listeners(&self) {
-        if self.take_listeners().is_some() {
-            self.control.request_shutdown();
-        }
-    }
-
-    /// Takes the listening sockets from the server, which is closed from then on.
-    fn take_listeners(&self) -> Option<Arc<[Listener]>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Job>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn listeners(&self) -> Result<Arc<[Listener]>, ServeError> {
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.clone().ok_or(ServeError::Closed)
-    }
-
-    fn report_dropped(&self, listeners: &[Listener]) {
-        for listener in listeners.iter().filter(|_| self.reports_drops) {
-            let count = listener.newly_dropped();
-            if count > 0 {
-                let (endpoint, reason) = (listener.endpoint(), DropReason::NoRoom);
-                self.app.hooks.handle_dropped(endpoint, count.into(), reason);
-            }
+        self.parts.close_listeners();
+        match drain::serve_waiting(&self.parts, deadline) {
+            0 => self.parts.dispatcher.close(&self.parts.app, deadline),
+            waiting => waiting + self.parts.dispatcher.in_flight(),
         }
     }
 }
@@ -299,8 +235,8 @@ impl Drop for Server {
     /// Closes the server as CPython does. Even if the shutdown is graceful, clients that
     /// wait are not served.
     fn drop(&mut self) {
-        self.close_listeners();
-        self.waiting().clear();
-        self.dispatcher.close(&self.app, None);
+        self.parts.close_listeners();
+        self.parts.waiting().clear();
+        self.parts.dispatcher.close(&self.parts.app, None);
     }
 }

@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::Server;
 use super::accept::{Taken, serve_or_refuse, take_request};
+use super::parts::Parts;
 use crate::concurrency::ServerSockets;
 use crate::listen::listener::Listener;
 use crate::poll::{Polled, poll_until};
 
 /// Polls the listening sockets of a server, and the descriptors that wake its loop.
 pub(super) struct Poller<'a> {
-    server: &'a Server,
+    server: &'a Parts,
     listeners: &'a [Listener],
     /// The listeners come last, so that a wait can leave them out.
     fds: Vec<PollFd<'a>>,
@@ -35,7 +35,7 @@ struct Positions {
 }
 
 impl<'a> Poller<'a> {
-    pub(super) fn new(server: &'a Server, listeners: &'a [Listener]) -> Self {
+    pub(super) fn new(server: &'a Parts, listeners: &'a [Listener]) -> Self {
         let mut fds = Vec::with_capacity(4 + listeners.len());
         let mut add = |fd: BorrowedFd<'a>| {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));

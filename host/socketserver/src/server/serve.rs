@@ -1,49 +1,55 @@
 //! The loop: Python's `serve_forever` and `handle_request`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Server;
 use super::accept::{PAUSE, Taken};
+use super::drain;
+use super::parts::Parts;
 use super::poller::Poller;
-use super::worker::run_worker;
-use crate::concurrency::Threading;
 use crate::error::ServeError;
 use crate::listen::listener::Listener;
 
 /// The time between two rounds of housekeeping.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) fn serve_forever(server: &Server, poll_interval: Duration) -> Result<(), ServeError> {
+/// Starts the workers that are missing: takes the server, its listeners and the poll
+/// interval.
+pub(super) type StartWorkers = fn(&Parts, &Arc<[Listener]>, Duration) -> io::Result<()>;
+
+pub(super) fn serve_forever(
+    server: &Parts,
+    poll_interval: Duration,
+    start_workers: StartWorkers,
+) -> Result<(), ServeError> {
     check_threads(server)?;
     let run = server.control.begin_run()?;
     let listeners = server.listeners()?;
-    let result = serve_until_shutdown(server, &listeners, poll_interval);
+    let result = serve_until_shutdown(server, &listeners, poll_interval, start_workers);
     server.dispatcher.end_run();
     server.report_dropped(&listeners);
     drop(listeners);
     if server.control.is_graceful() && result.is_ok() {
-        server.stop_listening();
+        drain::stop_listening(server);
     }
     drop(run);
     result
 }
 
 fn serve_until_shutdown(
-    server: &Server,
+    server: &Parts,
     listeners: &Arc<[Listener]>,
     poll_interval: Duration,
+    start_workers: StartWorkers,
 ) -> Result<(), ServeError> {
-    let run_worker = |threading: &Threading, lifeline| {
-        run_worker(server, listeners, poll_interval, threading, lifeline)
-    };
     let mut poller = Poller::new(server, listeners);
     let mut paused_until: Option<Instant> = None;
     let mut last_housekeeping = Instant::now();
     while !server.control.shutdown_requested() {
         let now = Instant::now();
         paused_until = paused_until.filter(|until| *until > now);
-        server.dispatcher.start_workers(&server.app, &run_worker)?;
+        start_workers(server, listeners, poll_interval)?;
         let service_at = now.checked_add(poll_interval);
         let deadlines = [service_at, paused_until, server.dispatcher.next_deadline()];
         poller.wait(paused_until.is_none(), deadlines.into_iter().flatten().min())?;
@@ -74,14 +80,14 @@ fn serve_until_shutdown(
 
 /// Fails if the server forks and this process has other threads. A fork would fail only
 /// at the first request.
-fn check_threads(server: &Server) -> Result<(), ServeError> {
+fn check_threads(server: &Parts) -> Result<(), ServeError> {
     match server.dispatcher.threads_if_forking().transpose()? {
         None | Some(1) => Ok(()),
         Some(threads) => Err(ServeError::Threads(threads)),
     }
 }
 
-pub(super) fn handle_request(server: &Server) -> Result<(), ServeError> {
+pub(super) fn handle_request(server: &Parts) -> Result<(), ServeError> {
     check_threads(server)?;
     if server.dispatcher.has_workers() {
         return Err(ServeError::Workers);
@@ -93,7 +99,7 @@ pub(super) fn handle_request(server: &Server) -> Result<(), ServeError> {
     handled
 }
 
-fn wait_and_handle(server: &Server) -> Result<(), ServeError> {
+fn wait_and_handle(server: &Parts) -> Result<(), ServeError> {
     let deadline = server.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         server.dispatcher.collect_children(&server.app);

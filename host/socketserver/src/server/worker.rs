@@ -1,13 +1,14 @@
 //! The code of a worker process: a server with threads on the sockets of its parent.
 
 use std::error::Error;
-use std::mem::ManuallyDrop;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Control;
-use super::{Server, drain, serve};
+use super::parts::Parts;
+use super::{drain, serve};
 use crate::address::SocketType;
 use crate::concurrency::{Concurrency, Threading};
 use crate::error::HandlerError;
@@ -15,10 +16,21 @@ use crate::listen::listener::Listener;
 use crate::reason::Reason;
 use crate::sys::close_inherited;
 
+/// Starts the workers of `server` that are missing.
+pub(super) fn start_workers(
+    server: &Parts,
+    listeners: &Arc<[Listener]>,
+    poll_interval: Duration,
+) -> io::Result<()> {
+    server.dispatcher.start_workers(&server.app, &|threading, lifeline| {
+        run_worker(server, listeners, poll_interval, threading, lifeline)
+    })
+}
+
 /// Serves as a worker of `server` until the lifeline ends, and returns the exit status of
 /// the process.
-pub(super) fn run_worker(
-    server: &Server,
+fn run_worker(
+    server: &Parts,
     listeners: &Arc<[Listener]>,
     poll_interval: Duration,
     threading: &Threading,
@@ -36,7 +48,7 @@ pub(super) fn run_worker(
 
 /// Serves in threads until the lifeline ends, and finishes the requests that are left.
 fn serve_and_drain(
-    server: &Server,
+    server: &Parts,
     listeners: &Arc<[Listener]>,
     poll_interval: Duration,
     threading: &Threading,
@@ -50,11 +62,9 @@ fn serve_and_drain(
     let app = Arc::clone(&server.app);
     let own_addresses = Arc::clone(&server.own_addresses);
     let mut worker =
-        Server::new(app, dispatcher, control, server.timeout, Arc::clone(listeners), own_addresses);
+        Parts::new(app, dispatcher, control, server.timeout, Arc::clone(listeners), own_addresses);
     worker.reports_drops = false;
-    // Its drop would close the sockets that are closed here already.
-    let worker = ManuallyDrop::new(worker);
-    serve::serve_forever(&worker, poll_interval)?;
+    serve::serve_forever(&worker, poll_interval, |_, _, _| Ok(()))?;
     // The sockets of datagrams stay open, because requests still reply on them.
     let is_stream = |listener: &&Listener| listener.info().socket_type == SocketType::Stream;
     for listener in listeners.iter().filter(is_stream) {

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | this one | [`ListenOptions`], as a program sets them |
 //! | `table` | the name of each option in a URL, its values, and the socket option that it sets |
+//! | `check` | finding an option by its name, and checking its value |
 //! | `value` | the text form of values |
 //! | `error` | the errors of options |
 //! | `apply` | setting the options of a socket |
 
 mod apply;
+mod check;
 mod error;
 mod table;
 mod value;

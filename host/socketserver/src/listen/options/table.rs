@@ -4,15 +4,10 @@
 use std::fmt;
 
 use super::ListenOptions;
-use super::error::OptionError;
 use super::value::{
     parse_buffer, parse_defer, parse_flag, parse_group, parse_interface, parse_keep_alive,
     parse_number, show_group, show_keep_alive, show_seconds, show_size,
 };
-use crate::address::Address;
-
-/// The smallest similarity of a wrong name to a right one that is suggested, from 0 to 1.
-const MIN_SIMILARITY: f64 = 0.7;
 
 /// An option of [`ListenOptions`], in its URL form.
 ///
@@ -32,7 +27,7 @@ pub struct ListenOption {
     /// The manual page of that socket option.
     pub manual: &'static str,
     /// Parses a value and sets it. Returns `None` if the value is wrong.
-    parse: fn(&mut ListenOptions, &str) -> Option<()>,
+    pub(super) parse: fn(&mut ListenOptions, &str) -> Option<()>,
     /// Returns the values that are set, as text.
     show: fn(&ListenOptions) -> Vec<String>,
 }
@@ -179,66 +174,14 @@ impl ListenOption {
     pub const HEADING: &'static str = "| option | for | value | what it does | what it sets |\n\
         |---|---|---|---|---|";
 
-    /// Returns the option of this name.
-    pub(super) fn find(name: &str) -> Result<&'static Self, OptionError> {
-        let found = Self::ALL.iter().find(|option| option.name == name);
-        found.ok_or_else(|| OptionError::Unknown { name: name.to_owned(), nearest: nearest(name) })
-    }
-
-    /// Parses `text` and sets the option.
-    pub(super) fn parse_into(
-        &'static self,
-        options: &mut ListenOptions,
-        text: &str,
-    ) -> Result<(), OptionError> {
-        if self.name != "group" && !self.values(options).is_empty() {
-            return Err(OptionError::Twice { option: self });
-        }
-        let wrong = || OptionError::Value { option: self, value: text.to_owned() };
-        (self.parse)(options, text).ok_or_else(wrong)
-    }
-
     pub(super) fn values(&self, options: &ListenOptions) -> Vec<String> {
         (self.show)(options)
-    }
-
-    /// Checks that the option may have this value on a socket of this scheme and address.
-    pub(super) fn check(
-        &'static self,
-        value: &str,
-        scheme: &str,
-        address: &Address,
-    ) -> Result<(), OptionError> {
-        if !self.schemes.contains(&scheme) {
-            return Err(OptionError::Scheme { option: self, scheme: scheme.to_owned() });
-        }
-        let mut parsed = ListenOptions::new();
-        self.parse_into(&mut parsed, value)?;
-        let is_v6 = matches!(address, Address::Inet6(_));
-        if parsed.only_v6.is_some() && !is_v6 {
-            return Err(OptionError::NotIpv6 { option: self });
-        }
-        if parsed.groups.iter().any(|group| group.address.is_ipv6() != is_v6) {
-            return Err(OptionError::Family { option: self, value: value.to_owned() });
-        }
-        Ok(())
     }
 
     /// Returns its schemes as a list in text.
     pub(super) fn scheme_list(&self) -> String {
         self.schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(", ")
     }
-}
-
-fn nearest(name: &str) -> Option<&'static str> {
-    let name = name.to_ascii_lowercase();
-    let similar = |option: &ListenOption| {
-        let contains = !name.is_empty() && name.contains(option.name);
-        if contains { 1.0 } else { strsim::jaro_winkler(&name, option.name) }
-    };
-    let all = ListenOption::ALL.iter().map(|option| (similar(option), option.name));
-    let best = all.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.filter(|(similar, _)| *similar >= MIN_SIMILARITY).map(|(_, name)| name)
 }
 
 impl fmt::Display for ListenOption {

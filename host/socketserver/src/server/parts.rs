@@ -1,0 +1,84 @@
+//! The state of a server, which its loop works on.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::control::Control;
+use crate::concurrency::{Application, Dispatcher, Job};
+use crate::error::ServeError;
+use crate::hooks::DropReason;
+use crate::listen::arrivals::Arrivals;
+use crate::listen::listener::Listener;
+use crate::listen::own_addresses::OwnAddresses;
+
+/// The state of one server.
+pub(super) struct Parts {
+    pub app: Arc<Application>,
+    pub dispatcher: Box<dyn Dispatcher>,
+    pub control: Arc<Control>,
+    pub timeout: Option<Duration>,
+    pub own_addresses: Arc<OwnAddresses>,
+    /// False in workers: they share their sockets, and would all report the same
+    /// datagrams that the kernel has dropped.
+    pub reports_drops: bool,
+    pub arrivals: Arrivals,
+    /// The clients that were taken from the queues when the server stopped listening,
+    /// and have not been served yet.
+    waiting: Mutex<VecDeque<Job>>,
+    /// `None` when the server is closed.
+    listeners: Mutex<Option<Arc<[Listener]>>>,
+}
+
+impl Parts {
+    pub(super) fn new(
+        app: Arc<Application>,
+        dispatcher: Box<dyn Dispatcher>,
+        control: Arc<Control>,
+        timeout: Option<Duration>,
+        listeners: Arc<[Listener]>,
+        own_addresses: Arc<OwnAddresses>,
+    ) -> Self {
+        Parts {
+            app,
+            dispatcher,
+            control,
+            timeout,
+            own_addresses,
+            reports_drops: true,
+            arrivals: Arrivals::new(&listeners),
+            waiting: Mutex::default(),
+            listeners: Mutex::new(Some(listeners)),
+        }
+    }
+
+    pub(super) fn close_listeners(&self) {
+        if self.take_listeners().is_some() {
+            self.control.request_shutdown();
+        }
+    }
+
+    /// Takes the listening sockets from the server, which is closed from then on.
+    pub(super) fn take_listeners(&self) -> Option<Arc<[Listener]>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn waiting(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn listeners(&self) -> Result<Arc<[Listener]>, ServeError> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.clone().ok_or(ServeError::Closed)
+    }
+
+    pub(super) fn report_dropped(&self, listeners: &[Listener]) {
+        for listener in listeners.iter().filter(|_| self.reports_drops) {
+            let count = listener.newly_dropped();
+            if count > 0 {
+                let (endpoint, reason) = (listener.endpoint(), DropReason::NoRoom);
+                self.app.hooks.handle_dropped(endpoint, count.into(), reason);
+            }
+        }
+    }
+}
