@@ -111,10 +111,10 @@ fn a_component_without_finish_is_refused() {
 
 #[test]
 fn an_import_that_is_not_granted_is_refused_by_name() {
-    let import = "(component $handler-component (import \"wasi:sockets/network@0.2.0\" (instance)) (import \"wasi:http/types@0.2.0\" (instance))";
+    let import = "(component $handler-component (import \"wasi:nn/graph@0.2.0\" (instance)) (import \"wasi:http/types@0.2.0\" (instance))";
     let text = FIXTURE.text().replace("(component $handler-component", import);
     let said = refused("handler.wat", text.as_bytes(), &[]);
-    assert!(said.contains("imports `wasi:sockets/network@0.2.0`, which is not granted"), "{said}");
+    assert!(said.contains("imports `wasi:nn/graph@0.2.0`, which is not granted"), "{said}");
     assert!(said.contains("nor are 1 others"), "{said}");
 }
 

@@ -4,6 +4,7 @@
 mod files;
 mod guests;
 mod hostile;
+mod sockets;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -279,7 +280,7 @@ fn using_a_dropped_stream_fails() {
 #[test]
 fn other_parts_of_wasi_are_refused_by_name() {
     for name in [
-        "wasi:sockets/tcp@0.2.6",
+        "wasi:sockets/tcp@0.3.0",
         "wasi:http/types@0.2.0",
         "wasi:cli/run@0.2.0",
         "wasi:nn/graph@0.2.0",

@@ -13,7 +13,7 @@ use socketserver_sandbox::{
 use tracing::Level;
 
 use crate::loading::LoadSettings;
-use crate::options::{InspectOptions, granting_option};
+use crate::options::{InspectOptions, granting_option, is_denied};
 use crate::report::{LogFormat, log, printable_path};
 use crate::serve::ProcessLimits;
 use crate::serve::restrictions::enter_to_inspect;
@@ -132,7 +132,8 @@ impl Import {
         let note = match (option, options.grants.count_for(name)) {
             (Some(option), 0) => Some(format!("empty: {option} grants more")),
             (Some(_), granted) => Some(format!("{granted} granted")),
-            (None, _) => (!granted).then(|| "no option grants it".to_owned()),
+            (None, _) if !granted => Some("no option grants it".to_owned()),
+            (None, _) => is_denied(name).then(|| "each call is denied".to_owned()),
         };
         Import { name: name.to_owned(), granted, option, note }
     }

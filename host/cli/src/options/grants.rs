@@ -62,6 +62,11 @@ pub fn granting_option(import: &str) -> Option<&'static str> {
     }
 }
 
+/// Returns `true` if every call of an import is denied, although a handler may import it.
+pub fn is_denied(import: &str) -> bool {
+    import.starts_with("wasi:sockets/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,7 +64,7 @@ mod tests {
             "wasi:cli/exit@0.2.0-rc-2023-11-10",
             "wasi:cli/exit@2.0.0",
             "wasi:cli/run@0.2.0",
-            "wasi:sockets/tcp@0.2.0",
+            "wasi:sockets/tcp-client@0.2.0",
             "wasi:http/types@0.2.0",
             "",
         ] {

@@ -9,6 +9,7 @@ mod exit;
 mod filesystem;
 mod poll;
 mod random;
+mod sockets;
 mod stdio;
 mod streams;
 mod terminal;
@@ -27,7 +28,7 @@ use crate::host::state::State;
 type Add = fn(&mut Linker<State>, &Arc<Grants>) -> Result<()>;
 
 /// The interfaces, with their stable functions. The versions 0.2.x are compatible.
-pub(crate) const INTERFACES: [(&str, Add); 20] = [
+pub(crate) const INTERFACES: [(&str, Add); 27] = [
     ("wasi:cli/environment@0.2.0", environment::add_to_linker),
     (exit::NAME, exit::add_to_linker),
     ("wasi:cli/stdin@0.2.0", stdio::add_stdin),
@@ -48,6 +49,13 @@ pub(crate) const INTERFACES: [(&str, Add); 20] = [
     ("wasi:random/insecure-seed@0.2.0", random::add_insecure_seed),
     ("wasi:filesystem/types@0.2.0", filesystem::add_types),
     ("wasi:filesystem/preopens@0.2.0", filesystem::add_preopens),
+    ("wasi:sockets/network@0.2.0", sockets::add_network),
+    ("wasi:sockets/instance-network@0.2.0", sockets::add_instance_network),
+    ("wasi:sockets/tcp@0.2.0", sockets::add_tcp),
+    ("wasi:sockets/tcp-create-socket@0.2.0", sockets::add_tcp_create_socket),
+    ("wasi:sockets/udp@0.2.0", sockets::add_udp),
+    ("wasi:sockets/udp-create-socket@0.2.0", sockets::add_udp_create_socket),
+    ("wasi:sockets/ip-name-lookup@0.2.0", sockets::add_ip_name_lookup),
 ];
 
 /// The interface that a guest imports if it waits for time to pass.
