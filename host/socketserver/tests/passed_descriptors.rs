@@ -9,20 +9,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "common/passing.rs"]
+mod passing;
 
 use std::collections::BTreeMap;
-use std::io::{IoSlice, Read, Write};
-use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use common::{NEVER, WAIT, serve};
+use passing::{lingering_socket, pass_descriptors};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -36,36 +37,17 @@ const LINGER: Duration = Duration::from_mins(1);
 /// `SO_PASSRIGHTS` of `asm-generic/socket.h`.
 const SO_PASSRIGHTS: u64 = 83;
 
-/// Returns a TCP socket whose last close waits for [`LINGER`], and its other end.
-fn lingering() -> (OwnedFd, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (other_end, _) = listener.accept().unwrap();
-    socket.set_nonblocking(true).unwrap();
-    while socket.write(&[0; 1 << 14]).is_ok() {}
-    SockRef::from(&socket).set_linger(Some(LINGER)).unwrap();
-    (socket.into(), other_end)
-}
-
 /// Sends `data` with such a socket to a server that does not receive yet, and closes the
 /// sender's own copy. The kernel may refuse to pass the socket.
 fn attack(client: impl AsFd, data: &[u8]) -> TcpStream {
-    let (socket, other_end) = lingering();
-    match pass(client, data, &[socket.as_fd()]) {
+    let (socket, other_end) = lingering_socket(LINGER);
+    match pass_descriptors(client, data, &[socket.as_fd()]) {
         Ok(_) => {}
         // The close of the only copy would block the test.
         Err(Errno::PERM) => SockRef::from(&socket).set_linger(None).unwrap(),
         Err(error) => panic!("{error}"),
     }
     other_end
-}
-
-/// Sends `data` with descriptors beside it.
-fn pass(client: impl AsFd, data: &[u8], passed: &[BorrowedFd<'_>]) -> rustix::io::Result<usize> {
-    let mut space = vec![MaybeUninit::uninit(); 4096];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    assert!(control.push(SendAncillaryMessage::ScmRights(passed)));
-    sendmsg(client, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL)
 }
 
 /// Makes `SO_PASSRIGHTS` fail in this thread from now on, as on an old kernel.
@@ -218,7 +200,7 @@ fn descriptors_that_are_passed_are_closed() {
         let server = serve(stream_server(path, echo).build().unwrap(), NEVER);
         let (read, write) = rustix::pipe::pipe().unwrap();
         let client = UnixStream::connect(path).unwrap();
-        let sent = pass(&client, b"x", &[write.as_fd(); 253]);
+        let sent = pass_descriptors(&client, b"x", &[write.as_fd(); 253]);
         assert!(matches!(sent, Ok(1) | Err(Errno::PERM)), "{sent:?}");
         drop(write);
         let mut rest = Vec::new();

@@ -2,6 +2,8 @@
 
 mod datagrams;
 mod floods;
+#[path = "../../../../host/socketserver/tests/common/passing.rs"]
+mod passing;
 mod resets;
 mod streams;
 mod unix;

@@ -1,40 +1,20 @@
 //! Hostile clients of Unix streams.
 
 use std::fs::File;
-use std::io::{IoSlice, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pipe::pipe;
 use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver_tests::process::TIMEOUT;
 
+use super::passing::pass_descriptors;
 use super::{Scene, assert_reported, attack, logged, serve_fixture};
 use crate::fixture::{FIXTURE, Fixture};
-
-/// Sends `data` and passes `descriptors` with it, from a connected socket.
-///
-/// # Errors
-///
-/// The kernel refuses to pass descriptors to the server (`EPERM`), or the server has closed
-/// the connection.
-pub(super) fn pass_descriptors(
-    socket: impl AsFd,
-    data: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-) -> rustix::io::Result<usize> {
-    let mut space = vec![MaybeUninit::uninit(); 4096];
-    let mut beside = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() {
-        assert!(beside.push(SendAncillaryMessage::ScmRights(descriptors)));
-    }
-    sendmsg(socket, &[IoSlice::new(data)], &mut beside, SendFlags::NOSIGNAL)
-}
 
 /// Sends `data` and passes `descriptors` with it, unless the kernel refuses to pass them.
 pub(super) fn try_pass_descriptors(socket: impl AsFd, data: &[u8], descriptors: &[BorrowedFd<'_>]) {

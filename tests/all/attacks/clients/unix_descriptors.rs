@@ -5,9 +5,9 @@
 //! Each attack runs on this kernel, and as on a kernel before Linux 6.16, which cannot refuse
 //! to pass descriptors.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::Read;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Command;
@@ -19,25 +19,14 @@ use socketserver_tests::build;
 use socketserver_tests::bystander::Bystander;
 use socketserver_tests::process::{Server, TIMEOUT};
 
-use super::unix::pass_descriptors;
+use super::passing::{lingering_socket, pass_descriptors};
 use super::{Scene, endpoint};
 use crate::fixture::{MODES, host};
-
-/// Returns a TCP socket whose last close waits longer than any test, and its other end.
-fn lingering_socket() -> (OwnedFd, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (other_end, _) = listener.accept().unwrap();
-    socket.set_nonblocking(true).unwrap();
-    while socket.write(&[0; 1 << 14]).is_ok() {}
-    SockRef::from(&socket).set_linger(Some(2 * TIMEOUT)).unwrap();
-    (socket.into(), other_end)
-}
 
 /// Sends `data`, passes a lingering socket with it, and closes the sender's copy of that
 /// socket. If the kernel refuses to pass the socket, only the data is sent.
 fn pass_lingering_socket(client: impl AsFd, data: &[u8]) -> TcpStream {
-    let (socket, other_end) = lingering_socket();
+    let (socket, other_end) = lingering_socket(2 * TIMEOUT);
     match pass_descriptors(&client, data, &[socket.as_fd()]) {
         // If the server has closed its copy already, this is the last close, which waits.
         Ok(_) => drop(thread::spawn(|| drop(socket))),
