@@ -132,7 +132,7 @@ typedef uint8_t socketserver_handler_types_error_code_t;
 // This handler closed the socket: EBADF. `OSError`.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_CLOSED 4
 // The host's policy does not allow the call: EACCES, EPERM.
-// `PermissionError`. The host's log names the option that would allow it.
+// `PermissionError`. The host's log names the call.
 #define SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_DENIED 5
 // The other end reset the connection, as by closing it with unread data:
 // ECONNRESET. `ConnectionResetError`.
@@ -310,8 +310,8 @@ extern bool socketserver_handler_sockets_method_socket_sendall(socketserver_hand
 // `sendto(bytes, address)`.
 // 
 // On the socket of a datagram request, `address` must be the client of
-// that request: any other address is `denied` unless the operator grants
-// it. On a connection the address is ignored, as on Linux.
+// that request: any other address is `denied`. On a connection the
+// address is ignored, as on Linux.
 extern bool socketserver_handler_sockets_method_socket_sendto(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, socketserver_handler_sockets_address_t *address, uint32_t *ret, socketserver_handler_sockets_error_code_t *err);
 // Shuts down one half of the connection or both. Python's
 // `shutdown(how)`.

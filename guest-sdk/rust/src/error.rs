@@ -55,7 +55,7 @@ errors! {
     /// This handler closed the socket: EBADF. `OSError`.
     Closed: Other, "bad file descriptor";
     /// The host's policy does not allow the call: EACCES, EPERM.
-    /// `PermissionError`. The host's log names the option that would allow it.
+    /// `PermissionError`. The host's log names the call.
     Denied: PermissionDenied, "permission denied";
     /// The other end reset the connection, as by closing it with unread data:
     /// ECONNRESET. `ConnectionResetError`.

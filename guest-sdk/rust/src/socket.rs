@@ -76,9 +76,9 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Denied`] for an address other than the client's, unless the
-    /// operator grants it; [`Error::MessageTooLong`] for a datagram that is longer than
-    /// the transport can carry; and the other errors of `sendto(2)`.
+    /// Returns [`Error::Denied`] for an address other than the client's;
+    /// [`Error::MessageTooLong`] for a datagram that is longer than the transport can
+    /// carry; and the other errors of `sendto(2)`.
     pub fn sendto(&self, data: &[u8], address: &Address) -> Result<usize, Error> {
         Ok(self.0.sendto(data, &address.into())? as usize)
     }
