@@ -38,6 +38,30 @@ pub fn state(pid: u32) -> Result<char> {
     status(pid, "State")?.chars().next().context("the kernel shows no state")
 }
 
+/// Returns how often the threads of the process `pid` have been switched, or `None` if one of
+/// them runs or waits for a processor. Between two equal numbers no thread has run.
+///
+/// # Errors
+///
+/// The process has ended.
+pub fn switches_if_asleep(pid: u32) -> Result<Option<u64>> {
+    let mut switches = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = fs::read_to_string(task?.path().join("status"))?;
+        let value = |field: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            value.map(str::trim).with_context(|| format!("the kernel shows no {field}"))
+        };
+        if !value("State")?.starts_with('S') {
+            return Ok(None);
+        }
+        for kind in ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"] {
+            switches += value(kind)?.parse::<u64>()?;
+        }
+    }
+    Ok(Some(switches))
+}
+
 /// Returns whether the process `pid` sleeps in `poll(2)`. If the kernel hides where it sleeps
 /// (`proc_pid_wchan(5)`), any sleep counts.
 ///

@@ -9,13 +9,13 @@
 mod clients;
 mod guests;
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socketserver_tests::bystander::Bystander;
 use socketserver_tests::process::{Server, TIMEOUT, wait_until};
+use socketserver_tests::procfs::switches_if_asleep;
 use socketserver_tests::usage::Usage;
 
 /// The number of times that an attack runs. The first may leave a cache or a thread that is
@@ -125,19 +125,12 @@ fn wait_for_release(pid: u32, quiet: &Usage, threads: usize, memory: u64) -> Usa
     }
 }
 
-/// Waits until the process uses no CPU time.
+/// Waits until no thread of the process runs.
 pub fn wait_until_idle(pid: u32) {
-    // utime and stime, in ticks: proc_pid_stat(5).
-    let used = || -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let (_, after_name) = stat.rsplit_once(") ").unwrap();
-        after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-    };
-    let mut last = u64::MAX;
-    wait_until("the server uses no CPU time", || {
-        let before = std::mem::replace(&mut last, used());
-        thread::sleep(Duration::from_millis(200));
-        last == before
+    let mut last = None;
+    wait_until("every thread of the server sleeps", || {
+        let before = std::mem::replace(&mut last, switches_if_asleep(pid).unwrap());
+        last.is_some() && last == before
     });
 }
 
