@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use socketserver_tests::build;
+use socketserver_tests::build::{self, LANGUAGES};
 use socketserver_tests::load::{Client, Target};
 use socketserver_tests::process::{Server, wait_until};
 use socketserver_tests::procfs::{children, status};
@@ -199,7 +199,7 @@ fn handlers_of_each_language_and_transport_are_served_in_the_jail() {
         return;
     }
     for mode in MODES {
-        for language in ["rust", "c", "cpp", "go", "python", "javascript"] {
+        for (language, _) in LANGUAGES {
             let mut command = serve();
             let mut server = start(command.arg(build::guest(language, "upper").unwrap()), mode);
             for _ in 0..3 {

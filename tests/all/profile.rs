@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use socketserver_tests::build;
+use socketserver_tests::build::{self, LANGUAGES};
 use socketserver_tests::process::Server;
 use socketserver_tests::procfs::{children, status};
 
@@ -194,7 +194,7 @@ fn handlers_in_each_language_are_served_in_each_mode() {
     if is_available() {
         modes.extend([&["--concurrency", "forking"][..], &["--workers", "2"]]);
     }
-    for language in ["rust", "c", "cpp", "go", "python", "javascript"] {
+    for (language, _) in LANGUAGES {
         let guest = build::guest(language, "upper").unwrap();
         for mode in &modes {
             for options in [&[][..], &["--memory", "64MiB"]] {

@@ -11,21 +11,11 @@ use std::process::Command;
 use std::thread;
 
 use serde_json::Value;
-use socketserver_tests::build;
+use socketserver_tests::build::{self, LANGUAGES};
 use socketserver_tests::process::{Server, TIMEOUT};
 
 use crate::client::{ask, expect, read_to_end, reset};
 use crate::fixture::{MODES, host, serve};
-
-/// The languages of the samples, and the extensions of their files.
-const LANGUAGES: [(&str, &str); 6] = [
-    ("rust", "rs"),
-    ("c", "c"),
-    ("cpp", "cpp"),
-    ("go", "go"),
-    ("python", "py"),
-    ("javascript", "js"),
-];
 
 /// Defines a module with these tests for each implementation of `upper`.
 macro_rules! test_each {
@@ -44,7 +34,15 @@ macro_rules! test_each {
     };
 }
 
-test_each! {
+/// Defines the modules for the languages of `upper`, and their list.
+macro_rules! test_languages {
+    ([$($language:ident)*] $tests:tt) => {
+        const TESTED: &[&str] = &[$(stringify!($language)),*];
+        test_each! { [$($language)*] $tests }
+    };
+}
+
+test_languages! {
     [rust c cpp go python javascript] {
         upper_answers_the_client_of_python_s_documentation
         upper_treats_bytes_as_python_does
@@ -331,8 +329,8 @@ fn every_language_of_upper_is_tested() {
         extensions.insert(path.extension().unwrap().to_string_lossy().into_owned());
     }
     extensions.remove("wat");
-    let tested = LANGUAGES.map(|(_, extension)| extension.to_owned());
-    assert_eq!(extensions, BTreeSet::from(tested));
+    assert_eq!(extensions, BTreeSet::from(LANGUAGES.map(|(_, extension)| extension.to_owned())));
+    assert_eq!(TESTED, LANGUAGES.map(|(language, _)| language));
 }
 
 /// Returns the sorted paths in a folder.

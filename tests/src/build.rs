@@ -41,6 +41,17 @@ pub fn example(name: &str) -> Result<PathBuf> {
     Ok(remember(&EXAMPLES, build)?.with_file_name(name))
 }
 
+/// The languages of handlers, which are the names of folders in `target/guests`, and the
+/// extensions of their source files.
+pub const LANGUAGES: [(&str, &str); 6] = [
+    ("rust", "rs"),
+    ("c", "c"),
+    ("cpp", "cpp"),
+    ("go", "go"),
+    ("python", "py"),
+    ("javascript", "js"),
+];
+
 /// Returns the path of the handler `name` that was built from its source in `language`.
 ///
 /// # Errors
