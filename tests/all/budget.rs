@@ -177,13 +177,13 @@ fn log_bytes_bounds_what_a_request_logs() {
 
 /// The client sees the end of the stream or a reset; only the log says why.
 #[test]
-fn the_option_killed_chooses_how_the_connection_of_a_killed_request_ends() {
-    for (killed, resets) in [("close", false), ("reset", true)] {
+fn the_option_on_kill_chooses_how_the_connection_of_a_killed_request_ends() {
+    for (on_kill, resets) in [("close", false), ("reset", true)] {
         for (handle, reason) in [("unreachable", "trap"), ("(loop $again (br $again))", "cpu-time")]
         {
             let fixture = Fixture { handle, ..FIXTURE };
             for mode in ["threading", "forking", "sync"] {
-                let options = ["--killed", killed, "--cpu-time", "50ms", "--concurrency", mode];
+                let options = ["--on-kill", on_kill, "--cpu-time", "50ms", "--concurrency", mode];
                 let mut served = fixture.serve(&options);
                 let end = send_and_read(&served, b"x");
                 if resets {
@@ -200,7 +200,7 @@ fn the_option_killed_chooses_how_the_connection_of_a_killed_request_ends() {
 #[test]
 fn the_connection_of_a_handler_that_returns_an_error_is_never_reset() {
     let fixture = Fixture { handle: "(return (call $failed))", ..FIXTURE };
-    let mut served = fixture.serve(&["--killed", "reset"]);
+    let mut served = fixture.serve(&["--on-kill", "reset"]);
     assert_eq!(send_and_read(&served, b"x").unwrap(), b"");
     check_failed(&mut served, "error", "guest");
 }

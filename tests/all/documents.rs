@@ -1,12 +1,14 @@
 //! Checks that the documents agree with the tests and the code.
 
+mod named_options;
 mod pages;
+mod sources;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use socketserver::ListenOption;
+use socketserver::UrlOption;
 use socketserver_tests::build;
 
 /// The number of rows in `docs/src/python/behaviours.md`.
@@ -112,8 +114,8 @@ fn each_row_of_the_behaviours_names_its_tests() {
 fn the_page_about_listening_has_the_table_of_socket_options() {
     let page = "docs/src/serving/listening.md";
     let text = fs::read_to_string(build::root().join(page)).unwrap();
-    let rows: Vec<_> = ListenOption::ALL.iter().map(ToString::to_string).collect();
-    let table = format!("\n{}\n{}\n\n", ListenOption::HEADING, rows.join("\n"));
+    let rows: Vec<_> = UrlOption::ALL.iter().map(ToString::to_string).collect();
+    let table = format!("\n{}\n{}\n\n", UrlOption::HEADING, rows.join("\n"));
     assert!(text.contains(&table), "{page} lacks this table:\n{table}");
 }
 

@@ -110,12 +110,15 @@ fn a_component_without_finish_is_refused() {
 }
 
 #[test]
-fn an_import_that_is_not_granted_is_refused_by_name() {
+fn an_import_that_is_not_provided_is_refused_by_name() {
     let import = "(component $handler-component (import \"wasi:nn/graph@0.2.0\" (instance)) (import \"wasi:http/types@0.2.0\" (instance))";
     let text = FIXTURE.text().replace("(component $handler-component", import);
     let said = refused("handler.wat", text.as_bytes(), &[]);
-    assert!(said.contains("imports `wasi:nn/graph@0.2.0`, which is not granted"), "{said}");
-    assert!(said.contains("nor are 1 others"), "{said}");
+    assert!(
+        said.contains("imports `wasi:nn/graph@0.2.0`, which the host does not provide"),
+        "{said}"
+    );
+    assert!(said.contains("nor 1 others"), "{said}");
 }
 
 #[test]
@@ -183,8 +186,8 @@ fn inspect_agrees_with_serve() {
     assert_eq!(report["worlds"][0], "socketserver:handler/stream-handler@0.1.0");
     assert_eq!(report["exports"][0], "socketserver:handler/stream-request@0.1.0");
     assert_eq!(report["imports"][0]["name"], "wasi:http/types@0.2.0");
-    assert_eq!(report["imports"][0]["granted"], false);
-    assert_eq!(report["imports"][1]["granted"], true);
+    assert_eq!(report["imports"][0]["provided"], false);
+    assert_eq!(report["imports"][1]["provided"], true);
     assert_eq!(report["initial_memory"], 65536);
     assert!(report["why_not"].as_str().unwrap().contains("wasi:http/types"), "{report}");
 }
@@ -228,4 +231,23 @@ fn an_error_of_the_kernel_is_printed_once() {
         let said = String::from_utf8_lossy(&said);
         assert_eq!(said.matches(cause).count(), 1, "{command} {arguments:?}: {said}");
     }
+}
+
+/// An instance is made a hundred times to measure the time for one. Lines of handlers are half
+/// of the thousand that a process may log in a second.
+#[test]
+fn inspect_limits_the_lines_of_a_start_function() {
+    let fields = "(func $chat (local $left i32) (local.set $left (i32.const 3000))
+        (loop $again
+            (call $host_log (i32.const 3) (i32.const 100) (i32.const 2))
+            (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
+        (start $chat)";
+    let handler = File::new("chats.wat", Fixture { fields, ..FIXTURE }.text().as_bytes());
+    let output = host().arg("inspect").arg(&handler.path).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let lines = said.lines().filter(|line| line.contains("handler=\"chats\"")).count();
+    // The instances take two seconds at most, and a second may begin in the middle of another.
+    assert!((500..=2000).contains(&lines), "{lines} lines");
+    assert!(said.contains("lines were not logged"), "the report of dropped lines is missing");
 }

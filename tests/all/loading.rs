@@ -375,7 +375,7 @@ fn the_error_for_many_imports_names_the_first() {
     let with = |count| FIXTURE.text().replacen(begin, &(begin.to_owned() + &things(count)), 1);
     assert_eq!(
         refused_by_serve(&with(900)),
-        "it imports `evil:all/things0`, which is not granted to it (nor are 899 others): no option grants it"
+        "it imports `evil:all/things0`, which the host does not provide (nor 899 others): no option adds it"
     );
     assert!(refused_by_serve(&with(5000)).contains("instances count exceeds limit of 1000"));
 }
@@ -415,7 +415,7 @@ const WASI: [&str; 30] = [
 ];
 
 #[test]
-fn the_error_for_all_of_wasi_names_the_first_import_that_is_not_granted() {
+fn the_error_for_all_of_wasi_names_the_first_import_that_is_not_provided() {
     let imports = |names: &[&str]| -> String {
         let begin = "(component $handler-component".to_owned();
         let import = |name: &&str| format!("(import \"wasi:{name}@0.2.0\" (instance))");
@@ -426,9 +426,9 @@ fn the_error_for_all_of_wasi_names_the_first_import_that_is_not_granted() {
     let said = refused_by_serve(&with(&WASI));
     assert_eq!(
         said,
-        "it imports `wasi:http/types@0.2.0`, which is not granted to it (nor are 2 others): no option grants it"
+        "it imports `wasi:http/types@0.2.0`, which the host does not provide (nor 2 others): no option adds it"
     );
-    let granted: Vec<_> = WASI.into_iter().filter(|name| !name.starts_with("http")).collect();
-    let served = Served::start(&with(&granted), &["tcp://127.0.0.1:0"], &[]);
+    let provided: Vec<_> = WASI.into_iter().filter(|name| !name.starts_with("http")).collect();
+    let served = Served::start(&with(&provided), &["tcp://127.0.0.1:0"], &[]);
     assert_eq!(ask(&served.server, b"-"), b"ok");
 }

@@ -139,6 +139,9 @@ fn a_preflight_process_that_does_not_end_is_killed() {
     let output = server.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("cannot try it: its process was still there after "), "{said}");
+    assert!(
+        said.contains("cannot run the preflight: its process was still there after "),
+        "{said}"
+    );
     assert!(said.trim_end().ends_with("s, and was killed") && output.stdout.is_empty(), "{said}");
 }

@@ -1,14 +1,20 @@
 //! SIGINT and SIGTERM end the server.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::fs;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Stdio;
 
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process};
+use socketserver_tests::build;
 use socketserver_tests::process::{send_signal, wait_until};
 use socketserver_tests::procfs::children;
 
 use crate::client::{echo, expect, in_flight, read_to_end};
-use crate::fixture::MODES;
+use crate::fixture::{MODES, host};
 
 #[test]
 fn an_idle_server_ends_at_once_with_exit_code_0() {
@@ -49,6 +55,50 @@ fn in_sync_mode_the_running_request_is_finished() {
     expect(&mut stream, b"2");
     drop(stream);
     assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+/// The signal comes when the socket listens and the loop has not begun: the server waits for
+/// room in standard output, a full pipe, for the line that says where it listens.
+#[test]
+fn in_sync_mode_a_signal_before_the_loop_begins_ends_the_server_with_exit_code_0() {
+    wait_until("a signal comes before the loop begins", || {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let (_reader, stdout) = full_pipe();
+        let mut command = host();
+        command.arg("serve").arg(build::guest("rust", "echo").unwrap());
+        command.args(["--concurrency", "sync", "--bind", &format!("unix://{}", socket.display())]);
+        let mut server = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        // The server starts this thread last, and then prints the line.
+        wait_until("the server is about to print", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+            let names =
+                threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")));
+            names.filter_map(Result::ok).any(|name| name.trim() == "grace")
+        });
+        let mut client = UnixStream::connect(&socket).unwrap();
+        client.write_all(b"x").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let pid = Pid::from_raw(server.id().cast_signed()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"x", "the client that waited was not served");
+        let (code, mut log) = (server.wait().unwrap().code(), String::new());
+        server.stderr.unwrap().read_to_string(&mut log).unwrap();
+        assert_eq!(code, Some(0), "{log}");
+        // On a slow machine the signal may have come later.
+        let (ending, printed) = (log.find("ending: "), log.find("standard output did not take"));
+        ending.zip(printed).is_some_and(|(ending, printed)| ending < printed)
+    });
+}
+
+/// Returns a pipe that has no room.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    while writer.write(&[0; 1 << 12]).is_ok() {}
+    (reader, writer)
 }
 
 #[test]

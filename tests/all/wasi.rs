@@ -291,10 +291,10 @@ fn other_parts_of_wasi_are_refused_by_name() {
         let said = host().arg("serve").arg(&handler.path).output().unwrap();
         assert_eq!(said.status.code(), Some(1));
         let said = String::from_utf8_lossy(&said.stderr);
-        let why = format!("imports `{name}`, which is not granted to it: no option grants it");
+        let why = format!("imports `{name}`, which the host does not provide: no option adds it");
         assert!(said.contains(&why), "{said}");
         let said = inspect(&text, &[]);
-        assert!(said.contains(&format!("{name}  NOT GRANTED  (no option grants it)")), "{said}");
+        assert!(said.contains(&format!("{name}  NOT PROVIDED  (no option adds it)")), "{said}");
     }
 }
 
@@ -318,6 +318,6 @@ fn inspect_names_the_options_that_grant_more() {
     let preopens = imports
         .iter()
         .find(|import| import["name"].as_str().unwrap().starts_with("wasi:filesystem/preopens"));
-    assert_eq!(preopens.unwrap()["granted"], true);
+    assert_eq!(preopens.unwrap()["provided"], true);
     assert_eq!(preopens.unwrap()["option"], "--dir HOST::GUEST[:ro]");
 }

@@ -12,11 +12,11 @@ use socketserver_sandbox::{
 };
 use tracing::Level;
 
-use crate::loading::LoadSettings;
 use crate::options::{InspectOptions, granting_option, is_denied};
-use crate::report::{LogFormat, log, printable_path};
+use crate::report::{LogFormat, log, log_writer, printable_path};
 use crate::serve::ProcessLimits;
 use crate::serve::restrictions::enter_to_inspect;
+use crate::settings::LogSettings;
 
 /// The number of instances that are made to measure the time for one.
 const INSTANCES: u32 = 100;
@@ -56,7 +56,8 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct Import {
     name: String,
-    granted: bool,
+    /// True if the host provides it.
+    provided: bool,
     /// The option that grants more, if there is one.
     option: Option<&'static str>,
     /// A remark for people.
@@ -69,9 +70,12 @@ struct Import {
 ///
 /// The handler cannot be loaded, or the report cannot be printed.
 pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
-    log::init(LogFormat::Text, Level::WARN, u32::MAX, io::stderr().is_terminal());
+    let rate = LogSettings::default().rate;
+    log::init(LogFormat::Text, Level::WARN, rate, io::stderr().is_terminal());
+    log_writer::share_state().context("cannot share the state of the log")?;
     let report = report(options)
         .with_context(|| format!("cannot inspect `{}`", printable_path(&options.handler)))?;
+    log::log_dropped_lines(true);
     let text =
         if options.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_text() };
     io::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
@@ -79,13 +83,13 @@ pub fn inspect(options: &InspectOptions) -> Result<ExitCode> {
 }
 
 fn report(options: &InspectOptions) -> Result<Report> {
-    let loading = LoadSettings::new(&options.profile, &options.loading, JailMode::Try);
+    let loading = options.loading.settings(&options.profile, JailMode::Try);
     let engine = Engine::new(INSTANCES as usize, &loading.engine()?)?;
     let loader = loading.loader();
     let bytes = read_component(&options.handler, loader.component_size)?;
     let name = options.handler.file_stem().unwrap_or_default().to_string_lossy();
     let component = Component::new(&engine, &name, bytes.clone(), &loader)?;
-    let policy = options.profile.profile.policy();
+    let policy = options.profile.profile().policy();
     let (env, dirs) = (options.grants.env(), options.grants.dir.clone());
     let Policy { memory, handles, .. } = policy;
     let policy = Policy { memory, handles, env, dirs, ..Policy::default() };
@@ -96,7 +100,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
     // Code of the handler runs in the jail only, and its binary is read there only.
     enter_to_inspect(&options.grants.dir, cpu_seconds)?;
     let times = handler.and_then(|handler| {
-        handler.try_start()?;
+        handler.preflight()?;
         handler.time_instances(INSTANCES)
     });
     let description = component.description();
@@ -111,7 +115,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
         imports: description
             .imports
             .iter()
-            .map(|name| Import::new(name, !description.not_granted.contains(name), options))
+            .map(|name| Import::new(name, !description.not_provided.contains(name), options))
             .collect(),
         stubbed_wasi: stubbed_wasi(&bytes, &description.imports),
         memories: description.memories,
@@ -127,15 +131,15 @@ fn report(options: &InspectOptions) -> Result<Report> {
 }
 
 impl Import {
-    fn new(name: &str, granted: bool, options: &InspectOptions) -> Self {
+    fn new(name: &str, provided: bool, options: &InspectOptions) -> Self {
         let option = granting_option(name);
         let note = match (option, options.grants.count_for(name)) {
             (Some(option), 0) => Some(format!("empty: {option} grants more")),
-            (Some(_), granted) => Some(format!("{granted} granted")),
-            (None, _) if !granted => Some("no option grants it".to_owned()),
+            (Some(_), count) => Some(format!("{count} granted")),
+            (None, _) if !provided => Some("no option adds it".to_owned()),
             (None, _) => is_denied(name).then(|| "each call is denied".to_owned()),
         };
-        Import { name: name.to_owned(), granted, option, note }
+        Import { name: name.to_owned(), provided, option, note }
     }
 }
 
@@ -162,9 +166,9 @@ impl Report {
             self.imports
                 .iter()
                 .map(|import| {
-                    let denied = if import.granted { "" } else { "  NOT GRANTED" };
+                    let missing = if import.provided { "" } else { "  NOT PROVIDED" };
                     let note = import.note.as_ref().map(|note| format!("  ({note})"));
-                    format!("{}{denied}{}", import.name, note.unwrap_or_default())
+                    format!("{}{missing}{}", import.name, note.unwrap_or_default())
                 })
                 .collect(),
         );

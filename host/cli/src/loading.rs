@@ -8,8 +8,6 @@ use rustix::process::{Resource, getrlimit};
 use socketserver_jail::JailMode;
 use socketserver_sandbox::{Cache, Compiler, CompilerProcess, EngineSettings, Loader};
 
-use crate::options::{LoadingOptions, ProfileOptions};
-
 /// The stack that the host needs beside that of a guest, in bytes: the same number that the
 /// threads of `socketserver` have beside the largest stack of a guest.
 const HOST_STACK: u64 = 1 << 20;
@@ -18,41 +16,36 @@ const HOST_STACK: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct LoadSettings {
     /// The settings of the engine.
-    engine: EngineSettings,
+    pub engine: EngineSettings,
     /// The memory of the compiler, in bytes.
-    compile_memory: u64,
+    pub compile_memory: u64,
     /// The CPU time of the compiler.
-    compile_time: Duration,
+    pub compile_time: Duration,
     /// The jail of the compiler.
-    compile_jail: JailMode,
+    pub compile_jail: JailMode,
     /// True if compiled handlers are kept.
-    cache: bool,
+    pub cache: bool,
+}
+
+impl Default for LoadSettings {
+    fn default() -> Self {
+        LoadSettings {
+            engine: EngineSettings::default(),
+            compile_memory: CompilerProcess::DEFAULT_MEMORY,
+            compile_time: CompilerProcess::DEFAULT_TIME,
+            compile_jail: JailMode::Try,
+            cache: true,
+        }
+    }
 }
 
 impl LoadSettings {
-    /// Returns the settings for a handler that will be served in `jail`.
-    pub fn new(profile: &ProfileOptions, loading: &LoadingOptions, jail: JailMode) -> Self {
-        // The compiler is in a jail in any case.
-        let compile_jail = match (jail, profile.profile.jail()) {
-            (JailMode::Require, _) | (_, JailMode::Require) => JailMode::Require,
-            _ => JailMode::Try,
-        };
-        let engine = profile.profile.engine();
-        LoadSettings {
-            engine: EngineSettings { stack: profile.stack.unwrap_or(engine.stack), ..engine },
-            compile_memory: loading.compile_memory.unwrap_or(CompilerProcess::DEFAULT_MEMORY),
-            compile_time: loading.compile_time.unwrap_or(CompilerProcess::DEFAULT_TIME),
-            compile_jail,
-            cache: !loading.no_cache,
-        }
-    }
-
     /// Returns the settings of the engine.
     ///
     /// # Errors
     ///
     /// The main thread of this process has less stack than a guest and the host need. It runs
-    /// guests in sync and in forked processes, and the trial instance in every mode. A guest
+    /// guests in sync and in forked processes, and the preflight in every mode. A guest
     /// that reached the end of the stack would end the process.
     pub fn engine(&self) -> Result<EngineSettings> {
         let stack = self.engine.stack as u64;

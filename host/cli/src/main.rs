@@ -2,9 +2,10 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `options/` | the command line: what an operator types |
-//! | `settings` | the settings of `serve`: the meaning of all options together |
+//! | `values/` | values in their text form |
 //! | `loading` | the loading of a handler |
+//! | `settings` | the settings of `serve`: the meaning of all options together |
+//! | `options/` | the command line: what an operator types |
 //! | `serve/` | `serve`: from settings to a server, and to its end |
 //! | `report/` | the log, the counters and the output |
 //! | `inspect` | `inspect`: a report about a handler |
@@ -12,7 +13,7 @@
 //! | `reference` | the reference pages of the book, made from the code by a test |
 //!
 //! Each of them uses only those of them that stand in an earlier place of this list:
-//! `report/`, `options/`, `loading`, `settings`, `serve/`, `inspect` and `compile`.
+//! `values/`, `report/`, `loading`, `settings`, `options/`, `serve/`, `inspect` and `compile`.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ mod reference;
 mod report;
 mod serve;
 mod settings;
+mod values;
 
 use std::process::ExitCode;
 
@@ -35,7 +37,6 @@ use crate::options::{Command, ServeOptions};
 use crate::report::log::report_failure;
 use crate::report::{LogFormat, relay};
 use crate::serve::signals;
-use crate::settings::Settings;
 
 /// Runs a command. The exit code is 0 if it succeeded, 1 if it failed, and 2 if the command
 /// line is wrong.
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let (format, result) = match arguments.command.or_else(options::without_command) {
-        Some(Command::Serve(options)) => (options.log.log_format, serve(*options)),
+        Some(Command::Serve(options)) => (options.log.settings().format, serve(*options)),
         Some(Command::Inspect(options)) => (LogFormat::Text, inspect::inspect(&options)),
         Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
         Some(Command::Relay) => (LogFormat::Text, relay::relay()),
@@ -59,8 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: ServeOptions) -> Result<ExitCode> {
-    let settings =
-        Settings::from_options(options).unwrap_or_else(|error| options::exit_contradiction(&error));
+    let settings = options.settings().unwrap_or_else(|error| options::exit_contradiction(&error));
     serve::serve(settings)?;
     Ok(ExitCode::SUCCESS)
 }

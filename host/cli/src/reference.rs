@@ -14,7 +14,7 @@ use clap::{Arg, Command};
 use socketserver::access::Refusal;
 use socketserver::{DropReason, Reason};
 
-use crate::options::{self, profile};
+use crate::options::{self, defaults};
 use crate::report::counters;
 
 const OPTIONS: &str = "# Options
@@ -49,7 +49,7 @@ const REFUSALS: &str = "
 ## Why a client was refused
 
 The rules stand in the order in which the server checks them. Each has a counter.
-[Who is served](../serving/access.md) explains them.
+[Access of clients](../serving/access.md) explains them.
 
 | rule | what happened | option |
 |---|---|---|
@@ -125,12 +125,7 @@ fn option_item(page: &mut String, arg: &Arg) {
         None => format!("[{values}]"),
     };
     let help = arg.get_long_help().or_else(|| arg.get_help()).unwrap().to_string();
-    let mut text = format!("**`{spelling}`**: {}", markdown(&help));
-    let defaults: Vec<_> =
-        arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-    if arg.get_action().takes_values() && !defaults.is_empty() {
-        write!(text, "\n\n[default: {}]", defaults.join(", ")).unwrap();
-    }
+    let text = format!("**`{spelling}`**: {}", markdown(&help));
     writeln!(page, "\n- {}", text.replace('\n', "\n  ").replace("\n  \n", "\n\n")).unwrap();
 }
 
@@ -163,7 +158,22 @@ fn option_of(reason: Reason) -> &'static str {
         Reason::Stack => "`--stack`",
         Reason::WallTime | Reason::Lifetime => "`--wall-time`",
         Reason::Worker => "`--workers`",
-        _ => "",
+        Reason::Call
+        | Reason::Child
+        | Reason::ConnectionLost
+        | Reason::Error
+        | Reason::Exit
+        | Reason::Handles
+        | Reason::NoAddress
+        | Reason::NoInstance
+        | Reason::NoProcess
+        | Reason::NoThread
+        | Reason::NoTicker
+        | Reason::Panic
+        | Reason::TimedOut
+        | Reason::Trap
+        | Reason::WrongWorld => "",
+        other => panic!("does an option set the limit of {other:?}?"),
     }
 }
 
@@ -273,7 +283,7 @@ fn the_page_about_counters_is_that_of_the_counters() {
 #[test]
 fn the_page_about_limits_has_the_defaults_of_both_profiles() {
     let Some(page) = page_of_the_book("serving/limits.md") else { return };
-    for (option, [standard, hostile]) in profile::defaults() {
+    for (option, [standard, hostile]) in defaults::profile_defaults() {
         let row = format!("\n| `--{option}` | {standard} | {hostile} |\n");
         assert!(standard == hostile || page.contains(&row), "there is no row: {row}");
         let cells = format!("| {standard} | `--{option}` |");

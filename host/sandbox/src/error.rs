@@ -80,13 +80,13 @@ pub enum LoadError {
         /// The function.
         function: &'static str,
     },
-    /// The component imports interfaces that no handler is given.
+    /// The component imports interfaces that the host does not provide.
     #[error(
-        "it imports `{}`, which is not granted to it{}: no option grants it",
+        "it imports `{}`, which the host does not provide{}: no option adds it",
         imports[0],
         more_imports(imports)
     )]
-    NotGranted {
+    NotProvided {
         /// The imports, at least one.
         imports: Vec<String>,
     },
@@ -137,7 +137,7 @@ pub enum LoadError {
         #[source]
         error: io::Error,
     },
-    /// The trial instance failed.
+    /// The preflight failed.
     #[error("it cannot be instantiated: {0}")]
     Instantiate(String),
     /// Compilation took more memory than it may.
@@ -192,7 +192,7 @@ fn list(names: &[String]) -> String {
 fn more_imports(imports: &[String]) -> String {
     match imports.len() - 1 {
         0 => String::new(),
-        more => format!(" (nor are {more} others)"),
+        more => format!(" (nor {more} others)"),
     }
 }
 

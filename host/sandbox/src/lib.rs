@@ -63,7 +63,7 @@
 //! | | `store` | the Store of an instance, which connects the limits to the engine |
 //! | | `capacity` | the number of requests that a handler can serve at once |
 //! | | `exports` | the functions that a handler exports |
-//! | | `preflight` | the trial instance, which shows what would fail for every request |
+//! | | `preflight` | the instance at load, which shows what would fail for every request |
 //! | | `failure` | the error of a failed request, with its reason |
 //! | | `descriptors` | the descriptors that a handler holds beside its requests |
 

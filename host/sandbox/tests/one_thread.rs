@@ -33,7 +33,7 @@ fn check(engine: impl Fn() -> Engine, serving: usize) {
     // A thread that has just ended may still be in /proc: repetition finds that.
     for _ in 0..100 {
         let handler = ComponentHandler::new(&engine, &component, Policy::default()).unwrap();
-        assert_eq!(threads(), 1, "the trial instance leaves a thread");
+        assert_eq!(threads(), 1, "the preflight leaves a thread");
         handler.time_instances(1).unwrap();
         assert_eq!(threads(), 1, "measuring leaves a thread");
     }

@@ -138,7 +138,7 @@ pub use hooks::{DefaultHooks, DropReason, Hooks};
 pub use listen::bind_hint::BindHint;
 pub use listen::descriptor_passing::kernel_refuses_descriptors;
 pub use listen::endpoint::{Endpoint, EndpointError};
-pub use listen::options::{KeepAlive, ListenOption, ListenOptions, OptionError};
+pub use listen::options::{KeepAlive, ListenOptions, OptionError, UrlOption};
 pub use reason::{Blame, Reason};
 pub use request::Request;
 pub use request::credentials::PeerCredentials;

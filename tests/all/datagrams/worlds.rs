@@ -180,12 +180,14 @@ fn exit_in_a_start_function_is_an_error_of_the_handler() {
 }
 
 #[test]
-fn other_versions_and_other_functions_of_exit_are_not_granted() {
+fn other_versions_and_other_functions_of_exit_are_not_provided() {
     let text = DATAGRAM.text();
     for version in ["0.3.0", "0.2.0-rc-2023-11-10", "1.2.0"] {
         let said = refused(&text.replace("exit@0.2.6", &format!("exit@{version}")), UDP);
         assert!(
-            said.contains(&format!("imports `wasi:cli/exit@{version}`, which is not")),
+            said.contains(&format!(
+                "imports `wasi:cli/exit@{version}`, which the host does not provide"
+            )),
             "{said}"
         );
     }

@@ -224,6 +224,29 @@ fn the_pages_about_serving_explain_each_option_and_no_other() {
     assert_eq!(unknown, Vec::<&String>::new(), "`serve` has no such options");
 }
 
+/// Returns the headings of options in the help of `serve`.
+fn headings_of_the_help() -> Vec<String> {
+    let output = Command::new(build::host().unwrap()).args(["serve", "-h"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let lines = help.lines().filter(|line| !line.starts_with(' '));
+    let headings = lines.filter_map(|line| line.strip_suffix(':'));
+    let of_clap = ["Arguments", "Options"];
+    headings.filter(|it| !of_clap.contains(it)).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_group_of_options_has_the_same_heading_in_the_pages_about_serving() {
+    let pages = pages();
+    let about_serving = pages.iter().filter(|page| page.starts_with("docs/src/serving"));
+    let text: String = about_serving.map(|page| read(page)).collect();
+    let headings = headings_of_the_help();
+    assert!(headings.len() > 7, "{headings:?}");
+    for heading in headings {
+        let is_there = text.lines().any(|line| line.trim_start_matches('#').trim() == heading);
+        assert!(is_there, "no page about serving has the heading `{heading}`");
+    }
+}
+
 #[test]
 fn the_reference_explains_each_reason_and_rule_that_is_counted() {
     let page = read("docs/src/reference/reasons.md");

@@ -8,13 +8,13 @@ use libfuzzer_sys::fuzz_target;
 use socketserver::access::{AccessTime, ClientSet, MAX_BANNER, banner};
 use socketserver_fuzz::check_message;
 
-#[path = "../../../host/cli/src/options/values/access.rs"]
+#[path = "../../../host/cli/src/values/access.rs"]
 #[allow(dead_code, reason = "only what parses is fuzzed")]
 mod access;
-#[path = "../../../host/cli/src/options/values/owner.rs"]
+#[path = "../../../host/cli/src/values/owner.rs"]
 #[allow(dead_code, reason = "`access` takes users and groups from it")]
 mod owner;
-#[path = "../../../host/cli/src/options/values/units.rs"]
+#[path = "../../../host/cli/src/values/units.rs"]
 #[allow(dead_code, reason = "`access` takes durations from it")]
 mod units;
 

@@ -26,10 +26,10 @@ fuzz_target!(|bytes: &[u8]| {
     for name in description.exports.iter().chain(&description.imports) {
         assert!(name.chars().all(is_printable), "not printable: {name:?}");
     }
-    assert!(description.not_granted.iter().all(|name| description.imports.contains(name)));
+    assert!(description.not_provided.iter().all(|name| description.imports.contains(name)));
     match ComponentHandler::new(&ENGINE, &component, POLICY.clone()) {
         Ok(_) => {
-            assert!(!description.worlds.is_empty() && description.not_granted.is_empty());
+            assert!(!description.worlds.is_empty() && description.not_provided.is_empty());
             assert!(description.initial_memory <= POLICY.memory as u64);
         }
         Err(error) => check_message(error),

@@ -23,9 +23,9 @@ fuzz_target!(|name: &str| -> Corpus {
             let worlds = &description.worlds;
             assert_eq!(worlds.contains(&World::Stream), is("stream-request"), "{name}");
             assert_eq!(worlds.contains(&World::Datagram), is("datagram-request"), "{name}");
-            let granted = description.not_granted.is_empty();
+            let provided = description.not_provided.is_empty();
             let contract = ["types", "sockets", "server", "log"].into_iter().any(is);
-            assert_eq!(granted, contract || name.starts_with("wasi:") && granted, "{name}");
+            assert_eq!(provided, contract || name.starts_with("wasi:") && provided, "{name}");
         }
         Err(error) => check_message(error),
     }

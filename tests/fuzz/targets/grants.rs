@@ -6,9 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use socketserver_fuzz::check_message;
 use socketserver_sandbox::Dir;
 
-#[path = "../../../host/cli/src/options/values/dir.rs"]
+#[path = "../../../host/cli/src/values/dir.rs"]
 mod dir;
-#[path = "../../../host/cli/src/options/values/env.rs"]
+#[path = "../../../host/cli/src/values/env.rs"]
 mod env;
 
 const LONGEST_VARIABLE: usize = 64 << 10;

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use socketserver_fuzz::check_message;
 
-#[path = "../../../host/cli/src/options/values/owner.rs"]
+#[path = "../../../host/cli/src/values/owner.rs"]
 mod owner;
 
 fuzz_target!(|text: &str| {

@@ -9,7 +9,7 @@ use humantime::format_duration;
 use libfuzzer_sys::fuzz_target;
 use socketserver_fuzz::check_message;
 
-#[path = "../../../host/cli/src/options/values/units.rs"]
+#[path = "../../../host/cli/src/values/units.rs"]
 mod units;
 
 const YEAR: Duration = Duration::from_hours(365 * 24);

@@ -3,17 +3,17 @@
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
-use std::io;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use socketserver::access::{Access, AccessTime, ClientSet};
+use socketserver::access::{AccessTime, ClientSet};
 
-use super::values::access::{self, Banner};
+use crate::settings::AccessSettings;
+use crate::values::access::{self, Banner};
 
 /// The rules about clients.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Who is served")]
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Access of clients")]
 pub struct AccessOptions {
     /// Serve these clients, and no others; repeatable.
     ///
@@ -75,38 +75,17 @@ pub struct AccessOptions {
 }
 
 impl AccessOptions {
-    /// Returns the rules. With `workers`, the rules share between processes what they can.
-    ///
-    /// # Errors
-    ///
-    /// The time zone that `TZ` names is not known, or there is no memory to share.
-    pub fn rules(&self, workers: bool) -> io::Result<Access> {
-        // A client that has reset its connection would cost an instance for nothing.
-        let mut access = Access::new().refuse_reset();
-        access = self.allow.iter().fold(access, |access, who| access.allow(*who));
-        access = self.deny.iter().fold(access, |access, who| access.deny(*who));
-        if !self.access_times.is_empty() {
-            access = access.access_times(self.access_times.clone())?;
+    /// Returns the rules that the options mean.
+    pub fn settings(self) -> AccessSettings {
+        AccessSettings {
+            allow: self.allow,
+            deny: self.deny,
+            access_times: self.access_times,
+            max_load: self.max_load,
+            source_rate: self.source_rate,
+            max_per_source: self.max_per_source,
+            cps: self.cps,
+            banner: self.banner_refused,
         }
-        if let Some(limit) = self.max_load {
-            access = access.max_load(limit);
-        }
-        if let Some((per_second, burst)) = self.source_rate {
-            access = access.source_rate(per_second, burst);
-        }
-        if let Some(most) = self.max_per_source {
-            access = access.max_per_source(most);
-        }
-        if let Some((most, pause)) = self.cps {
-            access = if workers {
-                access.rate_over_workers(most, pause)?
-            } else {
-                access.rate(most, pause)
-            };
-        }
-        if let Some(Banner(text)) = &self.banner_refused {
-            access = access.banner(text.as_slice());
-        }
-        Ok(access)
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use socketserver_jail::JailMode;
 use socketserver_sandbox::BoundsChecks;
 
-use super::values::words;
+use super::words;
 
 /// The limits of the compiler, and the engine that it compiles for.
 #[derive(Debug, Clone, Args)]

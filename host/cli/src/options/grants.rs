@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use clap::Args;
 use socketserver_sandbox::Dir;
 
-use super::values::{dir, env};
+use crate::values::{dir, env};
 
 /// The environment variables and directories that the handler sees.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "What the handler sees of the host")]
+#[command(next_help_heading = "Access to the host")]
 pub struct GrantOptions {
     /// Give the handler an environment variable; repeatable.
     ///

@@ -5,20 +5,21 @@
 use clap::Args;
 use socketserver_jail::JailMode;
 
-use super::values::owner::{self, Identity};
-use super::values::words;
+use super::words;
+use crate::values::owner::{self, Identity};
 
 /// The jail and the user of the processes that serve.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Isolation")]
 pub struct IsolationOptions {
-    /// Confine forked processes.
+    /// Confine forked processes, no others.
     #[arg(long, value_name = "MODE", value_parser = words::jail(), hide_possible_values = true)]
     #[arg(long_help = "Confine the processes of --concurrency forking and --workers. In the \
         jail they have no files, no other sockets, no programs, no signals and no new code:\n\
         - require: do not start without all walls of the jail\n\
         - try: use the walls that this machine offers\n\
-        - off: no jail")]
+        - off: no jail\n\
+        A server without forked processes has no jail, and refuses the first two")]
     pub jail: Option<JailMode>,
 
     /// Run requests as this user, by name or number; requires root.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use socketserver_sandbox::{OnKill, Policy};
 
-use super::values::{units, words};
+use super::words;
+use crate::values::units;
 
 /// The limits of a request, and the end of its connection when it reaches one. The profile
 /// sets the limits that are not given.
@@ -23,7 +24,8 @@ pub struct LimitOptions {
     /// Limit the memory of all requests together.
     ///
     /// By default it is three quarters of the machine's memory. Each forked process and each
-    /// worker has its share of the total.
+    /// worker has its share of the total: the more --max-children or --workers there may be,
+    /// the less memory has each.
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub memory_total: Option<usize>,
 
@@ -66,7 +68,6 @@ pub struct LimitOptions {
     #[arg(
         long,
         value_name = "HOW",
-        default_value_t,
         value_parser = words::on_kill(),
         hide_short_help = true,
         hide_possible_values = true
@@ -75,7 +76,7 @@ pub struct LimitOptions {
         - close: like any other connection\n\
         - reset: with a reset, which tells the client that what it received is not all\n\
         The client never learns the reason")]
-    pub killed: OnKill,
+    pub on_kill: Option<OnKill>,
 }
 
 impl LimitOptions {
@@ -91,7 +92,7 @@ impl LimitOptions {
             max_received: self.max_received.unwrap_or(profile.max_received),
             max_sent: self.max_sent.unwrap_or(profile.max_sent),
             log_bytes: log_bytes.unwrap_or(profile.log_bytes),
-            on_kill: self.killed,
+            on_kill: self.on_kill.unwrap_or(profile.on_kill),
             ..profile
         }
     }

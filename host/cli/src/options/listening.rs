@@ -5,8 +5,8 @@
 use clap::{ArgAction, Args};
 use socketserver::Endpoint;
 
-use super::values::endpoint;
-use super::values::owner::{self, Owner};
+use crate::values::endpoint;
+use crate::values::owner::{self, Owner};
 
 /// The addresses of the server, and the files of its Unix sockets.
 #[derive(Debug, Clone, Args)]
@@ -26,9 +26,9 @@ pub struct ListeningOptions {
     ///
     /// The kernel leaves the file of a Unix socket behind. By default its address is then in
     /// use, as in Python. The server never removes the file of a socket that is open.
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     #[arg(hide_short_help = true, hide_possible_values = true)]
-    pub remove_stale_socket: bool,
+    pub remove_stale_socket: Option<bool>,
 
     /// Set the permissions of socket files, such as 660.
     ///

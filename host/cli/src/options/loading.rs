@@ -5,8 +5,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use socketserver_jail::JailMode;
+use socketserver_sandbox::EngineSettings;
 
-use super::values::units;
+use super::ProfileOptions;
+use crate::loading::LoadSettings;
+use crate::values::units;
 
 /// The cost of compiling the handler, which a process of its own does.
 #[derive(Debug, Clone, Args)]
@@ -37,4 +41,23 @@ pub struct LoadingOptions {
     /// By default the result is kept in the user's cache directory.
     #[arg(long)]
     pub no_cache: bool,
+}
+
+impl LoadingOptions {
+    /// Returns the settings for a handler that will be served in `jail`.
+    pub fn settings(&self, profile: &ProfileOptions, jail: JailMode) -> LoadSettings {
+        // The compiler is in a jail in any case.
+        let compile_jail = match (jail, profile.profile().jail()) {
+            (JailMode::Require, _) | (_, JailMode::Require) => JailMode::Require,
+            _ => JailMode::Try,
+        };
+        let (default, engine) = (LoadSettings::default(), profile.profile().engine());
+        LoadSettings {
+            engine: EngineSettings { stack: profile.stack.unwrap_or(engine.stack), ..engine },
+            compile_memory: self.compile_memory.unwrap_or(default.compile_memory),
+            compile_time: self.compile_time.unwrap_or(default.compile_time),
+            compile_jail,
+            cache: !self.no_cache,
+        }
+    }
 }

@@ -5,8 +5,9 @@
 use clap::{Args, value_parser};
 use tracing::Level;
 
-use super::values::words;
+use super::words;
 use crate::report::LogFormat;
+use crate::settings::LogSettings;
 
 /// The content and the format of the log.
 #[derive(Debug, Clone, Args)]
@@ -14,17 +15,21 @@ use crate::report::LogFormat;
 #[command(next_help_heading = "Log and counters")]
 pub struct LogOptions {
     /// Write the log in this format: text or json.
-    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = words::log_format(),
+        hide_possible_values = true
+    )]
     #[arg(long_help = "Write the log in this format:\n\
         - text: for people, in colours on a terminal\n\
         - json: for programs, one object on each line")]
-    pub log_format: LogFormat,
+    pub log_format: Option<LogFormat>,
 
     /// Log this and worse: error, warning, info or debug.
     #[arg(
         long,
         value_name = "LEVEL",
-        default_value = "info",
         value_parser = words::log_level(),
         hide_possible_values = true
     )]
@@ -33,19 +38,14 @@ pub struct LogOptions {
         - warning: errors of clients\n\
         - info: what handlers log, and what the host does\n\
         - debug: details, such as which rule refused a client")]
-    pub log_level: Level,
+    pub log_level: Option<Level>,
 
     /// Log at most N lines in a second; drop the rest.
     ///
     /// Each process counts for itself. Lines of handlers may be half of them. The log says
     /// how many lines were dropped.
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 1000,
-        value_parser = value_parser!(u32).range(1..)
-    )]
-    pub log_rate: u32,
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub log_rate: Option<u32>,
 
     /// Print the counters at the end.
     ///
@@ -53,4 +53,17 @@ pub struct LogOptions {
     /// standard error, in the format of the log. SIGUSR1 prints them at any time.
     #[arg(long)]
     pub stats: bool,
+}
+
+impl LogOptions {
+    /// Returns the settings that the options mean.
+    pub fn settings(&self) -> LogSettings {
+        let default = LogSettings::default();
+        LogSettings {
+            format: self.log_format.unwrap_or(default.format),
+            level: self.log_level.unwrap_or(default.level),
+            rate: self.log_rate.unwrap_or(default.rate),
+            stats: self.stats,
+        }
+    }
 }

@@ -6,27 +6,32 @@
 //! | this one | the commands, and the options of `serve` and `inspect` |
 //! | `listening`, `running`, `limits`, `access`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
 //! | `compile` | the options of a hidden command |
-//! | `profile` | `--profile`, and the defaults that it sets |
-//! | `values/` | values of options: parsers that depend on no option |
+//! | `profile` | `--profile`, and the stack of a handler |
+//! | `defaults` | the defaults of options, in their help |
+//! | `words` | options with a fixed set of words |
+//! | `settings` | the meaning of the options of `serve` together |
 //! | `suggest` | what an error suggests in place of a wrong word |
 //!
-//! [`Settings`](crate::settings::Settings) says what the options mean together.
+//! An option that is not given is `None`, so that another source, such as a file, can give it.
+//! [`ServeOptions::settings`] then makes the [`Settings`](crate::settings::Settings).
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
 mod access;
 mod compile;
+pub mod defaults;
 mod grants;
 mod isolation;
 mod limits;
 mod listening;
 mod loading;
 mod log;
-pub mod profile;
+mod profile;
 mod python;
 mod running;
+mod settings;
 mod suggest;
-pub mod values;
+mod words;
 
 use std::path::PathBuf;
 
@@ -159,9 +164,11 @@ pub struct InspectOptions {
     pub loading: LoadingOptions,
 }
 
-/// Returns the definition of the command line, with the defaults of the profiles.
+/// Returns the definition of the command line, with the defaults in the help.
 pub fn definition() -> clap::Command {
-    let add = |command: clap::Command| command.mut_args(profile::add_defaults);
+    let defaults = defaults::shown_defaults();
+    let add =
+        |command: clap::Command| command.mut_args(|arg| defaults::add_default(arg, &defaults));
     Arguments::command().mut_subcommand("serve", add).mut_subcommand("inspect", add)
 }
 

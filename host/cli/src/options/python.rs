@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use clap::{ArgAction, Args, value_parser};
-use socketserver::{ServerBuilder, ServerClass};
+use socketserver::ServerClass;
 
-use super::values::{server_class, units};
+use crate::values::{server_class, units};
 
 /// The longest datagram that the option allows, in bytes. Linux has none that is longer unless
 /// it is configured to.
@@ -16,7 +16,6 @@ const LONGEST_PACKET: i64 = 1 << 20;
 /// Python's server classes and class attributes, by their names. `-h` does not show them:
 /// only a program that comes from Python needs them.
 #[derive(Debug, Clone, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "Python's attributes are what they are")]
 #[command(next_help_heading = "Python's classes and attributes")]
 pub struct PythonOptions {
     /// Serve as one of Python's server classes, such as ThreadingUDPServer.
@@ -35,11 +34,10 @@ pub struct PythonOptions {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = ServerBuilder::REQUEST_QUEUE_SIZE,
         value_parser = value_parser!(u32).range(..=65_535),
         hide_short_help = true
     )]
-    pub request_queue_size: u32,
+    pub request_queue_size: Option<u32>,
 
     /// Bind addresses that connections of an earlier server still use (TIME_WAIT).
     ///
@@ -52,11 +50,10 @@ pub struct PythonOptions {
     #[arg(
         long,
         value_name = "BOOL",
-        default_value_t = false,
         action = ArgAction::Set,
         hide_short_help = true
     )]
-    pub allow_reuse_port: bool,
+    pub allow_reuse_port: Option<bool>,
 
     /// Receive datagrams of at most N bytes whole.
     ///
@@ -64,43 +61,40 @@ pub struct PythonOptions {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 8192,
         value_parser = value_parser!(u32).range(..=LONGEST_PACKET),
         hide_short_help = true
     )]
-    pub max_packet_size: u32,
+    pub max_packet_size: Option<u32>,
 
     /// Do not wait at the end for requests that run in threads.
     #[arg(
         long,
         value_name = "BOOL",
-        default_value_t = false,
         action = ArgAction::Set,
         hide_short_help = true
     )]
-    pub daemon_threads: bool,
+    pub daemon_threads: Option<bool>,
 
     /// Run at most N processes at once with --concurrency forking.
     ///
-    /// Other clients wait in the backlog.
+    /// Other clients wait in the backlog. Each process has its share of --memory-total: the
+    /// more there may be, the less memory has each.
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 40,
         value_parser = value_parser!(u32).range(1..=100_000),
         hide_short_help = true
     )]
-    pub max_children: u32,
+    pub max_children: Option<u32>,
 
     /// Wait at the end for requests in flight, for as long as --grace.
     #[arg(
         long,
         value_name = "BOOL",
-        default_value_t = true,
         action = ArgAction::Set,
         hide_short_help = true
     )]
-    pub block_on_close: bool,
+    pub block_on_close: Option<bool>,
 
     /// Let --once wait this long for its request.
     ///
@@ -114,9 +108,8 @@ pub struct PythonOptions {
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value = "0.5",
         value_parser = units::seconds,
         hide_short_help = true
     )]
-    pub poll_interval: Duration,
+    pub poll_interval: Option<Duration>,
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use socketserver::ConcurrencyKind;
 
-use super::values::{units, words};
+use super::words;
+use crate::values::units;
 
 /// The concurrency of requests, their number, and the end of the server.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Running requests")]
+#[command(next_help_heading = "Concurrency and shutdown")]
 pub struct RunningOptions {
     /// The concurrency.
     #[arg(
@@ -19,11 +20,11 @@ pub struct RunningOptions {
         value_name = "HOW",
         value_parser = words::concurrency(),
         hide_possible_values = true,
-        help = "Run requests in this way: sync, threading or forking [default: threading]"
+        help = "Run requests in this way: sync, threading or forking"
     )]
     #[arg(long_help = "Run requests in this way:\n\
         - sync: one at a time, as Python's TCPServer does\n\
-        - threading: each in a thread, as ThreadingTCPServer does. This is the default\n\
+        - threading: each in a thread, as ThreadingTCPServer does\n\
         - forking: each in a forked process, as ForkingTCPServer does")]
     pub concurrency: Option<ConcurrencyKind>,
 
@@ -34,10 +35,12 @@ pub struct RunningOptions {
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
 
-    /// Run at most N requests at once, over all clients.
+    /// Run at most N requests at once, in threads.
     ///
     /// Other clients wait in the backlog. The default, and the most, is what the machine can
-    /// hold. With --concurrency forking, --max-children limits the processes.
+    /// hold. Each of --workers has its share of N. With --concurrency sync a request runs
+    /// alone, whatever N is. With --concurrency forking the option is an error:
+    /// --max-children limits the processes.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub max_requests: Option<u32>,
 
@@ -51,11 +54,6 @@ pub struct RunningOptions {
     ///
     /// They are the requests in flight and the clients that wait in the backlog. The server
     /// refuses later clients. With 0s it ends all of them at once.
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "10s",
-        value_parser = units::duration_or_zero
-    )]
-    pub grace: Duration,
+    #[arg(long, value_name = "DURATION", value_parser = units::duration_or_zero)]
+    pub grace: Option<Duration>,
 }

@@ -7,7 +7,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Arg, Command};
 
-use super::values::nearest::nearest;
+use crate::values::nearest::nearest;
 
 /// Options of other programs, and what does the same here.
 const ELSEWHERE: &[(&[&str], &str)] = &[

@@ -4,7 +4,6 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::Write;
 
 use anyhow::Error;
-use clap::ValueEnum;
 use socketserver::printable;
 use tracing::Level;
 use tracing_subscriber::fmt;
@@ -16,12 +15,25 @@ use super::log_writer::{self, LogWriter};
 const MAX_PANIC: usize = 1 << 10;
 
 /// The format of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
     /// For programs: an object on each line.
     Json,
+}
+
+impl LogFormat {
+    /// All formats.
+    pub const ALL: [LogFormat; 2] = [LogFormat::Text, LogFormat::Json];
+
+    /// Returns the word for the format, as options write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
 }
 
 /// Sends the log to standard error, with a limit of lines in a second. Text can have colours.

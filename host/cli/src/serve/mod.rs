@@ -42,8 +42,8 @@ use shutdown::{FinalCounters, Shutdown};
 /// The server cannot start, or cannot go on.
 pub fn serve(settings: Settings) -> Result<()> {
     let is_terminal = io::stderr().is_terminal();
-    let log = settings.log.clone();
-    log::init(log.log_format, log.log_level, log.log_rate, is_terminal);
+    let log = settings.log;
+    log::init(log.format, log.level, log.rate, is_terminal);
     output::make_nonblocking()?;
     log_writer::share_state().context("cannot share the state of the log")?;
     log::log_panics();
@@ -57,9 +57,8 @@ pub fn serve(settings: Settings) -> Result<()> {
     // Before the ready line: a program that reads the line may send a signal.
     let (handlers, events) = signals::install().context("cannot handle signals")?;
     let counters = Arc::new(Counters::new().context("cannot make counters")?);
-    let final_counters = log
-        .stats
-        .then(|| FinalCounters { counters: Arc::clone(&counters), format: log.log_format });
+    let final_counters =
+        log.stats.then(|| FinalCounters { counters: Arc::clone(&counters), format: log.format });
     let shutdown = Shutdown {
         settings: settings.shutdown,
         second_signal: events.second_signal.clone(),

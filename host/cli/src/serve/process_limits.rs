@@ -17,7 +17,7 @@ const MORE_TIME: Duration = Duration::from_secs(10);
 /// of its memory, and the engine notices the end of the handler's time only after that.
 const FILLED_PER_SECOND: usize = 200 << 20;
 
-/// The time by the clock that the start of a handler may take for each second of its CPU time.
+/// The time by the clock that the preflight of a handler may take for each second of its CPU time.
 /// Other processes use the machine too.
 const CLOCK_PER_CPU_TIME: u32 = 10;
 
@@ -28,8 +28,8 @@ pub struct ProcessLimits {
     pub cpu_seconds: u64,
     /// The life of a process for one request.
     pub lifetime: Duration,
-    /// The life of a process that tries to start a handler.
-    pub start: Duration,
+    /// The life of a process that runs the preflight of a handler.
+    pub preflight: Duration,
 }
 
 impl ProcessLimits {
@@ -44,7 +44,7 @@ impl ProcessLimits {
             cpu_seconds: cpu_time_in_all.as_secs().saturating_add(begun_second),
             lifetime: wall_time.saturating_add(more_time),
             // The handler may sleep at its start for as long as in a request.
-            start: cpu_time
+            preflight: cpu_time
                 .saturating_mul(CLOCK_PER_CPU_TIME)
                 .saturating_add(*idle_timeout)
                 .saturating_add(more_time),
@@ -65,7 +65,7 @@ mod tests {
         let seconds = Duration::from_secs;
         let usual = limits(seconds(10), seconds(3600), seconds(60), 64 << 20);
         assert_eq!((usual.cpu_seconds, usual.lifetime), (16, seconds(3611)));
-        assert_eq!(usual.start, seconds(171));
+        assert_eq!(usual.preflight, seconds(171));
         let milli = Duration::from_millis(1);
         let large = limits(milli, milli, seconds(1), 4 << 30);
         assert_eq!((large.cpu_seconds, large.lifetime), (27, Duration::from_millis(31_001)));

@@ -16,8 +16,8 @@ use socketserver_jail::{
 use socketserver_sandbox::{Dir, HandlerDescriptors};
 
 use super::process_limits::ProcessLimits;
-use crate::options::values::owner::Identity;
 use crate::settings::Settings;
+use crate::values::owner::Identity;
 
 /// The restrictions of the processes that serve. Clones share them.
 #[derive(Clone)]

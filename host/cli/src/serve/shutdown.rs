@@ -16,7 +16,7 @@ use super::signals::SecondSignal;
 use crate::report::LogFormat;
 use crate::report::counters::Counters;
 use crate::report::log;
-use crate::settings::ShutdownSettings;
+use crate::settings::{Drain, ShutdownSettings};
 
 /// The end of a server.
 #[derive(Clone)]
@@ -59,12 +59,12 @@ impl Shutdown {
         thread::Builder::new().name("grace".to_owned()).spawn(move || {
             let mut fds = [PollFd::from_borrowed_fd(signalled.as_fd(), PollFlags::IN)];
             while poll(&mut fds, None) == Err(Errno::INTR) {}
-            let ShutdownSettings { waits, graceful, .. } = shutdown.settings;
-            if graceful {
+            let drain = shutdown.settings.drain;
+            if drain == Drain::InFlightAndQueued {
                 server.stop_listening();
             }
             shutdown.log_begin();
-            if waits {
+            if drain != Drain::Nothing {
                 shutdown.wait(true, |left| {
                     thread::sleep(left);
                     false
@@ -79,18 +79,18 @@ impl Shutdown {
 
     /// Logs that a signal has come, and how long the server waits.
     pub fn log_begin(&self) {
-        log_grace(self.settings.waits.then_some(self.settings.grace));
+        log_grace(self.waits().then_some(self.settings.grace));
     }
 
     /// Waits for requests in flight within the grace time, prints the counters and ends the
     /// process.
     pub fn finish(&self, server: &Server) -> ! {
         let mut in_flight = 0;
-        self.wait(self.settings.waits, |left| {
+        self.wait(self.waits(), |left| {
             in_flight = server.server_close_within(left);
             in_flight == 0
         });
-        if in_flight > 0 && self.settings.waits {
+        if in_flight > 0 && self.waits() {
             self.log_overdue();
         }
         // The kernel kills a child when its parent ends, but not one that was stopped before
@@ -110,6 +110,11 @@ impl Shutdown {
         let before_exit = (interruptible && self.final_counters.is_some()).then_some(&print);
         let before_exit = before_exit.map(|print| print as &dyn Fn());
         self.second_signal.wait(self.settings.grace, before_exit, is_done);
+    }
+
+    /// Returns true if clients are still served.
+    fn waits(&self) -> bool {
+        self.settings.drain != Drain::Nothing
     }
 
     fn print_counters(&self) {

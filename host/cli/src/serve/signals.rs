@@ -3,7 +3,7 @@
 //! The actions of each signal are registered with `signal-hook`, which runs them in their
 //! order:
 //!
-//! | signal | while the handler is loaded | while the server serves | in a forked child |
+//! | signal | while the server starts | while the server serves | in a forked child |
 //! |---|---|---|---|
 //! | SIGINT, SIGTERM | end the process at once | the first ends the loop, the second the process | are blocked |
 //! | SIGUSR1 | has the counters printed when the server serves | has the counters printed | is blocked |

@@ -16,13 +16,13 @@ use super::restrictions::Restrictions;
 use super::signals::{self, SignalEvents, SignalHandlers};
 use crate::report::counters::Counters;
 use crate::report::printable_path;
-use crate::settings::{Settings, default_endpoint};
+use crate::settings::{Drain, Settings, default_endpoint};
 
 /// The handler that is served when none is named: its name and its text.
 const SAMPLE: (&str, &str) =
     ("upper", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/upper.wat")));
 
-/// The longest error of a trial process, in bytes.
+/// The longest error of a preflight process, in bytes.
 const MAX_ERROR: usize = 4 << 10;
 
 /// Returns a server that listens, and whose process has given up what it does not need.
@@ -54,7 +54,7 @@ pub fn server(
     let access = access.context("cannot tell the time for --access-times")?;
     let restrictions = Restrictions::prepare(&settings, &endpoints, handler.descriptors(), limits)?;
     if kind.forks() && handler.has_start() {
-        try_start(&handler, kind, &handlers, &restrictions, limits.start)
+        preflight(&handler, kind, &handlers, &restrictions, limits.preflight)
             .with_context(cannot_serve)?;
     }
     events.second_signal.make_first_graceful();
@@ -67,14 +67,14 @@ pub fn server(
         access,
         counters: Arc::clone(counters),
         print_requests: events.print_requests,
-        log_format: settings.log.log_format,
+        log_format: settings.log.format,
         last_accept_error: Mutex::new(None),
     };
     let builder = Server::builder(handler)
         .hooks(hooks)
         .concurrency(concurrency)
         .shutdown_when_readable(events.shutdown)
-        .graceful_shutdown(settings.shutdown.graceful)
+        .graceful_shutdown(settings.shutdown.drain == Drain::InFlightAndQueued)
         .signals_for_parent(&signals::FOR_PARENT)
         .service_when_readable(events.wake);
     let builder = settings.sockets.apply(builder);
@@ -130,25 +130,27 @@ fn endpoint_for(handler: &ComponentHandler) -> Result<Endpoint> {
     Ok(if only_udp { udp } else { tcp })
 }
 
-/// Starts the handler once in a process with the restrictions of those that serve, which is
-/// killed after `max_lifetime`.
-fn try_start(
+/// Runs the preflight of the handler in a process with the restrictions of those that serve,
+/// which is killed after `max_lifetime`.
+fn preflight(
     handler: &ComponentHandler,
     kind: ConcurrencyKind,
     signals: &SignalHandlers,
     restrictions: &Restrictions,
     max_lifetime: Duration,
 ) -> Result<()> {
-    let started = run_in_child(Some(max_lifetime), |report| {
+    let finished = run_in_child(Some(max_lifetime), |report| {
         let keep = (kind == ConcurrencyKind::Forking).then_some(report);
         signals.apply_to_child().map_err(|error| error.to_string())?;
         restrictions
             .apply_to_child(None, keep, signals.descriptors())
             .map_err(|error| format!("{error:#}"))?;
-        handler.try_start().map_err(|error| format!("{:#}", anyhow!(error)))
+        handler.preflight().map_err(|error| format!("{:#}", anyhow!(error)))
     });
     // Native code that escaped from the sandbox could write any error.
-    started.context("cannot try it")?.map_err(|error| anyhow!(printable(&error, MAX_ERROR)))
+    finished
+        .context("cannot run the preflight")?
+        .map_err(|error| anyhow!(printable(&error, MAX_ERROR)))
 }
 
 /// Adds what depends on the handler: how many requests the machine can hold, and the longest

@@ -11,7 +11,7 @@ use crate::host::version::is_compatible;
 use crate::host::{contract, wasi};
 
 /// Returns `true` if the host provides the import `name`.
-pub(crate) fn is_granted(name: &str) -> bool {
+pub(crate) fn is_provided(name: &str) -> bool {
     let contract = contract::INTERFACES.iter().map(|(interface, _)| *interface);
     let wasi = wasi::INTERFACES.iter().map(|(interface, _)| *interface);
     contract.chain(wasi).any(|interface| is_compatible(interface, name))
@@ -42,11 +42,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_names_of_the_interfaces_are_granted() {
-        assert!(is_granted("socketserver:handler/sockets@0.1.0"));
-        assert!(is_granted("socketserver:handler/sockets@0.1.7"));
+    fn only_the_names_of_the_interfaces_are_provided() {
+        assert!(is_provided("socketserver:handler/sockets@0.1.0"));
+        assert!(is_provided("socketserver:handler/sockets@0.1.7"));
         for patch in 0..=12 {
-            assert!(is_granted(&format!("wasi:cli/exit@0.2.{patch}")), "{patch}");
+            assert!(is_provided(&format!("wasi:cli/exit@0.2.{patch}")), "{patch}");
         }
         for name in [
             "socketserver:handler/sockets",
@@ -68,7 +68,7 @@ mod tests {
             "wasi:http/types@0.2.0",
             "",
         ] {
-            assert!(!is_granted(name), "{name}");
+            assert!(!is_provided(name), "{name}");
         }
     }
 }

@@ -63,25 +63,25 @@ pub struct InstanceTimes {
 }
 
 impl ComponentHandler {
-    /// Makes `component` a handler that is held to `policy`, after checks that end with a
-    /// trial instance.
+    /// Makes `component` a handler that is held to `policy`, after checks that end with the
+    /// preflight.
     ///
     /// # Errors
     ///
-    /// The component targets no world, imports an interface that is not granted, was built
+    /// The component targets no world, imports an interface that the host does not provide, was built
     /// against other types, needs more memory than it may have, or fails to start.
     pub fn new(engine: &Engine, component: &Component, policy: Policy) -> Result<Self, LoadError> {
         let handler = ComponentHandler::without_start(engine, component, policy)?;
         if handler.has_start {
             let _ticker = handler.temporary_ticker()?;
-            handler.preflight()?;
+            handler.check_instance()?;
         }
         Ok(handler)
     }
 
     /// Makes `component` a handler like [`new`](Self::new), but runs no code of the
     /// component in this process, which may not be in a jail yet. If the component
-    /// [has a start](Self::has_start), [`try_start`](Self::try_start) does the last checks:
+    /// [has a start](Self::has_start), [`preflight`](Self::preflight) does the last checks:
     /// that it starts, and that its functions have the right types.
     ///
     /// # Errors
@@ -97,8 +97,8 @@ impl ComponentHandler {
         if description.worlds.is_empty() {
             return Err(LoadError::WrongWorld { exports: description.exports.clone() });
         }
-        if !description.not_granted.is_empty() {
-            return Err(LoadError::NotGranted { imports: description.not_granted.clone() });
+        if !description.not_provided.is_empty() {
+            return Err(LoadError::NotProvided { imports: description.not_provided.clone() });
         }
         let footprint = *component.footprint();
         let initial_memory = footprint.check(&policy)?;
@@ -148,17 +148,17 @@ impl ComponentHandler {
         self.has_start
     }
 
-    /// Creates a trial instance, which shows what would fail for every request. It is for a
-    /// process that was forked for it: the engine goes on to count epochs.
+    /// Runs the preflight: creates an instance, which shows what would fail for every request.
+    /// It is for a process that was forked for it: the engine goes on to count epochs.
     ///
     /// # Errors
     ///
     /// The component fails to start, or its functions have other types than its world says.
-    pub fn try_start(&self) -> Result<(), LoadError> {
+    pub fn preflight(&self) -> Result<(), LoadError> {
         self.engine
             .start_ticking()
             .map_err(|error| LoadError::Instantiate(format!("{error:#}")))?;
-        self.preflight()
+        self.check_instance()
     }
 
     /// Reports events of the handler to `counters` from now on.
@@ -205,7 +205,7 @@ impl ComponentHandler {
         Ok(InstanceTimes { create: create_time / count, drop: drop_time / count })
     }
 
-    fn preflight(&self) -> Result<(), LoadError> {
+    fn check_instance(&self) -> Result<(), LoadError> {
         let instantiated = self.instantiate(None);
         let instantiated =
             instantiated.map_err(|error| LoadError::Instantiate(format!("{error:#}")))?;

@@ -1,4 +1,4 @@
-//! The preflight: a trial instance at load, which shows what would fail for every request.
+//! The preflight: an instance at load, which shows what would fail for every request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,7 +8,7 @@ use wasmtime::component::types::ComponentItem;
 
 use crate::engine::Engine;
 use crate::error::{CacheError, LoadError};
-use crate::host::interfaces::is_granted;
+use crate::host::interfaces::is_provided;
 use crate::host::version::is_compatible;
 use crate::load::cache::{CachedComponent, Key};
 use crate::load::footprint::Footprint;
@@ -37,8 +37,8 @@ pub struct Description {
     pub exports: Vec<String>,
     /// The names of its imports.
     pub imports: Vec<String>,
-    /// The imports that no handler is given.
-    pub not_granted: Vec<String>,
+    /// The imports that the host does not provide.
+    pub not_provided: Vec<String>,
     /// The size of its source, in bytes.
     pub size: usize,
     /// The number of linear memories of an instance.
@@ -193,7 +193,7 @@ fn describe(
     Ok(Description {
         worlds: World::ALL.into_iter().filter(targets).collect(),
         exports,
-        not_granted: imports.iter().filter(|name| !is_granted(name)).cloned().collect(),
+        not_provided: imports.iter().filter(|name| !is_provided(name)).cloned().collect(),
         imports,
         size,
         memories: u32::try_from(footprint.memories).unwrap_or(u32::MAX),

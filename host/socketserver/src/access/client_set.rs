@@ -119,6 +119,18 @@ mod tests {
         assert!(!ClientSet::Network("0.0.0.0/0".parse().unwrap()).includes(&unix, peer));
     }
 
+    /// As in CPython's `ipaddress.ip_network`, a prefix length has ASCII digits only, and may
+    /// begin with zeros; the numbers of an address may not.
+    #[test]
+    fn a_prefix_length_may_begin_with_zeros() {
+        for (text, same) in [("10.0.0.0/08", "10.0.0.0/8"), ("2001:db8::/032", "2001:db8::/32")] {
+            assert_eq!(network(text).unwrap(), network(same).unwrap());
+        }
+        for wrong in ["10.0.0.0/+8", "10.0.0.0/ 8", "10.0.0.0/0_8", "10.0.0.0/", "010.0.0.0/8"] {
+            assert!(network(wrong).is_err(), "{wrong}");
+        }
+    }
+
     #[test]
     fn other_texts_are_errors() {
         for wrong in ["", "localhost", "10.0.0.0/33", "10.0.0", "::/129", "10.0.0.0/-1"] {

@@ -114,8 +114,8 @@ refused! {
     a_shared_memory: fields("(memory 1 1 shared)"), "is not a valid component";
     an_atomic_instruction: fields("(func (drop (i32.atomic.load (i32.const 1))))"), "is not a valid component";
     an_exception: fields("(tag)"), "is not a valid component";
-    importing_everything: with_imports(&EVERYTHING), "imports `wasi:http/incoming-handler@0.2.6`, which is not granted to it (nor are 2 others)";
-    importing_a_version_that_is_not_granted: with_imports(&["socketserver:handler/sockets@1.1.0"]), "imports `socketserver:handler/sockets@1.1.0`, which is not granted";
+    importing_everything: with_imports(&EVERYTHING), "imports `wasi:http/incoming-handler@0.2.6`, which the host does not provide (nor 2 others)";
+    importing_a_version_that_is_not_provided: with_imports(&["socketserver:handler/sockets@1.1.0"]), "imports `socketserver:handler/sockets@1.1.0`, which the host does not provide";
     an_import_with_control_characters_in_its_name: replaced("(export \"log\" (func (param", "(export \"log\u{7f}\" (func (param"), "is not valid";
     exporting_nothing: "(component)", "exports nothing";
     exporting_no_setup: replaced("(with \"setup\" (func $setup))", ""), "is not a valid component";

@@ -2,13 +2,13 @@
 
 use super::ListenOptions;
 use super::error::OptionError;
-use super::table::ListenOption;
+use super::table::UrlOption;
 use crate::address::Address;
 
 /// The smallest similarity of a wrong name to a right one that is suggested, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.7;
 
-impl ListenOption {
+impl UrlOption {
     /// Returns the option of this name.
     pub(super) fn find(name: &str) -> Result<&'static Self, OptionError> {
         let found = Self::ALL.iter().find(|option| option.name == name);
@@ -53,11 +53,11 @@ impl ListenOption {
 
 fn nearest(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    let similar = |option: &ListenOption| {
+    let similar = |option: &UrlOption| {
         let contains = !name.is_empty() && name.contains(option.name);
         if contains { 1.0 } else { strsim::jaro_winkler(&name, option.name) }
     };
-    let all = ListenOption::ALL.iter().map(|option| (similar(option), option.name));
+    let all = UrlOption::ALL.iter().map(|option| (similar(option), option.name));
     let best = all.max_by(|(one, _), (other, _)| one.total_cmp(other));
     best.filter(|(similar, _)| *similar >= MIN_SIMILARITY).map(|(_, name)| name)
 }

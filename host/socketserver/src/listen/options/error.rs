@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::table::ListenOption;
+use super::table::UrlOption;
 use crate::text::printable;
 
 /// The longest part of a name or a value that an error quotes, in bytes.
@@ -29,7 +29,7 @@ pub enum OptionError {
     #[error("the option `{}` is for {}, not for {scheme}://", option.name, option.scheme_list())]
     Scheme {
         /// The option.
-        option: &'static ListenOption,
+        option: &'static UrlOption,
         /// The scheme of the socket.
         scheme: String,
     },
@@ -37,7 +37,7 @@ pub enum OptionError {
     #[error("the option `{}` is for IPv6 addresses, such as [::]", option.name)]
     NotIpv6 {
         /// The option.
-        option: &'static ListenOption,
+        option: &'static UrlOption,
     },
     /// The multicast group is an IPv4 address and the socket has an IPv6 address, or the
     /// other way round.
@@ -47,7 +47,7 @@ pub enum OptionError {
     )]
     Family {
         /// The option.
-        option: &'static ListenOption,
+        option: &'static UrlOption,
         /// Its value.
         value: String,
     },
@@ -55,7 +55,7 @@ pub enum OptionError {
     #[error("`{}={}`: write {}", option.name, printable(value, MAX_QUOTED), option.value)]
     Value {
         /// The option.
-        option: &'static ListenOption,
+        option: &'static UrlOption,
         /// Its value.
         value: String,
     },
@@ -63,11 +63,11 @@ pub enum OptionError {
     #[error("the option `{}` is given twice", option.name)]
     Twice {
         /// The option.
-        option: &'static ListenOption,
+        option: &'static UrlOption,
     },
 }
 
 fn names() -> String {
-    let names: Vec<_> = ListenOption::ALL.iter().map(|option| option.name).collect();
+    let names: Vec<_> = UrlOption::ALL.iter().map(|option| option.name).collect();
     format!("they are {}", names.join(", "))
 }

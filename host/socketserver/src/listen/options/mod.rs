@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub(crate) use apply::{join_groups, set_before_bind};
 pub use error::OptionError;
-pub use table::ListenOption;
+pub use table::UrlOption;
 pub(crate) use value::{interface_suffix, parse_interface, split_interface};
 
 use crate::address::Address;
@@ -30,7 +30,7 @@ use crate::address::Address;
 /// in its own `server_bind`.
 ///
 /// In the URL of an [`Endpoint`](crate::Endpoint) they are the query,
-/// `udp://0.0.0.0:514?rcvbuf=4MiB`, with the names of [`ListenOption::ALL`]. An option that
+/// `udp://0.0.0.0:514?rcvbuf=4MiB`, with the names of [`UrlOption::ALL`]. An option that
 /// is not set has the value of the [`ServerBuilder`](crate::ServerBuilder) or of the system.
 ///
 /// ```
@@ -205,7 +205,7 @@ impl ListenOptions {
         let mut options = ListenOptions::new();
         for option in query.split('&') {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            let option = ListenOption::find(name)?;
+            let option = UrlOption::find(name)?;
             option.parse_into(&mut options, value)?;
         }
         options.check(scheme, address)?;
@@ -214,7 +214,7 @@ impl ListenOptions {
 
     /// Checks that the options fit a socket of this scheme and address, and their ranges.
     pub(crate) fn check(&self, scheme: &str, address: &Address) -> Result<(), OptionError> {
-        for option in ListenOption::ALL {
+        for option in UrlOption::ALL {
             for value in option.values(self) {
                 option.check(&value, scheme, address)?;
             }
@@ -242,7 +242,7 @@ impl ListenOptions {
 /// Writes the query of a URL, without its question mark.
 impl fmt::Display for ListenOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = ListenOption::ALL
+        let values = UrlOption::ALL
             .iter()
             .flat_map(|option| option.values(self).into_iter().map(|value| (option.name, value)));
         for (number, (name, value)) in values.enumerate() {

@@ -13,7 +13,7 @@ use super::value::{
 ///
 /// Its [`Display`](fmt::Display) is a row of a table in Markdown, under the heading
 /// [`HEADING`](Self::HEADING).
-pub struct ListenOption {
+pub struct UrlOption {
     /// The name.
     pub name: &'static str,
     /// The schemes of the URLs that can have it.
@@ -42,7 +42,7 @@ const INTERFACE: &str = "the name of a network interface, of 1 to 15 letters, su
 /// Declares an option with a field of [`ListenOptions`], a parser and a printer.
 macro_rules! option {
     ($field:ident, $parse:expr, $show:expr, $($fact:ident: $text:expr,)*) => {
-        ListenOption {
+        UrlOption {
             $($fact: $text,)*
             parse: |options, text| {
                 options.$field = Some($parse(text)?);
@@ -53,9 +53,9 @@ macro_rules! option {
     };
 }
 
-impl ListenOption {
+impl UrlOption {
     /// Every option, in the order in which they are printed.
-    pub const ALL: &'static [ListenOption] = &[
+    pub const ALL: &'static [UrlOption] = &[
         option! {
             receive_buffer, parse_buffer, |bytes| show_size(*bytes),
             name: "rcvbuf",
@@ -119,7 +119,7 @@ impl ListenOption {
             sets: "SO_REUSEPORT",
             manual: "socket(7)",
         },
-        ListenOption {
+        UrlOption {
             name: "group",
             schemes: &["udp"],
             value: "the address of a multicast group, with an interface or without, such as 239.1.2.3 or 239.1.2.3%eth0",
@@ -184,9 +184,9 @@ impl ListenOption {
     }
 }
 
-impl fmt::Display for ListenOption {
+impl fmt::Display for UrlOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ListenOption { name, schemes, value, does, sets, manual, .. } = self;
+        let UrlOption { name, schemes, value, does, sets, manual, .. } = self;
         let schemes: Vec<_> = schemes.iter().map(|scheme| format!("`{scheme}`")).collect();
         let sets: Vec<_> =
             sets.split(", ").filter(|set| !set.is_empty()).map(|set| format!("`{set}` ")).collect();
@@ -195,16 +195,16 @@ impl fmt::Display for ListenOption {
     }
 }
 
-impl fmt::Debug for ListenOption {
+impl fmt::Debug for UrlOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ListenOption").field(&self.name).finish()
+        f.debug_tuple("UrlOption").field(&self.name).finish()
     }
 }
 
-impl PartialEq for ListenOption {
+impl PartialEq for UrlOption {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
 
-impl Eq for ListenOption {}
+impl Eq for UrlOption {}

@@ -7,9 +7,11 @@ use bytesize::ByteSize;
 /// The longest duration. A longer one is a mistake.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
-/// The least and the most memory of a guest: one page, and all that it can address.
-const PAGE: u64 = 64 << 10;
-const ALL: u64 = 4 << 30;
+/// The least memory of a guest: one page of WebAssembly.
+const LEAST_MEMORY: u64 = 64 << 10;
+
+/// The most memory of a guest: all that it can address.
+const MOST_MEMORY: u64 = 4 << 30;
 
 /// More than any machine can address.
 const TOO_MUCH: &str = "less than 16EiB";
@@ -17,7 +19,7 @@ const TOO_MUCH: &str = "less than 16EiB";
 /// Parses the memory of one guest: `64MiB`, `64MB` or a number of bytes.
 pub fn memory(text: &str) -> Result<usize, String> {
     let size = size(text)?;
-    if !(PAGE..=ALL).contains(&(size as u64)) {
+    if !(LEAST_MEMORY..=MOST_MEMORY).contains(&(size as u64)) {
         return Err("a guest has at least 64KiB and at most 4GiB".to_owned());
     }
     Ok(size)

@@ -6,6 +6,9 @@ use socketserver_jail::JailMode;
 use socketserver_sandbox::OnKill;
 use tracing::Level;
 
+use super::profile::Profile;
+use crate::report::LogFormat;
+
 /// Returns a parser of `--concurrency`. Workers have an option of their own.
 pub fn concurrency() -> impl TypedValueParser<Value = ConcurrencyKind> {
     let kinds = ConcurrencyKind::ALL.into_iter().filter(|kind| *kind != ConcurrencyKind::Workers);
@@ -17,19 +20,37 @@ pub fn jail() -> impl TypedValueParser<Value = JailMode> {
     one_of(JailMode::ALL.iter().map(|mode| (mode.as_str(), *mode)).collect())
 }
 
-/// Returns a parser of `--killed`.
+/// Returns a parser of `--on-kill`.
 pub fn on_kill() -> impl TypedValueParser<Value = OnKill> {
     one_of(OnKill::ALL.iter().map(|value| (value.as_str(), *value)).collect())
 }
 
+/// Returns a parser of `--profile`.
+pub fn profile() -> impl TypedValueParser<Value = Profile> {
+    one_of(Profile::ALL.iter().map(|profile| (profile.as_str(), *profile)).collect())
+}
+
+/// Returns a parser of `--log-format`.
+pub fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    one_of(LogFormat::ALL.iter().map(|format| (format.as_str(), *format)).collect())
+}
+
+/// The words for the levels of the log.
+const LEVELS: [(&str, Level); 4] = [
+    ("error", Level::ERROR),
+    ("warning", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+];
+
 /// Returns a parser of `--log-level`.
 pub fn log_level() -> impl TypedValueParser<Value = Level> {
-    one_of(vec![
-        ("error", Level::ERROR),
-        ("warning", Level::WARN),
-        ("info", Level::INFO),
-        ("debug", Level::DEBUG),
-    ])
+    one_of(LEVELS.into())
+}
+
+/// Returns the word for a level of the log.
+pub fn name_of_level(level: Level) -> &'static str {
+    LEVELS.iter().find(|(_, each)| *each == level).map_or("trace", |(word, _)| word)
 }
 
 /// Returns a parser that turns each word into its value.

@@ -1,4 +1,4 @@
-//! Values of options: parsers that depend on no option.
+//! Values in their text form: parsers that depend on no option.
 //!
 //! | file | content |
 //! |---|---|
@@ -7,7 +7,6 @@
 //! | `endpoint`, `server_class` | addresses, and Python's server classes |
 //! | `access` | clients, rates and the text for refused clients |
 //! | `dir`, `env` | directories and environment variables for handlers |
-//! | `words` | options with a fixed set of words |
 //! | `nearest` | the word that a wrong word was meant to be |
 
 pub mod access;
@@ -18,4 +17,3 @@ pub mod nearest;
 pub mod owner;
 pub mod server_class;
 pub mod units;
-pub mod words;

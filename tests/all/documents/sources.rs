@@ -1,0 +1,59 @@
+//! Checks what the documents say about the modules of the source code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use socketserver_tests::build;
+
+/// The modules of the command line, each of which uses only those before it. `main.rs` says so.
+const MODULES: [&str; 8] =
+    ["values", "report", "loading", "settings", "options", "serve", "inspect", "compile"];
+
+/// Returns the files of a module.
+fn files(module: &str) -> Vec<PathBuf> {
+    fn collect(path: PathBuf, files: &mut Vec<PathBuf>) {
+        if path.is_dir() {
+            for entry in fs::read_dir(path).unwrap() {
+                collect(entry.unwrap().path(), files);
+            }
+        } else if path.exists() {
+            files.push(path);
+        }
+    }
+    let mut all = Vec::new();
+    let source = build::root().join("host/cli/src");
+    collect(source.join(module), &mut all);
+    collect(source.join(format!("{module}.rs")), &mut all);
+    assert!(!all.is_empty(), "there is no module {module}");
+    all
+}
+
+/// Returns the code of a file without its comments.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn modules_of_the_command_line_use_each_other_in_one_direction() {
+    for (place, module) in MODULES.iter().enumerate() {
+        for file in files(module) {
+            let code = code(&file);
+            for later in &MODULES[place + 1..] {
+                let uses = code.contains(&format!("crate::{later}::"));
+                assert!(!uses, "{} uses `{later}`", file.display());
+            }
+        }
+    }
+}
+
+/// Another source than the command line, such as a file, can fill the settings.
+#[test]
+fn only_the_options_know_the_parser_of_the_command_line() {
+    for module in MODULES.iter().filter(|module| **module != "options") {
+        for file in files(module) {
+            assert!(!code(&file).contains("clap"), "{} uses clap", file.display());
+        }
+    }
+}
