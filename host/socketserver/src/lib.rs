@@ -77,7 +77,8 @@
 //! Python does not have: [`Concurrency::Workers`], several sockets for one
 //! server, [`ListenOptions`], [`ServerBuilder::graceful_shutdown`],
 //! [`Hooks::after_fork_in_child`], [`Hooks::request_finished`], [`Request::keep`],
-//! [`Request::earliest_arrival`], and the limits of a [`Request`].
+//! [`Request::earliest_arrival`], the limits of a [`Request`], and its async calls
+//! ([`block_on`]).
 //!
 //! # How to
 //!
@@ -144,6 +145,7 @@ pub use request::Request;
 pub use request::credentials::PeerCredentials;
 pub use request::deadlines::{IdleTimeout, WallTimeout};
 pub use request::traffic::{ReceiveLimit, SendLimit};
+pub use request::wait::block_on;
 pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use server::class::{ClassError, ServerClass};

@@ -19,9 +19,9 @@ use crate::limits::kill::Kill;
 /// # Errors
 ///
 /// A limit was reached. The error ends the guest.
-pub(crate) fn sleep_until(state: &mut State, end: Option<Instant>) -> Result<()> {
+pub(crate) async fn sleep_until(state: &mut State, end: Option<Instant>) -> Result<()> {
     match &state.request {
-        Some(request) => request.sleep_until(end).map_err(|error| kill(&error)),
+        Some(request) => request.sleep_until_async(end).await.map_err(|error| kill(&error)),
         None => sleep_before_the_request(state, end),
     }
 }

@@ -1,4 +1,7 @@
 //! Receiving and sending.
+//!
+//! Each call is written once, as an async function. The function of the same name without
+//! `_async` blocks.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -9,7 +12,7 @@ use rustix::io::Errno;
 use super::Request;
 use super::traffic::{ReceiveLimit, SendLimit};
 use super::transport::{TransferError, Transport};
-use super::wait::wait_for;
+use super::wait::{block_on, wait_for};
 use crate::address::{Address, UnixAddress};
 
 impl Request {
@@ -27,12 +30,21 @@ impl Request {
     /// - The handler closed the request (`EBADF`), or it is a datagram (`EOPNOTSUPP`).
     /// - `recv(2)` failed.
     pub fn recv(&self, bufsize: usize) -> io::Result<Vec<u8>> {
+        block_on(self.recv_async(bufsize))
+    }
+
+    /// Receives as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_async(&self, bufsize: usize) -> io::Result<Vec<u8>> {
         let connection = self.0.transport.connection()?;
         let deadline = self.0.deadlines.call_deadline();
-        let allowed = self.allowed_to_receive(bufsize, deadline)?;
+        let allowed = self.allowed_to_receive(bufsize, deadline).await?;
         let mut data = Vec::with_capacity(allowed);
         if allowed > 0 {
-            let count = self.transfer(deadline, || connection.recv(&mut data))?;
+            let count = self.transfer(deadline, || connection.recv(&mut data)).await?;
             self.moved(count);
             self.0.traffic.received.add(count);
         }
@@ -46,14 +58,23 @@ impl Request {
     ///
     /// As [`recv`](Self::recv).
     pub fn recv_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        block_on(self.recv_into_async(buffer))
+    }
+
+    /// Receives as [`recv_into`](Self::recv_into).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_into_async(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let connection = self.0.transport.connection()?;
         let deadline = self.0.deadlines.call_deadline();
-        let allowed = self.allowed_to_receive(buffer.len(), deadline)?;
+        let allowed = self.allowed_to_receive(buffer.len(), deadline).await?;
         if allowed == 0 {
             return Ok(0);
         }
         let buffer = &mut buffer[..allowed];
-        let count = self.transfer(deadline, || connection.recv_into(buffer))?;
+        let count = self.transfer(deadline, || connection.recv_into(buffer)).await?;
         self.moved(count);
         self.0.traffic.received.add(count);
         Ok(count)
@@ -67,7 +88,16 @@ impl Request {
     /// As [`recv`](Self::recv), with the errors of `send(2)`, and [`SendLimit`] if the
     /// request may send no more.
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
-        self.send_until(data, self.0.deadlines.call_deadline())
+        block_on(self.send_async(data))
+    }
+
+    /// Sends as [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_async(&self, data: &[u8]) -> io::Result<usize> {
+        self.send_until(data, self.0.deadlines.call_deadline()).await
     }
 
     /// Sends all of `data`, within one timeout for the whole call. An empty `data` is
@@ -77,10 +107,19 @@ impl Request {
     ///
     /// As [`send`](Self::send). It is then unknown how much was sent.
     pub fn sendall(&self, data: &[u8]) -> io::Result<()> {
+        block_on(self.sendall_async(data))
+    }
+
+    /// Sends as [`sendall`](Self::sendall).
+    ///
+    /// # Errors
+    ///
+    /// As [`sendall`](Self::sendall).
+    pub async fn sendall_async(&self, data: &[u8]) -> io::Result<()> {
         let deadline = self.0.deadlines.call_deadline();
-        let mut sent = self.send_until(data, deadline)?;
+        let mut sent = self.send_until(data, deadline).await?;
         while sent < data.len() {
-            sent += self.send_until(&data[sent..], deadline)?;
+            sent += self.send_until(&data[sent..], deadline).await?;
         }
         Ok(())
     }
@@ -99,7 +138,18 @@ impl Request {
     /// - `ENAMETOOLONG`: the name of the client's Unix socket is too long.
     /// - `ECONNREFUSED` or `ENOENT`: the client's Unix socket is gone.
     pub fn sendto(&self, data: &[u8], address: &Address) -> io::Result<usize> {
-        let Transport::Datagram(datagram) = &self.0.transport else { return self.send(data) };
+        block_on(self.sendto_async(data, address))
+    }
+
+    /// Sends as [`sendto`](Self::sendto).
+    ///
+    /// # Errors
+    ///
+    /// As [`sendto`](Self::sendto).
+    pub async fn sendto_async(&self, data: &[u8], address: &Address) -> io::Result<usize> {
+        let Transport::Datagram(datagram) = &self.0.transport else {
+            return self.send_async(data).await;
+        };
         if *address == Address::Unix(UnixAddress::Unnamed) {
             return Err(Errno::DESTADDRREQ.into());
         }
@@ -109,17 +159,17 @@ impl Request {
             return Err(self.send_limit());
         }
         let kernel_address = address.to_kernel()?;
-        let sent = self.transfer(self.0.deadlines.call_deadline(), || {
-            datagram.send_to(data, address, &kernel_address)
-        })?;
+        let deadline = self.0.deadlines.call_deadline();
+        let call = || datagram.send_to(data, address, &kernel_address);
+        let sent = self.transfer(deadline, call).await?;
         self.moved(cost);
         self.0.traffic.sent.add(cost);
         Ok(sent)
     }
 
-    fn send_until(&self, data: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
+    async fn send_until(&self, data: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
         let allowed = self.allowed_to_send(data.len())?;
-        let count = self.transfer(deadline, || self.0.transport.send(&data[..allowed]))?;
+        let count = self.transfer(deadline, || self.0.transport.send(&data[..allowed])).await?;
         self.moved(count);
         self.0.traffic.sent.add(count);
         Ok(count)
@@ -127,13 +177,17 @@ impl Request {
 
     /// Returns the part of `wanted` bytes that may be received; 0 if the stream ends
     /// here. Fails if the client has sent more than the request may receive.
-    fn allowed_to_receive(&self, wanted: usize, deadline: Option<Instant>) -> io::Result<usize> {
+    async fn allowed_to_receive(
+        &self,
+        wanted: usize,
+        deadline: Option<Instant>,
+    ) -> io::Result<usize> {
         let allowed = self.0.traffic.received.remaining(wanted);
         if allowed > 0 || wanted == 0 {
             return Ok(allowed);
         }
         let connection = self.0.transport.connection()?;
-        if self.transfer(deadline, || connection.has_data())? {
+        if self.transfer(deadline, || connection.has_data()).await? {
             self.moved(1);
             return Err(ReceiveLimit { limit: self.0.traffic.received.limit() }.into());
         }
@@ -159,8 +213,9 @@ impl Request {
         }
     }
 
-    /// Calls the transport until it moves bytes or fails, and waits in between.
-    fn transfer<T>(
+    /// Calls the transport until it moves bytes or fails, and waits in between. This is the
+    /// only wait of a call.
+    async fn transfer<T>(
         &self,
         call_deadline: Option<Instant>,
         mut call: impl FnMut() -> Result<T, TransferError>,
@@ -179,7 +234,7 @@ impl Request {
             }
             let wait = self.0.deadlines.begin_wait(call_deadline);
             let socket = self.0.transport.socket();
-            let polled = wait_for(socket.as_fd(), interest, attempt, wait.deadline)?;
+            let polled = wait_for(socket.as_fd(), interest, attempt, wait.deadline).await?;
             self.0.deadlines.end_wait(&wait, polled)?;
             attempt = attempt.saturating_add(1);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Request;
 use super::transport::{Connection, Transport};
-use super::wait::sleep;
+use super::wait::{block_on, sleep};
 
 /// Values that are dropped when a request ends.
 pub(crate) type Guards = Vec<Box<dyn Any + Send + Sync>>;
@@ -104,9 +104,18 @@ impl Request {
     /// The idle timeout ([`IdleTimeout`](crate::IdleTimeout)) or the wall
     /// time ([`WallTimeout`](crate::WallTimeout)) was over before `end`.
     pub fn sleep_until(&self, end: Option<Instant>) -> io::Result<()> {
+        block_on(self.sleep_until_async(end))
+    }
+
+    /// Sleeps as [`sleep_until`](Self::sleep_until).
+    ///
+    /// # Errors
+    ///
+    /// As [`sleep_until`](Self::sleep_until).
+    pub async fn sleep_until_async(&self, end: Option<Instant>) -> io::Result<()> {
         self.0.deadlines.check_wall_time()?;
         let wait = self.0.deadlines.begin_wait(end);
-        let polled = sleep(end, wait.deadline)?;
+        let polled = sleep(end, wait.deadline).await?;
         self.0.deadlines.end_wait(&wait, polled)
     }
 

@@ -18,7 +18,7 @@ mod limits;
 mod sockopt;
 pub(crate) mod traffic;
 mod transport;
-mod wait;
+pub(crate) mod wait;
 
 use std::io::Result;
 use std::net::Shutdown;

@@ -1,10 +1,14 @@
 //! The one place where a request waits, for its socket or for time to pass.
 //!
-//! Every blocking call of a [`Request`](crate::Request) comes here and nowhere
-//! else, so that another way of waiting can take the place of `poll(2)`.
+//! Every call of a [`Request`](crate::Request) that waits comes here and nowhere else. The
+//! calls are async functions, so that another way of waiting can take the place of `poll(2)`
+//! without a change to them. Today every wait blocks its thread.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,10 +32,46 @@ pub(crate) enum Interest {
 /// socket whose queue is full.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
+/// Runs a call whose waits block the thread, as those of [`Request`](crate::Request) do: it is
+/// polled once, and has its result then.
+///
+/// ```
+/// use std::io::{self, Write};
+/// use std::os::unix::net::UnixStream;
+/// use socketserver::{Request, block_on};
+///
+/// async fn first_line(request: &Request) -> io::Result<Vec<u8>> {
+///     let mut line = Vec::new();
+///     while !line.ends_with(b"\n") {
+///         line.extend(request.recv_async(1).await?);
+///     }
+///     Ok(line)
+/// }
+///
+/// let (mut client, server) = UnixStream::pair()?;
+/// client.write_all(b"hello\nworld\n")?;
+/// assert_eq!(block_on(first_line(&Request::new(server)))?, b"hello\n");
+/// # Ok::<(), io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// The error of the call, or an [`io::Error`] if the call waits for something else than a
+/// `Request`.
+pub fn block_on<T, E: From<io::Error>>(
+    call: impl Future<Output = Result<T, E>> + Send,
+) -> Result<T, E> {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::Error::other("the call waits for no request").into()),
+    }
+}
+
 /// Waits until `socket` is ready for `interest` or `deadline` has passed; without a
 /// deadline, until the socket is ready. `attempt` counts the earlier waits of the same
 /// call.
-pub(crate) fn wait_for(
+#[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
+pub(crate) async fn wait_for(
     socket: BorrowedFd<'_>,
     interest: Interest,
     attempt: u32,
@@ -56,8 +96,21 @@ fn pause(attempt: u32, deadline: Option<Instant>) -> Polled {
 }
 
 /// Sleeps until `end`, but not beyond `deadline`, which is not later than `end`.
-pub(crate) fn sleep(end: Option<Instant>, deadline: Option<Instant>) -> io::Result<Polled> {
+#[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
+pub(crate) async fn sleep(end: Option<Instant>, deadline: Option<Instant>) -> io::Result<Polled> {
     poll_until(&mut [], deadline)?;
     let over = end.is_some_and(|end| Instant::now() >= end);
     Ok(if over { Polled::Ready } else { Polled::DeadlinePassed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_waits_for_no_request_is_an_error() {
+        let never = std::future::pending::<io::Result<()>>();
+        assert!(block_on(never).is_err());
+        assert_eq!(block_on(async { io::Result::Ok(1) }).ok(), Some(1));
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use socketserver::{
     Address, IdleTimeout, Reason, ReceiveLimit, Request, SendLimit, SocketType, WallTimeout,
+    block_on,
 };
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut};
@@ -42,10 +43,11 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
         cx.data_mut().table.delete(Socket::new_own(rep))?;
         Ok(())
     })?;
-    sockets.func_wrap("[method]socket.recv", recv)?;
-    sockets.func_wrap("[method]socket.send", send)?;
-    sockets.func_wrap("[method]socket.sendall", sendall)?;
-    sockets.func_wrap("[method]socket.sendto", sendto)?;
+    // The calls that wait are async functions.
+    sockets.func_wrap("[method]socket.recv", |cx, params| block_on(recv(cx, params)))?;
+    sockets.func_wrap("[method]socket.send", |cx, params| block_on(send(cx, params)))?;
+    sockets.func_wrap("[method]socket.sendall", |cx, params| block_on(sendall(cx, params)))?;
+    sockets.func_wrap("[method]socket.sendto", |cx, params| block_on(sendto(cx, params)))?;
     sockets.func_wrap("[method]socket.shutdown", shutdown)?;
     sockets.func_wrap("[method]socket.close", close)?;
     sockets.func_wrap("[method]socket.getpeername", getpeername)?;
@@ -57,16 +59,17 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     sockets.func_wrap("[method]socket.fileno", fileno)
 }
 
-fn recv(mut cx: Cx<'_>, (socket, bufsize): (Socket, u32)) -> HostResult<Vec<u8>> {
+async fn recv(mut cx: Cx<'_>, (socket, bufsize): (Socket, u32)) -> HostResult<Vec<u8>> {
     // The buffer is the host's memory, and a guest may ask for 4 GiB.
     let bufsize = usize::try_from(bufsize).unwrap_or(usize::MAX).min(cx.data().call_memory);
-    let received = cx.data().table.get(&socket)?.recv(bufsize);
+    let received = cx.data().table.get(&socket)?.recv_async(bufsize).await;
     host_result(&mut cx, received)
 }
 
 /// Sends data without a copy, from the guest's memory.
-fn send(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> HostResult<u32> {
-    let sent = cx.data().table.get(&socket)?.send(data.as_le_slice(&cx));
+async fn send(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> HostResult<u32> {
+    let socket = cx.data().table.get(&socket)?;
+    let sent = socket.send_async(data.as_le_slice(&cx)).await;
     host_result(&mut cx, sent.map(count))
 }
 
@@ -74,15 +77,16 @@ fn count(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-fn sendall(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> HostResult<()> {
-    let sent = cx.data().table.get(&socket)?.sendall(data.as_le_slice(&cx));
+async fn sendall(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> HostResult<()> {
+    let socket = cx.data().table.get(&socket)?;
+    let sent = socket.sendall_async(data.as_le_slice(&cx)).await;
     host_result(&mut cx, sent)
 }
 
 /// Sends a datagram to the client of the request. The kernel gets the address that the
 /// request came from, never an address that the guest has written: the host only compares
 /// that.
-fn sendto(
+async fn sendto(
     mut cx: Cx<'_>,
     (socket, data, to): (Socket, WasmList<u8>, GuestAddress),
 ) -> HostResult<u32> {
@@ -98,7 +102,7 @@ fn sendto(
             return Ok((Err(deny(&mut cx, &why)),));
         }
     }
-    let sent = request.sendto(data.as_le_slice(&cx), client);
+    let sent = request.sendto_async(data.as_le_slice(&cx), client).await;
     if let Some(reason) = sent.as_ref().err().and_then(|error| unreachable_client(client, error)) {
         cx.data_mut().client_lost = Some(reason);
     }

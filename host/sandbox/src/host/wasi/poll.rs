@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use socketserver::block_on;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut, bail};
 
@@ -53,7 +54,7 @@ fn ready(cx: Cx<'_>, (pollable,): (Resource<Pollable>,)) -> Result<(bool,)> {
 fn block(mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)) -> Result<()> {
     match *cx.data().table.get(&pollable)? {
         Pollable::Ready => Ok(()),
-        Pollable::At(when) => sleep_until(cx.data_mut(), when),
+        Pollable::At(when) => block_on(sleep_until(cx.data_mut(), when)),
     }
 }
 
@@ -79,7 +80,7 @@ fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Resource<Pollable>>,)) -> Result<
             Pollable::At(when) => *when,
         };
         let first = pollables.iter().filter_map(at).min();
-        sleep_until(cx.data_mut(), first)?;
+        block_on(sleep_until(cx.data_mut(), first))?;
         now = Instant::now();
     }
     let ready = (0..).zip(&pollables).filter(|(_, pollable)| pollable.is_ready(now));
