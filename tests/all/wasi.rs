@@ -87,24 +87,26 @@ fn mistakes_in_env_and_dir_are_errors() {
 
 #[test]
 fn output_is_logged_by_line_escaped_and_tagged() {
-    let mut served = serve(&[]);
-    let mut stream = served.server.connect().unwrap();
-    let peer = stream.local_addr().unwrap();
-    stream.write_all(b"ofirst\n\x1b[2Jsecond\nunfinished").unwrap();
-    let first = served.server.wait_for_log("first").unwrap();
-    let end = format!("INFO guest: \"first\" handler=\"fixture\" peer=\"{peer}\"");
-    assert!(first.ends_with(&end), "{first}");
-    let second = served.server.wait_for_log("second").unwrap();
-    assert!(second.contains("INFO guest: \"\\u{1b}[2Jsecond\" handler"), "{second}");
-    // The end of the request completes an unfinished line.
-    served.server.wait_for_log("INFO guest: \"unfinished\" handler").unwrap();
-    assert_eq!(read_to_end(&mut stream), b"k");
-    assert_eq!(ask(&served.server, b"Oan error"), b"k");
-    let line = served.server.wait_for_log("an error").unwrap();
-    assert!(
-        line.contains("WARN guest: \"an error\" handler=\"fixture\" peer=\"127.0.0.1"),
-        "{line}"
-    );
+    for mode in [[].as_slice(), &["--concurrency", "forking"]] {
+        let mut served = serve(mode);
+        let mut stream = served.server.connect().unwrap();
+        let peer = stream.local_addr().unwrap();
+        stream.write_all(b"ofirst\n\x1b[2Jsecond\nunfinished").unwrap();
+        let first = served.server.wait_for_log("first").unwrap();
+        let end = format!("INFO guest: \"first\" handler=\"fixture\" peer=\"{peer}\"");
+        assert!(first.ends_with(&end), "{first}");
+        let second = served.server.wait_for_log("second").unwrap();
+        assert!(second.contains("INFO guest: \"\\u{1b}[2Jsecond\" handler"), "{second}");
+        // The end of the request completes an unfinished line.
+        served.server.wait_for_log("INFO guest: \"unfinished\" handler").unwrap();
+        assert_eq!(read_to_end(&mut stream), b"k");
+        assert_eq!(ask(&served.server, b"Oan error"), b"k");
+        let line = served.server.wait_for_log("an error").unwrap();
+        assert!(
+            line.contains("WARN guest: \"an error\" handler=\"fixture\" peer=\"127.0.0.1"),
+            "{line}"
+        );
+    }
 }
 
 #[test]

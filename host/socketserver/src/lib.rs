@@ -77,8 +77,8 @@
 //! Python does not have: [`Concurrency::Workers`], several sockets for one
 //! server, [`ListenOptions`], [`ServerBuilder::graceful_shutdown`],
 //! [`Hooks::after_fork_in_child`], [`Hooks::request_finished`], [`Request::keep`],
-//! [`Request::earliest_arrival`], the limits of a [`Request`], and its async calls
-//! ([`block_on`]).
+//! [`Request::earliest_arrival`], [`Request::is_last_of_process`], the limits of a
+//! [`Request`], and its async calls ([`block_on`]).
 //!
 //! # How to
 //!

@@ -104,7 +104,7 @@ fn droppable_program(_: &[String]) {
     let droppable = Droppable;
     let handler = move |request: &Request, _: &Address, _: &_| {
         let _held = &droppable;
-        request.sendall(b"!")
+        request.sendall(if request.is_last_of_process() { b"last" } else { b"more" })
     };
     let forking = Concurrency::Forking(Forking::new());
     let server = Server::builder(handler).bind(common::localhost()).concurrency(forking);
@@ -115,7 +115,7 @@ fn b49_a_child_ends_without_dropping_anything() {
     let mut program = Program::start("droppable", &[]);
     program.tell("serve");
     for _ in 0..3 {
-        assert_eq!(Client::connect(program.endpoint()).rest(), "!");
+        assert_eq!(Client::connect(program.endpoint()).rest(), "last");
     }
     program.close();
     let dropped = format!("dropped in {}", program.pid());

@@ -114,13 +114,21 @@ impl State {
     }
 }
 
+impl State {
+    /// Drops the resources that the guest holds, and logs the last line that the guest wrote,
+    /// although the guest did not end it.
+    pub(crate) fn end(&mut self) {
+        self.table = ResourceTable::new();
+        self.log.finish(client_address(self.request_info.as_ref()));
+    }
+}
+
 fn client_address(info: Option<&RequestInfo>) -> Option<&Address> {
     info.map(|info| &info.client_address)
 }
 
-/// Logs the last line that the guest wrote, although the guest did not end it.
 impl Drop for State {
     fn drop(&mut self) {
-        self.log.finish(client_address(self.request_info.as_ref()));
+        self.end();
     }
 }

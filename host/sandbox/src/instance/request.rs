@@ -11,6 +11,7 @@ use crate::host::wasi::Exit;
 use crate::instance::exports::{Functions, GuestResult};
 use crate::instance::failure::{Step, call_failure, guest_error};
 use crate::instance::handler::ComponentHandler;
+use crate::instance::store::Instantiated;
 use crate::policy::OnKill;
 use crate::world::World;
 
@@ -92,13 +93,11 @@ impl ComponentHandler {
             client_address: client_address.clone(),
             server: Arc::clone(server),
         });
-        let result = functions.setup(&mut instantiated, request, client_address);
-        step_result(Step::Setup, result, instantiated.store.data())??;
-        let result = functions.handle(&mut instantiated);
-        let handle = step_result(Step::Handle, result, instantiated.store.data())?;
-        let result = functions.finish(&mut instantiated);
-        let finish = step_result(Step::Finish, result, instantiated.store.data())?;
-        Ok(combine_results(handle, finish)?)
+        let steps = call_steps(functions, &mut instantiated, request, client_address);
+        if request.is_last_of_process() {
+            instantiated.leave_to_kernel();
+        }
+        steps
     }
 
     /// Returns the reason why this handler cannot serve sockets of `world`.
@@ -113,6 +112,22 @@ impl ComponentHandler {
             schemes.join(" or ")
         )
     }
+}
+
+/// Calls the functions of the guest, each if the earlier ones allow it.
+fn call_steps(
+    functions: &Functions,
+    instantiated: &mut Instantiated,
+    request: &Request,
+    client_address: &Address,
+) -> Result<(), Failure> {
+    let result = functions.setup(instantiated, request, client_address);
+    step_result(Step::Setup, result, instantiated.store.data())??;
+    let result = functions.handle(instantiated);
+    let handle = step_result(Step::Handle, result, instantiated.store.data())?;
+    let result = functions.finish(instantiated);
+    let finish = step_result(Step::Finish, result, instantiated.store.data())?;
+    Ok(combine_results(handle, finish)?)
 }
 
 /// Tells the end of a guest (the outer error) from an error that the guest returned (the

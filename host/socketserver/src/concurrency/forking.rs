@@ -48,6 +48,7 @@ impl RequestProcesses {
     fn run_child(&self, job: &Job, sockets: ServerSockets<'_>) -> ! {
         // The parent drops the guards.
         std::mem::forget(job.request.take_guards());
+        job.request.set_last_of_process();
         close_server_sockets(job, sockets);
         self.tasks.close_inherited();
         let prepared = catch_panic(|| job.app.hooks.after_fork_in_child(Some(&job.request)));

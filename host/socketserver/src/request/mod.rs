@@ -66,6 +66,8 @@ struct Inner {
     earliest_arrival: Instant,
     /// Set when the handler has closed the request.
     closed: AtomicBool,
+    /// Set if the process ends with the request.
+    is_last_of_process: AtomicBool,
     deadlines: Deadlines,
     traffic: Traffic,
     guards: Mutex<Guards>,
@@ -120,6 +122,7 @@ impl Request {
             transport,
             earliest_arrival: Instant::now(),
             closed: AtomicBool::new(false),
+            is_last_of_process: AtomicBool::new(false),
             deadlines: Deadlines::new(),
             traffic: Traffic::new(received),
             guards: Mutex::default(),
@@ -277,6 +280,18 @@ impl Request {
         if let Transport::Connection(connection) = &self.0.transport {
             connection.end_sending();
         }
+    }
+
+    /// Returns true if the process ends with this request: in a child of
+    /// [`Concurrency::Forking`](crate::Concurrency::Forking). A handler can then leave its
+    /// memory to the kernel, which frees all memory of the process anyway.
+    pub fn is_last_of_process(&self) -> bool {
+        self.0.is_last_of_process.load(Ordering::Relaxed)
+    }
+
+    /// Tells the handler that the process ends with this request.
+    pub(crate) fn set_last_of_process(&self) {
+        self.0.is_last_of_process.store(true, Ordering::Relaxed);
     }
 
     /// Leaves the connection, and all data in it, to a forked child.
