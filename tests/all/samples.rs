@@ -154,6 +154,32 @@ fn samples() -> Vec<(&'static str, String)> {
     samples
 }
 
+/// Every implementation of `dupper` treats bytes as Python does, and serves each datagram.
+#[test]
+fn dupper_treats_bytes_as_python_does() {
+    let implementations: Vec<_> =
+        samples().into_iter().filter(|(_, name)| name == "dupper").collect();
+    assert!(implementations.len() >= 3, "{implementations:?}");
+    for (language, name) in implementations {
+        let mut command = host();
+        command.arg("serve").arg(build::guest(language, &name).unwrap());
+        let server = Server::start(command.args(["--bind", "udp://127.0.0.1:0"]), 1).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(TIMEOUT)).unwrap();
+        client.connect(server.endpoints()[0].strip_prefix("udp://").unwrap()).unwrap();
+        for (datagram, reply) in [
+            (&b" \t\r\n\x0b\x0c mixed Case \x0b\x0c\r\n\t "[..], &b"MIXED CASE"[..]),
+            (b"\x00a\xa0b\x85c\x1f", b"\x00A\xa0B\x85C\x1f"),
+            (b"", b""),
+        ] {
+            client.send(datagram).unwrap();
+            let mut received = [0; 64];
+            let length = client.recv(&mut received).unwrap();
+            assert_eq!(&received[..length], reply, "{language}");
+        }
+    }
+}
+
 /// Every sample is served, including a new one that no other test names: it must load, end
 /// the request of a client without a trap, and leave the server able to stop.
 #[test]

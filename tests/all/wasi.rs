@@ -4,6 +4,7 @@
 mod files;
 mod guests;
 mod hostile;
+mod scripts;
 mod sockets;
 
 use std::io::Write;

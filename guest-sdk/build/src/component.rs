@@ -1,6 +1,7 @@
 //! Encodes core modules as components, and checks components.
 
 use crate::guest::Guest;
+use crate::language::Language;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER;
@@ -16,8 +17,8 @@ const EXIT: &str = "wasi:cli/exit@0.2.0";
 
 /// The interfaces that the adapter for WASI's first preview imports for libraries and
 /// runtimes. C needs some of them if a guest prints, C++ the first eight because its
-/// library can end with a message, and Go all of them. Sockets are not among them: a guest
-/// has only the sockets of the contract.
+/// library can end with a message, and Go, Python and JavaScript all of them. Sockets are not
+/// among them: a guest has only the sockets of the contract.
 const WASI: [&str; 18] = [
     "wasi:io/error",
     "wasi:io/streams",
@@ -39,8 +40,13 @@ const WASI: [&str; 18] = [
     "wasi:random/random",
 ];
 
-/// The interface that Rust's library takes the keys of its hashes from on WASI.
+/// The interface that libraries take the keys of their hashes from, those of Rust and `QuickJS`
+/// among them.
 const SEED: &str = "wasi:random/insecure-seed";
+
+/// The prefix of interfaces that Python's library imports for its module `socket`. The host
+/// denies every call.
+const SOCKETS: &str = "wasi:sockets/";
 
 /// A world that imports [`EXIT`].
 const EXIT_WORLD: &str = "
@@ -100,8 +106,8 @@ pub fn encode_for_world(
 /// Checks that `bytes` is a component that targets a world of the contract and imports
 /// nothing but that, [`EXIT`] and, in a language whose runtime needs them, [`WASI`].
 ///
-/// A crate of its own imports WASI in the version of its toolchain. For such a guest only
-/// the names of the imports and exports are checked.
+/// A crate of its own, and the tools of some languages, import WASI in a version of their own.
+/// For such a guest only the names of the imports and exports are checked.
 ///
 /// # Errors
 ///
@@ -114,16 +120,18 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
         bail!("the output for {label} is a WIT package, not a component");
     };
     let mut wasi = if guest.may_use_wasi() { WASI.to_vec() } else { Vec::new() };
-    wasi.extend(guest.package.is_some().then_some(SEED));
+    let has_own_wasi = guest.package.is_some() || guest.language.has_own_wasi();
+    wasi.extend(has_own_wasi.then_some(SEED));
     for key in types.worlds[world].imports.keys() {
         let import = types.name_world_key(key);
-        let is_wasi = import.split_once('@').is_some_and(|(name, _)| wasi.contains(&name));
+        let is_wasi = import.split_once('@').is_some_and(|(name, _)| wasi.contains(&name))
+            || (guest.language == Language::Python && import.starts_with(SOCKETS));
         if !import.starts_with(PACKAGE) && import != EXIT && !is_wasi {
             let allowed = [&["socketserver:handler/*", EXIT], &wasi[..]].concat().join(", ");
             bail!("{label} imports `{import}`, but may import only {allowed}");
         }
     }
-    if guest.package.is_some() {
+    if has_own_wasi {
         let mut exports = types.worlds[world].exports.keys().map(|key| types.name_world_key(key));
         if exports.any(|export| export.starts_with(PACKAGE)) {
             return Ok(());
@@ -152,7 +160,6 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::language::Language;
     use std::path::PathBuf;
 
     /// Calls [`check()`] for `guests/upper/upper.wat` with one more import, as a guest in
@@ -181,16 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn only_languages_whose_runtime_needs_wasi_may_import_it() {
+    fn the_samples_in_rust_import_nothing_of_wasi_and_the_others_may() {
         for name in WASI {
             let import = format!(r#"(import "{name}@0.2.12" (instance))"#);
             for language in Language::ALL {
                 let checked = check_with(&import, language);
-                if matches!(language, Language::C | Language::Cpp | Language::Go) {
-                    checked.unwrap();
-                } else {
+                if language == Language::Rust {
                     let error = checked.unwrap_err();
                     assert!(error.contains(&format!("imports `{name}@0.2.12`")), "{error}");
+                } else {
+                    checked.unwrap();
                 }
             }
         }
@@ -201,6 +208,10 @@ mod tests {
         for name in ["sockets/network", "sockets/tcp", "random/insecure", "http/types"] {
             let import = format!(r#"(import "wasi:{name}@0.2.12" (instance))"#);
             for language in Language::ALL {
+                if language == Language::Python && name.starts_with("sockets/") {
+                    check_with(&import, language).unwrap();
+                    continue;
+                }
                 let error = check_with(&import, language).unwrap_err();
                 assert!(error.contains(&format!("imports `wasi:{name}@0.2.12`")), "{error}");
             }

@@ -68,9 +68,15 @@ impl Language {
     }
 
     /// Returns true if the language's library may import WASI: C's library does if the
-    /// guest needs it, those of C++ and Go always do.
+    /// guest needs it, the others always do. The samples in Rust have no such library.
     pub fn may_use_wasi(self) -> bool {
-        matches!(self, Self::C | Self::Cpp | Self::Go)
+        self != Self::Rust
+    }
+
+    /// Returns true if the tool of the language has a WASI of its own, and does not use the
+    /// adapter for WASI's first preview.
+    pub fn has_own_wasi(self) -> bool {
+        matches!(self, Self::Python | Self::JavaScript)
     }
 
     /// Returns the files that every guest of the language is built from, besides its own
@@ -122,5 +128,6 @@ mod tests {
         assert_eq!(rust.len(), 30);
         assert_eq!(quoted(&read("cpp/socketserver.hpp"), "to_array", ");"), rust);
         assert_eq!(quoted(&read("go/error.go"), "var texts", "\n}\n"), rust);
+        assert_eq!(quoted(&read("python/socketserver_guest.py"), "_ERRORS = (", "\n)\n"), rust);
     }
 }

@@ -16,7 +16,9 @@ pub const RECIPE: &str = include_str!("python.rs");
 
 const COMPONENTIZE: (&str, &str) = ("componentize-py", "0.25.1");
 
-const WORLD: &str = "stream-handler";
+/// The worlds, and the classes by which a guest exports them.
+const WORLDS: [(&str, &str); 2] =
+    [("StreamRequest", "stream-handler"), ("DatagramRequest", "datagram-handler")];
 
 const HINT: &str = "install Python 3.10 or later with its `venv` module";
 
@@ -25,18 +27,24 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     let venv = install(workspace, COMPONENTIZE, log)?;
     let folder = guest.source.parent().context("the guest is in no folder")?;
     let output = workspace.out("python").join(&guest.name).with_extension("new");
-    fs::create_dir_all(workspace.out("python"))?;
+    // Otherwise a guest could import what happens to be installed for this machine's Python.
+    let packages = workspace.out("python").join("no-packages");
+    fs::create_dir_all(packages.join("lib/site-packages"))?;
 
+    let source = fs::read_to_string(&guest.source)?;
     let mut componentize = Command::new(venv.join("bin/componentize-py"));
+    componentize.arg("--wit-path").arg(workspace.wit());
+    for (_, world) in WORLDS.iter().filter(|(class, _)| source.contains(class)) {
+        componentize.args(["--world", world]);
+    }
     componentize
-        .arg("--wit-path")
-        .arg(workspace.wit())
-        .args(["--world", WORLD, "componentize", "--stub-wasi", &guest.name, "--python-path"])
+        .args(["componentize", &guest.name, "--python-path"])
         .arg(folder)
         .arg("--python-path")
         .arg(workspace.sdk(Language::Python.folder()))
         .arg("--output")
         .arg(&output)
+        .env("VIRTUAL_ENV", &packages)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     log.run(&mut componentize, "remove target/guests/venv and try again")?;
     workspace::take(&output)

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use socketserver_jail::JailMode;
 use socketserver_sandbox::{
-    Component, ComponentHandler, Engine, InstanceTimes, Policy, read_component, stubbed_wasi,
+    Component, ComponentHandler, Engine, InstanceTimes, Policy, read_component,
 };
 use tracing::Level;
 
@@ -21,11 +21,6 @@ use crate::settings::LogSettings;
 /// The number of instances that are made to measure the time for one.
 const INSTANCES: u32 = 100;
 
-/// The warning about a handler with [`Report::stubbed_wasi`].
-const STUBBED: &str = "warning   cut off from WASI when it was built, as by `--stub-wasi`: \
-    random numbers and hashes are the same in each request, and the request may end \
-    when the handler prints, or uses a clock or a file";
-
 /// The report that is printed with `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -35,8 +30,6 @@ struct Report {
     worlds: Vec<&'static str>,
     exports: Vec<String>,
     imports: Vec<Import>,
-    /// The interfaces of WASI that the handler uses and that its build tool replaced.
-    stubbed_wasi: Vec<&'static str>,
     memories: u32,
     /// The memory that an instance begins with, in bytes.
     initial_memory: u64,
@@ -88,7 +81,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
     let loader = loading.loader();
     let bytes = read_component(&options.handler, loader.component_size)?;
     let name = options.handler.file_stem().unwrap_or_default().to_string_lossy();
-    let component = Component::new(&engine, &name, bytes.clone(), &loader)?;
+    let component = Component::new(&engine, &name, bytes, &loader)?;
     let policy = options.profile.profile().policy();
     let (env, dirs) = (options.grants.env(), options.grants.dir.clone());
     let Policy { memory, handles, .. } = policy;
@@ -97,7 +90,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
     // One instance is made to be tried, and others to measure the time.
     let cpu_seconds = ProcessLimits::for_policy(&policy).cpu_seconds.saturating_mul(2);
     let handler = ComponentHandler::without_start(&engine, &component, policy);
-    // Code of the handler runs in the jail only, and its binary is read there only.
+    // Code of the handler runs in the jail only.
     enter_to_inspect(&options.grants.dir, cpu_seconds)?;
     let times = handler.and_then(|handler| {
         handler.preflight()?;
@@ -117,7 +110,6 @@ fn report(options: &InspectOptions) -> Result<Report> {
             .iter()
             .map(|name| Import::new(name, !description.not_provided.contains(name), options))
             .collect(),
-        stubbed_wasi: stubbed_wasi(&bytes, &description.imports),
         memories: description.memories,
         initial_memory: description.initial_memory,
         tables: description.tables,
@@ -172,9 +164,6 @@ impl Report {
                 })
                 .collect(),
         );
-        if !self.stubbed_wasi.is_empty() {
-            lines.push(STUBBED.to_owned());
-        }
         lines.push(format!(
             "memory    {} to begin with{}; {} of tables; the engine keeps {}",
             ByteSize(self.initial_memory),

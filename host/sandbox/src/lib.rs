@@ -57,7 +57,6 @@
 //! | | `cache` | compiled components on disk |
 //! | | `footprint` | the memory that each instance of a component takes, known at load |
 //! | | `component` | a compiled component, and its imports and exports |
-//! | | `stubs` | WASI interfaces that a build tool replaced in a component |
 //! | `instance/` | `handler` | the handler that a component is made into |
 //! | | `request` | one request: `setup`, `handle`, `finish` |
 //! | | `store` | the Store of an instance, which connects the limits to the engine |
@@ -90,7 +89,6 @@ pub use load::compiler::{Compiler, CompilerProcess, compile_for_parent};
 pub use load::component::{Component, Description};
 pub use load::loader::Loader;
 pub use load::source::read as read_component;
-pub use load::stubs::stubbed_wasi;
 pub use policy::{Dir, OnKill, Policy, UnknownWord};
 pub use sys::{keep_program_in_huge_pages, return_large_blocks};
 pub use world::World;

@@ -24,7 +24,7 @@ const PLACES: [&str; 10] = [
 /// Options of other programs: Cargo and its tests, the benches, tools of languages, systemd.
 const OTHERS: &str = "--bench --beside --bin --bindings --check-bindings \
     --disable-pip-version-check --exact --example --filter-platform --format-version --idle --js \
-    --kill-whom --list --locked --manifest-path --mib --no-audit --no-create-home --no-deps --no-fund \
+    --kill-whom --list --locked --manifest-path --mib --module-root --no-audit --no-create-home --no-deps --no-fund \
     --no-install-recommends --nocapture --only --open --options --output --path --prefix --print \
     --python-path --release --requests --root --rounds --signal --stub-wasi --sync --system \
     --target --test --test-threads --wit --wit-path --workspace --world --yes";

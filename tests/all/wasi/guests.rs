@@ -1,5 +1,4 @@
-//! Handlers in languages whose libraries import WASI, and in languages that replace WASI by
-//! stubs.
+//! Handlers in languages whose libraries import WASI.
 
 use std::path::{Path, PathBuf};
 
@@ -92,39 +91,5 @@ fn a_handler_of_a_plain_cargo_build_for_wasip2_is_served() {
         assert_ne!(found(), found(), "{mode:?}");
         assert!(server.stop().unwrap().success());
         assert!(!server.log().iter().any(|line| line.contains("Exception")), "{mode:?}");
-    }
-}
-
-/// Python and JavaScript are built with stubs in the place of WASI.
-#[test]
-fn inspect_warns_of_handlers_with_stubs_in_the_place_of_wasi() {
-    for language in ["python", "javascript"] {
-        for name in ["upper", "goodbye"] {
-            let handler = guest(language, name);
-            let said = inspect(&handler, &[]);
-            let warnings: Vec<_> =
-                said.lines().filter(|line| line.starts_with("warning   cut off")).collect();
-            assert_eq!(warnings.len(), 1, "{language}: {said}");
-            assert!(warnings[0].contains("random numbers"), "{language}: {said}");
-            let inspected = inspect_json(&handler);
-            let stubbed = inspected["stubbed_wasi"].as_array().unwrap();
-            for name in ["wasi:cli/stdout", "wasi:clocks/wall-clock", "wasi:filesystem/types"] {
-                assert!(stubbed.iter().any(|stubbed| stubbed == name), "{language}: {stubbed:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn inspect_does_not_warn_of_handlers_that_have_wasi_or_need_none() {
-    let mut handlers: Vec<_> = ["c", "cpp", "go"]
-        .iter()
-        .flat_map(|language| [guest(language, "upper"), guest(language, "goodbye")])
-        .collect();
-    handlers.extend(["upper", "exiter", "both", "wasip2"].map(|name| guest("rust", name)));
-    for handler in handlers {
-        let said = inspect(&handler, &[]);
-        assert!(!said.contains("warning"), "{}: {said}", handler.display());
-        assert_eq!(inspect_json(&handler)["stubbed_wasi"], Value::Array(Vec::new()));
     }
 }

@@ -6,5 +6,4 @@ pub(crate) mod component;
 pub(crate) mod footprint;
 pub(crate) mod loader;
 pub(crate) mod source;
-pub(crate) mod stubs;
 pub(crate) mod wire;
