@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use socketserver_tests::process::{TIMEOUT, send_signal, wait_until};
 use socketserver_tests::procfs::{children, state};
 
+use crate::attacks::SetWhenDropped;
 use crate::client::{ask, echo, expect, in_flight, read_to_end};
 use crate::fixture::{FIXTURE, Fixture};
 
@@ -105,10 +106,12 @@ fn signals_to_children_that_begin_do_not_end_the_server() {
             }
             sent
         });
+        // If the server ends, the scope still waits for the sender, which must end.
+        let over = SetWhenDropped(&done);
         for _ in 0..500 {
             assert_eq!(ask(&server, b"x"), b"x");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         assert!(sender.join().unwrap() > 0);
     });
     server.signal("TERM").unwrap();

@@ -1,11 +1,14 @@
 //! SIGINT and SIGTERM end the server.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,6 +16,7 @@ use socketserver_tests::build;
 use socketserver_tests::process::{send_signal, wait_until};
 use socketserver_tests::procfs::children;
 
+use crate::attacks::SetWhenDropped;
 use crate::client::{echo, expect, in_flight, read_to_end};
 use crate::fixture::{MODES, host};
 
@@ -176,6 +180,39 @@ fn stopped_children_do_not_outlive_the_server() {
         let is_gone = |child: &u32| !Path::new(&format!("/proc/{child}")).exists();
         wait_until("the children are gone", || stopped.iter().all(is_gone));
     }
+}
+
+/// A child asks the kernel to kill it when its parent ends. One that is stopped before that must
+/// end too.
+#[test]
+fn children_that_are_stopped_when_they_begin_do_not_outlive_the_server() {
+    const CHILDREN: usize = 200;
+    let options = ["--concurrency", "forking", "--max-children", "200", "--grace", "10ms"];
+    let mut server = echo(&options);
+    let (pid, done) = (server.pid(), AtomicBool::new(false));
+    let all = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut all = BTreeSet::new();
+            while all.len() < CHILDREN && !done.load(Ordering::Relaxed) {
+                for child in children(pid).unwrap() {
+                    if all.insert(child) {
+                        let child = Pid::from_raw(child.cast_signed()).unwrap();
+                        kill_process(child, Signal::STOP).unwrap();
+                    }
+                }
+            }
+            all
+        });
+        let _over = SetWhenDropped(&done);
+        let clients: Vec<_> = (0..CHILDREN).map(|_| server.connect().unwrap()).collect();
+        wait_until("each child is stopped", || sender.is_finished());
+        drop(clients);
+        sender.join().unwrap()
+    });
+    server.signal("TERM").unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+    let is_gone = |child: &u32| !Path::new(&format!("/proc/{child}")).exists();
+    wait_until("the children are gone", || all.iter().all(is_gone));
 }
 
 #[test]

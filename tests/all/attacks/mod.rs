@@ -83,7 +83,8 @@ fn run_beside(bystander: &Bystander, attack: impl FnOnce()) {
     });
 }
 
-struct SetWhenDropped<'a>(&'a AtomicBool);
+/// Sets a flag when it is dropped, also by a panic.
+pub struct SetWhenDropped<'a>(pub &'a AtomicBool);
 
 impl Drop for SetWhenDropped<'_> {
     fn drop(&mut self) {
