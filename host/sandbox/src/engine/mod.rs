@@ -3,6 +3,7 @@
 pub(crate) mod settings;
 pub(crate) mod ticker;
 
+use std::fs;
 use std::sync::{Arc, OnceLock};
 
 use socketserver::{Capacity, Needs};
@@ -71,7 +72,7 @@ impl Engine {
     ///
     /// This machine cannot run the engine at all.
     pub fn new(slots: usize, settings: &EngineSettings) -> Result<Self, EngineError> {
-        match new_engine(settings, pool(slots, settings, Enabled::Auto)) {
+        match new_engine(settings, pool(slots, settings, pagemap_scan())) {
             Ok(engine) => Ok(Engine::from_parts(engine, settings, Some(slots), None, None)),
             Err(EngineError::Engine(why)) => {
                 let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
@@ -241,6 +242,17 @@ fn config(settings: &EngineSettings) -> Config {
         .wasm_stack_switching(false);
     settings.apply(&mut config);
     config
+}
+
+/// Returns the way in which the pool resets a memory for the next instance: with `PAGEMAP_SCAN`,
+/// which reports the pages that were written, if this machine has no swap.
+///
+/// wasmtime 48 asks only for pages that are present. A page that was swapped out would keep the
+/// data of one request for the next. Without the scan the pool resets all pages.
+fn pagemap_scan() -> Enabled {
+    let swaps = fs::read_to_string("/proc/swaps");
+    // The first line is a heading.
+    if swaps.is_ok_and(|swaps| swaps.lines().count() <= 1) { Enabled::Auto } else { Enabled::No }
 }
 
 fn pool(
