@@ -15,7 +15,7 @@ pub(crate) struct Instantiated {
 
 impl Instantiated {
     /// Ends the instance in a process that ends with it. The kernel frees its memory then: to
-    /// free it before would cost a forked child a tenth of its CPU time.
+    /// free it before would cost a forked child 5% to 10% more CPU time.
     pub(crate) fn leave_to_kernel(mut self) {
         self.store.data_mut().end();
         std::mem::forget(self);

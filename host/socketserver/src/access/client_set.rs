@@ -49,8 +49,12 @@ pub(super) fn ip(client: &Address) -> Option<IpAddr> {
 ///
 /// The text is neither. The error is a sentence that says what to write.
 pub fn network(text: &str) -> Result<IpNet, String> {
-    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let network = network.map_err(|_| "write a network such as 10.0.0.0/8, or an address")?;
+    // The standard library refuses numbers such as 010, which some programs take for octal.
+    let address = text.split_once('/').map_or(text, |(address, _)| address).parse::<IpAddr>();
+    let network = address.ok().and_then(|address| {
+        if text.contains('/') { text.parse().ok() } else { Some(IpNet::from(address)) }
+    });
+    let network = network.ok_or("write a network such as 10.0.0.0/8, or an address")?;
     Ok(canonical(network))
 }
 
