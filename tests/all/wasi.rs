@@ -6,6 +6,7 @@ mod guests;
 mod hostile;
 mod scripts;
 mod sockets;
+mod threads;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use socketserver_tests::process::Server;
 
 use crate::client::{ask, read_to_end};
-use crate::fixture::{FIXTURE, File, Served, host};
+use crate::fixture::{FIXTURE, File, MODES, Served, host};
 
 /// A handler that imports each of these interfaces, and calls what its client asks for.
 pub const WASI: &str = include_str!("../fixtures/wasi.wat");
@@ -157,17 +158,25 @@ fn writing_more_than_a_stream_accepts_fails() {
     }
 }
 
+/// Children are copies of a parent that has made the generators of an instance already.
 #[test]
-fn random_bytes_differ_and_their_number_is_bounded() {
+fn random_bytes_differ_in_each_mode() {
+    for mode in MODES {
+        let served = serve(mode);
+        let (one, other) =
+            (ask_with_number(&served.server, b'R', 32), ask_with_number(&served.server, b'R', 32));
+        assert_eq!((one.len(), other.len()), (32, 32));
+        assert_ne!(one, other, "{mode:?}");
+    }
+}
+
+#[test]
+fn the_number_of_random_bytes_is_bounded() {
     let mut served = serve(&[]);
-    let (one, other) =
-        (ask_with_number(&served.server, b'R', 32), ask_with_number(&served.server, b'R', 32));
-    assert_eq!((one.len(), other.len()), (32, 32));
-    assert_ne!(one, other);
     assert_eq!(ask_with_number(&served.server, b'R', 256 << 10).len(), 256 << 10);
     for too_many in [(256 << 10) + 1, u64::MAX] {
         let line = failure(&mut served, &[&b"R"[..], &too_many.to_le_bytes()].concat());
-        let why = format!("asked for {too_many} random bytes, and 262144 is the most");
+        let why = format!("requested len {too_many} exceeds limit 262144");
         assert!(line.contains(&why) && line.contains("blame=\"guest\""), "{line}");
     }
 }

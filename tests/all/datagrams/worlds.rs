@@ -180,7 +180,7 @@ fn exit_in_a_start_function_is_an_error_of_the_handler() {
 }
 
 #[test]
-fn other_versions_and_other_functions_of_exit_are_not_provided() {
+fn other_versions_of_exit_are_not_provided() {
     let text = DATAGRAM.text();
     for version in ["0.3.0", "0.2.0-rc-2023-11-10", "1.2.0"] {
         let said = refused(&text.replace("exit@0.2.6", &format!("exit@{version}")), UDP);
@@ -191,7 +191,4 @@ fn other_versions_and_other_functions_of_exit_are_not_provided() {
             "{said}"
         );
     }
-    let with_code = "(export \"exit-with-code\" (func (param \"code\" u8)))\n    (export \"exit\"";
-    let said = refused(&text.replacen("(export \"exit\"", with_code, 1), UDP);
-    assert!(said.contains("exit-with-code"), "{said}");
 }

@@ -1,7 +1,7 @@
 //! Lines that guests write to the log: with `log`, and to standard output and error.
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socketserver::{Address, printable};
 use tracing::Level;
@@ -16,6 +16,21 @@ pub(crate) enum Standard {
     Error,
 }
 
+/// The log of one guest, for its instance and its streams.
+#[derive(Clone)]
+pub(crate) struct SharedLog(Arc<Mutex<GuestLog>>);
+
+impl SharedLog {
+    pub(crate) fn new(log: GuestLog) -> Self {
+        SharedLog(Arc::new(Mutex::new(log)))
+    }
+
+    /// Returns the log. Only the thread of the instance uses it.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, GuestLog> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The log of one guest, which has a limit. Every line of a guest goes through it.
 pub(crate) struct GuestLog {
     /// The name of the handler.
@@ -25,6 +40,8 @@ pub(crate) struct GuestLog {
     /// The bytes that are left of them; `None` when the log has said that none are left.
     left: Option<usize>,
     counters: Option<Arc<dyn HandlerCounters>>,
+    /// The client of the request; `None` before the request.
+    client: Option<Address>,
     /// The unfinished lines; `None` if the guest never wrote to a standard stream.
     unfinished: Option<Box<Unfinished>>,
 }
@@ -50,12 +67,17 @@ impl GuestLog {
         limit: usize,
         counters: Option<Arc<dyn HandlerCounters>>,
     ) -> Self {
-        GuestLog { handler, limit, left: Some(limit), counters, unfinished: None }
+        GuestLog { handler, limit, left: Some(limit), counters, client: None, unfinished: None }
     }
 
     /// Returns the name of the handler.
     pub(crate) fn handler(&self) -> &str {
         &self.handler
+    }
+
+    /// Sets the client of the request. Later lines name it.
+    pub(crate) fn set_client(&mut self, client: Address) {
+        self.client = Some(client);
     }
 
     /// Counts what the guest logs from now on.
@@ -70,10 +92,10 @@ impl GuestLog {
     }
 
     /// Logs one line, which must be [`printable`], if the request may still log as much.
-    pub(crate) fn write_line(&mut self, level: Level, line: &str, client: Option<&Address>) {
+    pub(crate) fn write_line(&mut self, level: Level, line: &str) {
         let Some(left) = self.left else { return };
         self.left = left.checked_sub(line.len().max(Policy::MIN_LOG_LINE));
-        let peer = client.map(Address::to_string);
+        let peer = self.client.as_ref().map(Address::to_string);
         let (handler, peer) = (&*self.handler, peer.as_deref());
         if self.left.is_none() {
             tracing::warn!(
@@ -98,37 +120,32 @@ impl GuestLog {
     }
 
     /// Logs the lines that end in `data`, and keeps the beginning of the next one.
-    pub(crate) fn write_output(
-        &mut self,
-        standard: Standard,
-        data: &[u8],
-        client: Option<&Address>,
-    ) {
+    pub(crate) fn write_output(&mut self, standard: Standard, data: &[u8]) {
         let mut rest = data;
         while self.has_room() {
             let end = rest.iter().position(|byte| *byte == b'\n');
             self.line(standard).push(&rest[..end.unwrap_or(rest.len())]);
             let Some(end) = end else { return };
-            self.finish_line(standard, client);
+            self.finish_line(standard);
             rest = &rest[end + 1..];
         }
     }
 
     /// Logs that the host has denied the guest a call.
-    pub(crate) fn write_denial(&self, call: &str, client: Option<&Address>) {
-        let peer = client.map(Address::to_string);
+    pub(crate) fn write_denial(&self, call: &str) {
+        let peer = self.client.as_ref().map(Address::to_string);
         let (handler, peer) = (&*self.handler, peer.as_deref());
         tracing::info!(call = printable(call, MAX_LOG_LINE), handler, peer, "denied");
     }
 
     /// Logs the lines that the guest did not end itself.
-    pub(crate) fn finish(&mut self, client: Option<&Address>) {
+    pub(crate) fn finish(&mut self) {
         if self.unfinished.is_none() {
             return;
         }
         for standard in [Standard::Output, Standard::Error] {
             if !self.line(standard).is_empty() {
-                self.finish_line(standard, client);
+                self.finish_line(standard);
             }
         }
     }
@@ -141,13 +158,13 @@ impl GuestLog {
         }
     }
 
-    fn finish_line(&mut self, standard: Standard, client: Option<&Address>) {
+    fn finish_line(&mut self, standard: Standard) {
         let line = self.line(standard).take();
         let level = match standard {
             Standard::Output => Level::INFO,
             Standard::Error => Level::WARN,
         };
-        self.write_line(level, &line, client);
+        self.write_line(level, &line);
     }
 }
 

@@ -4,25 +4,52 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socketserver::{IdleTimeout, WallTimeout};
+use socketserver::{IdleTimeout, Request, WallTimeout};
 use wasmtime::Result;
 
-use crate::host::state::State;
 use crate::limits::kill::Kill;
 
-/// Waits until `end`, or for ever if that is `None`.
+/// The waiting of one guest for time to pass.
 ///
 /// For the request this is a wait like any other: it counts for the idle timeout and the
 /// wall time, and not as CPU time. An instance that is created before there is a request may
 /// sleep for as long as the idle timeout in all.
-///
-/// # Errors
-///
-/// A limit was reached. The error ends the guest.
-pub(crate) async fn sleep_until(state: &mut State, end: Option<Instant>) -> Result<()> {
-    match &state.request {
-        Some(request) => request.sleep_until_async(end).await.map_err(|error| kill(&error)),
-        None => sleep_before_the_request(state, end),
+pub(crate) struct Sleep {
+    /// The request, if the guest may have to wait for time to pass.
+    pub request: Option<Request>,
+    /// The time that the guest may still sleep before it has a request.
+    left: Duration,
+    /// The limit of that, which is the idle timeout.
+    limit: Duration,
+}
+
+impl Sleep {
+    pub(crate) fn new(idle_timeout: Duration) -> Self {
+        Sleep { request: None, left: idle_timeout, limit: idle_timeout }
+    }
+
+    /// Waits until `end`, or for ever if that is `None`.
+    ///
+    /// # Errors
+    ///
+    /// A limit was reached. The error ends the guest.
+    pub(crate) async fn until(&mut self, end: Option<Instant>) -> Result<()> {
+        match &self.request {
+            Some(request) => request.sleep_until_async(end).await.map_err(|error| kill(&error)),
+            None => self.before_the_request(end),
+        }
+    }
+
+    /// Sleeps in an instance that has no request. A guest that would sleep beyond the limit
+    /// is ended at once: to wait until then would serve no client.
+    fn before_the_request(&mut self, end: Option<Instant>) -> Result<()> {
+        let pause = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+        let Some(left) = self.left.checked_sub(pause) else {
+            return Err(Kill::Sleep { limit: self.limit }.into());
+        };
+        self.left = left;
+        thread::sleep(pause);
+        Ok(())
     }
 }
 
@@ -35,16 +62,4 @@ fn kill(error: &io::Error) -> wasmtime::Error {
         return Kill::WallTime { limit: wall.limit }.into();
     }
     wasmtime::error::format_err!("cannot wait: {error}")
-}
-
-/// Sleeps in an instance that has no request. A guest that would sleep beyond the limit is
-/// ended at once: to wait until then would serve no client.
-fn sleep_before_the_request(state: &mut State, end: Option<Instant>) -> Result<()> {
-    let pause = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-    let Some(left) = state.sleep_left.checked_sub(pause) else {
-        return Err(Kill::Sleep { limit: state.sleep_limit }.into());
-    };
-    state.sleep_left = left;
-    thread::sleep(pause);
-    Ok(())
 }

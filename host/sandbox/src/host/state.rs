@@ -1,7 +1,6 @@
 //! The data of one Store, which host calls see.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use socketserver::Request;
 use socketserver::{Address, Reason, ServerInfo};
@@ -10,7 +9,9 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::error::format_err;
 
 use crate::host::counters::HandlerCounters;
-use crate::host::guest_log::{GuestLog, Standard};
+use crate::host::guest_log::{GuestLog, SharedLog};
+use crate::host::sleep::Sleep;
+use crate::host::wasi::Context;
 use crate::limits::cpu::RunTime;
 use crate::limits::memory::InstanceMemory;
 use crate::policy::{MAX_CALL_DATA, Policy};
@@ -24,19 +25,19 @@ pub(crate) struct State {
     /// The CPU time and the wall time of the instance.
     pub time: RunTime,
     /// The log of the guest.
-    pub log: GuestLog,
+    pub log: SharedLog,
     /// The client and the server of the request; `None` before the request.
     pub request_info: Option<RequestInfo>,
     /// The bytes that the guest may pass in one call.
     pub max_call_data: usize,
     /// The bytes that the host allocates for one call of the guest at most.
     pub call_memory: usize,
-    /// The request, if the guest may have to wait for time to pass.
-    pub request: Option<Request>,
-    /// The time that the guest may still sleep before it has a request.
-    pub sleep_left: Duration,
-    /// The limit of that, which is the idle timeout.
-    pub sleep_limit: Duration,
+    /// The handles that the guest may hold.
+    pub max_handles: usize,
+    /// The waiting of the guest for time to pass.
+    pub sleep: Sleep,
+    /// The context of WASI.
+    pub wasi: Context,
     /// Set when the client went away, or cannot be reached, during the request. An error
     /// that the guest returns later then has this reason.
     pub client_lost: Option<Reason>,
@@ -61,18 +62,23 @@ impl State {
         counters: Option<&Arc<dyn HandlerCounters>>,
     ) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(policy.handles);
+        // The engine limits the handles of the guest. A timer of WASI has two entries.
+        table.set_max_capacity(policy.handles.saturating_mul(2));
         State {
             table,
             memory,
             time: RunTime::new(policy.cpu_time),
-            log: GuestLog::new(Arc::clone(handler), policy.log_bytes, counters.cloned()),
+            log: SharedLog::new(GuestLog::new(
+                Arc::clone(handler),
+                policy.log_bytes,
+                counters.cloned(),
+            )),
             request_info: None,
             max_call_data: policy.memory.min(MAX_CALL_DATA),
             call_memory: policy.call_memory,
-            request: None,
-            sleep_left: policy.idle_timeout,
-            sleep_limit: policy.idle_timeout,
+            max_handles: policy.handles,
+            sleep: Sleep::new(policy.idle_timeout),
+            wasi: Context::default(),
             client_lost: None,
             finished_sending: false,
             denial_logged: false,
@@ -95,21 +101,22 @@ impl State {
         Ok(self.table.push(request)?)
     }
 
-    /// Logs one line of the guest.
-    pub(crate) fn log_line(&mut self, level: Level, line: &str) {
-        self.log.write_line(level, line, client_address(self.request_info.as_ref()));
+    /// Begins the request of a client.
+    pub(crate) fn begin_request(&mut self, client_address: Address, server: Arc<ServerInfo>) {
+        self.log.lock().set_client(client_address.clone());
+        self.request_info = Some(RequestInfo { client_address, server });
     }
 
-    /// Logs the lines that end in `data`, and keeps the beginning of the next one.
-    pub(crate) fn log_output(&mut self, standard: Standard, data: &[u8]) {
-        self.log.write_output(standard, data, client_address(self.request_info.as_ref()));
+    /// Logs one line of the guest.
+    pub(crate) fn log_line(&mut self, level: Level, line: &str) {
+        self.log.lock().write_line(level, line);
     }
 
     /// Logs that the host has denied the guest a call. It logs this once for each request,
     /// because a guest can try as often as it likes.
     pub(crate) fn log_denial(&mut self, call: &str) {
         if !std::mem::replace(&mut self.denial_logged, true) {
-            self.log.write_denial(call, client_address(self.request_info.as_ref()));
+            self.log.lock().write_denial(call);
         }
     }
 }
@@ -119,12 +126,8 @@ impl State {
     /// although the guest did not end it.
     pub(crate) fn end(&mut self) {
         self.table = ResourceTable::new();
-        self.log.finish(client_address(self.request_info.as_ref()));
+        self.log.lock().finish();
     }
-}
-
-fn client_address(info: Option<&RequestInfo>) -> Option<&Address> {
-    info.map(|info| &info.client_address)
 }
 
 impl Drop for State {

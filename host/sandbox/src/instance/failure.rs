@@ -3,9 +3,9 @@
 use socketserver::{HandlerError, Reason, printable};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
 
 use crate::host::state::State;
-use crate::host::wasi::Exit;
 use crate::limits::kill::Kill;
 use crate::limits::memory::MemoryRefusal;
 use crate::policy::MAX_LOG_LINE;
@@ -52,8 +52,9 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Reason, String) {
     if let Some(kill) = error.downcast_ref::<Kill>() {
         return (kill_reason(*kill), kill.to_string());
     }
-    if let Some(exit) = error.downcast_ref::<Exit>() {
-        return (Reason::Exit, exit.to_string());
+    if error.is::<I32Exit>() {
+        let why = "it called exit, and there is no request yet that could end";
+        return (Reason::Exit, why.to_owned());
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return (Reason::NoInstance, error.root_cause().to_string());

@@ -36,6 +36,8 @@ pub struct ComponentHandler {
     pub(super) grants: Arc<Grants>,
     /// Set if the component imports what it needs to wait for time to pass.
     sleeps: bool,
+    /// Set if the component imports what a context of WASI must be made for.
+    needs_context: bool,
     total_memory: Arc<TotalMemory>,
     name: Arc<str>,
     pub(super) footprint: Footprint,
@@ -113,6 +115,7 @@ impl ComponentHandler {
             exports: Exports::find(component)?,
             grants,
             sleeps: imports.iter().any(|name| is_compatible(wasi::POLL, name)),
+            needs_context: wasi::needs_context(imports),
             total_memory: TotalMemory::new(policy.memory_total),
             policy,
             name: Arc::clone(component.name()),
@@ -165,7 +168,7 @@ impl ComponentHandler {
     #[must_use]
     pub fn with_counters(self, counters: Arc<dyn HandlerCounters>) -> Self {
         if let Some(Instantiated { store, .. }) = &mut *self.prewarmed() {
-            store.data_mut().log.set_counters(Arc::clone(&counters));
+            store.data_mut().log.lock().set_counters(Arc::clone(&counters));
         }
         ComponentHandler { counters: Some(counters), ..self }
     }
@@ -226,7 +229,10 @@ impl ComponentHandler {
         let Some(mut prewarmed) = prewarmed else { return self.instantiate(Some(request)) };
         // Its CPU time began when it was created.
         limit_run_time(&mut prewarmed.store);
-        self.attach(prewarmed.store.data_mut(), request);
+        let state = prewarmed.store.data_mut();
+        self.attach(state, request);
+        // Its random numbers are those of all children.
+        self.make_context(state)?;
         Ok(prewarmed)
     }
 
@@ -248,6 +254,7 @@ impl ComponentHandler {
         if let Some(request) = request {
             self.attach(&mut state, request);
         }
+        self.make_context(&mut state)?;
         let mut store = new_store(self.engine.wasmtime(), state, self.policy.handles);
         if !store.data_mut().memory.keep(self.initial_memory.engine) {
             let error = format_err!("there is no memory for what the engine keeps for it");
@@ -259,6 +266,15 @@ impl ComponentHandler {
     fn attach(&self, state: &mut State, request: &Request) {
         let wall_time = request.wall_deadline().map(|end| (end, self.policy.wall_time));
         state.time.set_wall_time(wall_time);
-        state.request = self.sleeps.then(|| request.clone());
+        state.sleep.request = self.sleeps.then(|| request.clone());
+    }
+
+    /// Makes the context of WASI, if the component needs one.
+    fn make_context(&self, state: &mut State) -> Result<(), HandlerError> {
+        if !self.needs_context {
+            return Ok(());
+        }
+        let made = state.wasi.renew(&self.grants.env, self.policy.call_memory);
+        made.map_err(|error| call_failure(Step::Instantiate, &error, state))
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use socketserver::{
     Address, Endpoint, HandlerError, Reason, Request, RequestHandler, ServerInfo, combine_results,
 };
+use wasmtime_wasi::I32Exit;
 
-use crate::host::state::{RequestInfo, State};
-use crate::host::wasi::Exit;
+use crate::host::state::State;
 use crate::instance::exports::{Functions, GuestResult};
 use crate::instance::failure::{Step, call_failure, guest_error};
 use crate::instance::handler::ComponentHandler;
@@ -18,7 +18,7 @@ use crate::world::World;
 /// The end of a request that did not end well.
 enum Failure {
     /// The guest called `exit`. Nothing of it is called again.
-    Exited(Step, Exit),
+    Exited(Step, i32),
     /// The guest trapped, or the host ended it. Nothing of it is called again.
     Killed(HandlerError),
     /// The guest returned an error.
@@ -68,8 +68,9 @@ impl RequestHandler for ComponentHandler {
                 Err(error)
             }
             // Python's SystemExit: no error, and no line in the log.
-            Err(Failure::Exited(step, Exit { failed })) => {
+            Err(Failure::Exited(step, status)) => {
                 let (handler, peer) = (self.name(), client_address.to_string());
+                let failed = status != 0;
                 tracing::debug!(handler, peer, failed, "{} called exit", step.as_str());
                 Ok(())
             }
@@ -89,10 +90,8 @@ impl ComponentHandler {
         if let Some(counters) = &self.counters {
             counters.instance_used();
         }
-        instantiated.store.data_mut().request_info = Some(RequestInfo {
-            client_address: client_address.clone(),
-            server: Arc::clone(server),
-        });
+        let state = instantiated.store.data_mut();
+        state.begin_request(client_address.clone(), Arc::clone(server));
         let steps = call_steps(functions, &mut instantiated, request, client_address);
         if request.is_last_of_process() {
             instantiated.leave_to_kernel();
@@ -140,8 +139,8 @@ fn step_result(
     match result {
         Ok((Ok(()),)) => Ok(Ok(())),
         Ok((Err(message),)) => Ok(Err(guest_error(step, &message, state))),
-        Err(error) => Err(match error.downcast_ref::<Exit>() {
-            Some(exit) => Failure::Exited(step, *exit),
+        Err(error) => Err(match error.downcast_ref::<I32Exit>() {
+            Some(I32Exit(status)) => Failure::Exited(step, *status),
             None => Failure::Killed(call_failure(step, &error, state)),
         }),
     }

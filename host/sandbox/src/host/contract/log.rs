@@ -17,7 +17,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 /// Logs a line. The host reads the message in the guest's memory, and copies only what it
 /// logs.
 fn log(mut store: StoreContextMut<'_, State>, (level, message): (Level, WasmStr)) -> Result<()> {
-    if !store.data().log.has_room() {
+    if !store.data().log.lock().has_room() {
         return Ok(());
     }
     let message = printable(&message.to_str(&store)?, MAX_LOG_LINE);

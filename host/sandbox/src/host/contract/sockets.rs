@@ -237,7 +237,7 @@ fn host_result<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> HostResult<T> {
         deny(cx, &format!("a call on a socket: {error}"));
     }
     if code == ErrorCode::Other {
-        tracing::debug!(handler = cx.data().log.handler(), "a socket call failed: {error}");
+        tracing::debug!(handler = cx.data().log.lock().handler(), "a socket call failed: {error}");
     }
     Ok((Err(code),))
 }

@@ -1,15 +1,17 @@
-//! `wasi:clocks`: the time, and waiting for it to pass.
+//! `wasi:clocks/monotonic-clock`: waiting for time to pass. The timers of `wasmtime-wasi` are
+//! Tokio's.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource};
 use wasmtime::{Result, StoreContextMut};
+use wasmtime_wasi_io::poll::DynPollable;
 
 use crate::host::grants::Grants;
 use crate::host::state::State;
 
-use super::poll::Pollable;
+use super::poll::Timer;
 
 type Cx<'a> = StoreContextMut<'a, State>;
 
@@ -48,12 +50,8 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn subscribe(mut cx: Cx<'_>, when: Option<Instant>) -> Result<(Resource<Pollable>,)> {
-    Ok((cx.data_mut().table.push(Pollable::At(when))?,))
-}
-
-pub(super) fn add_wall(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<()> {
-    let mut clock = linker.instance("wasi:clocks/wall-clock@0.2.0")?;
-    clock.func_wrap("now", |_: Cx<'_>, ()| Ok((Datetime::from(SystemTime::now()),)))?;
-    clock.func_wrap("resolution", |_: Cx<'_>, ()| Ok((Datetime { seconds: 0, nanoseconds: 1 },)))
+fn subscribe(mut cx: Cx<'_>, when: Option<Instant>) -> Result<(Resource<DynPollable>,)> {
+    let table = &mut cx.data_mut().table;
+    let timer = table.push(Timer(when))?;
+    Ok((wasmtime_wasi_io::poll::subscribe(table, timer)?,))
 }

@@ -1,52 +1,80 @@
-//! The part of WASI 0.2 that handlers get: one file for each interface or package.
+//! The part of WASI 0.2 that handlers get. `wasmtime-wasi` has it; a file here has what is
+//! done in another way, and says why. No thread and no runtime of Tokio is used.
 //!
 //! It shows handlers nothing of the host but time and random numbers, unless the operator
 //! grants more: see [`Grants`]. The standard output and error of a guest go to the log.
 
 mod clocks;
-mod environment;
-mod exit;
+mod context;
+mod files;
 mod filesystem;
+mod output;
 mod poll;
-mod random;
 mod sockets;
-mod stdio;
 mod streams;
-mod terminal;
 
-pub(crate) use exit::Exit;
+pub(crate) use context::Context;
 
 use std::sync::Arc;
 
 use wasmtime::Result;
 use wasmtime::component::Linker;
+use wasmtime_wasi::cli::{WasiCli, WasiCliCtxView};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksCtxView};
+use wasmtime_wasi::p2::bindings::{cli, clocks as stock_clocks, random};
+use wasmtime_wasi::random::{WasiRandom, WasiRandomCtx};
 
 use crate::host::grants::Grants;
 use crate::host::state::State;
+use crate::host::version::is_compatible;
 
 /// Defines one interface.
 type Add = fn(&mut Linker<State>, &Arc<Grants>) -> Result<()>;
 
 /// The interfaces, with their stable functions. The versions 0.2.x are compatible.
 pub(crate) const INTERFACES: [(&str, Add); 27] = [
-    ("wasi:cli/environment@0.2.0", environment::add_to_linker),
-    (exit::NAME, exit::add_to_linker),
-    ("wasi:cli/stdin@0.2.0", stdio::add_stdin),
-    ("wasi:cli/stdout@0.2.0", stdio::add_stdout),
-    ("wasi:cli/stderr@0.2.0", stdio::add_stderr),
-    ("wasi:cli/terminal-input@0.2.0", terminal::add_input),
-    ("wasi:cli/terminal-output@0.2.0", terminal::add_output),
-    ("wasi:cli/terminal-stdin@0.2.0", terminal::add_stdin),
-    ("wasi:cli/terminal-stdout@0.2.0", terminal::add_stdout),
-    ("wasi:cli/terminal-stderr@0.2.0", terminal::add_stderr),
+    (ENVIRONMENT, |linker, _| {
+        cli::environment::add_to_linker::<State, WasiCli>(linker, cli_context)
+    }),
+    ("wasi:cli/exit@0.2.0", |linker, _| {
+        cli::exit::add_to_linker::<State, WasiCli>(linker, cli_context)
+    }),
+    ("wasi:cli/stdin@0.2.0", |linker, _| {
+        cli::stdin::add_to_linker::<State, WasiCli>(linker, cli_context)
+    }),
+    ("wasi:cli/stdout@0.2.0", output::add_stdout),
+    ("wasi:cli/stderr@0.2.0", output::add_stderr),
+    ("wasi:cli/terminal-input@0.2.0", |linker, _| {
+        cli::terminal_input::add_to_linker::<State, WasiCli>(linker, cli_context)
+    }),
+    ("wasi:cli/terminal-output@0.2.0", |linker, _| {
+        cli::terminal_output::add_to_linker::<State, WasiCli>(linker, cli_context)
+    }),
+    ("wasi:cli/terminal-stdin@0.2.0", |linker, _| {
+        cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, cli_context)
+    }),
+    ("wasi:cli/terminal-stdout@0.2.0", |linker, _| {
+        cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, cli_context)
+    }),
+    ("wasi:cli/terminal-stderr@0.2.0", |linker, _| {
+        cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, cli_context)
+    }),
     ("wasi:io/error@0.2.0", streams::add_error),
-    (poll::NAME, poll::add_to_linker),
+    (POLL, poll::add_to_linker),
     ("wasi:io/streams@0.2.0", streams::add_to_linker),
     ("wasi:clocks/monotonic-clock@0.2.0", clocks::add_monotonic),
-    ("wasi:clocks/wall-clock@0.2.0", clocks::add_wall),
-    ("wasi:random/random@0.2.0", random::add_random),
-    ("wasi:random/insecure@0.2.0", random::add_insecure),
-    ("wasi:random/insecure-seed@0.2.0", random::add_insecure_seed),
+    ("wasi:clocks/wall-clock@0.2.0", |linker, _| {
+        stock_clocks::wall_clock::add_to_linker::<State, WasiClocks>(linker, clocks_context)
+    }),
+    (RANDOM[0], |linker, _| {
+        random::random::add_to_linker::<State, WasiRandom>(linker, random_context)
+    }),
+    (RANDOM[1], |linker, _| {
+        random::insecure::add_to_linker::<State, WasiRandom>(linker, random_context)
+    }),
+    (RANDOM[2], |linker, _| {
+        random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, random_context)
+    }),
     ("wasi:filesystem/types@0.2.0", filesystem::add_types),
     ("wasi:filesystem/preopens@0.2.0", filesystem::add_preopens),
     ("wasi:sockets/network@0.2.0", sockets::add_network),
@@ -60,3 +88,29 @@ pub(crate) const INTERFACES: [(&str, Add); 27] = [
 
 /// The interface that a guest imports if it waits for time to pass.
 pub(crate) const POLL: &str = poll::NAME;
+
+/// The interface that shows the granted variables.
+const ENVIRONMENT: &str = "wasi:cli/environment@0.2.0";
+
+/// The interfaces of random numbers.
+const RANDOM: [&str; 3] =
+    ["wasi:random/random@0.2.0", "wasi:random/insecure@0.2.0", "wasi:random/insecure-seed@0.2.0"];
+
+/// Returns `true` if a component with these imports needs a [`Context`] that was made for the
+/// request.
+pub(crate) fn needs_context(imports: &[String]) -> bool {
+    let needs = |ours: &&str| imports.iter().any(|theirs| is_compatible(ours, theirs));
+    RANDOM.iter().chain([&ENVIRONMENT]).any(needs)
+}
+
+fn cli_context(state: &mut State) -> WasiCliCtxView<'_> {
+    WasiCliCtxView { ctx: state.wasi.get().cli(), table: &mut state.table }
+}
+
+fn clocks_context(state: &mut State) -> WasiClocksCtxView<'_> {
+    WasiClocksCtxView { ctx: state.wasi.get().clocks(), table: &mut state.table }
+}
+
+fn random_context(state: &mut State) -> &mut WasiRandomCtx {
+    state.wasi.get().random()
+}

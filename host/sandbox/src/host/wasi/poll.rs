@@ -1,68 +1,93 @@
-//! `wasi:io/poll`: waiting for the first of several events.
+//! `wasi:io/poll`: waiting for the first of several events. The algorithm is that of
+//! `wasmtime-wasi-io`; the waiting is the request's, which has limits.
 
 #![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use socketserver::block_on;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut, bail};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi_io::bindings::wasi::io::poll::{Host, HostPollable};
+use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 
 use crate::host::grants::Grants;
-use crate::host::sleep::sleep_until;
+use crate::host::sleep::Sleep;
 use crate::host::state::State;
 
 pub(super) const NAME: &str = "wasi:io/poll@0.2.0";
 
-/// An event that a guest waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pollable {
-    /// An event that is there: no operation of a stream waits for a peer, so all streams are
-    /// ready.
-    Ready,
-    /// A time; `None` stands for a time that never comes.
-    At(Option<Instant>),
+thread_local! {
+    /// The first time for which the future waits that this thread polls.
+    static WAKE_AT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-impl Pollable {
-    fn is_ready(self, now: Instant) -> bool {
-        match self {
-            Pollable::Ready => true,
-            Pollable::At(when) => when.is_some_and(|when| when <= now),
+/// A time that a guest waits for; `None` stands for a time that never comes.
+pub(super) struct Timer(pub Option<Instant>);
+
+#[async_trait]
+impl Pollable for Timer {
+    async fn ready(&mut self) {
+        let end = self.0;
+        poll_fn(|_| match end {
+            Some(end) if end <= Instant::now() => Poll::Ready(()),
+            Some(end) => {
+                let first = WAKE_AT.get().map_or(end, |first| first.min(end));
+                WAKE_AT.set(Some(first));
+                Poll::Pending
+            }
+            None => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+/// Runs a future to its end in this thread. While it waits for time to pass, the request does.
+///
+/// # Errors
+///
+/// A limit was reached. The error ends the guest.
+pub(super) fn block_on<T>(sleep: &mut Sleep, future: impl Future<Output = T>) -> Result<T> {
+    let mut future = pin!(future);
+    loop {
+        WAKE_AT.set(None);
+        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(value) = polled {
+            return Ok(value);
         }
+        socketserver::block_on(sleep.until(WAKE_AT.get()))?;
     }
 }
 
 type Cx<'a> = StoreContextMut<'a, State>;
+type Handle = Resource<DynPollable>;
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<()> {
     let mut poll = linker.instance(NAME)?;
-    poll.resource("pollable", ResourceType::host::<Pollable>(), |mut cx, rep| {
-        cx.data_mut().table.delete(Resource::<Pollable>::new_own(rep))?;
-        Ok(())
+    poll.resource("pollable", ResourceType::host::<DynPollable>(), |mut cx, rep| {
+        HostPollable::drop(&mut cx.data_mut().table, Handle::new_own(rep))
     })?;
-    poll.func_wrap("[method]pollable.ready", ready)?;
-    poll.func_wrap("[method]pollable.block", block)?;
+    poll.func_wrap("[method]pollable.ready", |mut cx: Cx<'_>, (pollable,): (Handle,)| {
+        let State { table, sleep, .. } = cx.data_mut();
+        Ok((block_on(sleep, table.ready(pollable))??,))
+    })?;
+    poll.func_wrap("[method]pollable.block", |mut cx: Cx<'_>, (pollable,): (Handle,)| {
+        let State { table, sleep, .. } = cx.data_mut();
+        block_on(sleep, table.block(pollable))?
+    })?;
     poll.func_wrap("poll", poll_all)
-}
-
-fn ready(cx: Cx<'_>, (pollable,): (Resource<Pollable>,)) -> Result<(bool,)> {
-    Ok((cx.data().table.get(&pollable)?.is_ready(Instant::now()),))
-}
-
-fn block(mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)) -> Result<()> {
-    match *cx.data().table.get(&pollable)? {
-        Pollable::Ready => Ok(()),
-        Pollable::At(when) => block_on(sleep_until(cx.data_mut(), when)),
-    }
 }
 
 /// Waits until an event is there, and returns the indices of all that are. It ends the guest
 /// if the list is empty, as the interface demands, or longer than the number of handles that
-/// a guest may hold.
-fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Resource<Pollable>>,)) -> Result<(Vec<u32>,)> {
-    let (count, most) = (list.len(), cx.data().table.max_capacity());
+/// a guest may hold. The list is counted before it is copied.
+fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Handle>,)) -> Result<(Vec<u32>,)> {
+    let (count, most) = (list.len(), cx.data().max_handles);
     if count == 0 {
         bail!("it polled an empty list, for which it would have waited for ever");
     }
@@ -70,19 +95,6 @@ fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Resource<Pollable>>,)) -> Result<
         bail!("it polled {count} things at once, and {most} are the most");
     }
     let handles = list.iter(&mut cx)?.collect::<Result<Vec<_>>>()?;
-    let table = &cx.data().table;
-    let pollables = handles.iter().map(|handle| table.get(handle).copied());
-    let pollables = pollables.collect::<std::result::Result<Vec<Pollable>, _>>()?;
-    let mut now = Instant::now();
-    if !pollables.iter().any(|pollable| pollable.is_ready(now)) {
-        let at = |pollable: &Pollable| match pollable {
-            Pollable::Ready => Some(now),
-            Pollable::At(when) => *when,
-        };
-        let first = pollables.iter().filter_map(at).min();
-        block_on(sleep_until(cx.data_mut(), first))?;
-        now = Instant::now();
-    }
-    let ready = (0..).zip(&pollables).filter(|(_, pollable)| pollable.is_ready(now));
-    Ok((ready.map(|(place, _)| place).collect(),))
+    let State { table, sleep, .. } = cx.data_mut();
+    Ok((block_on(sleep, table.poll(handles))??,))
 }

@@ -14,12 +14,14 @@ use cap_std::fs::MetadataExt as _;
 use rustix::fs::{fdatasync, fsync};
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, Resource, WasmList};
+use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use crate::host::grants::{Directory, Grants};
 use crate::host::open_files::Counted;
 use crate::host::state::State;
 use crate::host::wasi::clocks::Datetime;
-use crate::host::wasi::streams::{InputStream, OutputStream, read_at};
+use crate::host::wasi::files::{FileInput, FileOutput, read_at};
+use crate::host::wasi::streams::permit;
 
 use super::errno::ErrorCode;
 use super::types::{Advice, DescriptorFlags, DescriptorStat, DescriptorType, MetadataHashValue};
@@ -69,9 +71,13 @@ pub(super) fn add_to_linker(
 fn read_via_stream(
     mut cx: Cx<'_>,
     (handle, at): (Handle, u64),
-) -> HostResult<Resource<InputStream>> {
+) -> HostResult<Resource<DynInputStream>> {
     Ok((match readable(&cx, &handle)? {
-        Ok(file) => Ok(cx.data_mut().table.push(InputStream::File { file, at })?),
+        Ok(file) => {
+            let state = cx.data_mut();
+            let stream = FileInput { file, at, most: state.call_memory };
+            Ok(state.table.push::<DynInputStream>(Box::new(stream))?)
+        }
         Err(error) => Err(error),
     },))
 }
@@ -79,16 +85,28 @@ fn read_via_stream(
 fn write_via_stream(
     mut cx: Cx<'_>,
     (handle, at): (Handle, u64),
-) -> HostResult<Resource<OutputStream>> {
-    Ok((match writable(&cx, &handle)? {
-        Ok(file) => Ok(cx.data_mut().table.push(OutputStream::File { file, at })?),
-        Err(error) => Err(error),
-    },))
+) -> HostResult<Resource<DynOutputStream>> {
+    output(&mut cx, &handle, Some(at))
 }
 
-fn append_via_stream(mut cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<Resource<OutputStream>> {
-    Ok((match writable(&cx, &handle)? {
-        Ok(file) => Ok(cx.data_mut().table.push(OutputStream::End { file })?),
+fn append_via_stream(
+    mut cx: Cx<'_>,
+    (handle,): (Handle,),
+) -> HostResult<Resource<DynOutputStream>> {
+    output(&mut cx, &handle, None)
+}
+
+fn output(
+    cx: &mut Cx<'_>,
+    handle: &Handle,
+    at: Option<u64>,
+) -> HostResult<Resource<DynOutputStream>> {
+    Ok((match writable(cx, handle)? {
+        Ok(file) => {
+            let state = cx.data_mut();
+            let stream = FileOutput { file, at, permit: permit(state.call_memory) };
+            Ok(state.table.push::<DynOutputStream>(Box::new(stream))?)
+        }
         Err(error) => Err(error),
     },))
 }
@@ -158,7 +176,11 @@ fn set_size(cx: Cx<'_>, (handle, size): (Handle, u64)) -> HostResult<()> {
 /// the file.
 fn read(cx: Cx<'_>, (handle, len, at): (Handle, u64, u64)) -> HostResult<(Vec<u8>, bool)> {
     let data = readable(&cx, &handle)?
-        .and_then(|file| read_at(&file, len, cx.data().call_memory, at).map_err(ErrorCode::from))
+        .and_then(|file| {
+            let most = cx.data().call_memory;
+            let most = usize::try_from(len).map_or(most, |len| len.min(most));
+            read_at(&file, most, at).map_err(ErrorCode::from)
+        })
         .map(|data| {
             let end = data.is_empty() && len > 0;
             (data, end)

@@ -13,10 +13,12 @@ mod paths;
 mod times;
 mod types;
 
+use std::io;
 use std::sync::Arc;
 
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
 use wasmtime::{Result, StoreContextMut};
+use wasmtime_wasi_io::streams::Error;
 
 use crate::host::grants::{Directory, Grants};
 use crate::host::state::State;
@@ -24,7 +26,6 @@ use crate::host::state::State;
 use self::descriptor::Descriptor;
 use self::entries::Entries;
 use self::errno::ErrorCode;
-use super::streams::StreamFailure;
 
 /// The longest path, in bytes: `PATH_MAX` of Linux.
 const LONGEST_PATH: usize = 4096;
@@ -62,8 +63,9 @@ pub(super) fn add_types(linker: &mut Linker<State>, grants: &Arc<Grants>) -> Res
     times::add_to_linker(&mut types)?;
     paths::add_to_linker(&mut types, grants)?;
     entries::add_to_linker(&mut types)?;
-    types.func_wrap("filesystem-error-code", |cx: Cx<'_>, (error,): (Resource<StreamFailure>,)| {
-        Ok((Some(ErrorCode::from(&cx.data().table.get(&error)?.0)),))
+    types.func_wrap("filesystem-error-code", |cx: Cx<'_>, (error,): (Resource<Error>,)| {
+        let error = cx.data().table.get(&error)?.downcast_ref::<io::Error>();
+        Ok((error.map(ErrorCode::from),))
     })
 }
 
