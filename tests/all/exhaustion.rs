@@ -32,6 +32,19 @@ fn accept_errors(server: &mut Server) -> u64 {
     serde_json::from_str::<Value>(&line).unwrap()["counters"]["accept_errors"].as_u64().unwrap()
 }
 
+/// The number of mappings limits the requests at once, so none is taken before a request needs it.
+#[test]
+fn a_server_at_rest_has_few_mappings() {
+    for mode in MODES {
+        let server = echo(mode);
+        assert_eq!(ask(&server, b"x"), b"x");
+        for pid in children(server.pid()).unwrap().into_iter().chain([server.pid()]) {
+            let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+            assert!(maps.lines().count() < 200, "{mode:?}: {}", maps.lines().count());
+        }
+    }
+}
+
 #[test]
 fn without_descriptors_clients_wait_the_log_is_short_and_the_loop_does_not_spin() {
     let mut server = echo(&["--log-format", "json"]);

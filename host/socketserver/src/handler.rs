@@ -19,7 +19,8 @@ use crate::server_info::ServerInfo;
 /// [`BaseRequestHandler`].
 pub trait RequestHandler: Send + Sync + 'static {
     /// Checks that this handler can answer requests of `endpoint`: some handlers are for
-    /// streams or for datagrams only. [`ServerBuilder::build`](crate::ServerBuilder::build) calls it.
+    /// streams or for datagrams only.
+    /// [`ServerBuilder::build`](crate::ServerBuilder::build) calls it.
     ///
     /// # Errors
     ///

@@ -275,6 +275,8 @@ fn pool(
         // policy.
         .max_memory_size(usize::try_from(settings.max_memory()).unwrap_or(usize::MAX))
         .total_gc_heaps(0)
+        // Requests run on the stacks of threads. Each stack for a fiber would take two mappings.
+        .total_stacks(0)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(pagemap_scan)

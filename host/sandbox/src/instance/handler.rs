@@ -70,8 +70,8 @@ impl ComponentHandler {
     ///
     /// # Errors
     ///
-    /// The component targets no world, imports an interface that the host does not provide, was built
-    /// against other types, needs more memory than it may have, or fails to start.
+    /// The component targets no world, imports an interface that the host does not provide, was
+    /// built against other types, needs more memory than it may have, or fails to start.
     pub fn new(engine: &Engine, component: &Component, policy: Policy) -> Result<Self, LoadError> {
         let handler = ComponentHandler::without_start(engine, component, policy)?;
         if handler.has_start {

@@ -1,9 +1,9 @@
 //! The context of `wasmtime-wasi` for one instance: variables, clocks and generators.
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use std::time::{Duration, SystemTime};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use wasmtime::Result;
 use wasmtime::error::format_err;
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder};
@@ -16,24 +16,26 @@ pub(crate) struct Context(Option<Box<WasiCtx>>);
 impl Context {
     /// Makes a context with new generators of random numbers.
     ///
-    /// Those of `wasmtime-wasi` itself would be seeded by a generator of the thread, and all
-    /// children of a fork have a copy of the same one.
+    /// `wasmtime-wasi` would seed its own by a generator of the thread, of which all children of
+    /// a fork have the same copy.
     ///
     /// # Errors
     ///
     /// The system has no random numbers.
     pub(crate) fn renew(&mut self, env: &[(String, String)], most_random: usize) -> Result<()> {
-        let (mut random, mut insecure, mut seed) = ([0; 32], [0; 32], [0; 16]);
-        for bytes in [&mut random[..], &mut insecure, &mut seed] {
-            getrandom::fill(bytes)
-                .map_err(|error| format_err!("the host has no random numbers: {error}"))?;
-        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)
+            .map_err(|error| format_err!("the host has no random numbers: {error}"))?;
+        let mut random = StdRng::from_seed(seed);
+        let insecure = StdRng::from_rng(&mut random);
+        let mut insecure_seed = [0; 16];
+        random.fill_bytes(&mut insecure_seed);
         let mut builder = builder();
         builder
             .envs(env)
-            .secure_random(StdRng::from_seed(random))
-            .insecure_random(StdRng::from_seed(insecure))
-            .insecure_random_seed(u128::from_ne_bytes(seed))
+            .secure_random(random)
+            .insecure_random(insecure)
+            .insecure_random_seed(u128::from_ne_bytes(insecure_seed))
             .max_random_size(most_random as u64);
         self.0 = Some(Box::new(builder.build()));
         Ok(())
