@@ -1,6 +1,7 @@
 //! WASI: the interfaces that a handler may import, with nothing granted and with options that
 //! grant something.
 
+mod differential;
 mod files;
 mod guests;
 mod hostile;
@@ -8,6 +9,7 @@ mod scripts;
 mod sockets;
 mod threads;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -160,13 +162,15 @@ fn writing_more_than_a_stream_accepts_fails() {
 
 /// Children are copies of a parent that has made the generators of an instance already.
 #[test]
-fn random_bytes_differ_in_each_mode() {
-    for mode in MODES {
+fn random_numbers_differ_between_requests_in_each_mode() {
+    for mode in [&MODES[..], &[&["--concurrency", "forking", "--jail", "try"]]].concat() {
         let served = serve(mode);
-        let (one, other) =
-            (ask_with_number(&served.server, b'R', 32), ask_with_number(&served.server, b'R', 32));
-        assert_eq!((one.len(), other.len()), (32, 32));
-        assert_ne!(one, other, "{mode:?}");
+        for (action, length) in [(b'R', 32), (b'I', 32), (b'E', 16)] {
+            let drawn: HashSet<_> =
+                (0..8).map(|_| ask_with_number(&served.server, action, 32)).collect();
+            assert!(drawn.iter().all(|drawn| drawn.len() == length), "{mode:?}: {drawn:?}");
+            assert_eq!(drawn.len(), 8, "{mode:?} {}: {drawn:?}", char::from(action));
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 //! Tokio's.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource};
+use wasmtime::component::{Linker, Resource};
 use wasmtime::{Result, StoreContextMut};
 use wasmtime_wasi_io::poll::DynPollable;
 
@@ -14,22 +14,6 @@ use crate::host::state::State;
 use super::poll::Timer;
 
 type Cx<'a> = StoreContextMut<'a, State>;
-
-/// `wall-clock.datetime`: since 1970.
-#[derive(Debug, Clone, Copy, ComponentType, Lift, Lower)]
-#[component(record)]
-pub(super) struct Datetime {
-    pub seconds: u64,
-    pub nanoseconds: u32,
-}
-
-/// Converts a time. A time before 1970 becomes 1970.
-impl From<SystemTime> for Datetime {
-    fn from(time: SystemTime) -> Self {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Datetime { seconds: since.as_secs(), nanoseconds: since.subsec_nanos() }
-    }
-}
 
 /// Defines the monotonic clock. Its instants are nanoseconds since the handler was loaded, so
 /// that a handler does not learn how long the machine has been running.

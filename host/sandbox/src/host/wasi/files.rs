@@ -15,7 +15,8 @@ use crate::host::open_files::Counted;
 
 /// A file that is read from an offset on.
 pub(super) struct FileInput {
-    pub file: Arc<Counted<File>>,
+    /// The file; `None` after its end was read, or after an error.
+    pub file: Option<Arc<Counted<File>>>,
     pub at: u64,
     /// The bytes that one call may allocate.
     pub most: usize,
@@ -23,7 +24,8 @@ pub(super) struct FileInput {
 
 /// A file that is written to.
 pub(super) struct FileOutput {
-    pub file: Arc<Counted<File>>,
+    /// The file; `None` after an error.
+    pub file: Option<Arc<Counted<File>>>,
     /// The offset of the next write; `None` stands for the end of the file, at the time of
     /// each write.
     pub at: Option<u64>,
@@ -44,34 +46,37 @@ impl Pollable for FileOutput {
 
 impl InputStream for FileInput {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let data = read_at(&self.file, size.min(self.most), self.at).map_err(failed)?;
-        self.at = self.at.saturating_add(data.len() as u64);
+        let file = self.file.take().ok_or(StreamError::Closed)?;
+        let data = read_at(&file, size.min(self.most), self.at).map_err(failed)?;
         if data.is_empty() && size > 0 {
             return Err(StreamError::Closed);
         }
+        self.file = Some(file);
+        self.at = self.at.saturating_add(data.len() as u64);
         Ok(data.into())
     }
 }
 
 impl OutputStream for FileOutput {
     fn write(&mut self, data: Bytes) -> StreamResult<()> {
+        let file = self.file.take().ok_or(StreamError::Closed)?;
         match &mut self.at {
             Some(at) => {
-                let written = self.file.write_all_at(&data, *at);
+                file.write_all_at(&data, *at).map_err(failed)?;
                 *at = at.saturating_add(data.len() as u64);
-                written
             }
-            None => append(&self.file, &data),
+            None => append(&file, &data).map_err(failed)?,
         }
-        .map_err(failed)
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
+        self.file = Some(file);
         Ok(())
     }
 
+    fn flush(&mut self) -> StreamResult<()> {
+        self.check_write().map(|_| ())
+    }
+
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(self.permit)
+        if self.file.is_none() { Err(StreamError::Closed) } else { Ok(self.permit) }
     }
 }
 

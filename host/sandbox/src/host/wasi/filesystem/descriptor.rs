@@ -8,23 +8,25 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use cap_std::fs::MetadataExt as _;
 use rustix::fs::{fdatasync, fsync};
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, Resource, WasmList};
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    Advice, DescriptorFlags, DescriptorStat, DescriptorType, MetadataHashValue,
+};
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use crate::host::grants::{Directory, Grants};
 use crate::host::open_files::Counted;
 use crate::host::state::State;
-use crate::host::wasi::clocks::Datetime;
 use crate::host::wasi::files::{FileInput, FileOutput, read_at};
 use crate::host::wasi::streams::permit;
 
 use super::errno::ErrorCode;
-use super::types::{Advice, DescriptorFlags, DescriptorStat, DescriptorType, MetadataHashValue};
 use super::{Cx, Handle, HostResult, Outcome};
 
 /// A file or a directory that a guest holds.
@@ -75,7 +77,7 @@ fn read_via_stream(
     Ok((match readable(&cx, &handle)? {
         Ok(file) => {
             let state = cx.data_mut();
-            let stream = FileInput { file, at, most: state.call_memory };
+            let stream = FileInput { file: Some(file), at, most: state.call_memory };
             Ok(state.table.push::<DynInputStream>(Box::new(stream))?)
         }
         Err(error) => Err(error),
@@ -104,17 +106,19 @@ fn output(
     Ok((match writable(cx, handle)? {
         Ok(file) => {
             let state = cx.data_mut();
-            let stream = FileOutput { file, at, permit: permit(state.call_memory) };
+            let stream = FileOutput { file: Some(file), at, permit: permit(state.call_memory) };
             Ok(state.table.push::<DynOutputStream>(Box::new(stream))?)
         }
         Err(error) => Err(error),
     },))
 }
 
-/// Accepts an advice, and ignores it.
+/// Accepts an advice for a file, and ignores it.
 fn advise(cx: Cx<'_>, (handle, _, _, _): (Handle, u64, u64, Advice)) -> HostResult<()> {
-    cx.data().table.get(&handle)?;
-    Ok((Ok(()),))
+    Ok((match cx.data().table.get(&handle)? {
+        Descriptor::Directory(_) => Err(ErrorCode::BadDescriptor),
+        Descriptor::File(_) => Ok(()),
+    },))
 }
 
 fn sync_data(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<()> {
@@ -259,29 +263,35 @@ pub(super) fn hash(hasher: &RandomState, identity: (u64, u64)) -> MetadataHashVa
 
 pub(super) fn stat_of(of: &cap_std::fs::Metadata) -> DescriptorStat {
     DescriptorStat {
-        descriptor_type: type_of(of.file_type()),
+        type_: type_of(of.file_type()),
         link_count: of.nlink(),
         size: of.len(),
-        data_access_timestamp: of.accessed().ok().map(|time| time.into_std().into()),
-        data_modification_timestamp: of.modified().ok().map(|time| time.into_std().into()),
+        data_access_timestamp: of.accessed().ok().and_then(|time| datetime(time.into_std())),
+        data_modification_timestamp: of.modified().ok().and_then(|time| datetime(time.into_std())),
         status_change_timestamp: changed(of.ctime(), of.ctime_nsec()),
     }
 }
 
 fn stat_of_file(of: &Metadata) -> DescriptorStat {
     DescriptorStat {
-        descriptor_type: DescriptorType::RegularFile,
+        type_: DescriptorType::RegularFile,
         link_count: MetadataExt::nlink(of),
         size: of.len(),
-        data_access_timestamp: of.accessed().ok().map(Into::into),
-        data_modification_timestamp: of.modified().ok().map(Into::into),
+        data_access_timestamp: of.accessed().ok().and_then(datetime),
+        data_modification_timestamp: of.modified().ok().and_then(datetime),
         status_change_timestamp: changed(MetadataExt::ctime(of), MetadataExt::ctime_nsec(of)),
     }
 }
 
 fn changed(seconds: i64, nanoseconds: i64) -> Option<Datetime> {
-    let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
-    SystemTime::UNIX_EPOCH.checked_add(since).map(Into::into)
+    let (seconds, nanoseconds) = (seconds.try_into().ok()?, nanoseconds.try_into().ok()?);
+    Some(Datetime { seconds, nanoseconds })
+}
+
+/// Converts a time, unless it is before 1970.
+fn datetime(time: SystemTime) -> Option<Datetime> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(Datetime { seconds: since.as_secs(), nanoseconds: since.subsec_nanos() })
 }
 
 fn type_of(file_type: cap_std::fs::FileType) -> DescriptorType {

@@ -9,13 +9,13 @@ use std::mem::MaybeUninit;
 use rustix::fs::{AtFlags, FileType, RawDir, statat};
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, Resource};
+use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry};
 
 use crate::host::open_files::Counted;
 use crate::host::state::State;
 
 use super::errno::ErrorCode;
 use super::open::counted;
-use super::types::{DescriptorType, DirectoryEntry};
 use super::{Cx, Handle, HostResult, Outcome, directory};
 
 /// The part of a directory that is read at once, in bytes: a guest may have as many streams
@@ -85,7 +85,7 @@ impl Entries {
                 };
                 let name = name.to_str().map(str::to_owned);
                 self.next.push_back(match name {
-                    Ok(name) => Ok(DirectoryEntry { descriptor_type: type_of(file_type), name }),
+                    Ok(name) => Ok(DirectoryEntry { type_: type_of(file_type), name }),
                     Err(_) => Err(ErrorCode::IllegalByteSequence),
                 });
             }

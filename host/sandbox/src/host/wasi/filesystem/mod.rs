@@ -11,7 +11,6 @@ mod errno;
 mod open;
 mod paths;
 mod times;
-mod types;
 
 use std::io;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
+use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, OpenFlags};
 
 use crate::host::grants::Directory;
 use crate::host::open_files::Counted;
@@ -13,7 +14,6 @@ use crate::host::open_files::Counted;
 use super::Outcome;
 use super::descriptor::{Descriptor, OpenFile};
 use super::errno::ErrorCode;
-use super::types::{DescriptorFlags, OpenFlags};
 
 /// The way in which a guest asks to open a file or a directory.
 #[derive(Clone, Copy)]
@@ -38,21 +38,34 @@ impl How {
 ///
 /// # Errors
 ///
+/// `unsupported` for synchronous writing; `invalid` for flags that contradict each other;
 /// `read-only` if the guest could change something in a directory that is not writable;
 /// `not-permitted` if the path leads to neither a file nor a directory, or out of the
 /// directory; or the error of the kernel.
 pub(super) fn open(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor> {
+    let synchronous = DescriptorFlags::FILE_INTEGRITY_SYNC
+        | DescriptorFlags::DATA_INTEGRITY_SYNC
+        | DescriptorFlags::REQUESTED_WRITE_SYNC;
+    if how.flags & synchronous != DescriptorFlags::empty() {
+        return Err(ErrorCode::Unsupported);
+    }
+    let of_files = OpenFlags::CREATE | OpenFlags::EXCLUSIVE | OpenFlags::TRUNCATE;
+    if how.open.contains(OpenFlags::DIRECTORY) && how.open & of_files != OpenFlags::empty() {
+        return Err(ErrorCode::Invalid);
+    }
     if how.changes() && !directory.writable {
         return Err(ErrorCode::ReadOnly);
     }
     let found = look(directory, path, how.follow);
+    if found.as_ref().is_ok_and(cap_std::fs::Metadata::is_symlink) {
+        return Err(ErrorCode::Loop);
+    }
     let is_directory = found.as_ref().is_ok_and(cap_std::fs::Metadata::is_dir);
     if how.open.contains(OpenFlags::DIRECTORY) || is_directory {
         return open_directory(directory, path, how);
     }
     match found {
         Ok(found) if found.is_file() => {}
-        Ok(found) if found.is_symlink() => return Err(ErrorCode::Loop),
         // The check comes before the opening: some devices act when they are opened.
         Ok(_) => return Err(ErrorCode::NotPermitted),
         Err(error)
@@ -67,15 +80,11 @@ fn look(directory: &Directory, path: &str, follow: bool) -> io::Result<cap_std::
 }
 
 fn open_directory(directory: &Directory, path: &str, how: How) -> Outcome<Descriptor> {
-    let anew = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
-    if how.open.contains(OpenFlags::DIRECTORY) {
-        if how.open.contains(OpenFlags::CREATE) {
-            return Err(ErrorCode::Invalid);
-        }
-    } else if how.open.contains(anew) {
+    if how.open.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE) {
         return Err(ErrorCode::Exist);
     }
-    if how.open.contains(OpenFlags::TRUNCATE) || how.flags.contains(DescriptorFlags::WRITE) {
+    let of_files = OpenFlags::CREATE | OpenFlags::TRUNCATE;
+    if how.open & of_files != OpenFlags::empty() || how.flags.contains(DescriptorFlags::WRITE) {
         return Err(ErrorCode::IsDirectory);
     }
     let dir = counted(directory, || {

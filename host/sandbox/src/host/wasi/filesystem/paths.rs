@@ -8,6 +8,9 @@ use cap_fs_ext::DirExt;
 use cap_std::fs::MetadataExt;
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmStr};
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, DescriptorStat, OpenFlags, PathFlags,
+};
 
 use crate::host::grants::{Directory, Grants};
 use crate::host::state::State;
@@ -15,7 +18,6 @@ use crate::host::state::State;
 use super::descriptor::{hash, stat_of};
 use super::errno::ErrorCode;
 use super::open::{How, open};
-use super::types::{DescriptorFlags, DescriptorStat, OpenFlags, PathFlags};
 use super::{Cx, Handle, HostResult, Outcome, directory, path, writable};
 
 pub(super) fn add_to_linker(

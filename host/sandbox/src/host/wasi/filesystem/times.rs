@@ -12,13 +12,13 @@ use cap_std::time::SystemTime as CapTime;
 use rustix::fs::{AtFlags, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmStr};
+use wasmtime_wasi::p2::bindings::filesystem::types::{NewTimestamp, PathFlags};
 
 use crate::host::grants::Directory;
 use crate::host::state::State;
 
 use super::descriptor::{Descriptor, OpenFile};
 use super::errno::ErrorCode;
-use super::types::{NewTimestamp, PathFlags};
 use super::{Cx, Handle, HostResult, Outcome, path, writable};
 
 pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()> {
@@ -127,7 +127,7 @@ fn spec(time: NewTimestamp) -> Outcome<Option<SystemTimeSpec>> {
         NewTimestamp::Now => Some(SystemTimeSpec::SymbolicNow),
         NewTimestamp::Timestamp(time) if time.nanoseconds < 1_000_000_000 => {
             let since = Duration::new(time.seconds, time.nanoseconds);
-            let time = SystemTime::UNIX_EPOCH.checked_add(since).ok_or(ErrorCode::Invalid)?;
+            let time = SystemTime::UNIX_EPOCH.checked_add(since).ok_or(ErrorCode::Overflow)?;
             Some(SystemTimeSpec::Absolute(CapTime::from_std(time)))
         }
         NewTimestamp::Timestamp(_) => return Err(ErrorCode::Invalid),
