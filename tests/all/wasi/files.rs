@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
@@ -225,27 +226,31 @@ fn no_path_leads_out_of_a_granted_directory() {
 /// Opening a file of another type can block for ever, or have effects.
 #[test]
 fn only_files_and_directories_can_be_opened() {
-    let directories = Directories::new();
-    let pipe = directories.path("in/pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
-    let _socket = std::os::unix::net::UnixListener::bind(directories.path("in/socket")).unwrap();
-    let served = directories.serve("", &[]);
-    for name in ["pipe", "socket"] {
-        for what in *b"rwWta" {
-            assert_eq!(act(&served, what, name), NOT_PERMITTED, "{} {name}", char::from(what));
+    for mode in MODES {
+        let directories = Directories::new();
+        let pipe = directories.path("in/pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        let _socket = UnixListener::bind(directories.path("in/socket")).unwrap();
+        symlink("pipe", directories.path("in/link")).unwrap();
+        let served = directories.serve("", mode);
+        for name in ["pipe", "socket", "link"] {
+            for what in *b"rwWta" {
+                let said = act(&served, what, name);
+                assert_eq!(said, NOT_PERMITTED, "{mode:?} {} {name}", char::from(what));
+            }
+            assert_eq!(act(&served, b'S', name), OK, "{mode:?} {name}");
+            // The handler can set the times of such a file.
+            assert_eq!(act(&served, b'U', name), OK, "{mode:?} {name}");
+            let found = fs::metadata(directories.path("in").join(name)).unwrap();
+            assert_eq!(found.modified().unwrap(), SystemTime::UNIX_EPOCH, "{mode:?} {name}");
         }
-        assert_eq!(act(&served, b'S', name), OK);
-        // The handler can set the times of such a file.
-        assert_eq!(act(&served, b'U', name), OK);
-        let modified = fs::metadata(directories.path("in").join(name)).unwrap().modified().unwrap();
-        assert_eq!(modified, SystemTime::UNIX_EPOCH);
-    }
-    // Devices cannot be opened even in a granted directory.
-    let served = serve(&["--dir", "/dev::/dev"]);
-    for what in *b"rW" {
-        for device in ["null", "zero", "tty", "ptmx"] {
-            assert_eq!(act(&served, what, device), NOT_PERMITTED, "{device}");
+        // Devices cannot be opened even in a granted directory.
+        let served = serve(&[&["--dir", "/dev::/dev"], mode].concat());
+        for what in *b"rW" {
+            for device in ["null", "zero", "tty", "ptmx"] {
+                assert_eq!(act(&served, what, device), NOT_PERMITTED, "{mode:?} {device}");
+            }
         }
     }
 }
