@@ -4,6 +4,7 @@
 //! - `upper`: the handler of Python's documentation.
 //! - `echo`: sends all data back until the client has finished sending.
 //! - `line`: sends one line back; reads and writes the connection as files.
+//! - `proxy`: forwards a connection to an address that the operator grants.
 //! - `dupper`: the handler of Python's documentation, for datagrams.
 //! - `decho`: sends each datagram back; reads and writes it as files.
 //! - `both`: sends all data back, over TCP and over UDP.

@@ -246,6 +246,154 @@ typedef struct {
   } val;
 } socketserver_handler_sockets_result_s32_error_code_t;
 
+typedef socketserver_handler_types_address_t socketserver_handler_network_address_t;
+
+typedef socketserver_handler_types_error_code_t socketserver_handler_network_error_code_t;
+
+typedef socketserver_handler_types_family_t socketserver_handler_network_family_t;
+
+typedef socketserver_handler_types_seconds_t socketserver_handler_network_seconds_t;
+
+typedef socketserver_handler_types_socket_kind_t socketserver_handler_network_socket_kind_t;
+
+// The error of a failed lookup. Each case but `denied` stands for one number
+// of C's `getaddrinfo`, which is that of Python's exception `gaierror`.
+typedef uint8_t socketserver_handler_network_lookup_error_t;
+
+// The handler may not look the name up. `PermissionError`.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_DENIED 0
+// EAI_AGAIN: the name servers did not answer in time, or too many lookups
+// are going on.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_AGAIN 1
+// EAI_BADFLAGS.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_BADFLAGS 2
+// EAI_FAIL.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_FAIL 3
+// EAI_FAMILY.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_FAMILY 4
+// EAI_MEMORY.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_MEMORY 5
+// EAI_NONAME, EAI_NODATA: there is no such name, or it has no address.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_NONAME 6
+// EAI_SERVICE.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_SERVICE 7
+// EAI_SOCKTYPE.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_SOCKTYPE 8
+// EAI_SYSTEM, or any other number.
+#define SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_SYSTEM 9
+
+// One result of `getaddrinfo`. Python's tuple has a canonical name too, which
+// is always empty here.
+typedef struct socketserver_handler_network_address_info_t {
+  socketserver_handler_network_family_t   family;
+  socketserver_handler_network_socket_kind_t   socket_type;
+  int32_t   proto;
+  socketserver_handler_network_address_t   address;
+} socketserver_handler_network_address_info_t;
+
+typedef struct {
+  uint32_t *ptr;
+  size_t len;
+} datagram_handler_list_u32_t;
+
+// Sockets by their indices in the three lists that `select` was given.
+typedef struct socketserver_handler_network_ready_t {
+  datagram_handler_list_u32_t   readers;
+  datagram_handler_list_u32_t   writers;
+  datagram_handler_list_u32_t   exceptional;
+} socketserver_handler_network_ready_t;
+
+typedef socketserver_handler_sockets_own_socket_t socketserver_handler_network_own_socket_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    socketserver_handler_network_own_socket_t ok;
+    socketserver_handler_network_error_code_t err;
+  } val;
+} socketserver_handler_network_result_own_socket_error_code_t;
+
+typedef struct {
+  socketserver_handler_network_own_socket_t f0;
+  socketserver_handler_network_own_socket_t f1;
+} socketserver_handler_network_tuple2_own_socket_own_socket_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    socketserver_handler_network_tuple2_own_socket_own_socket_t ok;
+    socketserver_handler_network_error_code_t err;
+  } val;
+} socketserver_handler_network_result_tuple2_own_socket_own_socket_error_code_t;
+
+typedef socketserver_handler_sockets_borrow_socket_t socketserver_handler_network_borrow_socket_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    socketserver_handler_network_error_code_t err;
+  } val;
+} socketserver_handler_network_result_void_error_code_t;
+
+typedef struct {
+  socketserver_handler_network_own_socket_t f0;
+  socketserver_handler_network_address_t f1;
+} socketserver_handler_network_tuple2_own_socket_address_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    socketserver_handler_network_tuple2_own_socket_address_t ok;
+    socketserver_handler_network_error_code_t err;
+  } val;
+} socketserver_handler_network_result_tuple2_own_socket_address_error_code_t;
+
+typedef struct {
+  bool is_some;
+  datagram_handler_string_t val;
+} datagram_handler_option_string_t;
+
+typedef struct {
+  bool is_some;
+  socketserver_handler_network_family_t val;
+} socketserver_handler_network_option_family_t;
+
+typedef struct {
+  bool is_some;
+  socketserver_handler_network_socket_kind_t val;
+} socketserver_handler_network_option_socket_kind_t;
+
+typedef struct {
+  socketserver_handler_network_address_info_t *ptr;
+  size_t len;
+} socketserver_handler_network_list_address_info_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    socketserver_handler_network_list_address_info_t ok;
+    socketserver_handler_network_lookup_error_t err;
+  } val;
+} socketserver_handler_network_result_list_address_info_lookup_error_t;
+
+typedef struct {
+  socketserver_handler_network_borrow_socket_t *ptr;
+  size_t len;
+} socketserver_handler_network_list_borrow_socket_t;
+
+typedef struct {
+  bool is_some;
+  socketserver_handler_network_seconds_t val;
+} socketserver_handler_network_option_seconds_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    socketserver_handler_network_ready_t ok;
+    socketserver_handler_network_error_code_t err;
+  } val;
+} socketserver_handler_network_result_ready_error_code_t;
+
 typedef socketserver_handler_types_address_t socketserver_handler_server_address_t;
 
 typedef socketserver_handler_types_family_t socketserver_handler_server_family_t;
@@ -349,6 +497,47 @@ extern bool socketserver_handler_sockets_method_socket_setsockopt(socketserver_h
 // descriptor. Python's `fileno()`.
 extern int32_t socketserver_handler_sockets_method_socket_fileno(socketserver_handler_sockets_borrow_socket_t self);
 
+// Imported Functions from `socketserver:handler/network@0.1.0`
+// Opens a socket. `proto` is 0 for the default, or the number of a protocol.
+// Python's `socket(family, type, proto)`.
+// 
+// Fails with `too-many-open-files` if the handler has as many sockets open as
+// it may, and with `protocol-not-supported` for what the host cannot grant:
+// there are TCP, UDP and Unix sockets, and raw ones.
+extern bool socketserver_handler_network_create_socket(socketserver_handler_network_family_t family, socketserver_handler_network_socket_kind_t socket_type, int32_t proto, socketserver_handler_network_own_socket_t *ret, socketserver_handler_network_error_code_t *err);
+// Opens two sockets that are connected to each other. `family` is `af-unix`
+// everywhere but in a mistake. Python's `socketpair(family, type, proto)`.
+extern bool socketserver_handler_network_socketpair(socketserver_handler_network_family_t family, socketserver_handler_network_socket_kind_t socket_type, int32_t proto, socketserver_handler_network_tuple2_own_socket_own_socket_t *ret, socketserver_handler_network_error_code_t *err);
+// Gives a socket a local address. Port 0 stands for any free one. Python's
+// `bind(address)`.
+extern bool socketserver_handler_network_bind(socketserver_handler_network_borrow_socket_t socket, socketserver_handler_network_address_t *address, socketserver_handler_network_error_code_t *err);
+// Lets others connect to a socket. Python's `listen(backlog)`.
+extern bool socketserver_handler_network_listen(socketserver_handler_network_borrow_socket_t socket, int32_t backlog, socketserver_handler_network_error_code_t *err);
+// Waits for a connection to a socket that listens, and returns it with the
+// address of the other end. Python's `accept()`.
+extern bool socketserver_handler_network_accept(socketserver_handler_network_borrow_socket_t socket, socketserver_handler_network_tuple2_own_socket_address_t *ret, socketserver_handler_network_error_code_t *err);
+// Connects a socket, or sets the other end of a socket of datagrams. With a
+// timeout of zero it fails with `in-progress` instead of waiting. Python's
+// `connect(address)`, which looks names up too: here `getaddrinfo` does.
+extern bool socketserver_handler_network_connect(socketserver_handler_network_borrow_socket_t socket, socketserver_handler_network_address_t *address, socketserver_handler_network_error_code_t *err);
+// Connects a socket as `connect` does, and returns 0, or the number of the
+// error on Linux. Python's `connect_ex(address)`.
+extern int32_t socketserver_handler_network_connect_ex(socketserver_handler_network_borrow_socket_t socket, socketserver_handler_network_address_t *address);
+// Returns the addresses of a host and a service. A host that is an address
+// needs no lookup and no grant. A service is a decimal number. `flags` is a
+// sum of the numbers of Python's constants on Linux. Python's
+// `getaddrinfo(host, port, family, type, proto, flags)`.
+extern bool socketserver_handler_network_getaddrinfo(datagram_handler_string_t *maybe_host, datagram_handler_string_t *maybe_port, socketserver_handler_network_family_t *maybe_family, socketserver_handler_network_socket_kind_t *maybe_socket_type, int32_t proto, int32_t flags, socketserver_handler_network_list_address_info_t *ret, socketserver_handler_network_lookup_error_t *err);
+// Waits until at least one socket is ready, or until the timeout is over: then
+// all lists are empty. Without a timeout it waits as long as the request may.
+// The request socket may be one of the sockets. Python's
+// `select.select(rlist, wlist, xlist, timeout)`.
+// 
+// Fails with `closed` if a socket is closed, with `not-supported` for the
+// socket of a datagram request, and with `invalid-argument` for a timeout
+// below zero.
+extern bool socketserver_handler_network_select(socketserver_handler_network_list_borrow_socket_t *readers, socketserver_handler_network_list_borrow_socket_t *writers, socketserver_handler_network_list_borrow_socket_t *exceptional, socketserver_handler_network_seconds_t *maybe_timeout, socketserver_handler_network_ready_t *ret, socketserver_handler_network_error_code_t *err);
+
 // Imported Functions from `socketserver:handler/server@0.1.0`
 // Returns the address that the listening socket is bound to, with its
 // actual port. Python's `server_address`.
@@ -408,6 +597,40 @@ void socketserver_handler_sockets_result_address_error_code_free(socketserver_ha
 void socketserver_handler_sockets_option_seconds_free(socketserver_handler_sockets_option_seconds_t *ptr);
 
 void socketserver_handler_sockets_result_s32_error_code_free(socketserver_handler_sockets_result_s32_error_code_t *ptr);
+
+void socketserver_handler_network_address_free(socketserver_handler_network_address_t *ptr);
+
+void socketserver_handler_network_address_info_free(socketserver_handler_network_address_info_t *ptr);
+
+void datagram_handler_list_u32_free(datagram_handler_list_u32_t *ptr);
+
+void socketserver_handler_network_ready_free(socketserver_handler_network_ready_t *ptr);
+
+void socketserver_handler_network_result_own_socket_error_code_free(socketserver_handler_network_result_own_socket_error_code_t *ptr);
+
+void socketserver_handler_network_result_tuple2_own_socket_own_socket_error_code_free(socketserver_handler_network_result_tuple2_own_socket_own_socket_error_code_t *ptr);
+
+void socketserver_handler_network_result_void_error_code_free(socketserver_handler_network_result_void_error_code_t *ptr);
+
+void socketserver_handler_network_tuple2_own_socket_address_free(socketserver_handler_network_tuple2_own_socket_address_t *ptr);
+
+void socketserver_handler_network_result_tuple2_own_socket_address_error_code_free(socketserver_handler_network_result_tuple2_own_socket_address_error_code_t *ptr);
+
+void datagram_handler_option_string_free(datagram_handler_option_string_t *ptr);
+
+void socketserver_handler_network_option_family_free(socketserver_handler_network_option_family_t *ptr);
+
+void socketserver_handler_network_option_socket_kind_free(socketserver_handler_network_option_socket_kind_t *ptr);
+
+void socketserver_handler_network_list_address_info_free(socketserver_handler_network_list_address_info_t *ptr);
+
+void socketserver_handler_network_result_list_address_info_lookup_error_free(socketserver_handler_network_result_list_address_info_lookup_error_t *ptr);
+
+void socketserver_handler_network_list_borrow_socket_free(socketserver_handler_network_list_borrow_socket_t *ptr);
+
+void socketserver_handler_network_option_seconds_free(socketserver_handler_network_option_seconds_t *ptr);
+
+void socketserver_handler_network_result_ready_error_code_free(socketserver_handler_network_result_ready_error_code_t *ptr);
 
 void socketserver_handler_server_address_free(socketserver_handler_server_address_t *ptr);
 

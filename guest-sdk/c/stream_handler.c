@@ -45,6 +45,35 @@ extern void __wasm_import_socketserver_handler_sockets_method_socket_setsockopt(
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.fileno")))
 extern int32_t __wasm_import_socketserver_handler_sockets_method_socket_fileno(int32_t);
 
+// Imported Functions from `socketserver:handler/network@0.1.0`
+
+__attribute__((__import_module__("socketserver:handler/network@0.1.0"), __import_name__("create-socket")))
+extern void __wasm_import_socketserver_handler_network_create_socket(int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/network@0.1.0"), __import_name__("socketpair")))
+extern void __wasm_import_socketserver_handler_network_socketpair(int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/network@0.1.0"), __import_name__("bind")))
+extern void __wasm_import_socketserver_handler_network_bind(int32_t, int32_t, int32_t, uint8_t *, size_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/network@0.1.0"), __import_name__("listen")))
+extern void __wasm_import_socketserver_handler_network_listen(int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/network@0.1.0"), __import_name__("accept")))
+extern void __wasm_import_socketserver_handler_network_accept(int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/network@0.1.0"), __import_name__("connect")))
+extern void __wasm_import_socketserver_handler_network_connect(int32_t, int32_t, int32_t, uint8_t *, size_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/network@0.1.0"), __import_name__("connect-ex")))
+extern int32_t __wasm_import_socketserver_handler_network_connect_ex(int32_t, int32_t, int32_t, uint8_t *, size_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t);
+
+__attribute__((__import_module__("socketserver:handler/network@0.1.0"), __import_name__("getaddrinfo")))
+extern void __wasm_import_socketserver_handler_network_getaddrinfo(int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/network@0.1.0"), __import_name__("select")))
+extern void __wasm_import_socketserver_handler_network_select(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, double, uint8_t *);
+
 // Imported Functions from `socketserver:handler/server@0.1.0`
 
 __attribute__((__import_module__("socketserver:handler/server@0.1.0"), __import_name__("server-address")))
@@ -223,6 +252,115 @@ void socketserver_handler_sockets_option_seconds_free(socketserver_handler_socke
 
 void socketserver_handler_sockets_result_s32_error_code_free(socketserver_handler_sockets_result_s32_error_code_t *ptr) {
   if (!ptr->is_err) {
+  } else {
+  }
+}
+
+void socketserver_handler_network_address_free(socketserver_handler_network_address_t *ptr) {
+  socketserver_handler_types_address_free(ptr);
+}
+
+void socketserver_handler_network_address_info_free(socketserver_handler_network_address_info_t *ptr) {
+  socketserver_handler_network_address_free(&ptr->address);
+}
+
+void stream_handler_list_u32_free(stream_handler_list_u32_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    uint32_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
+void socketserver_handler_network_ready_free(socketserver_handler_network_ready_t *ptr) {
+  stream_handler_list_u32_free(&ptr->readers);
+  stream_handler_list_u32_free(&ptr->writers);
+  stream_handler_list_u32_free(&ptr->exceptional);
+}
+
+void socketserver_handler_network_result_own_socket_error_code_free(socketserver_handler_network_result_own_socket_error_code_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+  }
+}
+
+void socketserver_handler_network_result_tuple2_own_socket_own_socket_error_code_free(socketserver_handler_network_result_tuple2_own_socket_own_socket_error_code_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+  }
+}
+
+void socketserver_handler_network_result_void_error_code_free(socketserver_handler_network_result_void_error_code_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+  }
+}
+
+void socketserver_handler_network_tuple2_own_socket_address_free(socketserver_handler_network_tuple2_own_socket_address_t *ptr) {
+  socketserver_handler_network_address_free(&ptr->f1);
+}
+
+void socketserver_handler_network_result_tuple2_own_socket_address_error_code_free(socketserver_handler_network_result_tuple2_own_socket_address_error_code_t *ptr) {
+  if (!ptr->is_err) {
+    socketserver_handler_network_tuple2_own_socket_address_free(&ptr->val.ok);
+  } else {
+  }
+}
+
+void stream_handler_option_string_free(stream_handler_option_string_t *ptr) {
+  if (ptr->is_some) {
+    stream_handler_string_free(&ptr->val);
+  }
+}
+
+void socketserver_handler_network_option_family_free(socketserver_handler_network_option_family_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void socketserver_handler_network_option_socket_kind_free(socketserver_handler_network_option_socket_kind_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void socketserver_handler_network_list_address_info_free(socketserver_handler_network_list_address_info_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    socketserver_handler_network_address_info_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      socketserver_handler_network_address_info_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void socketserver_handler_network_result_list_address_info_lookup_error_free(socketserver_handler_network_result_list_address_info_lookup_error_t *ptr) {
+  if (!ptr->is_err) {
+    socketserver_handler_network_list_address_info_free(&ptr->val.ok);
+  } else {
+  }
+}
+
+void socketserver_handler_network_list_borrow_socket_free(socketserver_handler_network_list_borrow_socket_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    socketserver_handler_network_borrow_socket_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
+void socketserver_handler_network_option_seconds_free(socketserver_handler_network_option_seconds_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void socketserver_handler_network_result_ready_error_code_free(socketserver_handler_network_result_ready_error_code_t *ptr) {
+  if (!ptr->is_err) {
+    socketserver_handler_network_ready_free(&ptr->val.ok);
   } else {
   }
 }
@@ -778,6 +916,622 @@ bool socketserver_handler_sockets_method_socket_setsockopt(socketserver_handler_
 int32_t socketserver_handler_sockets_method_socket_fileno(socketserver_handler_sockets_borrow_socket_t self) {
   int32_t ret = __wasm_import_socketserver_handler_sockets_method_socket_fileno((self).__handle);
   return ret;
+}
+
+bool socketserver_handler_network_create_socket(socketserver_handler_network_family_t family, socketserver_handler_network_socket_kind_t socket_type, int32_t proto, socketserver_handler_network_own_socket_t *ret, socketserver_handler_network_error_code_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[8];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_network_create_socket((int32_t) family, (int32_t) socket_type, proto, ptr);
+  socketserver_handler_network_result_own_socket_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (socketserver_handler_network_own_socket_t) { *((int32_t*) (ptr + 4)) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 4));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_network_socketpair(socketserver_handler_network_family_t family, socketserver_handler_network_socket_kind_t socket_type, int32_t proto, socketserver_handler_network_tuple2_own_socket_own_socket_t *ret, socketserver_handler_network_error_code_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[12];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_network_socketpair((int32_t) family, (int32_t) socket_type, proto, ptr);
+  socketserver_handler_network_result_tuple2_own_socket_own_socket_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (socketserver_handler_network_tuple2_own_socket_own_socket_t) {
+        (socketserver_handler_network_own_socket_t) (socketserver_handler_network_own_socket_t) { *((int32_t*) (ptr + 4)) },
+        (socketserver_handler_network_own_socket_t) (socketserver_handler_network_own_socket_t) { *((int32_t*) (ptr + 8)) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 4));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_network_bind(socketserver_handler_network_borrow_socket_t socket, socketserver_handler_network_address_t *address, socketserver_handler_network_error_code_t *err) {
+  __attribute__((__aligned__(1)))
+  uint8_t ret_area[2];
+  int32_t variant7;
+  int32_t variant8;
+  uint8_t * variant9;
+  size_t variant10;
+  int32_t variant11;
+  int32_t variant12;
+  int32_t variant13;
+  int32_t variant14;
+  int32_t variant15;
+  int32_t variant16;
+  int32_t variant17;
+  int32_t variant18;
+  switch ((int32_t) (*address).tag) {
+    case 0: {
+      const socketserver_handler_types_ipv4_address_t *payload = &(*address).val.ipv4;
+      variant7 = 0;
+      variant8 = (int32_t) (((*payload).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload).host).f1);
+      variant10 = (int32_t) (((*payload).host).f2);
+      variant11 = (int32_t) (((*payload).host).f3);
+      variant12 = (int32_t) ((*payload).port);
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+    case 1: {
+      const socketserver_handler_types_ipv6_address_t *payload0 = &(*address).val.ipv6;
+      variant7 = 1;
+      variant8 = (int32_t) (((*payload0).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload0).host).f1);
+      variant10 = (int32_t) (((*payload0).host).f2);
+      variant11 = (int32_t) (((*payload0).host).f3);
+      variant12 = (int32_t) (((*payload0).host).f4);
+      variant13 = (int32_t) (((*payload0).host).f5);
+      variant14 = (int32_t) (((*payload0).host).f6);
+      variant15 = (int32_t) (((*payload0).host).f7);
+      variant16 = (int32_t) ((*payload0).port);
+      variant17 = (int32_t) ((*payload0).flowinfo);
+      variant18 = (int32_t) ((*payload0).scope_id);
+      break;
+    }
+    case 2: {
+      const socketserver_handler_types_unix_address_t *payload1 = &(*address).val.unix;
+      int32_t variant;
+      uint8_t * variant5;
+      size_t variant6;
+      switch ((int32_t) (*payload1).tag) {
+        case 0: {
+          variant = 0;
+          variant5 = 0;
+          variant6 = 0;
+          break;
+        }
+        case 1: {
+          const stream_handler_list_u8_t *payload3 = &(*payload1).val.pathname;
+          variant = 1;
+          variant5 = (uint8_t *) (*payload3).ptr;
+          variant6 = (*payload3).len;
+          break;
+        }
+        case 2: {
+          const stream_handler_list_u8_t *payload4 = &(*payload1).val.abstract;
+          variant = 2;
+          variant5 = (uint8_t *) (*payload4).ptr;
+          variant6 = (*payload4).len;
+          break;
+        }
+      }
+      variant7 = 2;
+      variant8 = variant;
+      variant9 = variant5;
+      variant10 = variant6;
+      variant11 = 0;
+      variant12 = 0;
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_network_bind((socket).__handle, variant7, variant8, variant9, variant10, variant11, variant12, variant13, variant14, variant15, variant16, variant17, variant18, ptr);
+  socketserver_handler_network_result_void_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 1));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_network_listen(socketserver_handler_network_borrow_socket_t socket, int32_t backlog, socketserver_handler_network_error_code_t *err) {
+  __attribute__((__aligned__(1)))
+  uint8_t ret_area[2];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_network_listen((socket).__handle, backlog, ptr);
+  socketserver_handler_network_result_void_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 1));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_network_accept(socketserver_handler_network_borrow_socket_t socket, socketserver_handler_network_tuple2_own_socket_address_t *ret, socketserver_handler_network_error_code_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(24+4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_network_accept((socket).__handle, ptr);
+  socketserver_handler_network_result_tuple2_own_socket_address_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      socketserver_handler_types_address_t variant0;
+      variant0.tag = (int32_t) *((uint8_t*) (ptr + (2*sizeof(void*))));
+      switch ((int32_t) variant0.tag) {
+        case 0: {
+          variant0.val.ipv4 = (socketserver_handler_types_ipv4_address_t) {
+            (stream_handler_tuple4_u8_u8_u8_u8_t) (stream_handler_tuple4_u8_u8_u8_u8_t) {
+              (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + (3*sizeof(void*))))),
+              (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + (1+3*sizeof(void*))))),
+              (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + (2+3*sizeof(void*))))),
+              (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + (3+3*sizeof(void*))))),
+            },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (4+3*sizeof(void*))))),
+          };
+          break;
+        }
+        case 1: {
+          variant0.val.ipv6 = (socketserver_handler_types_ipv6_address_t) {
+            (stream_handler_tuple8_u16_u16_u16_u16_u16_u16_u16_u16_t) (stream_handler_tuple8_u16_u16_u16_u16_u16_u16_u16_u16_t) {
+              (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (3*sizeof(void*))))),
+              (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (2+3*sizeof(void*))))),
+              (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (4+3*sizeof(void*))))),
+              (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6+3*sizeof(void*))))),
+              (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (8+3*sizeof(void*))))),
+              (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (10+3*sizeof(void*))))),
+              (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (12+3*sizeof(void*))))),
+              (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (14+3*sizeof(void*))))),
+            },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (16+3*sizeof(void*))))),
+            (uint32_t) (uint32_t) (*((int32_t*) (ptr + (20+3*sizeof(void*))))),
+            (uint32_t) (uint32_t) (*((int32_t*) (ptr + (24+3*sizeof(void*))))),
+          };
+          break;
+        }
+        case 2: {
+          socketserver_handler_types_unix_address_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (3*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.pathname = (stream_handler_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.abstract = (stream_handler_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant0.val.unix = variant;
+          break;
+        }
+      }
+
+      result.val.ok = (socketserver_handler_network_tuple2_own_socket_address_t) {
+        (socketserver_handler_network_own_socket_t) (socketserver_handler_network_own_socket_t) { *((int32_t*) (ptr + sizeof(void*))) },
+        (socketserver_handler_network_address_t) variant0,
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_network_connect(socketserver_handler_network_borrow_socket_t socket, socketserver_handler_network_address_t *address, socketserver_handler_network_error_code_t *err) {
+  __attribute__((__aligned__(1)))
+  uint8_t ret_area[2];
+  int32_t variant7;
+  int32_t variant8;
+  uint8_t * variant9;
+  size_t variant10;
+  int32_t variant11;
+  int32_t variant12;
+  int32_t variant13;
+  int32_t variant14;
+  int32_t variant15;
+  int32_t variant16;
+  int32_t variant17;
+  int32_t variant18;
+  switch ((int32_t) (*address).tag) {
+    case 0: {
+      const socketserver_handler_types_ipv4_address_t *payload = &(*address).val.ipv4;
+      variant7 = 0;
+      variant8 = (int32_t) (((*payload).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload).host).f1);
+      variant10 = (int32_t) (((*payload).host).f2);
+      variant11 = (int32_t) (((*payload).host).f3);
+      variant12 = (int32_t) ((*payload).port);
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+    case 1: {
+      const socketserver_handler_types_ipv6_address_t *payload0 = &(*address).val.ipv6;
+      variant7 = 1;
+      variant8 = (int32_t) (((*payload0).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload0).host).f1);
+      variant10 = (int32_t) (((*payload0).host).f2);
+      variant11 = (int32_t) (((*payload0).host).f3);
+      variant12 = (int32_t) (((*payload0).host).f4);
+      variant13 = (int32_t) (((*payload0).host).f5);
+      variant14 = (int32_t) (((*payload0).host).f6);
+      variant15 = (int32_t) (((*payload0).host).f7);
+      variant16 = (int32_t) ((*payload0).port);
+      variant17 = (int32_t) ((*payload0).flowinfo);
+      variant18 = (int32_t) ((*payload0).scope_id);
+      break;
+    }
+    case 2: {
+      const socketserver_handler_types_unix_address_t *payload1 = &(*address).val.unix;
+      int32_t variant;
+      uint8_t * variant5;
+      size_t variant6;
+      switch ((int32_t) (*payload1).tag) {
+        case 0: {
+          variant = 0;
+          variant5 = 0;
+          variant6 = 0;
+          break;
+        }
+        case 1: {
+          const stream_handler_list_u8_t *payload3 = &(*payload1).val.pathname;
+          variant = 1;
+          variant5 = (uint8_t *) (*payload3).ptr;
+          variant6 = (*payload3).len;
+          break;
+        }
+        case 2: {
+          const stream_handler_list_u8_t *payload4 = &(*payload1).val.abstract;
+          variant = 2;
+          variant5 = (uint8_t *) (*payload4).ptr;
+          variant6 = (*payload4).len;
+          break;
+        }
+      }
+      variant7 = 2;
+      variant8 = variant;
+      variant9 = variant5;
+      variant10 = variant6;
+      variant11 = 0;
+      variant12 = 0;
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_network_connect((socket).__handle, variant7, variant8, variant9, variant10, variant11, variant12, variant13, variant14, variant15, variant16, variant17, variant18, ptr);
+  socketserver_handler_network_result_void_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 1));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+int32_t socketserver_handler_network_connect_ex(socketserver_handler_network_borrow_socket_t socket, socketserver_handler_network_address_t *address) {
+  int32_t variant7;
+  int32_t variant8;
+  uint8_t * variant9;
+  size_t variant10;
+  int32_t variant11;
+  int32_t variant12;
+  int32_t variant13;
+  int32_t variant14;
+  int32_t variant15;
+  int32_t variant16;
+  int32_t variant17;
+  int32_t variant18;
+  switch ((int32_t) (*address).tag) {
+    case 0: {
+      const socketserver_handler_types_ipv4_address_t *payload = &(*address).val.ipv4;
+      variant7 = 0;
+      variant8 = (int32_t) (((*payload).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload).host).f1);
+      variant10 = (int32_t) (((*payload).host).f2);
+      variant11 = (int32_t) (((*payload).host).f3);
+      variant12 = (int32_t) ((*payload).port);
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+    case 1: {
+      const socketserver_handler_types_ipv6_address_t *payload0 = &(*address).val.ipv6;
+      variant7 = 1;
+      variant8 = (int32_t) (((*payload0).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload0).host).f1);
+      variant10 = (int32_t) (((*payload0).host).f2);
+      variant11 = (int32_t) (((*payload0).host).f3);
+      variant12 = (int32_t) (((*payload0).host).f4);
+      variant13 = (int32_t) (((*payload0).host).f5);
+      variant14 = (int32_t) (((*payload0).host).f6);
+      variant15 = (int32_t) (((*payload0).host).f7);
+      variant16 = (int32_t) ((*payload0).port);
+      variant17 = (int32_t) ((*payload0).flowinfo);
+      variant18 = (int32_t) ((*payload0).scope_id);
+      break;
+    }
+    case 2: {
+      const socketserver_handler_types_unix_address_t *payload1 = &(*address).val.unix;
+      int32_t variant;
+      uint8_t * variant5;
+      size_t variant6;
+      switch ((int32_t) (*payload1).tag) {
+        case 0: {
+          variant = 0;
+          variant5 = 0;
+          variant6 = 0;
+          break;
+        }
+        case 1: {
+          const stream_handler_list_u8_t *payload3 = &(*payload1).val.pathname;
+          variant = 1;
+          variant5 = (uint8_t *) (*payload3).ptr;
+          variant6 = (*payload3).len;
+          break;
+        }
+        case 2: {
+          const stream_handler_list_u8_t *payload4 = &(*payload1).val.abstract;
+          variant = 2;
+          variant5 = (uint8_t *) (*payload4).ptr;
+          variant6 = (*payload4).len;
+          break;
+        }
+      }
+      variant7 = 2;
+      variant8 = variant;
+      variant9 = variant5;
+      variant10 = variant6;
+      variant11 = 0;
+      variant12 = 0;
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+  }
+  int32_t ret = __wasm_import_socketserver_handler_network_connect_ex((socket).__handle, variant7, variant8, variant9, variant10, variant11, variant12, variant13, variant14, variant15, variant16, variant17, variant18);
+  return ret;
+}
+
+bool socketserver_handler_network_getaddrinfo(stream_handler_string_t *maybe_host, stream_handler_string_t *maybe_port, socketserver_handler_network_family_t *maybe_family, socketserver_handler_network_socket_kind_t *maybe_socket_type, int32_t proto, int32_t flags, socketserver_handler_network_list_address_info_t *ret, socketserver_handler_network_lookup_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  stream_handler_option_string_t host;
+  host.is_some = maybe_host != NULL;if (maybe_host) {
+    host.val = *maybe_host;
+  }
+  stream_handler_option_string_t port;
+  port.is_some = maybe_port != NULL;if (maybe_port) {
+    port.val = *maybe_port;
+  }
+  socketserver_handler_network_option_family_t family;
+  family.is_some = maybe_family != NULL;if (maybe_family) {
+    family.val = *maybe_family;
+  }
+  socketserver_handler_network_option_socket_kind_t socket_type;
+  socket_type.is_some = maybe_socket_type != NULL;if (maybe_socket_type) {
+    socket_type.val = *maybe_socket_type;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((host).is_some) {
+    const stream_handler_string_t *payload0 = &(host).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  int32_t option5;
+  uint8_t * option6;
+  size_t option7;
+  if ((port).is_some) {
+    const stream_handler_string_t *payload4 = &(port).val;
+    option5 = 1;
+    option6 = (uint8_t *) (*payload4).ptr;
+    option7 = (*payload4).len;
+  } else {
+    option5 = 0;
+    option6 = 0;
+    option7 = 0;
+  }
+  int32_t option10;
+  int32_t option11;
+  if ((family).is_some) {
+    const socketserver_handler_network_family_t *payload9 = &(family).val;
+    option10 = 1;
+    option11 = (int32_t) *payload9;
+  } else {
+    option10 = 0;
+    option11 = 0;
+  }
+  int32_t option14;
+  int32_t option15;
+  if ((socket_type).is_some) {
+    const socketserver_handler_network_socket_kind_t *payload13 = &(socket_type).val;
+    option14 = 1;
+    option15 = (int32_t) *payload13;
+  } else {
+    option14 = 0;
+    option15 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_network_getaddrinfo(option, option1, option2, option5, option6, option7, option10, option11, option14, option15, proto, flags, ptr);
+  socketserver_handler_network_result_list_address_info_lookup_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (socketserver_handler_network_list_address_info_t) { (socketserver_handler_network_address_info_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_network_select(socketserver_handler_network_list_borrow_socket_t *readers, socketserver_handler_network_list_borrow_socket_t *writers, socketserver_handler_network_list_borrow_socket_t *exceptional, socketserver_handler_network_seconds_t *maybe_timeout, socketserver_handler_network_ready_t *ret, socketserver_handler_network_error_code_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(7*sizeof(void*))];
+  socketserver_handler_network_option_seconds_t timeout;
+  timeout.is_some = maybe_timeout != NULL;if (maybe_timeout) {
+    timeout.val = *maybe_timeout;
+  }
+  int32_t option;
+  double option1;
+  if ((timeout).is_some) {
+    const socketserver_handler_network_seconds_t *payload0 = &(timeout).val;
+    option = 1;
+    option1 = *payload0;
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_network_select((uint8_t *) (*readers).ptr, (*readers).len, (uint8_t *) (*writers).ptr, (*writers).len, (uint8_t *) (*exceptional).ptr, (*exceptional).len, option, option1, ptr);
+  socketserver_handler_network_result_ready_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (socketserver_handler_network_ready_t) {
+        (stream_handler_list_u32_t) (stream_handler_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (stream_handler_list_u32_t) (stream_handler_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+        (stream_handler_list_u32_t) (stream_handler_list_u32_t) { (uint32_t*)(*((uint8_t **) (ptr + (5*sizeof(void*))))), (*((size_t*) (ptr + (6*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
 }
 
 void socketserver_handler_server_server_address(socketserver_handler_server_address_t *ret) {

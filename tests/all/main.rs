@@ -24,6 +24,7 @@ mod load;
 mod loading;
 mod log;
 mod matrix;
+mod network;
 mod options;
 mod overtime;
 mod own_addresses;

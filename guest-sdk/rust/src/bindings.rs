@@ -44,6 +44,7 @@ pub mod datagram {
         with: {
             "socketserver:handler/types@0.1.0": crate::bindings::socketserver::handler::types,
             "socketserver:handler/sockets@0.1.0": crate::bindings::socketserver::handler::sockets,
+            "socketserver:handler/network@0.1.0": crate::bindings::socketserver::handler::network,
             "socketserver:handler/server@0.1.0": crate::bindings::socketserver::handler::server,
             "socketserver:handler/log@0.1.0": crate::bindings::socketserver::handler::log,
         },

@@ -43,6 +43,7 @@
 //! | `self.request.makefile("rb")` | `BufReader::new(&cx.request)` |
 //! | `socket.SOL_SOCKET`, `socket.SO_ERROR`, ... | [`options`] |
 //! | an exception | an `Err`: see [`Result`], and [`Error`] for errors of sockets |
+//! | `socket.socket()`, `create_connection()`, `getaddrinfo()`, `select.select()` | [`network`] |
 //! | `print`, `logging` | [`log`] |
 //! | `bytes.strip()` | [`strip`] |
 //!
@@ -84,6 +85,7 @@ mod error;
 mod export;
 mod handler;
 pub mod log;
+pub mod network;
 pub mod options;
 mod reader;
 mod server;

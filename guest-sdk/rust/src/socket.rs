@@ -32,6 +32,10 @@ impl Socket {
         Self(Rc::new(resource))
     }
 
+    pub(crate) fn resource(&self) -> &sockets::Socket {
+        &self.0
+    }
+
     /// Waits for data and returns at most `bufsize` bytes of it. Python's
     /// `recv(bufsize)`.
     ///

@@ -149,11 +149,12 @@ fn markdown(help: &str) -> String {
 fn option_of(reason: Reason) -> &'static str {
     match reason {
         Reason::CpuTime => "`--cpu-time`",
-        Reason::IdleTimeout | Reason::Sleep => "`--idle-timeout`",
+        Reason::IdleTimeout | Reason::Outbound | Reason::Sleep => "`--idle-timeout`",
         Reason::Jail => "`--jail`",
         Reason::Memory => "`--memory`",
         Reason::MemoryTotal => "`--memory-total`",
         Reason::Received => "`--max-received`",
+        Reason::Connects => "`--connects`",
         Reason::Sent => "`--max-sent`",
         Reason::Stack => "`--stack`",
         Reason::WallTime | Reason::Lifetime => "`--wall-time`",

@@ -30,7 +30,7 @@
 //! # Where things are
 //!
 //! Each folder uses the folders above it in this table, and none below it. `policy`,
-//! `error` and `world` use no folder, and every folder may use them; `sys` has the unsafe
+//! `network_grants`, `public_address`, `error` and `world` use no folder, and every folder may use them; `sys` has the unsafe
 //! code.
 //!
 //! | folder | file | content |
@@ -48,6 +48,7 @@
 //! | | `wasi/` | the part of WASI 0.2 that handlers get: one file for each interface or package |
 //! | | `grants` | the environment and directories that the operator grants |
 //! | | `open_files` | the number of files that all instances hold open |
+//! | | `opened_sockets`, `lookup` | the sockets that one guest opens, and the names that it looks up |
 //! | | `guest_log` | lines that guests write to the log |
 //! | | `sleep` | waiting for time to pass |
 //! | | `counters` | events that no error reports |
@@ -74,7 +75,9 @@ mod host;
 mod instance;
 mod limits;
 mod load;
+mod network_grants;
 mod policy;
+mod public_address;
 mod sys;
 mod world;
 
@@ -89,6 +92,7 @@ pub use load::compiler::{Compiler, CompilerProcess, compile_for_parent};
 pub use load::component::{Component, Description};
 pub use load::loader::Loader;
 pub use load::source::read as read_component;
+pub use network_grants::{GrantError, HostName, NetworkGrants, Protocol, SocketGrant};
 pub use policy::{Dir, OnKill, Policy, UnknownWord};
 pub use sys::{keep_program_in_huge_pages, return_large_blocks};
 pub use world::World;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use socketserver::memory_of_this_machine;
 use thiserror::Error;
 
+use crate::network_grants::NetworkGrants;
+
 /// The limits of one request, and the limits of all requests together. A guest can only
 /// lower them.
 ///
@@ -53,6 +55,12 @@ pub struct Policy {
     pub env: Vec<(String, String)>,
     /// The directories that the guest may use.
     pub dirs: Vec<Dir>,
+    /// The sockets that the guest may open.
+    pub network: NetworkGrants,
+    /// Sockets that a request may have open at once, beside its own.
+    pub sockets: usize,
+    /// Connections that a request may make or accept, and attempts to make one.
+    pub connects: u32,
 }
 
 impl Policy {
@@ -71,6 +79,8 @@ impl Policy {
             max_received: 64 << 20,
             max_sent: 64 << 20,
             handles: 64,
+            sockets: 4,
+            connects: 16,
             log_bytes: 8 << 10,
             ..Policy::default()
         }
@@ -93,6 +103,9 @@ impl Default for Policy {
             on_kill: OnKill::Close,
             env: Vec::new(),
             dirs: Vec::new(),
+            network: NetworkGrants::default(),
+            sockets: 16,
+            connects: 256,
         }
     }
 }
@@ -204,5 +217,6 @@ mod tests {
         assert!(hostile.log_bytes < standard.log_bytes);
         assert!(hostile.max_received < standard.max_received);
         assert!(hostile.max_sent < standard.max_sent);
+        assert!(hostile.sockets < standard.sockets && hostile.connects < standard.connects);
     }
 }

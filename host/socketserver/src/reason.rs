@@ -71,6 +71,7 @@ reasons! {
     Call, "call", Guest, "The host refused a call, because the handler passed or asked for too much data.";
     Child, "child", Host, "The process of the request crashed, or ended with an unexpected status.";
     ConnectionLost, "connection-lost", Client, "The client reset the connection, or its Unix socket was removed.";
+    Connects, "connects", Guest, "The handler made as many connections as it may, and would make another.";
     CpuTime, "cpu-time", Guest, "The handler used up its CPU time.";
     Error, "error", Guest, "The handler returned an error.";
     Exit, "exit", Guest, "The handler asked to exit ([`SystemExit`](crate::SystemExit)). This is not reported as a failure.";
@@ -85,6 +86,7 @@ reasons! {
     NoProcess, "no-process", Host, "The host could not fork a process.";
     NoThread, "no-thread", Host, "The host could not start a thread.";
     NoTicker, "no-ticker", Host, "The host could not start the thread that advances the engine's epoch.";
+    Outbound, "outbound", Policy, "No byte moved for the idle timeout, while the handler waited for a socket that it opened.";
     Panic, "panic", Guest, "A native handler panicked.";
     Received, "received", Client, "The client sent more bytes than the request may receive.";
     Sent, "sent", Guest, "The handler tried to send more bytes than the request may send.";

@@ -11,7 +11,7 @@ use crate::settings::Settings;
 
 /// Returns the options whose defaults the sandbox or the profile sets, by their names, with
 /// the default of each.
-fn defaults_in(profile: Profile) -> [(&'static str, String); 11] {
+fn defaults_in(profile: Profile) -> [(&'static str, String); 13] {
     let policy = profile.policy();
     let duration = |time| humantime::format_duration(time).to_string();
     [
@@ -21,6 +21,8 @@ fn defaults_in(profile: Profile) -> [(&'static str, String); 11] {
         ("wall-time", duration(policy.wall_time)),
         ("max-received", size(policy.max_received)),
         ("max-sent", size(policy.max_sent)),
+        ("sockets", policy.sockets.to_string()),
+        ("connects", policy.connects.to_string()),
         ("log-bytes", size(policy.log_bytes as u64)),
         ("jail", profile.jail().as_str().to_owned()),
         ("stack", size(profile.engine().stack as u64)),

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use socketserver_sandbox::Dir;
+use socketserver_sandbox::{Dir, HostName, NetworkGrants, SocketGrant};
 
 use crate::values::{dir, env};
 
-/// The environment variables and directories that the handler sees.
+/// The environment variables and directories that the handler sees, and the sockets that it may
+/// open.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Access to the host")]
 pub struct GrantOptions {
@@ -26,6 +27,34 @@ pub struct GrantOptions {
     /// Nothing limits how much it writes.
     #[arg(long, value_name = "HOST::GUEST[:ro]", value_parser = dir::parse)]
     pub dir: Vec<Dir>,
+
+    /// Let the handler connect and send to these addresses; repeatable.
+    ///
+    /// URL is tcp://HOST:PORT, udp://HOST:PORT or unix://PATH. HOST is a name, an address, or a
+    /// network such as 10.0.0.0/8 or [2001:db8::/32]. PORT is a number, a range such as
+    /// 8000-8010, or * for all. The handler may look a name up, and reach its public addresses:
+    /// a private one must be granted as an address.
+    #[arg(long, value_name = "URL")]
+    pub connect: Vec<SocketGrant>,
+
+    /// Let the handler bind sockets to these addresses, and listen there; repeatable.
+    ///
+    /// URL is written as for --connect, without names. Port 0 stands for a free port that the
+    /// kernel chooses. The sockets of the server itself are those of --bind.
+    #[arg(long, value_name = "URL", value_parser = SocketGrant::parse_listen)]
+    pub listen_grant: Vec<SocketGrant>,
+
+    /// Let the handler look up this name; repeatable.
+    ///
+    /// A lookup is a way out: it tells the name's servers what the handler asks for.
+    #[arg(long, value_name = "NAME")]
+    pub resolve: Vec<HostName>,
+
+    /// Let the handler open raw sockets, which reach every address.
+    ///
+    /// The kernel asks for CAP_NET_RAW too.
+    #[arg(long)]
+    pub raw: bool,
 }
 
 impl GrantOptions {
@@ -35,11 +64,25 @@ impl GrantOptions {
         self.env.iter().cloned().collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
+    /// Returns the sockets that the handler may open.
+    pub fn network(&self) -> NetworkGrants {
+        NetworkGrants {
+            connect: self.connect.clone(),
+            listen: self.listen_grant.clone(),
+            resolve: self.resolve.clone(),
+            raw: self.raw,
+        }
+    }
+
     /// Returns the number of things that an import shows, which is empty without a grant.
     pub fn count_for(&self, import: &str) -> usize {
         match interface(import) {
             ENVIRONMENT => self.env().len(),
             PREOPENS => self.dir.len(),
+            NETWORK => {
+                let lists = self.connect.len() + self.listen_grant.len() + self.resolve.len();
+                lists + usize::from(self.raw)
+            }
             _ => 0,
         }
     }
@@ -47,6 +90,7 @@ impl GrantOptions {
 
 const ENVIRONMENT: &str = "wasi:cli/environment";
 const PREOPENS: &str = "wasi:filesystem/preopens";
+const NETWORK: &str = "socketserver:handler/network";
 
 /// Returns the name of an import without its version.
 fn interface(import: &str) -> &str {
@@ -58,6 +102,7 @@ pub fn granting_option(import: &str) -> Option<&'static str> {
     match interface(import) {
         ENVIRONMENT => Some("--env NAME=VALUE"),
         PREOPENS => Some("--dir HOST::GUEST[:ro]"),
+        NETWORK => Some("--connect URL"),
         _ => None,
     }
 }
@@ -75,7 +120,7 @@ mod tests {
     fn the_last_value_of_a_name_counts() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let env = vec![pair("B", "1"), pair("A", "2"), pair("B", "3")];
-        let grants = GrantOptions { env, dir: vec![] };
+        let grants = GrantOptions { env, ..GrantOptions::default() };
         assert_eq!(grants.env(), [pair("A", "2"), pair("B", "3")]);
     }
 }

@@ -58,6 +58,19 @@ pub struct LimitOptions {
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     pub max_sent: Option<u64>,
 
+    /// Limit the sockets that the handler has open, beside its request.
+    ///
+    /// Opening another fails; the request goes on. --connect and --listen-grant say which
+    /// sockets it may open.
+    #[arg(long, value_name = "N")]
+    pub sockets: Option<u32>,
+
+    /// Limit the connections that the handler makes or accepts.
+    ///
+    /// Attempts count too.
+    #[arg(long, value_name = "N")]
+    pub connects: Option<u32>,
+
     /// Limit the bytes logged.
     ///
     /// The host drops what the handler logs beyond the limit. The request goes on.
@@ -91,6 +104,8 @@ impl LimitOptions {
             wall_time: self.wall_time.unwrap_or(profile.wall_time),
             max_received: self.max_received.unwrap_or(profile.max_received),
             max_sent: self.max_sent.unwrap_or(profile.max_sent),
+            sockets: self.sockets.map_or(profile.sockets, |count| count as usize),
+            connects: self.connects.unwrap_or(profile.connects),
             log_bytes: log_bytes.unwrap_or(profile.log_bytes),
             on_kill: self.on_kill.unwrap_or(profile.on_kill),
             ..profile

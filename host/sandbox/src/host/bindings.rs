@@ -14,4 +14,4 @@ wasmtime::component::bindgen!({
     },
 });
 
-pub(crate) use self::socketserver::handler::{log, types};
+pub(crate) use self::socketserver::handler::{log, network, types};

@@ -1,4 +1,4 @@
-//! The environment and the directories that the operator grants to a handler.
+//! The environment, the directories and the sockets that the operator grants to a handler.
 
 use std::hash::RandomState;
 use std::io;
@@ -9,6 +9,7 @@ use cap_std::ambient_authority;
 
 use crate::error::LoadError;
 use crate::host::open_files::{Counted, OpenFiles};
+use crate::network_grants::NetworkGrants;
 use crate::policy::{Dir, MAX_DIRS, Policy};
 
 /// The grants that all instances of a handler share.
@@ -17,6 +18,10 @@ pub(crate) struct Grants {
     pub env: Vec<(String, String)>,
     /// The directories, with the paths that the guest uses.
     pub directories: Vec<(Directory, String)>,
+    /// The sockets.
+    pub network: NetworkGrants,
+    /// The limit for what guests open.
+    pub files: Arc<OpenFiles>,
     /// The origin of the guests' monotonic clock.
     pub begun: Instant,
     /// The key of the hashes that tell files apart for a guest without naming them.
@@ -58,6 +63,8 @@ impl Grants {
         Ok(Arc::new(Grants {
             env: policy.env.clone(),
             directories: policy.dirs.iter().map(open).collect::<Result<_, _>>()?,
+            network: policy.network.clone(),
+            files,
             begun: Instant::now(),
             hasher: RandomState::new(),
         }))

@@ -1,4 +1,4 @@
-//! The number of files that all instances of a handler hold open.
+//! The number of files and sockets that all instances of a handler hold open.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use socketserver::{Capacity, Needs};
 /// own, and one more.
 pub(crate) const DESCRIPTORS: usize = 2;
 
-/// The limit for open files.
+/// The limit for open files, and for the sockets that handlers open.
 ///
 /// Each instance may hold as many files as handles. But the process does not have that many
 /// descriptors for as many instances as it can hold, and needs some to accept connections.
@@ -37,7 +37,7 @@ impl<T> Counted<T> {
 
 /// The permit to hold one file open.
 #[derive(Debug)]
-struct Permit(Arc<OpenFiles>);
+pub(crate) struct Permit(Arc<OpenFiles>);
 
 impl OpenFiles {
     /// Returns a limit that leaves descriptors for as many requests.
@@ -56,14 +56,20 @@ impl OpenFiles {
         Arc::new(OpenFiles { limit, open: AtomicUsize::new(0) })
     }
 
+    /// Returns the permit to hold one more descriptor open. Returns `None` if the limit is
+    /// reached.
+    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
+        let within = |count: usize| count.checked_add(1).filter(|count| *count <= self.limit);
+        self.open.fetch_update(SeqCst, SeqCst, within).ok()?;
+        Some(Permit(Arc::clone(self)))
+    }
+
     /// Opens a file with `open`. Returns `None` if the limit is reached.
     pub(crate) fn open<T, E>(
         self: &Arc<Self>,
         open: impl FnOnce() -> Result<T, E>,
     ) -> Option<Result<Counted<T>, E>> {
-        let within = |count: usize| count.checked_add(1).filter(|count| *count <= self.limit);
-        self.open.fetch_update(SeqCst, SeqCst, within).ok()?;
-        let permit = Permit(Arc::clone(self));
+        let permit = self.permit()?;
         Some(open().map(|open| Counted { open, _permit: Some(permit) }))
     }
 }

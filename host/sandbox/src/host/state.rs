@@ -10,6 +10,7 @@ use wasmtime::error::format_err;
 
 use crate::host::counters::HandlerCounters;
 use crate::host::guest_log::{GuestLog, SharedLog};
+use crate::host::opened_sockets::OpenedSockets;
 use crate::host::sleep::Sleep;
 use crate::host::wasi::Context;
 use crate::limits::cpu::RunTime;
@@ -36,6 +37,9 @@ pub(crate) struct State {
     pub max_handles: usize,
     /// The waiting of the guest for time to pass.
     pub sleep: Sleep,
+    /// The sockets that the guest opens; `None` before the request, and for a component that
+    /// cannot open any.
+    pub opened: Option<Box<OpenedSockets>>,
     /// The context of WASI.
     pub wasi: Context,
     /// Set when the client went away, or cannot be reached, during the request. An error
@@ -78,6 +82,7 @@ impl State {
             call_memory: policy.call_memory,
             max_handles: policy.handles,
             sleep: Sleep::new(policy.idle_timeout),
+            opened: None,
             wasi: Context::default(),
             client_lost: None,
             finished_sending: false,

@@ -21,8 +21,10 @@ impl ComponentHandler {
         let own_mappings = if is_process { 0 } else { memories * MAPPINGS_PER_MEMORY };
         let unpooled = if is_process || self.engine.pool().is_some() { 0 } else { memories };
         let addresses = unpooled.saturating_mul(ADDRESSES_PER_MEMORY);
-        // The files that a guest opens take descriptors too.
-        let opens_files = !is_process && !self.grants.directories.is_empty();
+        // The files and sockets that a guest opens take descriptors too.
+        let grants = &self.grants;
+        let opens_files =
+            !(is_process || grants.directories.is_empty() && grants.network.is_empty());
         let needs = Needs {
             descriptors: if opens_files { DESCRIPTORS } else { base.descriptors },
             mappings: base.mappings.saturating_add(own_mappings),

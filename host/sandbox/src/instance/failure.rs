@@ -96,6 +96,8 @@ fn kill_reason(kill: Kill) -> Reason {
     match kill {
         Kill::CpuTime { .. } => Reason::CpuTime,
         Kill::Idle { .. } => Reason::IdleTimeout,
+        Kill::Outbound { .. } => Reason::Outbound,
+        Kill::Connects { .. } => Reason::Connects,
         Kill::Sleep { .. } => Reason::Sleep,
         Kill::WallTime { .. } => Reason::WallTime,
         Kill::Received { .. } => Reason::Received,

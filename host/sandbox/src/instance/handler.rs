@@ -14,9 +14,10 @@ use crate::engine::ticker::Ticker;
 use crate::error::LoadError;
 use crate::host::counters::HandlerCounters;
 use crate::host::grants::Grants;
+use crate::host::opened_sockets::OpenedSockets;
 use crate::host::state::State;
 use crate::host::version::is_compatible;
-use crate::host::{interfaces, wasi};
+use crate::host::{contract, interfaces, wasi};
 use crate::instance::descriptors::{HandlerDescriptors, memory_images};
 use crate::instance::exports::Exports;
 use crate::instance::failure::{Step, call_failure};
@@ -28,6 +29,7 @@ use crate::load::footprint::{Footprint, InitialMemory};
 use crate::policy::Policy;
 
 /// Handles each request in a new instance of one component.
+#[allow(clippy::struct_excessive_bools, reason = "they do not depend on each other")]
 pub struct ComponentHandler {
     pub(super) engine: Engine,
     pre: InstancePre<State>,
@@ -36,6 +38,8 @@ pub struct ComponentHandler {
     pub(super) grants: Arc<Grants>,
     /// Set if the component imports what it needs to wait for time to pass.
     sleeps: bool,
+    /// Set if the component imports what it needs to open sockets.
+    networks: bool,
     /// Set if the component imports what a context of WASI must be made for.
     needs_context: bool,
     total_memory: Arc<TotalMemory>,
@@ -115,6 +119,7 @@ impl ComponentHandler {
             exports: Exports::find(component)?,
             grants,
             sleeps: imports.iter().any(|name| is_compatible(wasi::POLL, name)),
+            networks: imports.iter().any(|name| is_compatible(contract::NETWORK, name)),
             needs_context: wasi::needs_context(imports),
             total_memory: TotalMemory::new(policy.memory_total),
             policy,
@@ -267,6 +272,8 @@ impl ComponentHandler {
         let wall_time = request.wall_deadline().map(|end| (end, self.policy.wall_time));
         state.time.set_wall_time(wall_time);
         state.sleep.request = self.sleeps.then(|| request.clone());
+        let opened = || Box::new(OpenedSockets::new(request, &self.grants, &self.policy));
+        state.opened = self.networks.then(opened);
     }
 
     /// Makes the context of WASI, if the component needs one.

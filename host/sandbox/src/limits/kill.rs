@@ -11,6 +11,12 @@ pub(crate) enum Kill {
     CpuTime { limit: Duration },
     #[error("the client was silent for {limit:?}, the idle timeout")]
     Idle { limit: Duration },
+    #[error(
+        "no byte moved for {limit:?}, the idle timeout, while it waited for a socket that it opened"
+    )]
+    Outbound { limit: Duration },
+    #[error("it was about to make more than the {limit} connections that a request may make")]
+    Connects { limit: u32 },
     #[error("it slept until no byte had moved for {limit:?}, the idle timeout")]
     Sleep { limit: Duration },
     #[error("the request took longer than {limit:?}, its wall time")]

@@ -1,6 +1,7 @@
 //! The deadlines of one request.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,9 +35,16 @@ pub struct WallTimeout {
 /// All durations are in nanoseconds.
 #[derive(Debug)]
 pub(crate) struct Deadlines {
-    started: Instant,
     /// The longest time that one call may wait, which the handler sets.
     call_timeout: AtomicU64,
+    /// The limits, which the sockets that the handler opens share.
+    shared: Arc<SharedDeadlines>,
+}
+
+/// The limits of a request and of the sockets that its handler opens.
+#[derive(Debug)]
+struct SharedDeadlines {
+    started: Instant,
     /// The longest time that calls together may wait without a byte moving.
     idle_timeout: AtomicU64,
     /// The time that calls have waited since a byte last moved.
@@ -56,12 +64,20 @@ impl Deadlines {
     /// Returns deadlines without limits, for a request that begins now.
     pub(crate) fn new() -> Self {
         Deadlines {
-            started: Instant::now(),
             call_timeout: AtomicU64::new(NONE),
-            idle_timeout: AtomicU64::new(NONE),
-            idle: AtomicU64::new(0),
-            wall_time: AtomicU64::new(NONE),
+            shared: Arc::new(SharedDeadlines {
+                started: Instant::now(),
+                idle_timeout: AtomicU64::new(NONE),
+                idle: AtomicU64::new(0),
+                wall_time: AtomicU64::new(NONE),
+            }),
         }
+    }
+
+    /// Returns the deadlines of a socket that shares the limits of `request`. Its calls have
+    /// no timeout.
+    pub(crate) fn sharing(request: &Deadlines) -> Self {
+        Deadlines { call_timeout: AtomicU64::new(NONE), shared: Arc::clone(&request.shared) }
     }
 
     pub(crate) fn set_call_timeout(&self, timeout: Option<Duration>) {
@@ -73,17 +89,17 @@ impl Deadlines {
     }
 
     pub(crate) fn set_idle_timeout(&self, limit: Option<Duration>) {
-        self.idle_timeout.store(to_nanos(limit), Ordering::Relaxed);
+        self.shared.idle_timeout.store(to_nanos(limit), Ordering::Relaxed);
     }
 
     pub(crate) fn set_wall_time(&self, limit: Option<Duration>) {
-        self.wall_time.store(to_nanos(limit), Ordering::Relaxed);
+        self.shared.wall_time.store(to_nanos(limit), Ordering::Relaxed);
     }
 
     /// Returns the time at which the wall time of the request is over.
     pub(crate) fn wall_deadline(&self) -> Option<Instant> {
-        from_nanos(self.wall_time.load(Ordering::Relaxed))
-            .and_then(|limit| self.started.checked_add(limit))
+        from_nanos(self.shared.wall_time.load(Ordering::Relaxed))
+            .and_then(|limit| self.shared.started.checked_add(limit))
     }
 
     /// Returns the time at which the handler's timeout ends a call that begins now.
@@ -93,8 +109,8 @@ impl Deadlines {
 
     /// Fails with [`WallTimeout`] if the wall time of the request is over.
     pub(crate) fn check_wall_time(&self) -> io::Result<()> {
-        match from_nanos(self.wall_time.load(Ordering::Relaxed)) {
-            Some(limit) if self.started.elapsed() >= limit => {
+        match from_nanos(self.shared.wall_time.load(Ordering::Relaxed)) {
+            Some(limit) if self.shared.started.elapsed() >= limit => {
                 Err(io::Error::new(io::ErrorKind::TimedOut, WallTimeout { limit }))
             }
             _ => Ok(()),
@@ -103,13 +119,13 @@ impl Deadlines {
 
     /// Starts the idle time again, because a byte has moved.
     pub(crate) fn reset_idle_time(&self) {
-        self.idle.store(0, Ordering::Relaxed);
+        self.shared.idle.store(0, Ordering::Relaxed);
     }
 
     /// Begins a wait of a call that the handler's timeout ends at `call_deadline`.
     pub(crate) fn begin_wait(&self, call_deadline: Option<Instant>) -> TimedWait {
         let started = Instant::now();
-        let idle_deadline = from_nanos(self.idle_timeout.load(Ordering::Relaxed))
+        let idle_deadline = from_nanos(self.shared.idle_timeout.load(Ordering::Relaxed))
             .and_then(|limit| started.checked_add(limit.saturating_sub(self.idle())));
         let deadlines = [call_deadline, idle_deadline, self.wall_deadline()];
         TimedWait { started, deadline: deadlines.into_iter().flatten().min() }
@@ -118,12 +134,12 @@ impl Deadlines {
     /// Ends a wait, and fails with the limit that was reached.
     pub(crate) fn end_wait(&self, wait: &TimedWait, polled: Polled) -> io::Result<()> {
         let idle = self.idle().saturating_add(wait.started.elapsed());
-        self.idle.store(to_nanos(Some(idle)), Ordering::Relaxed);
+        self.shared.idle.store(to_nanos(Some(idle)), Ordering::Relaxed);
         if polled == Polled::Ready {
             return Ok(());
         }
         self.check_wall_time()?;
-        match from_nanos(self.idle_timeout.load(Ordering::Relaxed)) {
+        match from_nanos(self.shared.idle_timeout.load(Ordering::Relaxed)) {
             Some(limit) if idle >= limit => {
                 Err(io::Error::new(io::ErrorKind::TimedOut, IdleTimeout { limit }))
             }
@@ -132,7 +148,7 @@ impl Deadlines {
     }
 
     fn idle(&self) -> Duration {
-        Duration::from_nanos(self.idle.load(Ordering::Relaxed))
+        Duration::from_nanos(self.shared.idle.load(Ordering::Relaxed))
     }
 }
 

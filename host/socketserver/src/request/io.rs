@@ -147,9 +147,9 @@ impl Request {
     ///
     /// As [`sendto`](Self::sendto).
     pub async fn sendto_async(&self, data: &[u8], address: &Address) -> io::Result<usize> {
-        let Transport::Datagram(datagram) = &self.0.transport else {
+        if let Transport::Connection(_) | Transport::Closed(_) = &self.0.transport {
             return self.send_async(data).await;
-        };
+        }
         if *address == Address::Unix(UnixAddress::Unnamed) {
             return Err(Errno::DESTADDRREQ.into());
         }
@@ -160,7 +160,11 @@ impl Request {
         }
         let kernel_address = address.to_kernel()?;
         let deadline = self.0.deadlines.call_deadline();
-        let call = || datagram.send_to(data, address, &kernel_address);
+        let call = || match &self.0.transport {
+            Transport::Datagram(datagram) => datagram.send_to(data, address, &kernel_address),
+            Transport::Opened(opened) => opened.send_to(data, &kernel_address),
+            transport => transport.send(data),
+        };
         let sent = self.transfer(deadline, call).await?;
         self.moved(cost);
         self.0.traffic.sent.add(cost);
@@ -215,7 +219,7 @@ impl Request {
 
     /// Calls the transport until it moves bytes or fails, and waits in between. This is the
     /// only wait of a call.
-    async fn transfer<T>(
+    pub(super) async fn transfer<T>(
         &self,
         call_deadline: Option<Instant>,
         mut call: impl FnMut() -> Result<T, TransferError>,

@@ -7,6 +7,7 @@
 //! | `io` | receiving and sending |
 //! | `limits` | the operator's side: limits, byte counts, guards |
 //! | `transport` | the calls that move bytes; the place for streams other than bare sockets |
+//! | `opened` | sockets that the handler of a request opens |
 //! | `deadlines`, `wait` | the timeouts of a request, and the one place where it waits |
 //! | `traffic` | the bytes that a request has moved, and may move |
 //! | `sockopt`, `credentials` | the options of its socket, and the user of a Unix client |
@@ -15,6 +16,7 @@ pub(crate) mod credentials;
 pub(crate) mod deadlines;
 mod io;
 mod limits;
+pub(crate) mod opened;
 mod sockopt;
 pub(crate) mod traffic;
 mod transport;
@@ -69,7 +71,7 @@ struct Inner {
     /// Set if the process ends with the request.
     is_last_of_process: AtomicBool,
     deadlines: Deadlines,
-    traffic: Traffic,
+    traffic: Arc<Traffic>,
     guards: Mutex<Guards>,
 }
 
@@ -124,7 +126,7 @@ impl Request {
             closed: AtomicBool::new(false),
             is_last_of_process: AtomicBool::new(false),
             deadlines: Deadlines::new(),
-            traffic: Traffic::new(received),
+            traffic: Arc::new(Traffic::new(received)),
             guards: Mutex::default(),
         }))
     }
@@ -147,8 +149,9 @@ impl Request {
     /// Returns the type of the socket: a stream for a connection. Python's `type`.
     pub fn socket_type(&self) -> SocketType {
         match &self.0.transport {
-            Transport::Connection(_) => SocketType::Stream,
             Transport::Datagram(_) => SocketType::Dgram,
+            Transport::Opened(opened) if !opened.is_stream() => SocketType::Dgram,
+            _ => SocketType::Stream,
         }
     }
 
@@ -156,16 +159,16 @@ impl Request {
     /// a connection. The first of Python's pair `data, socket`.
     pub fn data(&self) -> &[u8] {
         match &self.0.transport {
-            Transport::Connection(_) => &[],
             Transport::Datagram(datagram) => &datagram.data,
+            _ => &[],
         }
     }
 
     /// Returns the address that a datagram was sent to, if its socket has several.
     pub(crate) fn destination(&self) -> Option<Destination> {
         match &self.0.transport {
-            Transport::Connection(_) => None,
             Transport::Datagram(datagram) => datagram.destination,
+            _ => None,
         }
     }
 
@@ -221,6 +224,8 @@ impl Request {
         match &self.0.transport {
             Transport::Connection(connection) => connection.peer_credentials(),
             Transport::Datagram(datagram) => datagram.sender,
+            Transport::Opened(opened) => opened.connection.peer_credentials(),
+            Transport::Closed(_) => None,
         }
     }
 

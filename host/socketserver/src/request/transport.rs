@@ -19,7 +19,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{SockAddr, Socket};
 
+use super::Request;
 use super::credentials::PeerCredentials;
+use super::opened::Opened;
 use super::wait::Interest;
 use crate::address::Address;
 use crate::listen::descriptor_passing::PassedDescriptors;
@@ -34,13 +36,18 @@ pub(crate) enum TransferError {
     Failed(io::Error),
 }
 
-type Transfer<T> = Result<T, TransferError>;
+pub(super) type Transfer<T> = Result<T, TransferError>;
 
 /// The transport of one request.
 #[derive(Debug)]
 pub(super) enum Transport {
     Connection(Connection),
     Datagram(Datagram),
+    /// A socket that the handler has opened.
+    Opened(Opened),
+    /// A socket that the handler has opened and closed. Its request stands in for it where a
+    /// descriptor is needed, although every call fails before it reaches one.
+    Closed(Request),
 }
 
 impl Transport {
@@ -50,6 +57,8 @@ impl Transport {
         match self {
             Transport::Connection(connection) => &connection.socket,
             Transport::Datagram(datagram) => &datagram.socket,
+            Transport::Opened(opened) => &opened.connection.socket,
+            Transport::Closed(request) => request.0.transport.socket(),
         }
     }
 
@@ -58,7 +67,9 @@ impl Transport {
     pub(super) fn connection(&self) -> io::Result<&Connection> {
         match self {
             Transport::Connection(connection) => Ok(connection),
+            Transport::Opened(opened) => Ok(&opened.connection),
             Transport::Datagram(_) => Err(Errno::OPNOTSUPP.into()),
+            Transport::Closed(_) => Err(Errno::BADF.into()),
         }
     }
 
@@ -89,6 +100,10 @@ impl Connection {
             resets: AtomicBool::new(false),
             left_to_child: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// Receives into the spare capacity of `data`, and returns the number of bytes; 0 at
@@ -226,7 +241,7 @@ impl Datagram {
 }
 
 /// Repeats a call that does not block until no signal interrupts it.
-fn uninterrupted<T>(
+pub(super) fn uninterrupted<T>(
     interest: Interest,
     mut call: impl FnMut() -> rustix::io::Result<T>,
 ) -> Transfer<T> {

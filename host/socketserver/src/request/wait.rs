@@ -85,6 +85,15 @@ pub(crate) async fn wait_for(
     poll_until(&mut [PollFd::from_borrowed_fd(socket, flags)], deadline)
 }
 
+/// Waits until one of several descriptors is ready or `deadline` has passed.
+#[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
+pub(crate) async fn wait_for_any(
+    fds: &mut [PollFd<'_>],
+    deadline: Option<Instant>,
+) -> io::Result<Polled> {
+    poll_until(fds, deadline)
+}
+
 /// Sleeps, for longer with each attempt, because no event reports room at the peer.
 fn pause(attempt: u32, deadline: Option<Instant>) -> Polled {
     let (first, longest) = PAUSES;

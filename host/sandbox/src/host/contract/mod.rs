@@ -3,6 +3,8 @@
 mod address;
 mod errno;
 mod log;
+mod lookup;
+mod network;
 mod server;
 mod sockets;
 
@@ -16,11 +18,15 @@ type Add = fn(&mut Linker<State>) -> Result<()>;
 
 /// The interfaces of the contract, each with the function that defines it. `types` has no
 /// functions.
-pub(crate) const INTERFACES: [(&str, Add); 4] = [
+pub(crate) const INTERFACES: [(&str, Add); 5] = [
     (TYPES, |linker| linker.instance(TYPES).map(drop)),
     (sockets::NAME, sockets::add_to_linker),
+    (network::NAME, network::add_to_linker),
     (server::NAME, server::add_to_linker),
     (log::NAME, log::add_to_linker),
 ];
+
+/// The interface that a guest imports if it opens sockets.
+pub(crate) const NETWORK: &str = network::NAME;
 
 const TYPES: &str = "socketserver:handler/types@0.1.0";

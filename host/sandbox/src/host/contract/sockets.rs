@@ -20,6 +20,7 @@ use crate::limits::kill::Kill;
 
 use super::address::GuestAddress;
 use super::errno::error_code;
+use super::network;
 
 pub(super) const NAME: &str = "socketserver:handler/sockets@0.1.0";
 
@@ -35,7 +36,7 @@ type Cx<'a> = StoreContextMut<'a, State>;
 type Socket = Resource<Request>;
 /// The result of a host call. An outer error ends the guest; the guest receives an inner
 /// error.
-type HostResult<T> = Result<(std::result::Result<T, ErrorCode>,)>;
+pub(super) type HostResult<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     let mut sockets = linker.instance(NAME)?;
@@ -63,14 +64,14 @@ async fn recv(mut cx: Cx<'_>, (socket, bufsize): (Socket, u32)) -> HostResult<Ve
     // The buffer is the host's memory, and a guest may ask for 4 GiB.
     let bufsize = usize::try_from(bufsize).unwrap_or(usize::MAX).min(cx.data().call_memory);
     let received = cx.data().table.get(&socket)?.recv_async(bufsize).await;
-    host_result(&mut cx, received)
+    host_result(&mut cx, &socket, received)
 }
 
 /// Sends data without a copy, from the guest's memory.
 async fn send(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> HostResult<u32> {
-    let socket = cx.data().table.get(&socket)?;
-    let sent = socket.send_async(data.as_le_slice(&cx)).await;
-    host_result(&mut cx, sent.map(count))
+    let request = cx.data().table.get(&socket)?;
+    let sent = request.send_async(data.as_le_slice(&cx)).await;
+    host_result(&mut cx, &socket, sent.map(count))
 }
 
 fn count(bytes: usize) -> u32 {
@@ -78,9 +79,9 @@ fn count(bytes: usize) -> u32 {
 }
 
 async fn sendall(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> HostResult<()> {
-    let socket = cx.data().table.get(&socket)?;
-    let sent = socket.sendall_async(data.as_le_slice(&cx)).await;
-    host_result(&mut cx, sent)
+    let request = cx.data().table.get(&socket)?;
+    let sent = request.sendall_async(data.as_le_slice(&cx)).await;
+    host_result(&mut cx, &socket, sent)
 }
 
 /// Sends a datagram to the client of the request. The kernel gets the address that the
@@ -90,6 +91,14 @@ async fn sendto(
     mut cx: Cx<'_>,
     (socket, data, to): (Socket, WasmList<u8>, GuestAddress),
 ) -> HostResult<u32> {
+    if cx.data().table.get(&socket)?.is_opened() {
+        let to = match network::check_send(&mut cx, &socket, &to)? {
+            Ok(to) => to,
+            Err(code) => return Ok((Err(code),)),
+        };
+        let sent = cx.data().table.get(&socket)?.sendto_async(data.as_le_slice(&cx), &to).await;
+        return host_result(&mut cx, &socket, sent.map(count));
+    }
     let request = cx.data().table.get(&socket)?;
     let client = &cx.data().request_info()?.client_address;
     // As in Python, the address does not matter on a connection.
@@ -106,7 +115,7 @@ async fn sendto(
     if let Some(reason) = sent.as_ref().err().and_then(|error| unreachable_client(client, error)) {
         cx.data_mut().client_lost = Some(reason);
     }
-    host_result(&mut cx, sent.map(count))
+    host_result(&mut cx, &socket, sent.map(count))
 }
 
 /// Returns the reason if sending to `client` failed because of that client. The client's
@@ -144,38 +153,46 @@ fn shutdown(mut cx: Cx<'_>, (socket, how): (Socket, ShutdownHow)) -> HostResult<
         ShutdownHow::ShutRdwr => Shutdown::Both,
     };
     let shut = cx.data().table.get(&socket)?.shutdown(how);
-    if shut.is_ok() && how != Shutdown::Read {
+    if shut.is_ok() && how != Shutdown::Read && !cx.data().table.get(&socket)?.is_opened() {
         cx.data_mut().finished_sending = true;
     }
-    host_result(&mut cx, shut)
+    host_result(&mut cx, &socket, shut)
 }
 
-fn close(cx: Cx<'_>, (socket,): (Socket,)) -> Result<()> {
-    cx.data().table.get(&socket)?.close();
+fn close(mut cx: Cx<'_>, (socket,): (Socket,)) -> Result<()> {
+    let State { table, opened, .. } = cx.data_mut();
+    let socket = table.get_mut(&socket)?;
+    match opened {
+        Some(opened) => socket.close_descriptor(&opened.request),
+        None => socket.close(),
+    }
     Ok(())
 }
 
 fn getpeername(mut cx: Cx<'_>, (socket,): (Socket,)) -> HostResult<types::Address> {
     let address = cx.data().table.get(&socket)?.getpeername();
-    host_result(&mut cx, address.map(|address| (&address).into()))
+    host_result(&mut cx, &socket, address.map(|address| (&address).into()))
 }
 
 fn getsockname(mut cx: Cx<'_>, (socket,): (Socket,)) -> HostResult<types::Address> {
     let address = cx.data().table.get(&socket)?.getsockname();
-    host_result(&mut cx, address.map(|address| (&address).into()))
+    host_result(&mut cx, &socket, address.map(|address| (&address).into()))
 }
 
 fn settimeout(cx: Cx<'_>, (socket, timeout): (Socket, Option<f64>)) -> HostResult<()> {
-    let socket = cx.data().table.get(&socket)?;
-    let timeout = match timeout {
-        Some(seconds) if seconds.is_nan() || seconds < 0.0 => {
-            return Ok((Err(ErrorCode::InvalidArgument),));
-        }
-        Some(seconds) if seconds < MAX_TIMEOUT => Some(Duration::from_secs_f64(seconds)),
-        _ => None,
-    };
-    socket.settimeout(timeout);
+    let Ok(timeout) = seconds(timeout) else { return Ok((Err(ErrorCode::InvalidArgument),)) };
+    cx.data().table.get(&socket)?.settimeout(timeout);
     Ok((Ok(()),))
+}
+
+/// Returns a timeout that a guest passes. An error stands for one that is below zero or no
+/// number.
+pub(super) fn seconds(timeout: Option<f64>) -> std::result::Result<Option<Duration>, ()> {
+    match timeout {
+        Some(seconds) if seconds.is_nan() || seconds < 0.0 => Err(()),
+        Some(seconds) if seconds < MAX_TIMEOUT => Ok(Some(Duration::from_secs_f64(seconds))),
+        _ => Ok(None),
+    }
 }
 
 fn gettimeout(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(Option<f64>,)> {
@@ -184,7 +201,7 @@ fn gettimeout(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(Option<f64>,)> {
 
 fn getsockopt(mut cx: Cx<'_>, (socket, level, optname): (Socket, i32, i32)) -> HostResult<i32> {
     let value = cx.data().table.get(&socket)?.getsockopt(level, optname);
-    host_result(&mut cx, value)
+    host_result(&mut cx, &socket, value)
 }
 
 fn setsockopt(
@@ -196,7 +213,7 @@ fn setsockopt(
         let why = format!("setsockopt({level}, {optname}): a handler may only read this option");
         return Ok((Err(deny(&mut cx, &why)),));
     }
-    host_result(&mut cx, set)
+    host_result(&mut cx, &socket, set)
 }
 
 /// Returns the index of the socket among the guest's handles. The real descriptor is not
@@ -210,19 +227,42 @@ fn fileno(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(i32,)> {
 }
 
 /// Denies the guest a call.
-fn deny(cx: &mut Cx<'_>, call: &str) -> ErrorCode {
+pub(super) fn deny(cx: &mut Cx<'_>, call: &str) -> ErrorCode {
     cx.data_mut().log_denial(call);
     ErrorCode::Denied
 }
 
-/// Converts the result of a socket call into that of a host call.
-fn host_result<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> HostResult<T> {
+/// Converts the result of a call on a socket into that of a host call.
+pub(super) fn host_result<T>(
+    cx: &mut Cx<'_>,
+    socket: &Socket,
+    result: io::Result<T>,
+) -> HostResult<T> {
+    match result {
+        Ok(value) => Ok((Ok(value),)),
+        Err(error) => {
+            let is_opened = cx.data().table.get(socket)?.is_opened();
+            result_of(cx, is_opened, Err(error))
+        }
+    }
+}
+
+/// Converts the result of a call on the request, or on a socket that the guest opened, into
+/// that of a host call.
+pub(super) fn result_of<T>(
+    cx: &mut Cx<'_>,
+    is_opened: bool,
+    result: io::Result<T>,
+) -> HostResult<T> {
     let error = match result {
         Ok(value) => return Ok((Ok(value),)),
         Err(error) => error,
     };
-    if let Some(kill) = error.get_ref().and_then(reached_limit) {
-        return Err(kill.into());
+    if let Some(kill) = limit_of(&error) {
+        return Err(match kill {
+            Kill::Idle { limit } if is_opened => Kill::Outbound { limit }.into(),
+            kill => kill.into(),
+        });
     }
     let code = error_code(&error);
     let lost = match code {
@@ -230,7 +270,7 @@ fn host_result<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> HostResult<T> {
         ErrorCode::BrokenPipe => !cx.data().finished_sending,
         _ => false,
     };
-    if lost {
+    if lost && !is_opened {
         cx.data_mut().client_lost = Some(Reason::ConnectionLost);
     }
     if code == ErrorCode::Denied {
@@ -243,6 +283,10 @@ fn host_result<T>(cx: &mut Cx<'_>, result: io::Result<T>) -> HostResult<T> {
 }
 
 /// Returns the limit that the request has reached, if a call failed because of it.
+pub(super) fn limit_of(error: &io::Error) -> Option<Kill> {
+    error.get_ref().and_then(reached_limit)
+}
+
 fn reached_limit(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Kill> {
     if let Some(IdleTimeout { limit }) = error.downcast_ref() {
         return Some(Kill::Idle { limit: *limit });

@@ -1,0 +1,102 @@
+//! Looking up names of hosts.
+//!
+//! The C library's `getaddrinfo` knows what the operator configured, and has no deadline. So it
+//! runs in a thread of its own. The thread of the request waits for it as for a socket, with
+//! the limits of the request, and leaves it behind if it takes too long.
+
+use std::io::{self, PipeReader};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dns_lookup::{AddrInfoHints, LookupErrorKind};
+use socketserver::Request;
+
+/// The number of lookups that a process does at once. More fail at once.
+const MAX_LOOKUPS: usize = 16;
+/// The longest time that one lookup may take.
+const LONGEST: Duration = Duration::from_secs(30);
+/// The number of results of one lookup that a guest gets.
+const MAX_RESULTS: usize = 64;
+
+/// The number of lookups that go on.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// A result of a lookup.
+pub(crate) struct Found {
+    pub socket_type: i32,
+    pub protocol: i32,
+    pub address: SocketAddr,
+}
+
+/// A lookup: the arguments of `getaddrinfo`.
+pub(crate) struct Lookup {
+    pub host: Option<String>,
+    pub service: Option<String>,
+    pub hints: AddrInfoHints,
+}
+
+type Outcome = Result<Vec<Found>, LookupErrorKind>;
+
+impl Lookup {
+    /// Returns the results of a lookup that asks no other program.
+    pub(crate) fn run(&self) -> Outcome {
+        let (host, service) = (self.host.as_deref(), self.service.as_deref());
+        let found = dns_lookup::getaddrinfo(host, service, Some(self.hints));
+        let found = found.map_err(|error| error.kind())?.flatten().take(MAX_RESULTS);
+        Ok(found
+            .map(|one| Found {
+                socket_type: one.socktype,
+                protocol: one.protocol,
+                address: one.sockaddr,
+            })
+            .collect())
+    }
+
+    /// Looks up a name in another thread, while `request` waits.
+    ///
+    /// # Errors
+    ///
+    /// The request reached a limit.
+    pub(crate) async fn run_in_thread(self, request: &Request) -> io::Result<Outcome> {
+        let Ok((outcome, done)) = self.start() else { return Ok(Err(LookupErrorKind::Again)) };
+        let end = Instant::now().checked_add(LONGEST);
+        if !request.readable_async(done.as_fd(), end).await? {
+            return Ok(Err(LookupErrorKind::Again));
+        }
+        // The thread sends the outcome before it closes its end of the pipe.
+        Ok(outcome.try_recv().unwrap_or(Err(LookupErrorKind::Fail)))
+    }
+
+    fn start(self) -> io::Result<(Receiver<Outcome>, PipeReader)> {
+        let permit = Permit::take().ok_or(io::ErrorKind::WouldBlock)?;
+        let (done, running) = io::pipe()?;
+        let (sender, outcome) = sync_channel(1);
+        thread::Builder::new().name("lookup".to_owned()).spawn(move || {
+            let _permit = permit;
+            // If the request has not waited, nothing receives the outcome.
+            let _ = sender.send(self.run());
+            drop(running);
+        })?;
+        Ok((outcome, done))
+    }
+}
+
+/// The permit for one lookup.
+struct Permit;
+
+impl Permit {
+    fn take() -> Option<Permit> {
+        let within = |count: usize| count.checked_add(1).filter(|count| *count <= MAX_LOOKUPS);
+        RUNNING.fetch_update(SeqCst, SeqCst, within).ok().map(|_| Permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, SeqCst);
+    }
+}
