@@ -1,6 +1,7 @@
 //! Descriptors, threads, address space or disk space run out: the server neither ends nor
 //! loses a client, and does not spin.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::process::Command;
 
@@ -39,10 +40,25 @@ fn a_server_at_rest_has_few_mappings() {
         let server = echo(mode);
         assert_eq!(ask(&server, b"x"), b"x");
         for pid in children(server.pid()).unwrap().into_iter().chain([server.pid()]) {
-            let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+            let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
             assert!(maps.lines().count() < 200, "{mode:?}: {}", maps.lines().count());
         }
     }
+}
+
+/// The server takes as many requests as it has mappings for, and counts eight for each: a stack
+/// and a signal stack, each with a guard page, and four for a memory.
+#[test]
+fn a_request_in_flight_takes_eight_mappings() {
+    let server = echo(MODES[1]);
+    let maps = format!("/proc/{}/maps", server.pid());
+    let mappings = || fs::read_to_string(&maps).unwrap().lines().count();
+    let mut held: Vec<_> = (0..8).map(|_| in_flight(&server)).collect();
+    let before = mappings();
+    held.extend((0..48).map(|_| in_flight(&server)));
+    let added = mappings() - before;
+    // A few mappings are for all requests.
+    assert!((48 * 7..48 * 8 + 24).contains(&added), "{added} for 48 requests");
 }
 
 #[test]
@@ -147,7 +163,7 @@ fn a_log_that_cannot_be_written_ends_neither_the_server_nor_a_request() {
 fn a_file_that_may_not_grow_ends_neither_the_server_nor_a_request() {
     for mode in ["sync", "threading", "forking"] {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("file"), "").unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
         let dir = format!("{}::/data", directory.path().display());
         let served = crate::wasi::serve(&["--dir", &dir, "--concurrency", mode]);
         set_limit(&served.server, "fsize", "8");

@@ -29,10 +29,10 @@ pub struct Needs {
 
 impl Needs {
     /// The resources of a thread with its request socket. The mappings are its stack and
-    /// its signal stack, each with a guard page. The memory is the part in use of its
-    /// stacks and of the kernel's.
+    /// the signal stack that Rust gives it, each with a guard page. The memory is the part in
+    /// use of its stacks and of the kernel's.
     pub const THREAD: Needs = Needs {
-        mappings: 5,
+        mappings: 4,
         descriptors: 1,
         memory: 64 << 10,
         address_space: 2304 << 10,

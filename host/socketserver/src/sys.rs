@@ -1,5 +1,5 @@
-//! Calls that only the C library offers: forking, shared memory, credentials and some
-//! socket options. All unsafe code of this crate is here.
+//! Calls that only the C library offers: forking, shared memory, signal stacks, credentials
+//! and some socket options. All unsafe code of this crate is here.
 
 #![allow(unsafe_code)]
 
@@ -123,6 +123,44 @@ pub(crate) fn exit_now(status: i32) -> ! {
 pub(crate) fn close_inherited(fd: BorrowedFd<'_>) {
     // SAFETY: as above, no code in this process uses the descriptor any more.
     unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// The size of the signal stack of a thread that runs requests: as large as wasmtime wants it.
+/// For a thread with a smaller one, wasmtime maps another, with a guard page.
+pub(crate) const SIGNAL_STACK_SIZE: usize = 256 << 10;
+
+/// Makes the end of the stack of the current thread, which was started with at least
+/// [`SIGNAL_STACK_SIZE`] more than it needs, its signal stack. So the signal stack takes no
+/// mapping, and no memory until it is used. If that fails, the thread keeps the small one that
+/// Rust gave it.
+pub(crate) fn use_end_of_stack_for_signals() {
+    // SAFETY: all zeros is a valid value of this structure.
+    let mut attributes: libc::pthread_attr_t = unsafe { mem::zeroed() };
+    let (mut lowest, mut size, mut guard) = (ptr::null_mut(), 0, 0);
+    // SAFETY: the pointers are valid, and the attributes are read between their initialization,
+    // which `pthread_getattr_np` does, and their end.
+    let known = unsafe {
+        libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes) == 0 && {
+            let stack =
+                libc::pthread_attr_getstack(&raw const attributes, &raw mut lowest, &raw mut size);
+            let guarded = libc::pthread_attr_getguardsize(&raw const attributes, &raw mut guard);
+            libc::pthread_attr_destroy(&raw mut attributes);
+            stack == 0 && guarded == 0
+        }
+    };
+    // Some versions of the GNU C library count the guard page as part of the stack.
+    if !known || size < 2 * (SIGNAL_STACK_SIZE + guard) {
+        return;
+    }
+    let stack = libc::stack_t {
+        ss_sp: lowest.wrapping_byte_add(guard),
+        ss_flags: 0,
+        ss_size: SIGNAL_STACK_SIZE,
+    };
+    // SAFETY: the memory is mapped until the thread ends, and Rust takes its signal stack away
+    // before that. The thread uses the memory only if it overflows its stack. Then a handler
+    // of signals that uses the same memory ends the process, as it does after each overflow.
+    unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) };
 }
 
 /// A type whose values forked processes can share in one mapping: atomic numbers, and

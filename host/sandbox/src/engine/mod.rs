@@ -24,7 +24,7 @@ const KEEP_RESIDENT: usize = 256 << 10;
 
 /// The mappings that a linear memory in use takes: its image, the parts before and after the
 /// image, and the rest of its slot. Counted in `/proc/PID/maps`.
-pub(crate) const MAPPINGS_PER_MEMORY: usize = 5;
+pub(crate) const MAPPINGS_PER_MEMORY: usize = 4;
 
 /// The bytes of address space that a memory outside the pool reserves: all that 32 bits can
 /// address, and the guards on both sides.

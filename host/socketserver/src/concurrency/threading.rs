@@ -15,9 +15,13 @@ use super::settings::Threading;
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
 use crate::server::control::Control;
+use crate::sys;
 
 /// The longest time that a thread stays parked.
 const MAX_PARKED: Duration = Duration::from_secs(10);
+
+/// The size of the stack of a thread: Rust's default, and a signal stack.
+const STACK_SIZE: usize = (2 << 20) + sys::SIGNAL_STACK_SIZE;
 
 thread_local! {
     /// The address of the [`Pool`] that the current thread belongs to.
@@ -160,6 +164,7 @@ fn start_thread(pool: &Arc<Pool>, job: Job) -> Dispatched {
     let (own_pool, own_thread) = (Arc::clone(pool), Arc::clone(&thread));
     let started = thread::Builder::new()
         .name("request".to_owned())
+        .stack_size(STACK_SIZE)
         .spawn(move || own_pool.run_requests(&own_thread));
     let Err(error) = started else { return Dispatched::Done };
     pool.request_done(&mut pool.state());
@@ -182,6 +187,7 @@ impl Pool {
     }
 
     fn run_requests(&self, thread: &Arc<RequestThread>) {
+        sys::use_end_of_stack_for_signals();
         CURRENT_POOL.set(self.address());
         while let Some(job) = thread.next_request() {
             job.run();
