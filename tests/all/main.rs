@@ -30,6 +30,7 @@ mod overtime;
 mod own_addresses;
 mod processes;
 mod profile;
+mod python_files;
 mod requests;
 mod samples;
 mod shutdown;

@@ -9,11 +9,14 @@
 //! | `serve/` | `serve`: from settings to a server, and to its end |
 //! | `report/` | the log, the counters and the output |
 //! | `inspect` | `inspect`: a report about a handler |
+//! | `python/` | Python files: from a file to a component |
+//! | `run` | `run` and `build`: a Python file as a server, or as a component |
 //! | `compile` | the hidden command `compile`, which compiles a handler |
 //! | `reference` | the reference pages of the book, made from the code by a test |
 //!
 //! Each of them uses only those of them that stand in an earlier place of this list:
-//! `values/`, `report/`, `loading`, `settings`, `options/`, `serve/`, `inspect` and `compile`.
+//! `values/`, `report/`, `loading`, `settings`, `options/`, `serve/`, `inspect`, `python/`,
+//! `run` and `compile`.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -22,9 +25,11 @@ mod compile;
 mod inspect;
 mod loading;
 mod options;
+mod python;
 #[cfg(test)]
 mod reference;
 mod report;
+mod run;
 mod serve;
 mod settings;
 mod values;
@@ -37,6 +42,7 @@ use crate::options::{Command, ServeOptions};
 use crate::report::log::report_failure;
 use crate::report::{LogFormat, relay};
 use crate::serve::signals;
+use crate::settings::Settings;
 
 /// Runs a command. The exit code is 0 if it succeeded, 1 if it failed, and 2 if the command
 /// line is wrong.
@@ -47,7 +53,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let (format, result) = match arguments.command.or_else(options::without_command) {
-        Some(Command::Serve(options)) => (options.log.settings().format, serve(*options)),
+        Some(Command::Serve(options)) => (options.server.log.settings().format, serve(*options)),
+        Some(Command::Run(options)) => match run::settings(*options) {
+            Ok(settings) => (settings.log.format, serve_as(settings)),
+            // The log is not set up.
+            Err(error) => (LogFormat::Text, Err(error)),
+        },
+        Some(Command::Build(options)) => (LogFormat::Text, run::build(&options)),
         Some(Command::Inspect(options)) => (LogFormat::Text, inspect::inspect(&options)),
         Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
         Some(Command::Relay) => (LogFormat::Text, relay::relay()),
@@ -61,6 +73,10 @@ fn main() -> ExitCode {
 
 fn serve(options: ServeOptions) -> Result<ExitCode> {
     let settings = options.settings().unwrap_or_else(|error| options::exit_contradiction(&error));
+    serve_as(settings)
+}
+
+fn serve_as(settings: Settings) -> Result<ExitCode> {
     serve::serve(settings)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -90,13 +90,16 @@ fn options_page() -> String {
     definition.build();
     let mut page = OPTIONS.to_owned();
     let commands = definition.get_subcommands().filter(|command| !command.is_hide_set());
+    let serve = definition.find_subcommand("serve").unwrap();
     for command in commands.filter(|command| command.get_name() != "help") {
-        command_section(&mut page, command);
+        command_section(&mut page, command, serve);
     }
     page
 }
 
-fn command_section(page: &mut String, command: &Command) {
+/// Adds the section of a command. `run` also has the options of `serve`, which its section does
+/// not repeat.
+fn command_section(page: &mut String, command: &Command, serve: &Command) {
     let name = command.get_name();
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").trim();
@@ -108,12 +111,19 @@ fn command_section(page: &mut String, command: &Command) {
         if ["help", "version"].contains(&arg.get_id().as_str()) {
             continue;
         }
+        let is_of_serve = |id| serve.get_arguments().any(|arg| arg.get_id() == id);
+        if name == "run" && is_of_serve(arg.get_id()) {
+            continue;
+        }
         let heading = arg.get_help_heading().unwrap_or("Arguments");
         if last_heading != Some(heading) {
             write!(page, "\n### {name}: {heading}\n").unwrap();
             last_heading = Some(heading);
         }
         option_item(page, arg);
+    }
+    if name == "run" {
+        page.push_str("\nThe other options are those of [`serve`](#serve).\n");
     }
 }
 

@@ -25,7 +25,7 @@ const PLACES: [&str; 10] = [
 const OTHERS: &str = "--bench --beside --bin --bindings --check-bindings \
     --disable-pip-version-check --exact --example --filter-platform --format-version --idle --js \
     --kill-whom --list --locked --manifest-path --mib --module-root --no-audit --no-create-home --no-deps --no-fund \
-    --no-install-recommends --nocapture --only --open --options --output --path --prefix --print \
+    --no-install-recommends --nocapture --only --only-binary --open --options --output --path --prefix --print \
     --python-path --release --requests --root --rounds --signal --stub-wasi --sync --system \
     --target --test --test-threads --wit --wit-path --workspace --world --yes";
 
@@ -54,7 +54,8 @@ fn options(text: &str) -> BTreeSet<String> {
 
 /// Returns the options that each command has, hidden commands included.
 fn existing() -> BTreeSet<String> {
-    let commands: [&[&str]; 4] = [&[], &["serve"], &["inspect"], &["compile"]];
+    let commands: [&[&str]; 6] =
+        [&[], &["serve"], &["run"], &["build"], &["inspect"], &["compile"]];
     let mut existing = BTreeSet::new();
     for command in commands {
         let output =

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | this one | the commands, and the options of `serve` and `inspect` |
 //! | `listening`, `running`, `limits`, `access`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
+//! | `python_file` | the options of `run` and `build` |
 //! | `compile` | the options of a hidden command |
 //! | `profile` | `--profile`, and the stack of a handler |
 //! | `defaults` | the defaults of options, in their help |
@@ -13,7 +14,7 @@
 //! | `suggest` | what an error suggests in place of a wrong word |
 //!
 //! An option that is not given is `None`, so that another source, such as a file, can give it.
-//! [`ServeOptions::settings`] then makes the [`Settings`](crate::settings::Settings).
+//! [`ServerOptions::settings`] then makes the [`Settings`](crate::settings::Settings).
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
@@ -28,6 +29,7 @@ mod loading;
 mod log;
 mod profile;
 mod python;
+mod python_file;
 mod running;
 mod settings;
 mod suggest;
@@ -48,6 +50,7 @@ pub use loading::LoadingOptions;
 pub use log::LogOptions;
 pub use profile::ProfileOptions;
 pub use python::PythonOptions;
+pub use python_file::{BuildOptions, RunOptions};
 pub use running::RunningOptions;
 
 /// Python's socketserver as a host for sandboxed request handlers.
@@ -78,6 +81,24 @@ pub enum Command {
     /// 143 if a second SIGINT or SIGTERM ended the server or the first one ended its start, 1
     /// if the handler or an address cannot be served, 2 if the command line is wrong.
     Serve(Box<ServeOptions>),
+    /// Serve a program that was written for CPython's socketserver.
+    ///
+    /// The program runs once, as `python3 PROGRAM` would, until it calls serve_forever() or
+    /// handle_request(). What it has made by then, its server included, is built into a
+    /// component, of which each request gets a copy. The server listens at the address of the
+    /// program, with the concurrency of its class and with its attributes; the options take
+    /// their place. The component is kept in the user's cache directory until the program
+    /// changes, and so is the tool that builds it, which pip installs there.
+    ///
+    /// Exit codes: those of `serve`, and 1 if the program cannot be built.
+    Run(Box<RunOptions>),
+    /// Build a component from a program that was written for CPython's socketserver.
+    ///
+    /// `run` serves the component as the program says, and `serve` as its options say.
+    ///
+    /// Exit codes: 0 if the component was built, 1 if it cannot be, 2 if the command line is
+    /// wrong.
+    Build(BuildOptions),
     /// Show what a handler is, what it imports, and whether it can be served.
     ///
     /// Exit codes: 0 if the handler can be served, 1 if it cannot, 2 if the command line is
@@ -100,6 +121,14 @@ pub struct ServeOptions {
     /// case.
     pub handler: Option<PathBuf>,
 
+    /// The options of the server.
+    #[command(flatten)]
+    pub server: ServerOptions,
+}
+
+/// The options of a server, whatever its handler is.
+#[derive(Debug, Clone, Args)]
+pub struct ServerOptions {
     /// The listening sockets.
     #[command(flatten)]
     pub listening: ListeningOptions,
@@ -169,7 +198,18 @@ pub fn definition() -> clap::Command {
     let defaults = defaults::shown_defaults();
     let add =
         |command: clap::Command| command.mut_args(|arg| defaults::add_default(arg, &defaults));
-    Arguments::command().mut_subcommand("serve", add).mut_subcommand("inspect", add)
+    let add_to_run = |command: clap::Command| {
+        // The program says how its requests run.
+        let others = |arg: clap::Arg| match arg.get_long() {
+            Some("concurrency") => arg,
+            _ => defaults::add_default(arg, &defaults),
+        };
+        command.mut_args(others)
+    };
+    Arguments::command()
+        .mut_subcommand("serve", add)
+        .mut_subcommand("run", add_to_run)
+        .mut_subcommand("inspect", add)
 }
 
 /// Parses the command line of this process. Prints the help, or what is wrong and what
@@ -204,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_short_help_has_one_line_for_each_option() {
-        for name in ["serve", "inspect"] {
+        for name in ["serve", "run", "build", "inspect"] {
             let mut definition = definition();
             definition.build();
             let command = definition.find_subcommand_mut(name).unwrap();

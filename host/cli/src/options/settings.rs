@@ -1,11 +1,13 @@
 //! The meaning of the options of `serve` together.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use socketserver::{Concurrency, ConcurrencyKind, Endpoint, Forking, Threading, Workers};
 use socketserver_jail::JailMode;
 use socketserver_sandbox::Policy;
 
-use super::{ListeningOptions, PythonOptions, RunningOptions, ServeOptions};
+use super::{ListeningOptions, PythonOptions, RunningOptions, ServeOptions, ServerOptions};
 use crate::settings::{Drain, Settings, ShutdownSettings, SocketSettings, default_endpoint};
 
 impl ServeOptions {
@@ -15,6 +17,17 @@ impl ServeOptions {
     ///
     /// The options contradict each other.
     pub fn settings(self) -> Result<Settings> {
+        self.server.settings(self.handler)
+    }
+}
+
+impl ServerOptions {
+    /// Returns what the options mean for a handler, or for the embedded sample.
+    ///
+    /// # Errors
+    ///
+    /// The options contradict each other.
+    pub fn settings(self, handler: Option<PathBuf>) -> Result<Settings> {
         let default = Settings::default();
         let concurrency = concurrency(&self, default.concurrency.kind())?;
         let kind = concurrency.kind();
@@ -46,7 +59,7 @@ impl ServeOptions {
             ..limits
         };
         Ok(Settings {
-            handler: self.handler,
+            handler,
             loading: self.loading.settings(&self.profile, jail),
             policy,
             endpoints,
@@ -96,7 +109,7 @@ fn shutdown(
 }
 
 /// Returns how requests run: what `--server`, `--concurrency` and `--workers` say together.
-fn concurrency(options: &ServeOptions, default: ConcurrencyKind) -> Result<Concurrency> {
+fn concurrency(options: &ServerOptions, default: ConcurrencyKind) -> Result<Concurrency> {
     let (running, python) = (&options.running, &options.python);
     let kind = match (python.server, running.concurrency) {
         (Some(class), _) => class.concurrency().kind(),
@@ -151,7 +164,7 @@ fn processes(concurrency: &Concurrency) -> usize {
 }
 
 /// Returns the addresses that the options name.
-fn endpoints(options: &ServeOptions) -> Result<Vec<Endpoint>> {
+fn endpoints(options: &ServerOptions) -> Result<Vec<Endpoint>> {
     let bind = &options.listening.bind;
     let Some(class) = options.python.server else { return Ok(bind.clone()) };
     for endpoint in bind {

@@ -231,8 +231,9 @@ fn prune(directory: &Path) -> io::Result<()> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        // Another process may have removed it meanwhile.
-        if let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) {
+        // Another process may have removed it meanwhile. Folders are not entries.
+        let Ok(metadata) = entry.metadata() else { continue };
+        if let (true, Ok(modified)) = (metadata.is_file(), metadata.modified()) {
             entries.push((modified, entry.path()));
         }
     }

@@ -1,0 +1,127 @@
+//! The servers that a Python file makes.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use socketserver::{ConcurrencyKind, Endpoint, SocketType};
+
+/// The facts about a program. They come from the file, so they are as trusted as it is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// The servers: at most one for connections and one for datagrams.
+    pub servers: Vec<ProgramServer>,
+}
+
+/// A server of a program.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramServer {
+    /// The kind of its requests.
+    pub kind: Kind,
+    /// The name of its class.
+    pub class: String,
+    /// The name of its `RequestHandlerClass`.
+    pub handler: String,
+    /// Its address, as `--bind` has it.
+    pub bind: String,
+    /// The way in which requests run, by its class.
+    pub concurrency: String,
+    /// The attributes that the program sets.
+    pub attributes: Attributes,
+    /// The settings of the program that the host does not know.
+    pub ignored: Vec<String>,
+}
+
+/// The kind of the requests of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Connections.
+    Stream,
+    /// Datagrams.
+    Datagram,
+}
+
+impl Kind {
+    /// Returns the type of the sockets that have such requests.
+    pub fn socket_type(self) -> SocketType {
+        match self {
+            Kind::Stream => SocketType::Stream,
+            Kind::Datagram => SocketType::Dgram,
+        }
+    }
+}
+
+/// Python's attributes of a server. What is not set has the default of `serve`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Attributes {
+    /// `request_queue_size`
+    pub request_queue_size: Option<i64>,
+    /// `allow_reuse_address`
+    pub allow_reuse_address: Option<Truth>,
+    /// `allow_reuse_port`
+    pub allow_reuse_port: Option<Truth>,
+    /// `max_packet_size`
+    pub max_packet_size: Option<i64>,
+    /// `max_children`
+    pub max_children: Option<i64>,
+    /// `daemon_threads`
+    pub daemon_threads: Option<Truth>,
+    /// `block_on_close`
+    pub block_on_close: Option<Truth>,
+    /// `timeout`
+    pub timeout: Option<f64>,
+    /// The argument of `serve_forever`.
+    pub poll_interval: Option<f64>,
+}
+
+/// A value that Python takes for true or false.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Truth {
+    /// `True` or `False`.
+    Bool(bool),
+    /// A number, such as the `1` of `allow_reuse_address` in `http.server`.
+    Number(f64),
+}
+
+impl From<Truth> for bool {
+    fn from(truth: Truth) -> bool {
+        match truth {
+            Truth::Bool(value) => value,
+            Truth::Number(value) => value != 0.0,
+        }
+    }
+}
+
+impl ProgramServer {
+    /// Returns the address.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot have such an address.
+    pub fn endpoint(&self) -> Result<Endpoint> {
+        let endpoint: Endpoint =
+            self.bind.parse().with_context(|| format!("`{}` cannot be bound", self.class))?;
+        if endpoint.socket_type() != self.kind.socket_type() {
+            bail!("`{}` is not at an address for its requests: {endpoint}", self.class);
+        }
+        Ok(endpoint)
+    }
+}
+
+impl Program {
+    /// Returns how requests run. If the servers differ, in processes rather than in threads,
+    /// and in threads rather than one at a time.
+    pub fn concurrency(&self) -> ConcurrencyKind {
+        let has = |name| self.servers.iter().any(|server| server.concurrency == name);
+        if has("forking") {
+            ConcurrencyKind::Forking
+        } else if has("threading") {
+            ConcurrencyKind::Threading
+        } else {
+            ConcurrencyKind::Sync
+        }
+    }
+}

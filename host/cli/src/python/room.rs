@@ -1,0 +1,169 @@
+//! The folder in which one build runs: copies of what the program needs, and the package of the
+//! guest. The program may change the copies, and reaches nothing else of the machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use socketserver::printable;
+use tempfile::TempDir;
+
+use super::PythonBuild;
+use super::copy::{Budget, copy_folder};
+use super::program::{Program, ProgramServer};
+use super::progress::{Progress, run};
+use super::section::append_program;
+use super::support;
+
+/// The largest report that is read, in bytes.
+const MAX_REPORT: u64 = 8 << 20;
+/// The longest line of an error that is shown, in bytes.
+const MAX_LINE: usize = 500;
+
+/// The age of a folder that an interrupted build has left.
+const ABANDONED: Duration = Duration::from_hours(1);
+
+/// A folder with all that one build needs. It is removed in the end.
+pub struct Room {
+    folder: TempDir,
+    packages: usize,
+    begun: SystemTime,
+}
+
+/// The input of the package of the guest.
+#[derive(Serialize)]
+struct Job<'a> {
+    /// The name of the file.
+    file: &'a str,
+    /// Folders as the program sees them: that of the file, and those with packages.
+    folder: String,
+    packages: Vec<String>,
+    /// The folder of CPython's library.
+    library: [&'static str; 1],
+    args: &'a [String],
+    env: BTreeMap<&'a str, &'a str>,
+}
+
+/// The output of the package of the guest.
+#[derive(Debug, Deserialize)]
+pub struct Report {
+    /// The reason why there is no server.
+    error: Option<String>,
+    servers: Vec<ProgramServer>,
+    /// The beginning of what the program printed.
+    pub output: Vec<String>,
+    /// The files that it opened, as it sees them.
+    pub files: Vec<String>,
+}
+
+/// The result of a build.
+pub struct Built {
+    /// The component.
+    pub component: Vec<u8>,
+    /// The servers of the program.
+    pub program: Program,
+    /// The report.
+    pub report: Report,
+    /// The time when the files were copied.
+    pub begun: SystemTime,
+}
+
+impl Room {
+    /// Creates the folder, in `rooms`.
+    ///
+    /// # Errors
+    ///
+    /// The folder of the program has too much in it, or a file cannot be written.
+    pub fn create(rooms: &Path, build: &PythonBuild) -> Result<Self> {
+        remove_abandoned(rooms);
+        let folder = tempfile::Builder::new().prefix("room-").tempdir_in(rooms)?;
+        let room = Room { folder, packages: build.packages.len(), begun: SystemTime::now() };
+        let file = build.file.file_name().and_then(|name| name.to_str());
+        let file = file.context("its name is not UTF-8")?;
+        let mut budget = Budget::default();
+        copy_folder(build.folder(), &room.path("0"), &mut budget)?;
+        // The file may be a link, or larger than others may be.
+        fs::copy(&build.file, room.path("0").join(file))?;
+        for (number, packages) in (2..).zip(&build.packages) {
+            copy_folder(packages, &room.path(&number.to_string()), &mut budget)?;
+        }
+        support::write_to(&room.path("1"))?;
+        // Otherwise a program could import what happens to be installed on this machine.
+        fs::create_dir_all(room.path("none/lib/site-packages"))?;
+        let job = Job {
+            file,
+            folder: "/0".to_owned(),
+            packages: (2..).take(room.packages).map(|number: u32| format!("/{number}")).collect(),
+            library: ["/python"],
+            args: &build.arguments,
+            env: build.env.iter().map(|(name, value)| (&**name, &**value)).collect(),
+        };
+        fs::write(room.path("1/job.json"), serde_json::to_vec(&job)?)?;
+        Ok(room)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the tool.
+    ///
+    /// # Errors
+    ///
+    /// The tool fails, or the program makes no server. The error says what the program did.
+    pub fn run(&self, tool: &Path, progress: &mut Progress) -> Result<Built> {
+        let output = self.path("component.wasm");
+        let mut command = Command::new(tool);
+        command.arg("--wit-path").arg(self.path("1/wit")).args(["--world", support::WORLD]);
+        command.args(["componentize", support::ENTRY]);
+        // The program sees these folders as /0, /1 and so on.
+        for number in 0..2 + self.packages {
+            command.arg("--python-path").arg(self.path(&number.to_string()));
+        }
+        command
+            .arg("--output")
+            .arg(&output)
+            .env("VIRTUAL_ENV", self.path("none"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env_remove("PYTHONPATH")
+            .env_remove("PYTHONHOME")
+            .env_remove("RUST_BACKTRACE");
+        run(&mut command, &self.path("log"), progress)?;
+        let report = self.report()?;
+        if let Some(error) = &report.error {
+            let lines: Vec<_> = error.lines().map(|line| printable(line, MAX_LINE)).collect();
+            bail!("{}", lines.join("\n"));
+        }
+        let program = Program { servers: report.servers.clone() };
+        for server in &program.servers {
+            server.endpoint()?;
+        }
+        let mut component = fs::read(&output).context("the tool wrote no component")?;
+        append_program(&mut component, &program)?;
+        Ok(Built { component, program, report, begun: self.begun })
+    }
+
+    fn report(&self) -> Result<Report> {
+        let path = self.path("1/report.json");
+        let size = fs::symlink_metadata(&path).context("the build made no report")?.len();
+        if size > MAX_REPORT {
+            bail!("the report of the build has {size} bytes");
+        }
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+}
+
+/// Removes the folders that builds left when they were interrupted.
+fn remove_abandoned(rooms: &Path) {
+    for entry in fs::read_dir(rooms).into_iter().flatten().flatten() {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

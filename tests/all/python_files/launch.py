@@ -1,0 +1,53 @@
+"""Runs a program under CPython on a free port of 127.0.0.1, and prints where it listens.
+
+Its own output goes to standard error, and it has the arguments that follow its name.
+"""
+
+import os
+import runpy
+import socket
+import socketserver
+import sys
+import threading
+
+bind = socket.socket.bind
+serve_forever = socketserver.BaseServer.serve_forever
+out = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
+seen = set()
+
+
+def bind_anywhere(self, address):
+    bind(self, ("127.0.0.1", 0))
+
+
+def announce(server):
+    if server not in seen:
+        seen.add(server)
+        scheme = "tcp" if server.socket.type == socket.SOCK_STREAM else "udp"
+        out.write("listening %s://%s:%s\n" % (scheme, *server.socket.getsockname()))
+
+
+def serve_soon(self, poll_interval=0.5):
+    announce(self)
+    serve_forever(self, 0.02)
+
+
+def never(self):
+    threading.Event().wait()
+
+
+def listen(self, *args):
+    socketserver_activate(self)
+    announce(self)
+
+
+socket.socket.bind = bind_anywhere
+socketserver.BaseServer.serve_forever = serve_soon
+# The program in the documentation ends its server when it has served itself.
+socketserver.BaseServer.shutdown = never
+socketserver_activate = socketserver.TCPServer.server_activate
+socketserver.TCPServer.server_activate = listen
+sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
