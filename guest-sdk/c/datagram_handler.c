@@ -9,14 +9,29 @@
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.recv")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_recv(int32_t, int32_t, uint8_t *);
 
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.recv-with-flags")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_recv_with_flags(int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.recvfrom")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_recvfrom(int32_t, int32_t, int32_t, uint8_t *);
+
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.send")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_send(int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.sendall")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_sendall(int32_t, uint8_t *, size_t, uint8_t *);
 
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.send-with-flags")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_send_with_flags(int32_t, uint8_t *, size_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.sendall-with-flags")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_sendall_with_flags(int32_t, uint8_t *, size_t, int32_t, uint8_t *);
+
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.sendto")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_sendto(int32_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *, size_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.sendto-with-flags")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_sendto_with_flags(int32_t, uint8_t *, size_t, int32_t, int32_t, int32_t, uint8_t *, size_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
 
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.shutdown")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_shutdown(int32_t, int32_t, uint8_t *);
@@ -39,8 +54,23 @@ extern void __wasm_import_socketserver_handler_sockets_method_socket_gettimeout(
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.getsockopt")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_getsockopt(int32_t, int32_t, int32_t, uint8_t *);
 
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.getsockopt-bytes")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_getsockopt_bytes(int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.setsockopt")))
 extern void __wasm_import_socketserver_handler_sockets_method_socket_setsockopt(int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.setsockopt-bytes")))
+extern void __wasm_import_socketserver_handler_sockets_method_socket_setsockopt_bytes(int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.family")))
+extern int32_t __wasm_import_socketserver_handler_sockets_method_socket_family(int32_t);
+
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.socket-type")))
+extern int32_t __wasm_import_socketserver_handler_sockets_method_socket_socket_type(int32_t);
+
+__attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.proto")))
+extern int32_t __wasm_import_socketserver_handler_sockets_method_socket_proto(int32_t);
 
 __attribute__((__import_module__("socketserver:handler/sockets@0.1.0"), __import_name__("[method]socket.fileno")))
 extern int32_t __wasm_import_socketserver_handler_sockets_method_socket_fileno(int32_t);
@@ -222,6 +252,24 @@ socketserver_handler_sockets_borrow_socket_t socketserver_handler_sockets_borrow
 void socketserver_handler_sockets_result_list_u8_error_code_free(socketserver_handler_sockets_result_list_u8_error_code_t *ptr) {
   if (!ptr->is_err) {
     datagram_handler_list_u8_free(&ptr->val.ok);
+  } else {
+  }
+}
+
+void socketserver_handler_sockets_option_address_free(socketserver_handler_sockets_option_address_t *ptr) {
+  if (ptr->is_some) {
+    socketserver_handler_sockets_address_free(&ptr->val);
+  }
+}
+
+void socketserver_handler_sockets_tuple2_list_u8_option_address_free(socketserver_handler_sockets_tuple2_list_u8_option_address_t *ptr) {
+  datagram_handler_list_u8_free(&ptr->f0);
+  socketserver_handler_sockets_option_address_free(&ptr->f1);
+}
+
+void socketserver_handler_sockets_result_tuple2_list_u8_option_address_error_code_free(socketserver_handler_sockets_result_tuple2_list_u8_option_address_error_code_t *ptr) {
+  if (!ptr->is_err) {
+    socketserver_handler_sockets_tuple2_list_u8_option_address_free(&ptr->val.ok);
   } else {
   }
 }
@@ -448,6 +496,130 @@ bool socketserver_handler_sockets_method_socket_recv(socketserver_handler_socket
   }
 }
 
+bool socketserver_handler_sockets_method_socket_recv_with_flags(socketserver_handler_sockets_borrow_socket_t self, uint32_t bufsize, int32_t flags, datagram_handler_list_u8_t *ret, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_recv_with_flags((self).__handle, (int32_t) (bufsize), flags, ptr);
+  socketserver_handler_sockets_result_list_u8_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (datagram_handler_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_sockets_method_socket_recvfrom(socketserver_handler_sockets_borrow_socket_t self, uint32_t bufsize, int32_t flags, socketserver_handler_sockets_tuple2_list_u8_option_address_t *ret, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(24+6*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_recvfrom((self).__handle, (int32_t) (bufsize), flags, ptr);
+  socketserver_handler_sockets_result_tuple2_list_u8_option_address_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      socketserver_handler_sockets_option_address_t option;
+      switch ((int32_t) *((uint8_t*) (ptr + (3*sizeof(void*))))) {
+        case 0: {
+          option.is_some = false;
+          break;
+        }
+        case 1: {
+          option.is_some = true;
+          socketserver_handler_types_address_t variant0;
+          variant0.tag = (int32_t) *((uint8_t*) (ptr + (4*sizeof(void*))));
+          switch ((int32_t) variant0.tag) {
+            case 0: {
+              variant0.val.ipv4 = (socketserver_handler_types_ipv4_address_t) {
+                (datagram_handler_tuple4_u8_u8_u8_u8_t) (datagram_handler_tuple4_u8_u8_u8_u8_t) {
+                  (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + (5*sizeof(void*))))),
+                  (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + (1+5*sizeof(void*))))),
+                  (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + (2+5*sizeof(void*))))),
+                  (uint8_t) (uint8_t) ((int32_t) *((uint8_t*) (ptr + (3+5*sizeof(void*))))),
+                },
+                (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (4+5*sizeof(void*))))),
+              };
+              break;
+            }
+            case 1: {
+              variant0.val.ipv6 = (socketserver_handler_types_ipv6_address_t) {
+                (datagram_handler_tuple8_u16_u16_u16_u16_u16_u16_u16_u16_t) (datagram_handler_tuple8_u16_u16_u16_u16_u16_u16_u16_u16_t) {
+                  (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (5*sizeof(void*))))),
+                  (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (2+5*sizeof(void*))))),
+                  (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (4+5*sizeof(void*))))),
+                  (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6+5*sizeof(void*))))),
+                  (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (8+5*sizeof(void*))))),
+                  (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (10+5*sizeof(void*))))),
+                  (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (12+5*sizeof(void*))))),
+                  (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (14+5*sizeof(void*))))),
+                },
+                (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (16+5*sizeof(void*))))),
+                (uint32_t) (uint32_t) (*((int32_t*) (ptr + (20+5*sizeof(void*))))),
+                (uint32_t) (uint32_t) (*((int32_t*) (ptr + (24+5*sizeof(void*))))),
+              };
+              break;
+            }
+            case 2: {
+              socketserver_handler_types_unix_address_t variant;
+              variant.tag = (int32_t) *((uint8_t*) (ptr + (5*sizeof(void*))));
+              switch ((int32_t) variant.tag) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  variant.val.pathname = (datagram_handler_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) };
+                  break;
+                }
+                case 2: {
+                  variant.val.abstract = (datagram_handler_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) };
+                  break;
+                }
+              }
+              variant0.val.unix = variant;
+              break;
+            }
+          }
+
+          option.val = variant0;
+          break;
+        }
+      }
+
+      result.val.ok = (socketserver_handler_sockets_tuple2_list_u8_option_address_t) {
+        (datagram_handler_list_u8_t) (datagram_handler_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (socketserver_handler_sockets_option_address_t) option,
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
 bool socketserver_handler_sockets_method_socket_send(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, uint32_t *ret, socketserver_handler_sockets_error_code_t *err) {
   __attribute__((__aligned__(4)))
   uint8_t ret_area[8];
@@ -480,6 +652,58 @@ bool socketserver_handler_sockets_method_socket_sendall(socketserver_handler_soc
   uint8_t ret_area[2];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_socketserver_handler_sockets_method_socket_sendall((self).__handle, (uint8_t *) (*data).ptr, (*data).len, ptr);
+  socketserver_handler_sockets_result_void_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 1));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_sockets_method_socket_send_with_flags(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, int32_t flags, uint32_t *ret, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[8];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_send_with_flags((self).__handle, (uint8_t *) (*data).ptr, (*data).len, flags, ptr);
+  socketserver_handler_sockets_result_u32_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr + 4)));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 4));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_sockets_method_socket_sendall_with_flags(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, int32_t flags, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(1)))
+  uint8_t ret_area[2];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_sendall_with_flags((self).__handle, (uint8_t *) (*data).ptr, (*data).len, flags, ptr);
   socketserver_handler_sockets_result_void_error_code_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
@@ -592,6 +816,120 @@ bool socketserver_handler_sockets_method_socket_sendto(socketserver_handler_sock
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_socketserver_handler_sockets_method_socket_sendto((self).__handle, (uint8_t *) (*data).ptr, (*data).len, variant7, variant8, variant9, variant10, variant11, variant12, variant13, variant14, variant15, variant16, variant17, variant18, ptr);
+  socketserver_handler_sockets_result_u32_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (uint32_t) (*((int32_t*) (ptr + 4)));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 4));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool socketserver_handler_sockets_method_socket_sendto_with_flags(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, int32_t flags, socketserver_handler_sockets_address_t *address, uint32_t *ret, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[8];
+  int32_t variant7;
+  int32_t variant8;
+  uint8_t * variant9;
+  size_t variant10;
+  int32_t variant11;
+  int32_t variant12;
+  int32_t variant13;
+  int32_t variant14;
+  int32_t variant15;
+  int32_t variant16;
+  int32_t variant17;
+  int32_t variant18;
+  switch ((int32_t) (*address).tag) {
+    case 0: {
+      const socketserver_handler_types_ipv4_address_t *payload = &(*address).val.ipv4;
+      variant7 = 0;
+      variant8 = (int32_t) (((*payload).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload).host).f1);
+      variant10 = (int32_t) (((*payload).host).f2);
+      variant11 = (int32_t) (((*payload).host).f3);
+      variant12 = (int32_t) ((*payload).port);
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+    case 1: {
+      const socketserver_handler_types_ipv6_address_t *payload0 = &(*address).val.ipv6;
+      variant7 = 1;
+      variant8 = (int32_t) (((*payload0).host).f0);
+      variant9 = (uint8_t *) (int32_t) (((*payload0).host).f1);
+      variant10 = (int32_t) (((*payload0).host).f2);
+      variant11 = (int32_t) (((*payload0).host).f3);
+      variant12 = (int32_t) (((*payload0).host).f4);
+      variant13 = (int32_t) (((*payload0).host).f5);
+      variant14 = (int32_t) (((*payload0).host).f6);
+      variant15 = (int32_t) (((*payload0).host).f7);
+      variant16 = (int32_t) ((*payload0).port);
+      variant17 = (int32_t) ((*payload0).flowinfo);
+      variant18 = (int32_t) ((*payload0).scope_id);
+      break;
+    }
+    case 2: {
+      const socketserver_handler_types_unix_address_t *payload1 = &(*address).val.unix;
+      int32_t variant;
+      uint8_t * variant5;
+      size_t variant6;
+      switch ((int32_t) (*payload1).tag) {
+        case 0: {
+          variant = 0;
+          variant5 = 0;
+          variant6 = 0;
+          break;
+        }
+        case 1: {
+          const datagram_handler_list_u8_t *payload3 = &(*payload1).val.pathname;
+          variant = 1;
+          variant5 = (uint8_t *) (*payload3).ptr;
+          variant6 = (*payload3).len;
+          break;
+        }
+        case 2: {
+          const datagram_handler_list_u8_t *payload4 = &(*payload1).val.abstract;
+          variant = 2;
+          variant5 = (uint8_t *) (*payload4).ptr;
+          variant6 = (*payload4).len;
+          break;
+        }
+      }
+      variant7 = 2;
+      variant8 = variant;
+      variant9 = variant5;
+      variant10 = variant6;
+      variant11 = 0;
+      variant12 = 0;
+      variant13 = 0;
+      variant14 = 0;
+      variant15 = 0;
+      variant16 = 0;
+      variant17 = 0;
+      variant18 = 0;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_sendto_with_flags((self).__handle, (uint8_t *) (*data).ptr, (*data).len, flags, variant7, variant8, variant9, variant10, variant11, variant12, variant13, variant14, variant15, variant16, variant17, variant18, ptr);
   socketserver_handler_sockets_result_u32_error_code_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
@@ -892,6 +1230,33 @@ bool socketserver_handler_sockets_method_socket_getsockopt(socketserver_handler_
   }
 }
 
+bool socketserver_handler_sockets_method_socket_getsockopt_bytes(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, uint32_t buflen, datagram_handler_list_u8_t *ret, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_getsockopt_bytes((self).__handle, level, optname, (int32_t) (buflen), ptr);
+  socketserver_handler_sockets_result_list_u8_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (datagram_handler_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
 bool socketserver_handler_sockets_method_socket_setsockopt(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, int32_t value, socketserver_handler_sockets_error_code_t *err) {
   __attribute__((__aligned__(1)))
   uint8_t ret_area[2];
@@ -915,6 +1280,46 @@ bool socketserver_handler_sockets_method_socket_setsockopt(socketserver_handler_
     *err = result.val.err;
     return 0;
   }
+}
+
+bool socketserver_handler_sockets_method_socket_setsockopt_bytes(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, datagram_handler_list_u8_t *value, socketserver_handler_sockets_error_code_t *err) {
+  __attribute__((__aligned__(1)))
+  uint8_t ret_area[2];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_sockets_method_socket_setsockopt_bytes((self).__handle, level, optname, (uint8_t *) (*value).ptr, (*value).len, ptr);
+  socketserver_handler_sockets_result_void_error_code_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = (int32_t) *((uint8_t*) (ptr + 1));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+socketserver_handler_sockets_family_t socketserver_handler_sockets_method_socket_family(socketserver_handler_sockets_borrow_socket_t self) {
+  int32_t ret = __wasm_import_socketserver_handler_sockets_method_socket_family((self).__handle);
+  return ret;
+}
+
+socketserver_handler_sockets_socket_kind_t socketserver_handler_sockets_method_socket_socket_type(socketserver_handler_sockets_borrow_socket_t self) {
+  int32_t ret = __wasm_import_socketserver_handler_sockets_method_socket_socket_type((self).__handle);
+  return ret;
+}
+
+int32_t socketserver_handler_sockets_method_socket_proto(socketserver_handler_sockets_borrow_socket_t self) {
+  int32_t ret = __wasm_import_socketserver_handler_sockets_method_socket_proto((self).__handle);
+  return ret;
 }
 
 int32_t socketserver_handler_sockets_method_socket_fileno(socketserver_handler_sockets_borrow_socket_t self) {

@@ -190,9 +190,13 @@ typedef socketserver_handler_types_address_t socketserver_handler_sockets_addres
 
 typedef socketserver_handler_types_error_code_t socketserver_handler_sockets_error_code_t;
 
+typedef socketserver_handler_types_family_t socketserver_handler_sockets_family_t;
+
 typedef socketserver_handler_types_seconds_t socketserver_handler_sockets_seconds_t;
 
 typedef socketserver_handler_types_shutdown_how_t socketserver_handler_sockets_shutdown_how_t;
+
+typedef socketserver_handler_types_socket_kind_t socketserver_handler_sockets_socket_kind_t;
 
 typedef struct socketserver_handler_sockets_own_socket_t {
   int32_t __handle;
@@ -209,6 +213,24 @@ typedef struct {
     socketserver_handler_sockets_error_code_t err;
   } val;
 } socketserver_handler_sockets_result_list_u8_error_code_t;
+
+typedef struct {
+  bool is_some;
+  socketserver_handler_sockets_address_t val;
+} socketserver_handler_sockets_option_address_t;
+
+typedef struct {
+  datagram_handler_list_u8_t f0;
+  socketserver_handler_sockets_option_address_t f1;
+} socketserver_handler_sockets_tuple2_list_u8_option_address_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    socketserver_handler_sockets_tuple2_list_u8_option_address_t ok;
+    socketserver_handler_sockets_error_code_t err;
+  } val;
+} socketserver_handler_sockets_result_tuple2_list_u8_option_address_error_code_t;
 
 typedef struct {
   bool is_err;
@@ -445,6 +467,26 @@ typedef struct {
 // The host may return fewer bytes than are available, however large
 // `bufsize` is. With `bufsize` 0 it returns an empty list at once.
 extern bool socketserver_handler_sockets_method_socket_recv(socketserver_handler_sockets_borrow_socket_t self, uint32_t bufsize, datagram_handler_list_u8_t *ret, socketserver_handler_sockets_error_code_t *err);
+// Receives as `recv`, with flags. Python's `recv(bufsize, flags)`.
+// 
+// `flags` is a sum of the numbers of Python's constants on Linux:
+// 
+// - `MSG_PEEK` (2): the data stays in the socket, and the next call returns it
+//   again.
+// - `MSG_DONTWAIT` (64): the call fails with `would-block` instead of waiting, as
+//   with a timeout of zero. As in Python, it has no effect on a socket with a timeout.
+// - `MSG_WAITALL` (256): the call waits until it has `bufsize` bytes, or as many as
+//   the host returns in one call, or the other end has finished sending. As in
+//   Python, a socket with a timeout does not wait for more than the first byte. Nor
+//   does the host with `MSG_PEEK`, unlike Linux.
+// - `MSG_NOSIGNAL` (16384) has no effect.
+// 
+// Fails with `not-supported` for any other flag.
+extern bool socketserver_handler_sockets_method_socket_recv_with_flags(socketserver_handler_sockets_borrow_socket_t self, uint32_t bufsize, int32_t flags, datagram_handler_list_u8_t *ret, socketserver_handler_sockets_error_code_t *err);
+// Receives as `recv-with-flags`, and returns the address of the sender too. As in
+// Python on Linux, a connection has no address here, except that of a Unix socket
+// with a name. Python's `recvfrom(bufsize, flags)`.
+extern bool socketserver_handler_sockets_method_socket_recvfrom(socketserver_handler_sockets_borrow_socket_t self, uint32_t bufsize, int32_t flags, socketserver_handler_sockets_tuple2_list_u8_option_address_t *ret, socketserver_handler_sockets_error_code_t *err);
 // Sends as much of `data` as the socket accepts and returns the number of
 // bytes sent, which may be less than the length of `data`. Python's
 // `send(bytes)`.
@@ -452,6 +494,21 @@ extern bool socketserver_handler_sockets_method_socket_send(socketserver_handler
 // Sends all of `data`. A timeout applies to the whole call. After an
 // error the number of bytes sent is unknown. Python's `sendall(bytes)`.
 extern bool socketserver_handler_sockets_method_socket_sendall(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, socketserver_handler_sockets_error_code_t *err);
+// Sends as `send`, with flags. Python's `send(bytes, flags)`.
+// 
+// `flags` is a sum of the numbers of Python's constants on Linux:
+// 
+// - `MSG_DONTWAIT` (64): the call fails with `would-block` instead of waiting, as
+//   with a timeout of zero. As in Python, it has no effect on a socket with a timeout.
+// - `MSG_NOSIGNAL` (16384) has no effect: no call here raises a signal.
+// - `MSG_MORE` (32768): more data follows, so TCP may wait to fill a segment. On
+//   the socket of a datagram request it fails with `not-supported`.
+// 
+// Fails with `not-supported` for any other flag.
+extern bool socketserver_handler_sockets_method_socket_send_with_flags(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, int32_t flags, uint32_t *ret, socketserver_handler_sockets_error_code_t *err);
+// Sends as `sendall`, with the flags of `send-with-flags`. Python's
+// `sendall(bytes, flags)`.
+extern bool socketserver_handler_sockets_method_socket_sendall_with_flags(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, int32_t flags, socketserver_handler_sockets_error_code_t *err);
 // Sends `data` as one datagram to `address` and returns the length of
 // `data`. The datagram leaves from the server's socket, so a client that
 // is connected to the server accepts it. Python's
@@ -461,6 +518,9 @@ extern bool socketserver_handler_sockets_method_socket_sendall(socketserver_hand
 // that request: any other address is `denied`. On a connection the
 // address is ignored, as on Linux.
 extern bool socketserver_handler_sockets_method_socket_sendto(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, socketserver_handler_sockets_address_t *address, uint32_t *ret, socketserver_handler_sockets_error_code_t *err);
+// Sends as `sendto`, with the flags of `send-with-flags`. Python's
+// `sendto(bytes, flags, address)`.
+extern bool socketserver_handler_sockets_method_socket_sendto_with_flags(socketserver_handler_sockets_borrow_socket_t self, datagram_handler_list_u8_t *data, int32_t flags, socketserver_handler_sockets_address_t *address, uint32_t *ret, socketserver_handler_sockets_error_code_t *err);
 // Shuts down one half of the connection or both. Python's
 // `shutdown(how)`.
 extern bool socketserver_handler_sockets_method_socket_shutdown(socketserver_handler_sockets_borrow_socket_t self, socketserver_handler_sockets_shutdown_how_t how, socketserver_handler_sockets_error_code_t *err);
@@ -485,13 +545,34 @@ extern bool socketserver_handler_sockets_method_socket_gettimeout(socketserver_h
 // of Python's constants on Linux, such as 6 and 1 for `IPPROTO_TCP` and
 // `TCP_NODELAY`. Python's `getsockopt(level, optname)`.
 // 
-// Fails with `no-protocol-option` if handlers may not read the option.
+// Fails with `denied` if handlers may not read the option, and with
+// `no-protocol-option` or `not-supported` if this kind of socket does not have it.
 extern bool socketserver_handler_sockets_method_socket_getsockopt(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, int32_t *ret, socketserver_handler_sockets_error_code_t *err);
+// Returns the value of an option as at most `buflen` bytes. The bytes have the
+// format of Linux on the host's machine: most options are an `int`. Python's
+// `getsockopt(level, optname, buflen)`.
+// 
+// Fails as `getsockopt`, and with `invalid-argument` unless `buflen` is at least 1
+// and at most 1024.
+extern bool socketserver_handler_sockets_method_socket_getsockopt_bytes(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, uint32_t buflen, datagram_handler_list_u8_t *ret, socketserver_handler_sockets_error_code_t *err);
 // Sets an option. Python's `setsockopt(level, optname, value)`.
 // 
-// Fails with `denied` if handlers may read the option but not set it, and
-// with `no-protocol-option` if handlers may do neither.
+// Fails with `denied` if handlers may not set the option, with `invalid-argument`
+// for a value that the option cannot have, and with `no-protocol-option` or
+// `not-supported` if this kind of socket does not have it.
 extern bool socketserver_handler_sockets_method_socket_setsockopt(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, int32_t value, socketserver_handler_sockets_error_code_t *err);
+// Sets an option to a value of bytes, such as the two numbers of `SO_LINGER`.
+// Python's `setsockopt(level, optname, bytes)`.
+// 
+// Fails as `setsockopt`, and with `invalid-argument` if there are too few bytes.
+extern bool socketserver_handler_sockets_method_socket_setsockopt_bytes(socketserver_handler_sockets_borrow_socket_t self, int32_t level, int32_t optname, datagram_handler_list_u8_t *value, socketserver_handler_sockets_error_code_t *err);
+// Returns the address family of the socket. Python's attribute `family`.
+extern socketserver_handler_sockets_family_t socketserver_handler_sockets_method_socket_family(socketserver_handler_sockets_borrow_socket_t self);
+// Returns the type of the socket. Python's attribute `type`.
+extern socketserver_handler_sockets_socket_kind_t socketserver_handler_sockets_method_socket_socket_type(socketserver_handler_sockets_borrow_socket_t self);
+// Returns the protocol that the socket was created with. It is 0, the default, for
+// a request socket. Python's attribute `proto`.
+extern int32_t socketserver_handler_sockets_method_socket_proto(socketserver_handler_sockets_borrow_socket_t self);
 // Returns a number that identifies this socket among the handler's
 // sockets, or -1 if the socket is closed. The number is not a file
 // descriptor. Python's `fileno()`.
@@ -587,6 +668,12 @@ extern void socketserver_handler_sockets_socket_drop_borrow(socketserver_handler
 extern socketserver_handler_sockets_borrow_socket_t socketserver_handler_sockets_borrow_socket(socketserver_handler_sockets_own_socket_t handle);
 
 void socketserver_handler_sockets_result_list_u8_error_code_free(socketserver_handler_sockets_result_list_u8_error_code_t *ptr);
+
+void socketserver_handler_sockets_option_address_free(socketserver_handler_sockets_option_address_t *ptr);
+
+void socketserver_handler_sockets_tuple2_list_u8_option_address_free(socketserver_handler_sockets_tuple2_list_u8_option_address_t *ptr);
+
+void socketserver_handler_sockets_result_tuple2_list_u8_option_address_error_code_free(socketserver_handler_sockets_result_tuple2_list_u8_option_address_error_code_t *ptr);
 
 void socketserver_handler_sockets_result_u32_error_code_free(socketserver_handler_sockets_result_u32_error_code_t *ptr);
 

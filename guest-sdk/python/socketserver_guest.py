@@ -5,6 +5,7 @@ import errno
 import functools
 import ipaddress
 import os
+import socket as _stdlib
 import sys
 import traceback
 
@@ -55,31 +56,108 @@ def datagram_request(handler_class):
     return handler(DatagramRequest)
 
 
+# The numbers of Linux, which the methods of `Socket` expect. Those of the module `socket` are
+# WASI's in a handler.
+MSG_PEEK, MSG_DONTWAIT, MSG_WAITALL, MSG_NOSIGNAL, MSG_MORE = 0x2, 0x40, 0x100, 0x4000, 0x8000
+SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
+SOL_SOCKET, IPPROTO_IP, IPPROTO_TCP, IPPROTO_IPV6 = 1, 0, 6, 41
+SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_BROADCAST, SO_SNDBUF, SO_RCVBUF = 2, 3, 4, 6, 7, 8
+SO_KEEPALIVE, SO_LINGER, SO_REUSEPORT, SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN = 9, 13, 15, 30, 38, 39
+IP_TOS, IP_TTL, IPV6_V6ONLY, IPV6_TCLASS = 1, 2, 26, 67
+TCP_NODELAY, TCP_MAXSEG, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = 1, 2, 3, 4, 5, 6
+TCP_INFO, TCP_QUICKACK, TCP_USER_TIMEOUT = 11, 12, 18
+
+
 class Socket:
-    """The request socket with the methods and the exceptions of Python's `socket`."""
+    """The request socket with the methods and the exceptions of Python's `socket`.
+
+    Flags and options are the numbers of Linux, which this module has as constants.
+    """
 
     def __init__(self, socket, client):
         self._socket = socket
         self._client = client
+        self._io_refs = 0
+        self._closed = False
 
-    def recv(self, bufsize):
+    # CPython's own functions. They call the methods below.
+    __enter__ = _stdlib.socket.__enter__
+    __exit__ = _stdlib.socket.__exit__
+    close = _stdlib.socket.close
+    makefile = _stdlib.socket.makefile
+    _decref_socketios = _stdlib.socket._decref_socketios
+    # Reads the file and sends it, as CPython does for a file without a descriptor.
+    sendfile = _stdlib.socket._sendfile_use_send
+    _check_sendfile_params = _stdlib.socket._check_sendfile_params
+
+    @property
+    def family(self):
+        return _constant(_stdlib, _call(self._socket.family).name)
+
+    @property
+    def type(self):
+        return _constant(_stdlib, _call(self._socket.socket_type).name)
+
+    @property
+    def proto(self):
+        return _call(self._socket.proto)
+
+    @property
+    def timeout(self):
+        return self.gettimeout()
+
+    def recv(self, bufsize, flags=0):
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
+        if flags:
+            return _call(self._socket.recv_with_flags, bufsize, flags)
         return _call(self._socket.recv, bufsize)
 
-    def send(self, data):
+    def recv_into(self, buffer, nbytes=0, flags=0):
+        with memoryview(buffer).cast("B") as view:
+            if nbytes < 0:
+                raise ValueError("negative buffersize in recv_into")
+            if nbytes > len(view):
+                raise ValueError("buffer too small for requested bytes")
+            data = self.recv(nbytes or len(view), flags)
+            view[: len(data)] = data
+            return len(data)
+
+    def recvfrom(self, bufsize, flags=0):
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recvfrom")
+        data, address = _call(self._socket.recvfrom, bufsize, flags)
+        return data, None if address is None else _from_contract(address)
+
+    def recvfrom_into(self, buffer, nbytes=0, flags=0):
+        with memoryview(buffer).cast("B") as view:
+            data, address = self.recvfrom(nbytes or len(view), flags)
+            view[: len(data)] = data
+            return len(data), address
+
+    def send(self, data, flags=0):
+        if flags:
+            return _call(self._socket.send_with_flags, bytes(data), flags)
         return _call(self._socket.send, bytes(data))
 
-    def sendall(self, data):
-        _call(self._socket.sendall, bytes(data))
+    def sendall(self, data, flags=0):
+        if flags:
+            _call(self._socket.sendall_with_flags, bytes(data), flags)
+        else:
+            _call(self._socket.sendall, bytes(data))
 
-    def sendto(self, data, address):
+    def sendto(self, data, *flags_and_address):
+        *flags, address = flags_and_address
         if address != _from_contract(self._client):
             raise PermissionError(errno.EACCES, "a handler may send to its own client only")
+        if flags:
+            return _call(self._socket.sendto_with_flags, bytes(data), *flags, self._client)
         return _call(self._socket.sendto, bytes(data), self._client)
 
     def shutdown(self, how):
         _call(self._socket.shutdown, types.ShutdownHow(how))
 
-    def close(self):
+    def _real_close(self):
         _call(self._socket.close)
 
     def getpeername(self):
@@ -94,14 +172,31 @@ class Socket:
     def gettimeout(self):
         return _call(self._socket.gettimeout)
 
-    def getsockopt(self, level, optname):
+    def setblocking(self, flag):
+        self.settimeout(None if flag else 0.0)
+
+    def getblocking(self):
+        return self.gettimeout() != 0
+
+    def getsockopt(self, level, optname, buflen=0):
+        if buflen:
+            return _call(self._socket.getsockopt_bytes, level, optname, buflen)
         return _call(self._socket.getsockopt, level, optname)
 
     def setsockopt(self, level, optname, value):
-        _call(self._socket.setsockopt, level, optname, value)
+        if isinstance(value, int):
+            _call(self._socket.setsockopt, level, optname, value)
+        else:
+            _call(self._socket.setsockopt_bytes, level, optname, bytes(value))
 
     def fileno(self):
         return _call(self._socket.fileno)
+
+
+def _constant(module, name):
+    """Return the constant for a case of the contract, or its name if Python lacks it here."""
+    name = name.upper().replace("-", "_")
+    return getattr(module, name, name)
 
 
 def handler(cls):

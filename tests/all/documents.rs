@@ -109,6 +109,37 @@ fn each_row_of_the_behaviours_names_its_tests() {
     }
 }
 
+#[test]
+fn each_name_of_python_s_modules_has_a_test_or_is_of_sockets_that_a_handler_opens() {
+    const LATER: &str = "with sockets that a handler opens";
+    let text = fs::read_to_string(build::root().join("docs/src/python/socket.md")).unwrap();
+    let tests = functions(&["host/socketserver", "tests/all", "guest-sdk/rust/src"]);
+    let (tables, _) = text.split_once("\n## Options\n").unwrap();
+    let rows: Vec<&str> = tables.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(rows.len() > 50, "{}", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        assert_eq!(cells.len(), 3, "{row}");
+        let shown_by: Vec<&str> = quoted(cells[2]).collect();
+        assert!(!shown_by.is_empty() || cells[1].contains(LATER), "no test: {row}");
+        for test in shown_by {
+            let is_hostile = hostile_handlers().contains(test);
+            assert!(is_hostile || tests.contains(test), "there is no test `{test}`: {row}");
+        }
+    }
+}
+
+/// Returns the names of the rows in the tables of hostile handlers, each of which is a test.
+fn hostile_handlers() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(build::root().join("tests/all/attacks/guests")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let rows = text.lines().filter_map(|line| line.trim().split_once(": "));
+        names.extend(rows.map(|(name, _)| name.to_owned()));
+    }
+    names
+}
+
 /// The table of the options of a listening socket is made from the program's.
 #[test]
 fn the_page_about_listening_has_the_table_of_socket_options() {

@@ -35,6 +35,7 @@ mod requests;
 mod samples;
 mod shutdown;
 mod signals;
+mod socket_calls;
 mod stack;
 mod start;
 mod stream_handlers;

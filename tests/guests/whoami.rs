@@ -1,6 +1,6 @@
 //! Sends a line `key=value` for each fact about the request socket, and reads nothing. Addresses
 //! are written as `host port`, `host port flowinfo scope`, or a path.
-use socketserver_guest::options::{IPPROTO_TCP, SO_ERROR, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY};
+use socketserver_guest::socket::{IPPROTO_TCP, SO_ERROR, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY};
 use socketserver_guest::{Address, AddressFamily, BaseRequestHandler, Context, Result, export};
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
+use crate::Error;
 use crate::bindings::socketserver::handler::types;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// The address of one end of a socket.
 ///
@@ -46,6 +47,28 @@ impl Address {
             Self::Ipv4(address) => Some(address.port()),
             Self::Ipv6(address) => Some(address.port()),
             Self::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::Ipv4(address),
+            SocketAddr::V6(address) => Self::Ipv6(address),
+        }
+    }
+}
+
+/// Fails with [`Error::AddressFamilyNotSupported`] for the address of a Unix socket.
+impl TryFrom<&Address> for SocketAddr {
+    type Error = Error;
+
+    fn try_from(address: &Address) -> Result<Self, Error> {
+        match address {
+            Address::Ipv4(address) => Ok((*address).into()),
+            Address::Ipv6(address) => Ok((*address).into()),
+            Address::Unix(_) => Err(Error::AddressFamilyNotSupported),
         }
     }
 }

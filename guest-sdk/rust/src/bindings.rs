@@ -50,3 +50,25 @@ pub mod datagram {
         },
     });
 }
+
+/// The imports of a handler that sends files. They become imports of a component only if it
+/// calls them.
+pub mod files {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: r#"
+            package socketserver:files;
+
+            world files {
+                import socketserver:handler/sendfile@0.1.0;
+                import wasi:filesystem/preopens@0.2.12;
+            }
+        "#,
+        world: "socketserver:files/files",
+        generate_all,
+        with: {
+            "socketserver:handler/types@0.1.0": crate::bindings::socketserver::handler::types,
+            "socketserver:handler/sockets@0.1.0": crate::bindings::socketserver::handler::sockets,
+        },
+    });
+}

@@ -40,8 +40,8 @@
 //! | `DatagramRequestHandler` | [`DatagramRequestHandler`] |
 //! | `self.packet`, `self.socket` | [`cx.packet`](DatagramContext::packet), [`cx.socket`](DatagramContext::socket) |
 //! | `data, socket = self.request` | `let (data, socket) = &cx.request;` |
-//! | `self.request.makefile("rb")` | `BufReader::new(&cx.request)` |
-//! | `socket.SOL_SOCKET`, `socket.SO_ERROR`, ... | [`options`] |
+//! | `self.request.makefile("rb")` | [`cx.request.makefile("rb", None)`](Socket::makefile) |
+//! | the module `socket` | [`socket`] |
 //! | an exception | an `Err`: see [`Result`], and [`Error`] for errors of sockets |
 //! | `socket.socket()`, `create_connection()`, `getaddrinfo()`, `select.select()` | [`network`] |
 //! | `print`, `logging` | [`log`] |
@@ -86,10 +86,9 @@ mod export;
 mod handler;
 pub mod log;
 pub mod network;
-pub mod options;
 mod reader;
 mod server;
-mod socket;
+pub mod socket;
 mod stream;
 #[cfg(target_arch = "wasm32")]
 #[allow(unsafe_code, reason = "the only file with unsafe code")]

@@ -25,22 +25,12 @@ impl Server {
 
     /// Returns the address family of the listening socket. Python's `address_family`.
     pub fn address_family(&self) -> AddressFamily {
-        match host::address_family() {
-            types::Family::AfInet => AddressFamily::Inet,
-            types::Family::AfInet6 => AddressFamily::Inet6,
-            types::Family::AfUnix => AddressFamily::Unix,
-        }
+        host::address_family().into()
     }
 
     /// Returns the type of the listening socket. Python's `socket_type`.
     pub fn socket_type(&self) -> SocketKind {
-        match host::socket_type() {
-            types::SocketKind::SockStream => SocketKind::Stream,
-            types::SocketKind::SockDgram => SocketKind::Dgram,
-            types::SocketKind::SockSeqpacket => SocketKind::Seqpacket,
-            types::SocketKind::SockRdm => SocketKind::Rdm,
-            types::SocketKind::SockRaw => SocketKind::Raw,
-        }
+        host::socket_type().into()
     }
 
     /// Returns the backlog that the operator requested for the listening socket.
@@ -76,6 +66,16 @@ pub enum AddressFamily {
     Unix,
 }
 
+impl From<types::Family> for AddressFamily {
+    fn from(family: types::Family) -> Self {
+        match family {
+            types::Family::AfInet => Self::Inet,
+            types::Family::AfInet6 => Self::Inet6,
+            types::Family::AfUnix => Self::Unix,
+        }
+    }
+}
+
 impl fmt::Display for AddressFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -101,6 +101,18 @@ pub enum SocketKind {
     Rdm,
     /// Raw access to the network protocol, `SOCK_RAW`.
     Raw,
+}
+
+impl From<types::SocketKind> for SocketKind {
+    fn from(kind: types::SocketKind) -> Self {
+        match kind {
+            types::SocketKind::SockStream => Self::Stream,
+            types::SocketKind::SockDgram => Self::Dgram,
+            types::SocketKind::SockSeqpacket => Self::Seqpacket,
+            types::SocketKind::SockRdm => Self::Rdm,
+            types::SocketKind::SockRaw => Self::Raw,
+        }
+    }
 }
 
 impl fmt::Display for SocketKind {

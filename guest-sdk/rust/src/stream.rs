@@ -1,5 +1,5 @@
 use crate::export::Lifecycle;
-use crate::options::{IPPROTO_TCP, TCP_NODELAY};
+use crate::socket::{IPPROTO_TCP, TCP_NODELAY};
 use crate::{Address, Reader, Result, Server, Socket, Writer};
 use std::time::Duration;
 

@@ -301,18 +301,47 @@ const SIZE_OF_CREDENTIALS: libc::socklen_t = size_of::<libc::ucred>() as libc::s
 
 /// Sets an option of `tcp(7)` with a numeric value that no library offers.
 pub(crate) fn set_tcp_option(socket: BorrowedFd<'_>, option: i32, value: i32) -> io::Result<()> {
+    set_socket_option(socket, libc::IPPROTO_TCP, option, &value.to_ne_bytes())
+}
+
+/// Sets a socket option. Libraries offer options by name, each with a type of its own; a
+/// handler names them by number.
+pub(crate) fn set_socket_option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+    value: &[u8],
+) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: the pointer is valid for reads of that many bytes, and the kernel keeps
     // it no longer than the call.
     let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            option,
-            (&raw const value).cast(),
-            SIZE_OF_NUMBER,
-        )
+        libc::setsockopt(socket.as_raw_fd(), level, option, value.as_ptr().cast(), length)
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Reads a socket option into `value`, and returns the number of bytes.
+pub(crate) fn socket_option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+    value: &mut [u8],
+) -> io::Result<usize> {
+    let mut length =
+        libc::socklen_t::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: both pointers are valid for writes, of `length` bytes for the first, and any
+    // bytes are valid.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if done == 0 { Ok((length as usize).min(value.len())) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Returns the number of datagrams that a socket has dropped, because they were damaged or

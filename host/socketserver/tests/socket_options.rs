@@ -51,18 +51,118 @@ fn b83_so_error_reports_a_reset_once() {
 #[test]
 fn b83_other_options_are_refused() {
     let (request, _client) = pair();
-    for option in [SO_TYPE, SO_ERROR, SO_SNDBUF, SO_RCVBUF] {
-        let set = request.setsockopt(SOL_SOCKET, option, 1 << 20);
+    for option in [SO_REUSEADDR, SO_TYPE, SO_ERROR] {
+        let set = request.setsockopt(SOL_SOCKET, option, 1);
         assert_eq!(errno(set), Some(Errno::ACCESS), "{option}");
+        assert!(request.getsockopt(SOL_SOCKET, option).is_ok());
     }
-    for (level, option) in [(SOL_SOCKET, SO_REUSEADDR), (IPPROTO_TCP, 2), (0, 1), (-1, 9)] {
-        let unknown = Some(Errno::NOPROTOOPT);
-        assert_eq!(errno(request.getsockopt(level, option)), unknown);
-        assert_eq!(errno(request.setsockopt(level, option, 1)), unknown);
+    // SO_PEERCRED, SO_RCVTIMEO, SO_BINDTODEVICE, SO_ATTACH_FILTER, SO_MARK, TCP_CONGESTION.
+    for (level, option) in [(1, 17), (1, 20), (1, 25), (1, 26), (1, 36), (6, 13), (-1, 9)] {
+        let denied = Some(Errno::ACCESS);
+        assert_eq!(errno(request.getsockopt(level, option)), denied);
+        assert_eq!(errno(request.getsockopt_bytes(level, option, 16)), denied);
+        assert_eq!(errno(request.setsockopt(level, option, 1)), denied);
+        assert_eq!(errno(request.setsockopt_bytes(level, option, &[0; 16])), denied);
     }
     request.close();
     assert_eq!(errno(request.getsockopt(SOL_SOCKET, SO_TYPE)), Some(Errno::BADF));
     assert_eq!(errno(request.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)), Some(Errno::BADF));
+}
+
+#[test]
+fn b83_options_with_a_range_of_values() {
+    let (request, _client) = pair();
+    // TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, IP_TOS.
+    for (level, option, least, most) in
+        [(6, 4, 1, 32_767), (6, 5, 1, 32_767), (6, 6, 1, 127), (0, 1, 0, 252)]
+    {
+        for value in [least, most] {
+            request.setsockopt(level, option, value).unwrap();
+            assert_eq!(request.getsockopt(level, option).unwrap(), value);
+        }
+        for value in [least - 1, 70_000, i32::MIN, i32::MAX] {
+            assert_eq!(errno(request.setsockopt(level, option, value)), Some(Errno::INVAL));
+        }
+    }
+}
+
+#[test]
+fn b83_a_buffer_has_a_largest_size() {
+    let (request, _client) = pair();
+    for option in [SO_SNDBUF, SO_RCVBUF] {
+        request.setsockopt(SOL_SOCKET, option, 20_000).unwrap();
+        // Linux returns twice the size.
+        assert_eq!(request.getsockopt(SOL_SOCKET, option).unwrap(), 40_000);
+        for huge in [i32::MAX, 1 << 24, -1, i32::MIN] {
+            request.setsockopt(SOL_SOCKET, option, huge).unwrap();
+            let size = request.getsockopt(SOL_SOCKET, option).unwrap();
+            assert!((40_000..=2 * 212_992).contains(&size), "{size}");
+        }
+    }
+}
+
+#[test]
+fn b83_options_as_bytes() {
+    let (request, _client) = pair();
+    let get = |level, option, length| request.getsockopt_bytes(level, option, length);
+    assert_eq!(get(SOL_SOCKET, SO_TYPE, 4).unwrap(), 1_i32.to_ne_bytes());
+    assert_eq!(get(SOL_SOCKET, SO_TYPE, 1024).unwrap(), 1_i32.to_ne_bytes());
+    assert_eq!(get(SOL_SOCKET, SO_TYPE, 2).unwrap(), 1_i32.to_ne_bytes()[..2]);
+    for length in [0, 1025, usize::MAX] {
+        assert_eq!(errno(get(SOL_SOCKET, SO_TYPE, length)), Some(Errno::INVAL));
+    }
+    let tcp_info = get(IPPROTO_TCP, 11, 1024).unwrap();
+    assert!(tcp_info.len() > 100, "{}", tcp_info.len());
+
+    let on = 1_i32.to_ne_bytes();
+    request.setsockopt_bytes(SOL_SOCKET, SO_KEEPALIVE, &on).unwrap();
+    assert_eq!(request.getsockopt(SOL_SOCKET, SO_KEEPALIVE).unwrap(), 1);
+    for short in [&[][..], &[1], &[1, 0, 0]] {
+        let set = request.setsockopt_bytes(SOL_SOCKET, SO_KEEPALIVE, short);
+        assert_eq!(errno(set), Some(Errno::INVAL));
+    }
+}
+
+/// The value of `SO_LINGER`.
+fn linger(on: i32, seconds: i32) -> Vec<u8> {
+    [on.to_ne_bytes(), seconds.to_ne_bytes()].concat()
+}
+
+#[test]
+fn b83_a_lingering_close_does_not_wait_and_loses_nothing() {
+    const SO_LINGER: i32 = 13;
+    let (request, mut client) = pair();
+    assert_eq!(request.getsockopt_bytes(SOL_SOCKET, SO_LINGER, 8).unwrap(), linger(0, 0));
+    assert_eq!(errno(request.setsockopt(SOL_SOCKET, SO_LINGER, 1)), Some(Errno::INVAL));
+    for seconds in [600, i32::MAX, -1] {
+        request.setsockopt_bytes(SOL_SOCKET, SO_LINGER, &linger(1, seconds)).unwrap();
+        let read = request.getsockopt_bytes(SOL_SOCKET, SO_LINGER, 8).unwrap();
+        assert_eq!(read, linger(1, seconds));
+        assert_eq!(request.getsockopt(SOL_SOCKET, SO_LINGER).unwrap(), 1);
+        // The kernel has no such option: its close would wait for the client.
+        let kernel = socket2::SockRef::from(&request).linger().unwrap();
+        assert_eq!(kernel, None);
+    }
+    request.settimeout(Some(std::time::Duration::ZERO));
+    let mut sent = 0;
+    while let Ok(count) = request.send(&[7; 8192]) {
+        sent += count;
+    }
+    drop(request);
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).unwrap();
+    assert_eq!(received.len(), sent);
+}
+
+#[test]
+fn b83_a_linger_of_zero_seconds_ends_the_connection_with_a_reset() {
+    let (request, mut client) = pair();
+    request.setsockopt_bytes(SOL_SOCKET, 13, &linger(1, 600)).unwrap();
+    request.setsockopt_bytes(SOL_SOCKET, 13, &linger(1, 0)).unwrap();
+    assert_eq!(request.getsockopt_bytes(SOL_SOCKET, 13, 8).unwrap(), linger(1, 0));
+    drop(request);
+    let error = client.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[test]

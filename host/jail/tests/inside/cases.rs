@@ -67,6 +67,7 @@ macro_rules! with_the_datagrams_of_other_requests {
         refused("query_the_shared_socket", $setup, calls::query_the_socket),
         refused("signal_a_thread_of_the_parent", $setup, calls::signal_a_thread_of_the_parent),
         refused("fork", $setup, calls::fork),
+        refused("send_a_file", $setup, serving::send_a_file),
         works("reply_to_a_datagram", $setup, serving::reply_to_a_datagram),
     )*] };
 }
@@ -264,6 +265,9 @@ const CASES: &[Case] = &[
     works("talk", UNIX_STREAM_BESIDE_UDP, serving::talk),
     works("talk", MIXED_STREAM, serving::talk),
     works("talk", OPENS, serving::talk),
+    works("send_a_file", OPENS, serving::send_a_file),
+    refused("send_a_file", REQUEST, serving::send_a_file),
+    refused("send_a_file", WORKER, serving::send_a_file),
     works("the_parent_receives_and_a_child_replies", MIXED_DATAGRAM, serving::the_parent_receives),
     works("the_parent_receives_and_a_child_replies", DATAGRAM, serving::the_parent_receives),
     works("the_parent_kills_a_child", REQUEST, serving::the_parent_kills),

@@ -46,6 +46,20 @@ pub fn talk(setup: Setup) -> Done {
     Ok(())
 }
 
+/// Sends a file that was opened before, on a socket that does not wait.
+pub fn send_a_file(setup: Setup) -> Done {
+    let file = File::open("/proc/self/exe").unwrap();
+    let (connection, mut client) = connection();
+    setup.enter();
+    rustix::io::ioctl_fionbio(&connection, true).map_err(rustix::io::Errno::raw_os_error)?;
+    let sent = rustix::fs::sendfile(&connection, &file, Some(&mut 0), 4);
+    sent.map_err(rustix::io::Errno::raw_os_error)?;
+    let mut start = [0; 4];
+    client.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"\x7fELF");
+    Ok(())
+}
+
 pub fn reply_to_a_datagram(setup: Setup) -> Done {
     let [server, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
     setup.enter();

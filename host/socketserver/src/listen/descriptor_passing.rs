@@ -57,15 +57,15 @@ impl PassedDescriptors {
         self != PassedDescriptors::Refused
     }
 
-    /// Receives into the spare capacity of `data` without waiting, and closes passed
-    /// descriptors. Returns the number of bytes.
+    /// Receives into the spare capacity of `data`, and closes passed descriptors. Returns
+    /// the number of bytes. Without `DONTWAIT` among the flags, it waits.
     pub(crate) fn receive(
         self,
         socket: BorrowedFd<'_>,
         data: &mut Vec<u8>,
+        flags: RecvFlags,
     ) -> rustix::io::Result<usize> {
         let before = data.len();
-        let flags = RecvFlags::DONTWAIT;
         let message = sys::receive_message(socket, data, flags, true).map_err(|error| {
             rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO)
         })?;
@@ -80,7 +80,7 @@ impl PassedDescriptors {
         let _ = SockRef::from(&socket).shutdown(std::net::Shutdown::Read);
         // A message has at least one byte; the next call receives the rest of a longer one.
         let mut data = Vec::with_capacity(1 << 16);
-        while self.receive(socket, &mut data).is_ok_and(|count| count > 0) {
+        while self.receive(socket, &mut data, RecvFlags::DONTWAIT).is_ok_and(|count| count > 0) {
             data.clear();
         }
     }

@@ -4,19 +4,27 @@
 //! | file | contents |
 //! |---|---|
 //! | this one | [`Request`]: its addresses, options, and end |
-//! | `io` | receiving and sending |
+//! | `receive`, `send`, `flags` | receiving and sending, and the flags of these calls |
+//! | `io` | the one way in which these calls wait |
+//! | `sendfile` | files that the kernel sends |
 //! | `limits` | the operator's side: limits, byte counts, guards |
 //! | `transport` | the calls that move bytes; the place for streams other than bare sockets |
 //! | `opened` | sockets that the handler of a request opens |
 //! | `deadlines`, `wait` | the timeouts of a request, and the one place where it waits |
 //! | `traffic` | the bytes that a request has moved, and may move |
-//! | `sockopt`, `credentials` | the options of its socket, and the user of a Unix client |
+//! | `options`, `sockopt` | the options of its socket, and the list of those that handlers may use |
+//! | `credentials` | the user of a Unix client |
 
 pub(crate) mod credentials;
 pub(crate) mod deadlines;
+mod flags;
 mod io;
 mod limits;
 pub(crate) mod opened;
+mod options;
+mod receive;
+mod send;
+mod sendfile;
 mod sockopt;
 pub(crate) mod traffic;
 mod transport;
@@ -38,7 +46,7 @@ pub(crate) use limits::Guards;
 use traffic::Traffic;
 use transport::{Connection, Datagram, Transport};
 
-use crate::address::{Address, SocketType};
+use crate::address::{Address, AddressFamily, SocketType};
 use crate::listen::descriptor_passing::PassedDescriptors;
 use crate::listen::packet_info::Destination;
 
@@ -155,6 +163,21 @@ impl Request {
         }
     }
 
+    /// Returns the address family of the socket. Python's `family`.
+    ///
+    /// # Errors
+    ///
+    /// The errors of `getsockopt(2)`.
+    pub fn family(&self) -> Result<AddressFamily> {
+        let socket = self.0.transport.socket();
+        match rustix::net::sockopt::socket_domain(socket)? {
+            rustix::net::AddressFamily::INET => Ok(AddressFamily::Inet),
+            rustix::net::AddressFamily::INET6 => Ok(AddressFamily::Inet6),
+            rustix::net::AddressFamily::UNIX => Ok(AddressFamily::Unix),
+            _ => Err(Errno::AFNOSUPPORT.into()),
+        }
+    }
+
     /// Returns the datagram, of at most the server's `max_packet_size` bytes; nothing for
     /// a connection. The first of Python's pair `data, socket`.
     pub fn data(&self) -> &[u8] {
@@ -245,32 +268,6 @@ impl Request {
     /// `fileno`, which is -1 then.
     pub fn fileno(&self) -> Option<RawFd> {
         self.check_open().ok().map(|()| self.0.transport.socket().as_raw_fd())
-    }
-
-    /// Returns the value of an option: Python's `getsockopt` with two arguments.
-    /// `level` and `optname` are the numbers of Linux. The options are `SO_ERROR`,
-    /// `SO_KEEPALIVE`, `SO_RCVBUF`, `SO_SNDBUF`, `SO_TYPE` and `TCP_NODELAY`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOPROTOOPT` for any other option, `EBADF` if the handler closed the request, or
-    /// the errors of `getsockopt(2)`.
-    pub fn getsockopt(&self, level: i32, optname: i32) -> Result<i32> {
-        self.check_open()?;
-        Ok(sockopt::get(self.as_fd(), level, optname)?)
-    }
-
-    /// Sets `SO_KEEPALIVE` or `TCP_NODELAY` of a connection. Python's
-    /// `setsockopt`.
-    ///
-    /// # Errors
-    ///
-    /// `EACCES` for an option that can only be read, `ENOPROTOOPT` for any other
-    /// option, `EOPNOTSUPP` for a datagram, `EBADF` if the handler closed the request, or
-    /// the errors of `setsockopt(2)`: Unix sockets have no `TCP_NODELAY` (`EOPNOTSUPP`).
-    pub fn setsockopt(&self, level: i32, optname: i32, value: i32) -> Result<()> {
-        self.check_open()?;
-        Ok(sockopt::set(self.0.transport.connection()?.as_fd(), level, optname, value)?)
     }
 
     /// Ends the request when the handler has returned: announces that nothing more will

@@ -155,9 +155,8 @@ impl Request {
     pub async fn accept_async(&self) -> io::Result<(Request, Address)> {
         let listening = self.opened()?.connection.socket();
         let accept = || listening.accept().map_err(|error| errno(&error));
-        let deadline = self.0.deadlines.call_deadline();
         let call = || uninterrupted(Interest::Readable, accept);
-        let (socket, address) = self.transfer(deadline, call).await?;
+        let (socket, address) = self.transfer(self.begin_call(false), call).await?;
         socket.set_nonblocking(true)?;
         Ok((self.open(socket)?, Address::from_kernel(&address)?))
     }
@@ -171,7 +170,7 @@ impl Request {
     pub async fn connect_async(&self, address: &Address) -> io::Result<()> {
         let socket = self.opened()?.connection.socket();
         let kernel_address = address.to_kernel()?;
-        let deadline = self.0.deadlines.call_deadline();
+        let limits = self.begin_call(false);
         let mut begun = false;
         let call = || {
             match socket.connect(&kernel_address).map_err(|error| errno(&error)) {
@@ -190,7 +189,7 @@ impl Request {
                 Err(error) => Err(TransferError::Failed(error.into())),
             }
         };
-        let connected = self.transfer(deadline, call).await;
+        let connected = self.transfer(limits, call).await;
         match connected {
             Err(error) if begun && Errno::from_io_error(&error) == Some(Errno::AGAIN) => {
                 Err(Errno::INPROGRESS.into())

@@ -1,55 +1,134 @@
-//! The socket options that handlers may read or set, by the numbers of Python's
-//! constants on Linux.
+//! The socket options that handlers may read or set, by the numbers of Python's constants
+//! on Linux.
 
+use std::io::Result;
 use std::os::fd::BorrowedFd;
 
-use rustix::io::{Errno, Result};
-use rustix::net::sockopt;
+use rustix::io::Errno;
 
-/// A socket option.
-enum Opt {
-    Type,
-    Error,
-    SndBuf,
-    RcvBuf,
-    KeepAlive,
-    NoDelay,
+use crate::sys;
+
+/// What a handler may do with an option.
+#[derive(Clone, Copy)]
+enum Access {
+    /// Read it.
+    Read,
+    /// Set it to a number too, in this range. The kernel takes any number but 0 for 1 if
+    /// the option is a switch.
+    Set(i32, i32),
+    /// Set the size of a buffer, of at most [`MAX_BUFFER`] bytes.
+    Buffer,
+    /// Set `SO_LINGER`.
+    Linger,
 }
 
-impl Opt {
-    /// Returns the option with these numbers, or `ENOPROTOOPT`.
-    fn from_numbers(level: i32, optname: i32) -> Result<Opt> {
-        const SOL_SOCKET: i32 = 1;
-        const IPPROTO_TCP: i32 = 6;
-        match (level, optname) {
-            (SOL_SOCKET, 3) => Ok(Opt::Type),
-            (SOL_SOCKET, 4) => Ok(Opt::Error),
-            (SOL_SOCKET, 7) => Ok(Opt::SndBuf),
-            (SOL_SOCKET, 8) => Ok(Opt::RcvBuf),
-            (SOL_SOCKET, 9) => Ok(Opt::KeepAlive),
-            (IPPROTO_TCP, 1) => Ok(Opt::NoDelay),
-            _ => Err(Errno::NOPROTOOPT),
+use Access::{Buffer, Read, Set};
+
+const SWITCH: Access = Set(i32::MIN, i32::MAX);
+
+/// The largest buffer that a handler can ask for, in bytes. It is the kernel's own default
+/// limit (`net.core.rmem_max`), and less than what TCP gives a busy connection by itself.
+const MAX_BUFFER: u32 = 212_992;
+
+const SOL_SOCKET: i32 = 1;
+const IPPROTO_IP: i32 = 0;
+const IPPROTO_TCP: i32 = 6;
+const IPPROTO_IPV6: i32 = 41;
+const SO_LINGER: i32 = 13;
+
+/// The options: level, number, and what a handler may do.
+#[rustfmt::skip]
+const OPTIONS: &[(i32, i32, Access)] = &[
+    (SOL_SOCKET, 2, Read), // SO_REUSEADDR
+    (SOL_SOCKET, 3, Read), // SO_TYPE
+    (SOL_SOCKET, 4, Read), // SO_ERROR
+    (SOL_SOCKET, 6, Read), // SO_BROADCAST
+    (SOL_SOCKET, 7, Buffer), // SO_SNDBUF
+    (SOL_SOCKET, 8, Buffer), // SO_RCVBUF
+    (SOL_SOCKET, 9, SWITCH), // SO_KEEPALIVE
+    (SOL_SOCKET, SO_LINGER, Access::Linger), // SO_LINGER
+    (SOL_SOCKET, 15, Read), // SO_REUSEPORT
+    (SOL_SOCKET, 30, Read), // SO_ACCEPTCONN
+    (SOL_SOCKET, 38, Read), // SO_PROTOCOL
+    (SOL_SOCKET, 39, Read), // SO_DOMAIN
+    (IPPROTO_IP, 1, Set(0, 255)), // IP_TOS
+    (IPPROTO_IP, 2, Read), // IP_TTL
+    (IPPROTO_TCP, 1, SWITCH), // TCP_NODELAY
+    (IPPROTO_TCP, 2, Read), // TCP_MAXSEG
+    (IPPROTO_TCP, 3, SWITCH), // TCP_CORK
+    (IPPROTO_TCP, 4, Set(1, 32_767)), // TCP_KEEPIDLE
+    (IPPROTO_TCP, 5, Set(1, 32_767)), // TCP_KEEPINTVL
+    (IPPROTO_TCP, 6, Set(1, 127)), // TCP_KEEPCNT
+    (IPPROTO_TCP, 11, Read), // TCP_INFO
+    (IPPROTO_TCP, 12, SWITCH), // TCP_QUICKACK
+    (IPPROTO_TCP, 18, Read), // TCP_USER_TIMEOUT
+    (IPPROTO_IPV6, 26, Read), // IPV6_V6ONLY
+    (IPPROTO_IPV6, 67, Set(-1, 255)), // IPV6_TCLASS
+];
+
+/// The value of `SO_LINGER` of one socket: `struct linger`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Linger {
+    pub on: i32,
+    pub seconds: i32,
+}
+
+/// Returns what a handler may do with an option, or `EACCES`.
+fn access(level: i32, optname: i32) -> Result<Access> {
+    let row = OPTIONS.iter().find(|row| (row.0, row.1) == (level, optname));
+    row.map(|row| row.2).ok_or_else(|| Errno::ACCESS.into())
+}
+
+/// Returns true for `SO_LINGER`.
+pub(super) fn is_linger(level: i32, optname: i32) -> bool {
+    (level, optname) == (SOL_SOCKET, SO_LINGER)
+}
+
+/// Reads an option into `value`, and returns the number of bytes.
+pub(super) fn get(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    optname: i32,
+    value: &mut [u8],
+) -> Result<usize> {
+    access(level, optname)?;
+    sys::socket_option(socket, level, optname, value)
+}
+
+/// Sets an option of which the kernel keeps the value.
+pub(super) fn set(socket: BorrowedFd<'_>, level: i32, optname: i32, value: &[u8]) -> Result<()> {
+    let number = number(value);
+    let number = match access(level, optname)? {
+        Read | Access::Linger => return Err(Errno::ACCESS.into()),
+        Set(least, most) => number.filter(|number| (least..=most).contains(number)),
+        // As the kernel, which lowers what is too large, and takes the number as unsigned.
+        Buffer => number.map(|number| number.cast_unsigned().min(MAX_BUFFER).cast_signed()),
+    };
+    let number = number.ok_or(Errno::INVAL)?;
+    sys::set_socket_option(socket, level, optname, &number.to_ne_bytes())
+}
+
+/// Returns the two numbers of `SO_LINGER`.
+pub(super) fn linger(value: &[u8]) -> Result<Linger> {
+    let (on, seconds) = (number(value), value.get(4..).and_then(number));
+    on.zip(seconds).map(|(on, seconds)| Linger { on, seconds }).ok_or_else(|| Errno::INVAL.into())
+}
+
+/// Returns the `int` at the beginning of the bytes.
+fn number(value: &[u8]) -> Option<i32> {
+    value.first_chunk().copied().map(i32::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_has_one_row() {
+        for (index, row) in OPTIONS.iter().enumerate() {
+            for other in &OPTIONS[..index] {
+                assert_ne!((row.0, row.1), (other.0, other.1));
+            }
         }
-    }
-}
-
-pub(crate) fn get(socket: BorrowedFd<'_>, level: i32, optname: i32) -> Result<i32> {
-    let size = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
-    match Opt::from_numbers(level, optname)? {
-        Opt::Type => Ok(sockopt::socket_type(socket)?.as_raw().cast_signed()),
-        Opt::Error => Ok(sockopt::socket_error(socket)?.err().map_or(0, Errno::raw_os_error)),
-        Opt::SndBuf => sockopt::socket_send_buffer_size(socket).map(size),
-        Opt::RcvBuf => sockopt::socket_recv_buffer_size(socket).map(size),
-        Opt::KeepAlive => sockopt::socket_keepalive(socket).map(i32::from),
-        Opt::NoDelay => sockopt::tcp_nodelay(socket).map(i32::from),
-    }
-}
-
-pub(crate) fn set(socket: BorrowedFd<'_>, level: i32, optname: i32, value: i32) -> Result<()> {
-    match Opt::from_numbers(level, optname)? {
-        Opt::KeepAlive => sockopt::set_socket_keepalive(socket, value != 0),
-        Opt::NoDelay => sockopt::set_tcp_nodelay(socket, value != 0),
-        // A handler must not choose how much kernel memory its socket takes.
-        Opt::Type | Opt::Error | Opt::SndBuf | Opt::RcvBuf => Err(Errno::ACCESS),
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -22,10 +22,12 @@ use socket2::{SockAddr, Socket};
 use super::Request;
 use super::credentials::PeerCredentials;
 use super::opened::Opened;
+use super::sockopt::Linger;
 use super::wait::Interest;
 use crate::address::Address;
 use crate::listen::descriptor_passing::PassedDescriptors;
 use crate::listen::packet_info::{self, Destination};
+use crate::sys;
 
 /// The reason for which a call on a transport moved no byte.
 #[derive(Debug)]
@@ -74,8 +76,7 @@ impl Transport {
     }
 
     /// Sends as much of `data` as the socket takes.
-    pub(super) fn send(&self, data: &[u8]) -> Transfer<usize> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    pub(super) fn send(&self, data: &[u8], flags: SendFlags) -> Transfer<usize> {
         uninterrupted(Interest::Writable, || rustix::net::send(self.socket(), data, flags))
     }
 }
@@ -90,6 +91,14 @@ pub(super) struct Connection {
     resets: AtomicBool,
     /// Set if a forked child has the connection too, and may be receiving from it.
     left_to_child: AtomicBool,
+    /// The error, an `errno`, that the next call that receives returns; or 0. The call that
+    /// met it returned data.
+    deferred_error: AtomicI32,
+    /// Set if the open file has `O_NONBLOCK`.
+    nonblocking: AtomicBool,
+    /// The seconds of an `SO_LINGER` that the kernel does not have, because its close would
+    /// wait; or 0.
+    lingers_for: AtomicI32,
 }
 
 impl Connection {
@@ -99,6 +108,9 @@ impl Connection {
             passed,
             resets: AtomicBool::new(false),
             left_to_child: AtomicBool::new(false),
+            deferred_error: AtomicI32::new(0),
+            nonblocking: AtomicBool::new(false),
+            lingers_for: AtomicI32::new(0),
         }
     }
 
@@ -107,22 +119,84 @@ impl Connection {
     }
 
     /// Receives into the spare capacity of `data`, and returns the number of bytes; 0 at
-    /// the end of the stream.
-    pub(super) fn recv(&self, data: &mut Vec<u8>) -> Transfer<usize> {
+    /// the end of the stream. With `peek` the bytes stay in the socket.
+    pub(super) fn recv(&self, data: &mut Vec<u8>, peek: bool) -> Transfer<usize> {
+        self.take_deferred_error()?;
+        let flags = if peek { RecvFlags::DONTWAIT | RecvFlags::PEEK } else { RecvFlags::DONTWAIT };
         uninterrupted(Interest::Readable, || {
             if self.passed.may_come() {
-                return self.passed.receive(self.as_fd(), data);
+                return self.passed.receive(self.as_fd(), data, flags);
             }
-            let buffer = spare_capacity(data);
-            rustix::net::recv(&self.socket, buffer, RecvFlags::DONTWAIT).map(|(_, count)| count)
+            rustix::net::recv(&self.socket, spare_capacity(data), flags).map(|(_, count)| count)
         })
+    }
+
+    /// Receives a datagram into the spare capacity of `data`, and returns its sender. Passed
+    /// descriptors are closed.
+    pub(super) fn receive_from(&self, data: &mut Vec<u8>, peek: bool) -> Transfer<SockAddr> {
+        let flags = if peek { RecvFlags::DONTWAIT | RecvFlags::PEEK } else { RecvFlags::DONTWAIT };
+        uninterrupted(Interest::Readable, || {
+            let message = sys::receive_message(self.socket.as_fd(), data, flags, true)
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            self.passed.close(message.descriptors);
+            Ok(message.address)
+        })
+    }
+
+    /// Keeps an error for the next call that receives, if it is one of the kernel.
+    pub(super) fn defer_error(&self, error: &io::Error) {
+        self.deferred_error.store(error.raw_os_error().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn take_deferred_error(&self) -> Transfer<()> {
+        if self.deferred_error.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let errno = self.deferred_error.swap(0, Ordering::Relaxed);
+        Err(TransferError::Failed(io::Error::from_raw_os_error(errno)))
+    }
+
+    /// Sends at most `count` bytes of a file from `offset` on, and returns the number of
+    /// bytes; 0 at the end of the file.
+    pub(super) fn sendfile(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        count: usize,
+    ) -> Transfer<usize> {
+        // `sendfile(2)` has no flag for this.
+        if !self.nonblocking.load(Ordering::Relaxed) {
+            rustix::io::ioctl_fionbio(&self.socket, true)
+                .map_err(|error| TransferError::Failed(error.into()))?;
+            self.nonblocking.store(true, Ordering::Relaxed);
+        }
+        uninterrupted(Interest::Writable, || {
+            let mut at = offset;
+            rustix::fs::sendfile(&self.socket, file, Some(&mut at), count)
+        })
+    }
+
+    /// Sets `SO_LINGER`, without letting the close wait.
+    pub(super) fn set_linger(&self, linger: Linger) -> io::Result<()> {
+        let waits = linger.on != 0 && linger.seconds != 0;
+        let reset = linger.on != 0 && linger.seconds == 0;
+        self.socket.set_linger(reset.then_some(Duration::ZERO))?;
+        self.lingers_for.store(if waits { linger.seconds } else { 0 }, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns the `SO_LINGER` that the kernel does not have.
+    pub(super) fn linger(&self) -> Option<Linger> {
+        let seconds = self.lingers_for.load(Ordering::Relaxed);
+        (seconds != 0).then_some(Linger { on: 1, seconds })
     }
 
     /// Receives into `buffer`, as [`recv`](Self::recv).
     pub(super) fn recv_into(&self, buffer: &mut [u8]) -> Transfer<usize> {
+        self.take_deferred_error()?;
         if self.passed.may_come() {
             let mut data = Vec::with_capacity(buffer.len());
-            let count = self.recv(&mut data)?.min(buffer.len());
+            let count = self.recv(&mut data, false)?.min(buffer.len());
             buffer[..count].copy_from_slice(&data[..count]);
             return Ok(count);
         }
@@ -147,6 +221,9 @@ impl Connection {
     /// see it. If the client had ended its sending side before, the kernel does not
     /// report the reset to `recv(2)`, but in `SO_ERROR`.
     pub(super) fn is_reset(&self) -> bool {
+        if self.deferred_error.load(Ordering::Relaxed) == Errno::CONNRESET.raw_os_error() {
+            return true;
+        }
         match self.peek() {
             Err(error) => error == Errno::CONNRESET,
             Ok(0) => matches!(self.socket.take_error(), Ok(Some(_))),

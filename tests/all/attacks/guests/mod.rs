@@ -4,12 +4,14 @@
 mod canonical_abi;
 mod datagrams;
 mod engine;
+mod flags;
 mod handles;
 mod loading;
 mod logs;
 mod loops;
 mod memory;
 mod modes;
+mod sendfile;
 mod sockets;
 mod stack;
 mod traps;

@@ -75,20 +75,22 @@ hostile! {
     an_option_of_a_level_that_does_not_exist: handle(
         "(call $host_setsockopt (global.get $request) (i32.const -1) (i32.const 0x80000000) (i32.const 0x7fffffff) (i32.const 32))
         (call $sendall (i32.const 32) (i32.const 2))"
-    ).answers(&[1, NO_PROTOCOL_OPTION]);
+    ).answers(&[1, DENIED]);
     a_receive_buffer_of_2_gib: handle(
         "(call $host_setsockopt (global.get $request) (i32.const 1) (i32.const 8) (i32.const 0x7fffffff) (i32.const 32))
-        (call $sendall (i32.const 32) (i32.const 2))"
-    ).answers(&[1, DENIED]);
-    // SO_BINDTODEVICE, SO_ATTACH_FILTER, SO_MARK, SO_LINGER, TCP_REPAIR, IP_TTL.
+        (call $host_getsockopt (global.get $request) (i32.const 1) (i32.const 8) (i32.const 40))
+        (if (i32.gt_u (i32.load (i32.const 44)) (i32.const 425984)) (then unreachable))
+        (call $sendall (i32.const 32) (i32.const 1))"
+    ).answers(&[0]);
+    // SO_BINDTODEVICE, SO_ATTACH_FILTER, SO_MARK, SO_PEERPIDFD, TCP_REPAIR, IP_TTL.
     options_that_concern_the_network: handle(
         "(call $set (i32.const 1) (i32.const 25)) (call $set (i32.const 1) (i32.const 26))
-        (call $set (i32.const 1) (i32.const 36)) (call $set (i32.const 1) (i32.const 13))
+        (call $set (i32.const 1) (i32.const 36)) (call $set (i32.const 1) (i32.const 77))
         (call $set (i32.const 6) (i32.const 19)) (call $set (i32.const 0) (i32.const 2))
         (call $sendall (i32.const 100) (i32.const 2))"
     ).fields("(func $set (param i32 i32)
         (call $host_setsockopt (global.get $request) (local.get 0) (local.get 1) (i32.const 1) (i32.const 32))
-        (if (i32.ne (i32.load8_u (i32.const 33)) (i32.const 22)) (then unreachable)))").answers(b"ok");
+        (if (i32.ne (i32.load8_u (i32.const 33)) (i32.const 5)) (then unreachable)))").answers(b"ok");
     an_option_read_to_an_odd_address: handle(
         "(call $host_getsockopt (global.get $request) (i32.const 1) (i32.const 3) (i32.const 18))"
     ).ends("call");
@@ -98,4 +100,3 @@ hostile! {
 const WOULD_BLOCK: u8 = 1;
 const DENIED: u8 = 5;
 const INVALID_ARGUMENT: u8 = 20;
-const NO_PROTOCOL_OPTION: u8 = 22;

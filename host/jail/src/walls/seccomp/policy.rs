@@ -97,8 +97,20 @@ pub(super) fn for_process(
     if is_worker {
         rules.extend(all(rules::WORKER, Action::Allow));
         rules.extend(rules::THREADS);
-        let scan = Condition::OneOf { argument: 1, values: &[rules::PAGEMAP_SCAN] };
-        rules.push((libc::SYS_ioctl, Action::AllowIf(scan)));
+    }
+    let sends_files = jail.opens_files() && (is_worker || is_connection);
+    if sends_files {
+        rules.extend(all(rules::SENDING_FILES, Action::Allow));
+    }
+    let ioctls: &[u32] = match (is_worker, sends_files) {
+        (true, true) => &[rules::PAGEMAP_SCAN, rules::FIONBIO],
+        (true, false) => &[rules::PAGEMAP_SCAN],
+        (false, true) => &[rules::FIONBIO],
+        (false, false) => &[],
+    };
+    if !ioctls.is_empty() {
+        let condition = Condition::OneOf { argument: 1, values: ioctls };
+        rules.push((libc::SYS_ioctl, Action::AllowIf(condition)));
     }
     if jail.opens_files() {
         rules.extend(all(rules::READING_FILES, Action::Allow));

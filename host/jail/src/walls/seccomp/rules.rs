@@ -210,6 +210,12 @@ pub(super) const READING_FILES: &[c_long] = &[
     libc::SYS_statx,
 ];
 
+/// Sending a granted file on a connection. The kernel refuses to read from a socket with it.
+pub(super) const SENDING_FILES: &[c_long] = &[libc::SYS_sendfile];
+
+/// The `ioctl(2)` that sets `O_NONBLOCK` and nothing else: `sendfile(2)` has no flag for it.
+pub(super) const FIONBIO: u32 = 0x5421;
+
 /// Changing files, if that is granted too.
 pub(super) const CHANGING_FILES: &[c_long] = &[
     libc::SYS_ftruncate,

@@ -5,6 +5,7 @@ mod errno;
 mod log;
 mod lookup;
 mod network;
+mod sendfile;
 mod server;
 mod sockets;
 
@@ -18,12 +19,13 @@ type Add = fn(&mut Linker<State>) -> Result<()>;
 
 /// The interfaces of the contract, each with the function that defines it. `types` has no
 /// functions.
-pub(crate) const INTERFACES: [(&str, Add); 5] = [
+pub(crate) const INTERFACES: [(&str, Add); 6] = [
     (TYPES, |linker| linker.instance(TYPES).map(drop)),
     (sockets::NAME, sockets::add_to_linker),
     (network::NAME, network::add_to_linker),
     (server::NAME, server::add_to_linker),
     (log::NAME, log::add_to_linker),
+    (sendfile::NAME, sendfile::add_to_linker),
 ];
 
 /// The interface that a guest imports if it opens sockets.

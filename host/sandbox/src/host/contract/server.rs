@@ -31,7 +31,7 @@ where
     move |store, ()| Ok((read(&store.data().request_info()?.server),))
 }
 
-fn family(family: AddressFamily) -> types::Family {
+pub(super) fn family(family: AddressFamily) -> types::Family {
     match family {
         AddressFamily::Inet => types::Family::AfInet,
         AddressFamily::Inet6 => types::Family::AfInet6,
@@ -39,7 +39,7 @@ fn family(family: AddressFamily) -> types::Family {
     }
 }
 
-fn socket_type(socket_type: SocketType) -> types::SocketKind {
+pub(super) fn socket_type(socket_type: SocketType) -> types::SocketKind {
     match socket_type {
         SocketType::Stream => types::SocketKind::SockStream,
         SocketType::Dgram => types::SocketKind::SockDgram,

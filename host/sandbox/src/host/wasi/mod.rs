@@ -14,6 +14,7 @@ mod sockets;
 mod streams;
 
 pub(crate) use context::Context;
+pub(crate) use filesystem::Descriptor;
 
 use std::sync::Arc;
 

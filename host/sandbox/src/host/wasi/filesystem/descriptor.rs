@@ -30,14 +30,14 @@ use super::errno::ErrorCode;
 use super::{Cx, Handle, HostResult, Outcome};
 
 /// A file or a directory that a guest holds.
-pub(in crate::host::wasi) enum Descriptor {
+pub(crate) enum Descriptor {
     Directory(Directory),
     File(OpenFile),
 }
 
 /// An open file.
 #[derive(Debug, Clone)]
-pub(in crate::host::wasi) struct OpenFile {
+pub(crate) struct OpenFile {
     pub file: Arc<Counted<File>>,
     pub readable: bool,
     pub writable: bool,

@@ -12,6 +12,8 @@ mod open;
 mod paths;
 mod times;
 
+pub(crate) use self::descriptor::Descriptor;
+
 use std::io;
 use std::sync::Arc;
 
@@ -22,7 +24,6 @@ use wasmtime_wasi_io::streams::Error;
 use crate::host::grants::{Directory, Grants};
 use crate::host::state::State;
 
-use self::descriptor::Descriptor;
 use self::entries::Entries;
 use self::errno::ErrorCode;
 

@@ -2,14 +2,16 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
 
+mod flags;
+mod options;
+
 use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use socketserver::{
-    Address, IdleTimeout, Reason, ReceiveLimit, Request, SendLimit, SocketType, WallTimeout,
-    block_on,
+    Address, IdleTimeout, Reason, ReceiveLimit, Request, SendLimit, WallTimeout, block_on,
 };
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut};
@@ -18,11 +20,11 @@ use crate::host::bindings::types::{self, ErrorCode, ShutdownHow};
 use crate::host::state::State;
 use crate::limits::kill::Kill;
 
-use super::address::GuestAddress;
-use super::errno::error_code;
-use super::network;
+use crate::host::contract::address::GuestAddress;
+use crate::host::contract::errno::error_code;
+use crate::host::contract::{network, server};
 
-pub(super) const NAME: &str = "socketserver:handler/sockets@0.1.0";
+pub(in crate::host::contract) const NAME: &str = "socketserver:handler/sockets@0.1.0";
 
 /// The longest timeout, in seconds. Longer ones count as none, because
 /// `Duration::from_secs_f64` has a limit too.
@@ -32,13 +34,13 @@ const MAX_TIMEOUT: f64 = 1e9;
 /// standard streams.
 const FIRST_FILENO: u32 = 3;
 
-type Cx<'a> = StoreContextMut<'a, State>;
-type Socket = Resource<Request>;
+pub(in crate::host::contract) type Cx<'a> = StoreContextMut<'a, State>;
+pub(in crate::host::contract) type Socket = Resource<Request>;
 /// The result of a host call. An outer error ends the guest; the guest receives an inner
 /// error.
-pub(super) type HostResult<T> = Result<(std::result::Result<T, ErrorCode>,)>;
+pub(in crate::host::contract) type HostResult<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(in crate::host::contract) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     let mut sockets = linker.instance(NAME)?;
     sockets.resource("socket", ResourceType::host::<Request>(), |mut cx, rep| {
         cx.data_mut().table.delete(Socket::new_own(rep))?;
@@ -49,22 +51,30 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     sockets.func_wrap("[method]socket.send", |cx, params| block_on(send(cx, params)))?;
     sockets.func_wrap("[method]socket.sendall", |cx, params| block_on(sendall(cx, params)))?;
     sockets.func_wrap("[method]socket.sendto", |cx, params| block_on(sendto(cx, params)))?;
+    flags::add_to_linker(&mut sockets)?;
+    options::add_to_linker(&mut sockets)?;
     sockets.func_wrap("[method]socket.shutdown", shutdown)?;
     sockets.func_wrap("[method]socket.close", close)?;
     sockets.func_wrap("[method]socket.getpeername", getpeername)?;
     sockets.func_wrap("[method]socket.getsockname", getsockname)?;
     sockets.func_wrap("[method]socket.settimeout", settimeout)?;
     sockets.func_wrap("[method]socket.gettimeout", gettimeout)?;
-    sockets.func_wrap("[method]socket.getsockopt", getsockopt)?;
-    sockets.func_wrap("[method]socket.setsockopt", setsockopt)?;
-    sockets.func_wrap("[method]socket.fileno", fileno)
+    sockets.func_wrap("[method]socket.fileno", fileno)?;
+    sockets.func_wrap("[method]socket.family", family)?;
+    sockets.func_wrap("[method]socket.socket-type", socket_type)?;
+    sockets.func_wrap("[method]socket.proto", proto)
 }
 
 async fn recv(mut cx: Cx<'_>, (socket, bufsize): (Socket, u32)) -> HostResult<Vec<u8>> {
-    // The buffer is the host's memory, and a guest may ask for 4 GiB.
-    let bufsize = usize::try_from(bufsize).unwrap_or(usize::MAX).min(cx.data().call_memory);
+    let bufsize = clamped(&cx, bufsize);
     let received = cx.data().table.get(&socket)?.recv_async(bufsize).await;
     host_result(&mut cx, &socket, received)
+}
+
+/// Returns the size of the buffer for a call that receives. The buffer is the host's memory,
+/// and a guest may ask for 4 GiB.
+fn clamped(cx: &Cx<'_>, bufsize: u32) -> usize {
+    usize::try_from(bufsize).unwrap_or(usize::MAX).min(cx.data().call_memory)
 }
 
 /// Sends data without a copy, from the guest's memory.
@@ -84,38 +94,11 @@ async fn sendall(mut cx: Cx<'_>, (socket, data): (Socket, WasmList<u8>)) -> Host
     host_result(&mut cx, &socket, sent)
 }
 
-/// Sends a datagram to the client of the request. The kernel gets the address that the
-/// request came from, never an address that the guest has written: the host only compares
-/// that.
 async fn sendto(
-    mut cx: Cx<'_>,
+    cx: Cx<'_>,
     (socket, data, to): (Socket, WasmList<u8>, GuestAddress),
 ) -> HostResult<u32> {
-    if cx.data().table.get(&socket)?.is_opened() {
-        let to = match network::check_send(&mut cx, &socket, &to)? {
-            Ok(to) => to,
-            Err(code) => return Ok((Err(code),)),
-        };
-        let sent = cx.data().table.get(&socket)?.sendto_async(data.as_le_slice(&cx), &to).await;
-        return host_result(&mut cx, &socket, sent.map(count));
-    }
-    let request = cx.data().table.get(&socket)?;
-    let client = &cx.data().request_info()?.client_address;
-    // As in Python, the address does not matter on a connection.
-    if request.socket_type() == SocketType::Dgram && request.fileno().is_some() {
-        let to = to.to_address(&cx);
-        if to.as_ref() != Some(client) {
-            let to =
-                to.map_or_else(|| "an address that no socket has".to_owned(), |to| to.to_string());
-            let why = format!("sendto {to}: a handler may send to its own client, {client}, only");
-            return Ok((Err(deny(&mut cx, &why)),));
-        }
-    }
-    let sent = request.sendto_async(data.as_le_slice(&cx), client).await;
-    if let Some(reason) = sent.as_ref().err().and_then(|error| unreachable_client(client, error)) {
-        cx.data_mut().client_lost = Some(reason);
-    }
-    host_result(&mut cx, &socket, sent.map(count))
+    flags::sendto(cx, (socket, data, 0, to)).await
 }
 
 /// Returns the reason if sending to `client` failed because of that client. The client's
@@ -187,7 +170,9 @@ fn settimeout(cx: Cx<'_>, (socket, timeout): (Socket, Option<f64>)) -> HostResul
 
 /// Returns a timeout that a guest passes. An error stands for one that is below zero or no
 /// number.
-pub(super) fn seconds(timeout: Option<f64>) -> std::result::Result<Option<Duration>, ()> {
+pub(in crate::host::contract) fn seconds(
+    timeout: Option<f64>,
+) -> std::result::Result<Option<Duration>, ()> {
     match timeout {
         Some(seconds) if seconds.is_nan() || seconds < 0.0 => Err(()),
         Some(seconds) if seconds < MAX_TIMEOUT => Ok(Some(Duration::from_secs_f64(seconds))),
@@ -197,23 +182,6 @@ pub(super) fn seconds(timeout: Option<f64>) -> std::result::Result<Option<Durati
 
 fn gettimeout(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(Option<f64>,)> {
     Ok((cx.data().table.get(&socket)?.gettimeout().map(|timeout| timeout.as_secs_f64()),))
-}
-
-fn getsockopt(mut cx: Cx<'_>, (socket, level, optname): (Socket, i32, i32)) -> HostResult<i32> {
-    let value = cx.data().table.get(&socket)?.getsockopt(level, optname);
-    host_result(&mut cx, &socket, value)
-}
-
-fn setsockopt(
-    mut cx: Cx<'_>,
-    (socket, level, optname, value): (Socket, i32, i32, i32),
-) -> HostResult<()> {
-    let set = cx.data().table.get(&socket)?.setsockopt(level, optname, value);
-    if set.as_ref().is_err_and(|error| error_code(error) == ErrorCode::Denied) {
-        let why = format!("setsockopt({level}, {optname}): a handler may only read this option");
-        return Ok((Err(deny(&mut cx, &why)),));
-    }
-    host_result(&mut cx, &socket, set)
 }
 
 /// Returns the index of the socket among the guest's handles. The real descriptor is not
@@ -226,14 +194,30 @@ fn fileno(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(i32,)> {
     Ok((number.unwrap_or(-1),))
 }
 
+/// Returns the address family. A failure is one of the host: every socket has a family.
+fn family(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(types::Family,)> {
+    Ok((server::family(cx.data().table.get(&socket)?.family()?),))
+}
+
+fn socket_type(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(types::SocketKind,)> {
+    Ok((server::socket_type(cx.data().table.get(&socket)?.socket_type()),))
+}
+
+/// Returns the protocol that the socket was created with. That of a request is, as in Python,
+/// the protocol of the listening socket, which is the default.
+fn proto(cx: Cx<'_>, (socket,): (Socket,)) -> Result<(i32,)> {
+    let request = cx.data().table.get(&socket)?;
+    Ok((request.opened_as().map_or(0, |(_, _, proto)| proto),))
+}
+
 /// Denies the guest a call.
-pub(super) fn deny(cx: &mut Cx<'_>, call: &str) -> ErrorCode {
+pub(in crate::host::contract) fn deny(cx: &mut Cx<'_>, call: &str) -> ErrorCode {
     cx.data_mut().log_denial(call);
     ErrorCode::Denied
 }
 
 /// Converts the result of a call on a socket into that of a host call.
-pub(super) fn host_result<T>(
+pub(in crate::host::contract) fn host_result<T>(
     cx: &mut Cx<'_>,
     socket: &Socket,
     result: io::Result<T>,
@@ -249,7 +233,7 @@ pub(super) fn host_result<T>(
 
 /// Converts the result of a call on the request, or on a socket that the guest opened, into
 /// that of a host call.
-pub(super) fn result_of<T>(
+pub(in crate::host::contract) fn result_of<T>(
     cx: &mut Cx<'_>,
     is_opened: bool,
     result: io::Result<T>,
@@ -283,7 +267,7 @@ pub(super) fn result_of<T>(
 }
 
 /// Returns the limit that the request has reached, if a call failed because of it.
-pub(super) fn limit_of(error: &io::Error) -> Option<Kill> {
+pub(in crate::host::contract) fn limit_of(error: &io::Error) -> Option<Kill> {
     error.get_ref().and_then(reached_limit)
 }
 

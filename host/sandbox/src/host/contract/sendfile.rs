@@ -1,0 +1,38 @@
+//! `interface sendfile`: files that the kernel sends.
+
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+use socketserver::block_on;
+use wasmtime::Result;
+use wasmtime::component::{Linker, Resource};
+
+use crate::host::state::State;
+use crate::host::wasi::Descriptor;
+
+use super::sockets::{Cx, HostResult, Socket, host_result};
+
+pub(super) const NAME: &str = "socketserver:handler/sendfile@0.1.0";
+
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+    let mut interface = linker.instance(NAME)?;
+    interface.func_wrap("sendfile", |cx, params| block_on(sendfile(cx, params)))
+}
+
+/// Sends a part of a file. Only the socket makes the call wait: the limits end that. The
+/// kernel reads the file in this thread, as it does for `wasi:filesystem`.
+async fn sendfile(
+    mut cx: Cx<'_>,
+    (socket, file, offset, count): (Socket, Resource<Descriptor>, u64, u64),
+) -> HostResult<u64> {
+    let table = &cx.data().table;
+    let (request, file) = (table.get(&socket)?, table.get(&file)?);
+    let sent = match file {
+        Descriptor::File(open) if open.readable => {
+            request.sendfile_part_async(open.file.as_fd(), offset, count).await
+        }
+        Descriptor::File(_) => Err(Errno::BADF.into()),
+        Descriptor::Directory(_) => Err(Errno::INVAL.into()),
+    };
+    host_result(&mut cx, &socket, sent)
+}
