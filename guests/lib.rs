@@ -8,5 +8,8 @@
 //! - `dupper`: the handler of Python's documentation, for datagrams.
 //! - `decho`: sends each datagram back; reads and writes it as files.
 //! - `both`: sends all data back, over TCP and over UDP.
+//! - `command`: a command server, without a shell.
+//! - `receiver`: receives one message and reports the names of both ends.
+//! - `chat-line`: answers each line with a line.
 //!
 //! `tests/guests` has the handlers for tests only.

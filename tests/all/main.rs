@@ -32,6 +32,7 @@ mod processes;
 mod profile;
 mod python_files;
 mod requests;
+mod sample_programs;
 mod samples;
 mod shutdown;
 mod signals;

@@ -40,7 +40,9 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     cargo.args(["--example", &guest.name]);
     log.run(&mut cargo, "install Rust with rustup")?;
 
-    let module = target(workspace, TARGET).join("examples").join(&guest.name);
+    // Cargo gives a library the name of its crate, which has no hyphens.
+    let file = guest.name.replace('-', "_");
+    let module = target(workspace, TARGET).join("examples").join(file);
     let module = module.with_extension("wasm");
     let module = fs::read(&module).with_context(|| {
         let name = &guest.name;
