@@ -47,10 +47,10 @@ fn a_file_that_is_not_webassembly_is_refused() {
 }
 
 #[test]
-fn a_core_module_is_refused() {
+fn a_core_module_that_is_no_program_is_refused() {
     for content in [b"\0asm\x01\0\0\0".as_slice(), b"(module)"] {
         let said = refused("handler.wasm", content, &[]);
-        assert!(said.contains("is a core WebAssembly module, not a component"), "{said}");
+        assert!(said.contains("is a core WebAssembly module that exports no function"), "{said}");
         assert!(said.contains("socketserver:handler/stream-handler"), "{said}");
     }
 }

@@ -30,6 +30,7 @@ mod overtime;
 mod own_addresses;
 mod processes;
 mod profile;
+mod programs;
 mod python_files;
 mod requests;
 mod sample_programs;

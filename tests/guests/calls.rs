@@ -13,7 +13,7 @@ impl BaseRequestHandler for Calls {
         while let Some(line) = command(cx)? {
             let answer = match call(cx, &line) {
                 Ok(result) => format!("ok {result}\n"),
-                Err(error) => format!("err {}\n", name_of(&error)),
+                Err(error) => format!("err {}\n", name_of(error.as_ref())),
             };
             if !cx.request.getblocking() {
                 cx.request.settimeout(None)?;
@@ -130,7 +130,7 @@ fn from_hex(text: &str) -> Result<Vec<u8>> {
 }
 
 /// Returns the name that the handler in Python gives to the error.
-fn name_of(error: &Box<dyn std::error::Error>) -> String {
+fn name_of(error: &(dyn std::error::Error + 'static)) -> String {
     let io = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref());
     match error.downcast_ref::<Error>().or(io) {
         Some(Error::WouldBlock) => "BlockingIOError".to_owned(),

@@ -174,6 +174,7 @@ mod tests {
             source: PathBuf::new(),
             owns_folder: true,
             package: None,
+            is_program: false,
         };
         let bytes = wat::parse_str(text).unwrap();
         check(&Workspace::find().unwrap(), &guest, &bytes).map_err(|error| error.to_string())

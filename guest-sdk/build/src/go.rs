@@ -33,27 +33,35 @@ const RUNTIME: &str = "go.bytecodealliance.org/pkg";
 
 /// Builds a guest and returns the component.
 pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
-    let venv = python::install(workspace, COMPILER, log)?;
     let bindings = bindings(workspace)?;
     let module = workspace.out("go").join(&guest.name).with_extension("module");
     fs::create_dir_all(workspace.out("go"))?;
 
-    let mut compiler = Command::new(venv.join("bin/python"));
+    let mut compiler = compiler(workspace, log)?;
     compiler
         .current_dir(&bindings)
-        .args(["-c", "import go; go.main()"])
         .args(["build", "-buildmode=c-shared", "-trimpath"])
         // The runtime of the bindings calls an unexported function of Go's allocator.
         .args(["-ldflags=-s -w -checklinkname=0", "-o"])
         .arg(&module)
         .args(sources(guest)?)
+        .env("GOFLAGS", "-mod=mod");
+    log.run(&mut compiler, "remove target/guests/venv and try again")?;
+    component::encode_for_world(workspace, WORLD, workspace::take(&module)?)
+}
+
+/// Returns the compiler, for WASI.
+pub fn compiler(workspace: &Workspace, log: &Log) -> Result<Command> {
+    let venv = python::install(workspace, COMPILER, log)?;
+    let mut compiler = Command::new(venv.join("bin/python"));
+    compiler
+        .args(["-c", "import go; go.main()"])
         .envs([("GOOS", "wasip1"), ("GOARCH", "wasm")])
         .env("GOCACHE", workspace.out("gocache"))
         // No access to the network, and no settings of the user.
         .envs([("GOENV", "off"), ("GOWORK", "off"), ("GOTOOLCHAIN", "local")])
-        .envs([("GOFLAGS", "-mod=mod"), ("GOPROXY", "off"), ("GOSUMDB", "off")]);
-    log.run(&mut compiler, "remove target/guests/venv and try again")?;
-    component::encode_for_world(workspace, WORLD, workspace::take(&module)?)
+        .envs([("GOPROXY", "off"), ("GOSUMDB", "off")]);
+    Ok(compiler)
 }
 
 /// Returns the Go files of the guest: its own file, and those in its folder if it has one.

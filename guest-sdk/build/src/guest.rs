@@ -19,6 +19,8 @@ pub struct Guest {
     pub owns_folder: bool,
     /// The folder of the guest's own crate, `tests/guests/NAME/`, if it has one.
     pub package: Option<PathBuf>,
+    /// True for a program, which has no SDK and does not target the contract.
+    pub is_program: bool,
 }
 
 impl Guest {
@@ -34,7 +36,8 @@ impl Guest {
 }
 
 /// Finds all guests, in the order of languages: `guests/NAME/NAME.EXT`,
-/// `tests/guests/NAME.EXT` and, in Rust, `tests/guests/NAME/Cargo.toml`.
+/// `tests/guests/NAME.EXT` and, in Rust, `tests/guests/NAME/Cargo.toml`. Programs are the same in
+/// `tests/programs/`.
 pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
     let mut guests = Vec::new();
     for language in Language::ALL {
@@ -43,18 +46,30 @@ pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
             let source = folder.join(name).with_extension(language.extension());
             if source.is_file() {
                 let name = name.to_owned();
-                guests.push(Guest { language, name, source, owns_folder: true, package: None });
+                guests.push(Guest {
+                    language,
+                    name,
+                    source,
+                    owns_folder: true,
+                    package: None,
+                    is_program: false,
+                });
             }
         }
-        for source in entries(&workspace.test_guests())? {
+        let handlers = entries(&workspace.test_guests())?.into_iter().map(|path| (path, false));
+        let programs = entries(&workspace.programs())?.into_iter().map(|path| (path, true));
+        for (source, is_program) in handlers.chain(programs) {
             let extension = source.extension().and_then(|extension| extension.to_str());
             let Some(name) = source.file_stem().and_then(|name| name.to_str()) else { continue };
             let name = name.to_owned();
             if extension == Some(language.extension()) {
-                guests.push(Guest { language, name, source, owns_folder: false, package: None });
+                let (owns_folder, package) = (false, None);
+                guests.push(Guest { language, name, source, owns_folder, package, is_program });
             } else if language == Language::Rust && source.join("Cargo.toml").is_file() {
-                let (package, source) = (Some(source.clone()), source.join("src/lib.rs"));
-                guests.push(Guest { language, name, source, owns_folder: false, package });
+                let file = if is_program { "src/main.rs" } else { "src/lib.rs" };
+                let (package, source) = (Some(source.clone()), source.join(file));
+                let owns_folder = false;
+                guests.push(Guest { language, name, source, owns_folder, package, is_program });
             }
         }
     }
@@ -104,6 +119,7 @@ mod tests {
                 source: PathBuf::new(),
                 owns_folder: true,
                 package: None,
+                is_program: false,
             })
             .into()
     }

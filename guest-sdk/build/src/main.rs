@@ -24,6 +24,7 @@ mod go;
 mod guest;
 mod javascript;
 mod language;
+mod program;
 mod python;
 mod rust;
 mod stamp;
@@ -107,8 +108,14 @@ fn build(workspace: &Workspace, guest: &Guest) -> Result<(String, String)> {
     }
     let start = Instant::now();
     let log = tool::Log::create(workspace, &guest.label().replace('/', "-"))?;
-    let bytes = guest.language.build(workspace, guest, &log)?;
-    component::check(workspace, guest, &bytes)?;
+    let bytes = if guest.is_program {
+        program::build(workspace, guest, &log)?
+    } else {
+        guest.language.build(workspace, guest, &log)?
+    };
+    if !guest.is_program {
+        component::check(workspace, guest, &bytes)?;
+    }
     workspace::replace(&output, &bytes)?;
     stamp.write()?;
     let time = format!("{:.1} s", start.elapsed().as_secs_f64());

@@ -36,7 +36,7 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     if let Some(package) = &guest.package {
         return build_package(workspace, package, log);
     }
-    let mut cargo = cargo(workspace, &workspace.guests(), TARGET, log)?;
+    let mut cargo = cargo(workspace, &workspace.guests(), "build", TARGET, log)?;
     cargo.args(["--example", &guest.name]);
     log.run(&mut cargo, "install Rust with rustup")?;
 
@@ -53,7 +53,10 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
 
 /// Builds a crate that is a guest. Its folder has the name of the crate.
 fn build_package(workspace: &Workspace, package: &Path, log: &Log) -> Result<Vec<u8>> {
-    log.run(&mut cargo(workspace, package, WASI_TARGET, log)?, "install Rust with rustup")?;
+    log.run(
+        &mut cargo(workspace, package, "build", WASI_TARGET, log)?,
+        "install Rust with rustup",
+    )?;
     let name = package.file_name().context("the crate is in no folder")?;
     let component = target(workspace, WASI_TARGET).join(name).with_extension("wasm");
     fs::read(&component).with_context(|| {
@@ -66,12 +69,32 @@ fn target(workspace: &Workspace, target: &str) -> PathBuf {
     workspace.out("cargo").join(target).join("release")
 }
 
-/// Returns `cargo build` in a folder, with the arguments that this machine needs.
-fn cargo(workspace: &Workspace, folder: &Path, target: &str, log: &Log) -> Result<Command> {
+/// Builds a program: a crate whose folder has the name of the crate.
+pub fn build_program(workspace: &Workspace, package: &Path, log: &Log) -> Result<Vec<u8>> {
+    let mut cargo = cargo(workspace, package, "rustc", WASI_TARGET, log)?;
+    if !has_target(workspace, WASI_TARGET)? {
+        // The start of a program. That of a handler is linked too, and nothing calls it.
+        cargo.args(["--", &format!("-Clink-arg={DEBIAN_LIBC_FOLDER}/crt1-command.o")]);
+    }
+    log.run(&mut cargo, "install Rust with rustup")?;
+    let name = package.file_name().context("the crate is in no folder")?;
+    let component = target(workspace, WASI_TARGET).join(name).with_extension("wasm");
+    fs::read(&component).with_context(|| format!("cargo wrote no {}", component.display()))
+}
+
+/// Returns `cargo build`, or `cargo rustc` for more arguments, in a folder, with the arguments
+/// that this machine needs.
+fn cargo(
+    workspace: &Workspace,
+    folder: &Path,
+    command: &str,
+    target: &str,
+    log: &Log,
+) -> Result<Command> {
     let mut cargo = Command::new(program("CARGO", "cargo"));
     cargo
         .current_dir(folder)
-        .args(["build", "--locked", "--release", "--target", target])
+        .args([command, "--locked", "--release", "--target", target])
         .env("CARGO_TARGET_DIR", workspace.out("cargo"))
         // These settings are for programs of the machine that builds.
         .env_remove("RUSTFLAGS")

@@ -1,6 +1,7 @@
 //! Digests of the inputs of guests, which show that a guest is up to date.
 
 use crate::guest::Guest;
+use crate::program;
 use crate::workspace::{self, Workspace};
 use anyhow::{Context, Result};
 use std::ffi::OsStr;
@@ -42,6 +43,7 @@ impl Stamp {
 
         let mut hasher = DefaultHasher::new();
         language.recipe().hash(&mut hasher);
+        guest.is_program.then_some(program::RECIPE).hash(&mut hasher);
         for input in inputs {
             let content =
                 fs::read(&input).with_context(|| format!("cannot read {}", input.display()))?;

@@ -41,6 +41,11 @@ impl Workspace {
         self.root.join("tests/guests")
     }
 
+    /// Returns `tests/programs/`, the programs for tests only.
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("tests/programs")
+    }
+
     /// Returns `guest-sdk/LANGUAGE/`.
     pub fn sdk(&self, language: &str) -> PathBuf {
         self.root.join("guest-sdk").join(language)

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use socketserver_jail::JailMode;
 use socketserver_sandbox::{
-    Component, ComponentHandler, Engine, InstanceTimes, Policy, read_component,
+    Component, ComponentHandler, Engine, InstanceTimes, Policy, World, read_component,
 };
 use tracing::Level;
 
@@ -28,6 +28,8 @@ struct Report {
     /// The size of the file, in bytes.
     size: usize,
     worlds: Vec<&'static str>,
+    /// For a program, what its file is: `component`, or `core module`.
+    program: Option<&'static str>,
     exports: Vec<String>,
     imports: Vec<Import>,
     memories: u32,
@@ -97,6 +99,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
         handler.time_instances(INSTANCES)
     });
     let description = component.description();
+    let is_program = description.worlds == [World::Command];
     let micros = |time: fn(&InstanceTimes) -> std::time::Duration| {
         times.as_ref().ok().map(|times| time(times).as_secs_f64() * 1e6)
     };
@@ -104,6 +107,11 @@ fn report(options: &InspectOptions) -> Result<Report> {
         handler: printable_path(&options.handler),
         size: description.size,
         worlds: description.worlds.iter().map(|world| world.name()).collect(),
+        program: is_program.then_some(if description.is_core_module {
+            "core module"
+        } else {
+            "component"
+        }),
         exports: description.exports.clone(),
         imports: description
             .imports
@@ -152,6 +160,10 @@ impl Report {
             self.worlds.as_slice()
         };
         list("world", worlds.iter().map(ToString::to_string).collect());
+        if let Some(program) = self.program {
+            let what = format!("a {program} that speaks on standard input and output");
+            list("program", vec![what]);
+        }
         list("exports", self.exports.clone());
         list(
             "imports",

@@ -37,7 +37,8 @@ Each request that failed has one reason and one blame. Both are fields of its li
 ";
 
 const AFTER_REASONS: &str = "
-A handler that exits (`wasi:cli/exit`) has not failed.
+A handler that exits (`wasi:cli/exit`) has not failed. A program that exits has failed if its
+status is not 0.
 
 The log also has the reason `log-bytes`, where it drops what a handler logs beyond
 `--log-bytes`. The request goes on.
@@ -174,6 +175,7 @@ fn option_of(reason: Reason) -> &'static str {
         | Reason::ConnectionLost
         | Reason::Error
         | Reason::Exit
+        | Reason::ExitStatus
         | Reason::Handles
         | Reason::NoAddress
         | Reason::NoInstance

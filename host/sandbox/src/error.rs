@@ -37,13 +37,17 @@ pub enum LoadError {
     /// The file is neither a WebAssembly binary nor its text.
     #[error("it is not WebAssembly: it begins with neither `\\0asm` nor a text in parentheses")]
     NotWasm,
-    /// The file is a core module, not a component.
+    /// The file is a core module, but no program.
     #[error(
-        "it is a core WebAssembly module, not a component: build it for the world `{}` or `{}`, or wrap it with a tool such as `wasm-tools component new`",
+        "it is a core WebAssembly module that exports no function `_start`: build a program for wasm32-wasip1, or a component for the world `{}`, `{}` or `{}`",
         World::Stream,
-        World::Datagram
+        World::Datagram,
+        World::Command
     )]
     CoreModule,
+    /// No component can be made of the core module.
+    #[error("it is a core WebAssembly module of which no program can be made: {0}")]
+    Module(String),
     /// The file is a compiled artifact. The host loads these from its private cache and from
     /// its own compiler only, because it cannot check them.
     #[error(
@@ -61,12 +65,14 @@ pub enum LoadError {
     Invalid(String),
     /// The component exports no interface of a handler.
     #[error(
-        "it does not target `{}` or `{}`: it exports {}, neither `{}` nor `{}`",
+        "it does not target `{}`, `{}` or `{}`: it exports {}, and none of `{}`, `{}` and `{}`",
         World::Stream,
         World::Datagram,
+        World::Command,
         list(exports),
         World::Stream.interface(),
-        World::Datagram.interface()
+        World::Datagram.interface(),
+        World::Command.interface()
     )]
     WrongWorld {
         /// Its exports.
@@ -255,6 +261,7 @@ mod tests {
             LoadError::Dir { path: path(), error: cause() },
             LoadError::Text("why".to_owned()),
             LoadError::Invalid("why".to_owned()),
+            LoadError::Module("why".to_owned()),
             LoadError::Incompatible("why".to_owned()),
             LoadError::Instantiate("why".to_owned()),
             LoadError::Compiler("failed".to_owned()),

@@ -1,7 +1,8 @@
 //! Request handlers that run in WebAssembly components.
 //!
 //! A [`ComponentHandler`] is a [`socketserver::RequestHandler`]. For each request it creates
-//! a new instance of one component, calls its `setup`, `handle` and `finish`, and drops it.
+//! a new instance of one component, calls its `setup`, `handle` and `finish`, and drops it. If
+//! the component is a program, it calls `run`, with the request as standard input and output.
 //! The instance can reach the request socket, facts about the server, and a log. A
 //! [`Policy`] has its limits. The component's [`World`]s say which sockets it can serve.
 //!
@@ -47,19 +48,23 @@
 //! | | `contract/` | the host's side of the contract: one file for each WIT interface |
 //! | | `wasi/` | the part of WASI 0.2 that handlers get: one file for each interface or package |
 //! | | `grants` | the environment and directories that the operator grants |
+//! | | `request_variables` | the variables of a program about its request |
+//! | | `unreachable` | clients whose datagram cannot be answered |
 //! | | `open_files` | the number of files that all instances hold open |
 //! | | `opened_sockets`, `lookup` | the sockets that one guest opens, and the names that it looks up |
 //! | | `guest_log` | lines that guests write to the log |
-//! | | `sleep` | waiting for time to pass |
+//! | | `sleep` | waiting for time to pass, or for the connection of a program |
 //! | | `counters` | events that no error reports |
 //! | `load/` | `loader` | the settings of loading |
-//! | | `source` | from a file to the binary of a component |
+//! | | `source` | from a file to the binary of a component or a core module |
+//! | | `adapter` | from a core module to a component |
 //! | | `compiler`, `wire` | the compiler, its process, and the wire format of its result |
 //! | | `cache` | compiled components on disk |
 //! | | `footprint` | the memory that each instance of a component takes, known at load |
 //! | | `component` | a compiled component, and its imports and exports |
 //! | `instance/` | `handler` | the handler that a component is made into |
 //! | | `request` | one request: `setup`, `handle`, `finish` |
+//! | | `program` | one request to a program: `run` |
 //! | | `store` | the Store of an instance, which connects the limits to the engine |
 //! | | `capacity` | the number of requests that a handler can serve at once |
 //! | | `exports` | the functions that a handler exports |

@@ -53,6 +53,8 @@ pub struct Policy {
     pub on_kill: OnKill,
     /// The environment variables that the guest sees, as names and values.
     pub env: Vec<(String, String)>,
+    /// The arguments that the guest sees after the name of the handler.
+    pub args: Vec<String>,
     /// The directories that the guest may use.
     pub dirs: Vec<Dir>,
     /// The sockets that the guest may open.
@@ -102,6 +104,7 @@ impl Default for Policy {
             log_bytes: 64 << 10,
             on_kill: OnKill::Close,
             env: Vec::new(),
+            args: Vec::new(),
             dirs: Vec::new(),
             network: NetworkGrants::default(),
             sockets: 16,

@@ -1,28 +1,36 @@
-//! The worlds of the contract that a handler can target.
+//! The worlds that a handler can target: those of the contract, and that of programs.
 
 use std::fmt;
 
 use socketserver::SocketType;
 
-/// A world of `wit/worlds.wit`: the kind of requests that a handler is for. It prints as its
-/// name with the version.
+/// A world that a handler can target: the kind of requests that the handler is for. It prints
+/// as its name with the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum World {
-    /// `stream-handler`: for connections, TCP or Unix.
+    /// `stream-handler` of `wit/worlds.wit`: for connections, TCP or Unix.
     Stream,
-    /// `datagram-handler`: for datagrams, UDP or Unix.
+    /// `datagram-handler` of `wit/worlds.wit`: for datagrams, UDP or Unix.
     Datagram,
+    /// `wasi:cli/command`: a program that speaks on its standard input and output, for
+    /// connections and for datagrams. A component that also targets a world of the contract is
+    /// a handler of the contract.
+    Command,
 }
 
 impl World {
     /// All worlds.
-    pub const ALL: [World; 2] = [World::Stream, World::Datagram];
+    pub const ALL: [World; 3] = [World::Stream, World::Datagram, World::Command];
+
+    /// The worlds of the contract.
+    pub(crate) const CONTRACT: [World; 2] = [World::Stream, World::Datagram];
 
     /// Returns the name, with the package and its version.
     pub fn name(self) -> &'static str {
         match self {
             World::Stream => "socketserver:handler/stream-handler@0.1.0",
             World::Datagram => "socketserver:handler/datagram-handler@0.1.0",
+            World::Command => "wasi:cli/command@0.2.0",
         }
     }
 
@@ -31,10 +39,11 @@ impl World {
         match self {
             World::Stream => "socketserver:handler/stream-request@0.1.0",
             World::Datagram => "socketserver:handler/datagram-request@0.1.0",
+            World::Command => "wasi:cli/run@0.2.0",
         }
     }
 
-    /// Returns the world whose handlers are for sockets of that type.
+    /// Returns the world of the contract whose handlers are for sockets of that type.
     pub(crate) fn for_socket_type(socket_type: SocketType) -> World {
         match socket_type {
             SocketType::Stream => World::Stream,
@@ -47,6 +56,7 @@ impl World {
         match self {
             World::Stream => "tcp:// or unix://",
             World::Datagram => "udp:// or unixgram://",
+            World::Command => "any socket",
         }
     }
 }

@@ -145,6 +145,7 @@ pub use request::Request;
 pub use request::credentials::PeerCredentials;
 pub use request::deadlines::{IdleTimeout, WallTimeout};
 pub use request::opened::Ready;
+pub use request::readiness::Readiness;
 pub use request::traffic::{ReceiveLimit, SendLimit};
 pub use request::wait::block_on;
 pub use server::Server;

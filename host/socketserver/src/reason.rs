@@ -75,6 +75,7 @@ reasons! {
     CpuTime, "cpu-time", Guest, "The handler used up its CPU time.";
     Error, "error", Guest, "The handler returned an error.";
     Exit, "exit", Guest, "The handler asked to exit ([`SystemExit`](crate::SystemExit)). This is not reported as a failure.";
+    ExitStatus, "exit-status", Guest, "The program exited with a status other than 0.";
     Handles, "handles", Guest, "The handler held as many handles as it may, and asked for another.";
     IdleTimeout, "idle-timeout", Client, "No byte moved in either direction for the idle timeout.";
     Jail, "jail", Host, "The process of the request could not enter the jail.";

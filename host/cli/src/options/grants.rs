@@ -37,7 +37,7 @@ pub struct GrantOptions {
     #[arg(long, value_name = "URL")]
     pub connect: Vec<SocketGrant>,
 
-    /// Let the handler bind sockets to these addresses, and listen there; repeatable.
+    /// Let the handler bind and listen at these addresses; repeatable.
     ///
     /// URL is written as for --connect, without names. Port 0 stands for a free port that the
     /// kernel chooses. The sockets of the server itself are those of --bind.

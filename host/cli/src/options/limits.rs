@@ -58,16 +58,16 @@ pub struct LimitOptions {
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     pub max_sent: Option<u64>,
 
-    /// Limit the sockets that the handler has open, beside its request.
+    /// Limit the sockets that a handler has open.
     ///
     /// Opening another fails; the request goes on. --connect and --listen-grant say which
     /// sockets it may open.
     #[arg(long, value_name = "N")]
     pub sockets: Option<u32>,
 
-    /// Limit the connections that the handler makes or accepts.
+    /// Limit the handler's connections.
     ///
-    /// Attempts count too.
+    /// Connections that it makes count, with failed attempts, and those that it accepts.
     #[arg(long, value_name = "N")]
     pub connects: Option<u32>,
 

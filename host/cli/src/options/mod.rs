@@ -115,11 +115,17 @@ pub enum Command {
 /// The options of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
-    /// The handler: a component (.wasm) or its text (.wat).
+    /// The handler: a component or a program (.wasm), or its text (.wat).
     ///
-    /// Without it the server serves an embedded sample, which sends its input back in upper
-    /// case.
+    /// A program for WASI has its client as its standard input and output. Without a handler the
+    /// server serves an embedded sample, which sends its input back in upper case.
     pub handler: Option<PathBuf>,
+
+    /// The arguments of a program, after `--`.
+    ///
+    /// The first argument that the program sees is its name.
+    #[arg(last = true, requires = "handler", value_name = "ARG")]
+    pub args: Vec<String>,
 
     /// The options of the server.
     #[command(flatten)]
@@ -173,7 +179,7 @@ pub struct ServerOptions {
 /// The options of `inspect`.
 #[derive(Debug, Clone, Args)]
 pub struct InspectOptions {
-    /// The handler: a component (.wasm) or its text (.wat).
+    /// The handler: a component or a program (.wasm), or its text (.wat).
     pub handler: PathBuf,
 
     /// Print JSON.

@@ -17,7 +17,9 @@ impl ServeOptions {
     ///
     /// The options contradict each other.
     pub fn settings(self) -> Result<Settings> {
-        self.server.settings(self.handler)
+        let mut settings = self.server.settings(self.handler)?;
+        settings.policy.args = self.args;
+        Ok(settings)
     }
 }
 

@@ -159,7 +159,7 @@ mod tests {
         }
         let error = error(&["serve", "--port", "80"]);
         assert!(
-            error.contains("\nUsage: wasm-socketserver serve [OPTIONS] [HANDLER]\n"),
+            error.contains("\nUsage: wasm-socketserver serve [OPTIONS] [HANDLER] [-- <ARG>...]\n"),
             "{error}"
         );
         assert!(!error.contains("--log-rate"), "{error}");

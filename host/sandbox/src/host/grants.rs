@@ -16,6 +16,8 @@ use crate::policy::{Dir, MAX_DIRS, Policy};
 pub(crate) struct Grants {
     /// The environment variables, as names and values.
     pub env: Vec<(String, String)>,
+    /// The arguments, without the name of the handler.
+    pub args: Vec<String>,
     /// The directories, with the paths that the guest uses.
     pub directories: Vec<(Directory, String)>,
     /// The sockets.
@@ -62,6 +64,7 @@ impl Grants {
         };
         Ok(Arc::new(Grants {
             env: policy.env.clone(),
+            args: policy.args.clone(),
             directories: policy.dirs.iter().map(open).collect::<Result<_, _>>()?,
             network: policy.network.clone(),
             files,

@@ -1,15 +1,31 @@
-//! Waiting for time to pass.
+//! Waiting for time to pass, or for the connection of a program.
 
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socketserver::{IdleTimeout, Request, WallTimeout};
+use socketserver::{Readiness, Request};
 use wasmtime::Result;
+use wasmtime::error::format_err;
 
 use crate::limits::kill::Kill;
 
-/// The waiting of one guest for time to pass.
+/// The events that a guest waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wake {
+    /// The time until which it waits; `None` if it waits for no time.
+    pub at: Option<Instant>,
+    /// The directions in which it waits for its connection.
+    pub connection: Readiness,
+}
+
+impl Wake {
+    /// No event.
+    pub(crate) const NEVER: Wake =
+        Wake { at: None, connection: Readiness { readable: false, writable: false } };
+}
+
+/// The waiting of one guest.
 ///
 /// For the request this is a wait like any other: it counts for the idle timeout and the
 /// wall time, and not as CPU time. An instance that is created before there is a request may
@@ -28,15 +44,22 @@ impl Sleep {
         Sleep { request: None, left: idle_timeout, limit: idle_timeout }
     }
 
-    /// Waits until `end`, or for ever if that is `None`.
+    /// Waits for the first event of `wake`, or for ever if there is none.
     ///
     /// # Errors
     ///
     /// A limit was reached. The error ends the guest.
-    pub(crate) async fn until(&mut self, end: Option<Instant>) -> Result<()> {
+    pub(crate) async fn until(&mut self, wake: Wake) -> Result<()> {
         match &self.request {
-            Some(request) => request.sleep_until_async(end).await.map_err(|error| kill(&error)),
-            None => self.before_the_request(end),
+            Some(request) if wake.connection.any() => {
+                let waited = request.wait_until_ready_async(wake.connection, wake.at).await;
+                waited.map_err(|error| failed(&error, Kill::of_call(&error)))
+            }
+            Some(request) => {
+                let slept = request.sleep_until_async(wake.at).await;
+                slept.map_err(|error| failed(&error, Kill::of_sleep(&error)))
+            }
+            None => self.before_the_request(wake.at),
         }
     }
 
@@ -53,13 +76,6 @@ impl Sleep {
     }
 }
 
-fn kill(error: &io::Error) -> wasmtime::Error {
-    let inner = error.get_ref();
-    if let Some(idle) = inner.and_then(|inner| inner.downcast_ref::<IdleTimeout>()) {
-        return Kill::Sleep { limit: idle.limit }.into();
-    }
-    if let Some(wall) = inner.and_then(|inner| inner.downcast_ref::<WallTimeout>()) {
-        return Kill::WallTime { limit: wall.limit }.into();
-    }
-    wasmtime::error::format_err!("cannot wait: {error}")
+fn failed(error: &io::Error, kill: Option<Kill>) -> wasmtime::Error {
+    kill.map_or_else(|| format_err!("cannot wait: {error}"), Into::into)
 }

@@ -12,7 +12,7 @@ use crate::host::counters::HandlerCounters;
 use crate::host::guest_log::{GuestLog, SharedLog};
 use crate::host::opened_sockets::OpenedSockets;
 use crate::host::sleep::Sleep;
-use crate::host::wasi::Context;
+use crate::host::wasi::{Context, Stdio};
 use crate::limits::cpu::RunTime;
 use crate::limits::memory::InstanceMemory;
 use crate::policy::{MAX_CALL_DATA, Policy};
@@ -42,6 +42,10 @@ pub(crate) struct State {
     pub opened: Option<Box<OpenedSockets>>,
     /// The context of WASI.
     pub wasi: Context,
+    /// Set if the guest is a program, which speaks on its standard streams.
+    pub is_program: bool,
+    /// The standard input and output of a program; `None` before the request.
+    pub stdio: Option<Stdio>,
     /// Set when the client went away, or cannot be reached, during the request. An error
     /// that the guest returns later then has this reason.
     pub client_lost: Option<Reason>,
@@ -84,6 +88,8 @@ impl State {
             sleep: Sleep::new(policy.idle_timeout),
             opened: None,
             wasi: Context::default(),
+            is_program: false,
+            stdio: None,
             client_lost: None,
             finished_sending: false,
             denial_logged: false,

@@ -1,6 +1,7 @@
-//! The functions that a handler exports: three for each world that it targets.
+//! The functions that a handler exports: three for each world of the contract, or one if it is
+//! a program.
 
-use socketserver::{Address, Request};
+use socketserver::{Address, Request, SocketType};
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lower, Resource};
 use wasmtime::{AsContextMut, Result};
 
@@ -10,15 +11,23 @@ use crate::instance::store::Instantiated;
 use crate::load::component::Component;
 use crate::world::World;
 
-/// The functions of each world that the component targets.
-pub(crate) struct Exports {
-    stream: Option<Functions>,
-    datagram: Option<Functions>,
+/// The functions that the host calls.
+pub(crate) enum Exports {
+    /// Those of the contract.
+    Handler { stream: Option<Functions>, datagram: Option<Functions> },
+    /// `run` of a program.
+    Program(Run),
 }
 
-/// The three functions of one world.
+/// The function of a program.
+pub(crate) struct Run(ComponentExportIndex);
+
+/// The result of [`Run`]: an error stands for the status 1.
+type RunResult = (std::result::Result<(), ()>,);
+
+/// The three functions of one world of the contract.
 pub(crate) struct Functions {
-    world: World,
+    socket_type: SocketType,
     setup: ComponentExportIndex,
     handle: ComponentExportIndex,
     finish: ComponentExportIndex,
@@ -39,45 +48,71 @@ impl Exports {
     ///
     /// The component exports an interface, but not all functions of it.
     pub(crate) fn find(component: &Component) -> std::result::Result<Self, LoadError> {
-        let find = |world| {
-            let targets = component.description().worlds.contains(&world);
-            targets.then(|| Functions::find(component, world)).transpose()
-        };
-        Ok(Exports { stream: find(World::Stream)?, datagram: find(World::Datagram)? })
-    }
-
-    /// Returns the functions of `world`, if the component targets it.
-    pub(crate) fn get(&self, world: World) -> Option<&Functions> {
-        match world {
-            World::Stream => self.stream.as_ref(),
-            World::Datagram => self.datagram.as_ref(),
+        if component.description().worlds == [World::Command] {
+            return Run::find(component).map(Exports::Program);
         }
+        let find = |socket_type| {
+            let world = World::for_socket_type(socket_type);
+            let targets = component.description().worlds.contains(&world);
+            targets.then(|| Functions::find(component, socket_type)).transpose()
+        };
+        Ok(Exports::Handler {
+            stream: find(SocketType::Stream)?,
+            datagram: find(SocketType::Dgram)?,
+        })
     }
 
-    /// Returns the worlds that the component targets.
-    pub(crate) fn worlds(&self) -> impl Iterator<Item = World> {
-        World::ALL.into_iter().filter(|world| self.get(*world).is_some())
+    /// Returns `true` if the component is a program.
+    pub(crate) fn is_program(&self) -> bool {
+        matches!(self, Exports::Program(_))
     }
 
     /// Checks the types of all functions. That can be done on an instance only.
     pub(crate) fn check_types(&self, instantiated: &mut Instantiated) -> Result<()> {
-        self.worlds()
-            .filter_map(|world| self.get(world))
-            .try_for_each(|functions| functions.check_types(instantiated))
+        match self {
+            Exports::Handler { stream, datagram } => [stream, datagram]
+                .into_iter()
+                .flatten()
+                .try_for_each(|functions| functions.check_types(instantiated)),
+            Exports::Program(run) => run.check_types(instantiated),
+        }
+    }
+}
+
+impl Run {
+    fn find(component: &Component) -> std::result::Result<Self, LoadError> {
+        let (component, interface) = (component.wasmtime(), World::Command.interface());
+        let index = component.get_export_index(None, interface);
+        let run = index.and_then(|index| component.get_export_index(Some(&index), "run"));
+        run.map(Run).ok_or(LoadError::MissingExport { interface, function: "run" })
+    }
+
+    fn check_types(&self, Instantiated { store, instance }: &mut Instantiated) -> Result<()> {
+        instance.get_typed_func::<(), RunResult>(store, &self.0).map(drop)
+    }
+
+    /// Runs the program, and returns its status.
+    pub(crate) fn call(&self, Instantiated { store, instance }: &mut Instantiated) -> Result<i32> {
+        let run = instance.get_typed_func::<(), RunResult>(&mut *store, &self.0)?;
+        let (result,) = run.call(store, ())?;
+        Ok(i32::from(result.is_err()))
     }
 }
 
 impl Functions {
-    fn find(component: &Component, world: World) -> std::result::Result<Self, LoadError> {
+    fn find(
+        component: &Component,
+        socket_type: SocketType,
+    ) -> std::result::Result<Self, LoadError> {
         let component = component.wasmtime();
-        let interface = world.interface();
+        let interface = World::for_socket_type(socket_type).interface();
         let missing = |function| LoadError::MissingExport { interface, function };
         let index = component.get_export_index(None, interface).ok_or_else(|| missing("setup"))?;
         let find = |function| {
             component.get_export_index(Some(&index), function).ok_or_else(|| missing(function))
         };
         Ok(Functions {
-            world,
+            socket_type,
             setup: find("setup")?,
             handle: find("handle")?,
             finish: find("finish")?,
@@ -86,11 +121,11 @@ impl Functions {
 
     fn check_types(&self, Instantiated { store, instance }: &mut Instantiated) -> Result<()> {
         let mut store = store.as_context_mut();
-        match self.world {
-            World::Stream => instance
+        match self.socket_type {
+            SocketType::Stream => instance
                 .get_typed_func::<ConnectionParams, GuestResult>(&mut store, &self.setup)
                 .map(drop)?,
-            World::Datagram => instance
+            SocketType::Dgram => instance
                 .get_typed_func::<DatagramParams<'_>, GuestResult>(&mut store, &self.setup)
                 .map(drop)?,
         }
@@ -108,9 +143,11 @@ impl Functions {
     ) -> Result<GuestResult> {
         let socket = instantiated.store.data_mut().push(request.clone())?;
         let address = types::Address::from(client_address);
-        match self.world {
-            World::Stream => call::<ConnectionParams>(instantiated, &self.setup, (socket, address)),
-            World::Datagram => {
+        match self.socket_type {
+            SocketType::Stream => {
+                call::<ConnectionParams>(instantiated, &self.setup, (socket, address))
+            }
+            SocketType::Dgram => {
                 let request = (request.data(), socket);
                 call::<DatagramParams<'_>>(instantiated, &self.setup, (request, address))
             }

@@ -17,6 +17,7 @@ pub(crate) enum Step {
     Setup,
     Handle,
     Finish,
+    Run,
 }
 
 impl Step {
@@ -26,6 +27,7 @@ impl Step {
             Step::Setup => "setup",
             Step::Handle => "handle",
             Step::Finish => "finish",
+            Step::Run => "the program",
         }
     }
 }
@@ -92,7 +94,7 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Reason, String) {
     (reason, why)
 }
 
-fn kill_reason(kill: Kill) -> Reason {
+pub(crate) fn kill_reason(kill: Kill) -> Reason {
     match kill {
         Kill::CpuTime { .. } => Reason::CpuTime,
         Kill::Idle { .. } => Reason::IdleTimeout,
@@ -102,6 +104,7 @@ fn kill_reason(kill: Kill) -> Reason {
         Kill::WallTime { .. } => Reason::WallTime,
         Kill::Received { .. } => Reason::Received,
         Kill::Sent { .. } => Reason::Sent,
+        Kill::ClientGone => Reason::ConnectionLost,
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use socketserver::{HandlerError, Request, printable};
+use socketserver::{Address, HandlerError, Request, printable};
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::error::format_err;
@@ -17,6 +17,7 @@ use crate::host::grants::Grants;
 use crate::host::opened_sockets::OpenedSockets;
 use crate::host::state::State;
 use crate::host::version::is_compatible;
+use crate::host::wasi::Stdio;
 use crate::host::{contract, interfaces, wasi};
 use crate::instance::descriptors::{HandlerDescriptors, memory_images};
 use crate::instance::exports::Exports;
@@ -36,10 +37,10 @@ pub struct ComponentHandler {
     pub(super) exports: Exports,
     pub(super) policy: Policy,
     pub(super) grants: Arc<Grants>,
-    /// Set if the component imports what it needs to wait for time to pass.
-    sleeps: bool,
     /// Set if the component imports what it needs to open sockets.
     networks: bool,
+    /// Set if the component imports what it needs to wait for time to pass, or is a program.
+    waits: bool,
     /// Set if the component imports what a context of WASI must be made for.
     needs_context: bool,
     total_memory: Arc<TotalMemory>,
@@ -53,6 +54,13 @@ pub struct ComponentHandler {
     /// An instance for the first request. Each forked child finds a copy of it here, takes
     /// it, and ends with it.
     prewarmed: Mutex<Option<Instantiated>>,
+}
+
+/// A request that an instance is made for, and its client.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    pub request: &'a Request,
+    pub client_address: &'a Address,
 }
 
 /// The time after which [`ComponentHandler::time_instances`] creates no further instance:
@@ -113,12 +121,14 @@ impl ComponentHandler {
         let mut linker = Linker::new(engine.wasmtime());
         let (grants, imports) = (Grants::new(&policy)?, &description.imports);
         interfaces::add_to_linker(&mut linker, imports, &grants).map_err(incompatible)?;
+        let exports = Exports::find(component)?;
         let mut handler = ComponentHandler {
             engine: engine.clone(),
             pre: linker.instantiate_pre(component.wasmtime()).map_err(incompatible)?,
-            exports: Exports::find(component)?,
+            waits: exports.is_program()
+                || imports.iter().any(|name| is_compatible(wasi::POLL, name)),
+            exports,
             grants,
-            sleeps: imports.iter().any(|name| is_compatible(wasi::POLL, name)),
             networks: imports.iter().any(|name| is_compatible(contract::NETWORK, name)),
             needs_context: wasi::needs_context(imports),
             total_memory: TotalMemory::new(policy.memory_total),
@@ -229,7 +239,7 @@ impl ComponentHandler {
     }
 
     /// Returns an instance for a request: the prewarmed one, or a new one.
-    pub(super) fn instance_for(&self, request: &Request) -> Result<Instantiated, HandlerError> {
+    pub(super) fn instance_for(&self, request: Arrived<'_>) -> Result<Instantiated, HandlerError> {
         let prewarmed = self.prewarmed().take();
         let Some(mut prewarmed) = prewarmed else { return self.instantiate(Some(request)) };
         // Its CPU time began when it was created.
@@ -243,7 +253,7 @@ impl ComponentHandler {
 
     /// Creates an instance, for a request or before one. What runs for a request is held to
     /// the wall time of the request.
-    fn instantiate(&self, request: Option<&Request>) -> Result<Instantiated, HandlerError> {
+    fn instantiate(&self, request: Option<Arrived<'_>>) -> Result<Instantiated, HandlerError> {
         let mut store = self.new_store(request)?;
         limit_run_time(&mut store);
         match self.pre.instantiate(&mut store) {
@@ -252,10 +262,11 @@ impl ComponentHandler {
         }
     }
 
-    fn new_store(&self, request: Option<&Request>) -> Result<Store<State>, HandlerError> {
+    fn new_store(&self, request: Option<Arrived<'_>>) -> Result<Store<State>, HandlerError> {
         self.total_memory.wait_for(self.initial_memory.total, self.policy.idle_timeout);
         let memory = InstanceMemory::new(self.policy.memory, &self.total_memory);
         let mut state = State::new(memory, &self.policy, &self.name, self.counters.as_ref());
+        state.is_program = self.exports.is_program();
         if let Some(request) = request {
             self.attach(&mut state, request);
         }
@@ -268,12 +279,15 @@ impl ComponentHandler {
         Ok(store)
     }
 
-    fn attach(&self, state: &mut State, request: &Request) {
+    fn attach(&self, state: &mut State, Arrived { request, client_address }: Arrived<'_>) {
         let wall_time = request.wall_deadline().map(|end| (end, self.policy.wall_time));
         state.time.set_wall_time(wall_time);
-        state.sleep.request = self.sleeps.then(|| request.clone());
         let opened = || Box::new(OpenedSockets::new(request, &self.grants, &self.policy));
         state.opened = self.networks.then(opened);
+        state.sleep.request = self.waits.then(|| request.clone());
+        if state.is_program {
+            state.stdio = Some(Stdio::new(request, client_address, self.policy.call_memory));
+        }
     }
 
     /// Makes the context of WASI, if the component needs one.
@@ -281,7 +295,7 @@ impl ComponentHandler {
         if !self.needs_context {
             return Ok(());
         }
-        let made = state.wasi.renew(&self.grants.env, self.policy.call_memory);
+        let made = state.wasi.renew(self.policy.call_memory);
         made.map_err(|error| call_failure(Step::Instantiate, &error, state))
     }
 }

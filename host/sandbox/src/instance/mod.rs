@@ -6,5 +6,6 @@ pub(crate) mod exports;
 pub(crate) mod failure;
 pub(crate) mod handler;
 pub(crate) mod preflight;
+pub(crate) mod program;
 pub(crate) mod request;
 pub(crate) mod store;

@@ -1,22 +1,24 @@
-//! One request: `setup`, `handle` and `finish` in a new instance.
+//! One request, in a new instance: `setup`, `handle` and `finish`, or `run` of a program.
 
 use std::sync::Arc;
 
 use socketserver::{
-    Address, Endpoint, HandlerError, Reason, Request, RequestHandler, ServerInfo, combine_results,
+    Address, Endpoint, HandlerError, Reason, Request, RequestHandler, ServerInfo, SocketType,
+    combine_results,
 };
 use wasmtime_wasi::I32Exit;
 
 use crate::host::state::State;
-use crate::instance::exports::{Functions, GuestResult};
+use crate::instance::exports::{Exports, Functions, GuestResult, Run};
 use crate::instance::failure::{Step, call_failure, guest_error};
-use crate::instance::handler::ComponentHandler;
+use crate::instance::handler::{Arrived, ComponentHandler};
+use crate::instance::program::run_program;
 use crate::instance::store::Instantiated;
 use crate::policy::OnKill;
 use crate::world::World;
 
 /// The end of a request that did not end well.
-enum Failure {
+pub(super) enum Failure {
     /// The guest called `exit`. Nothing of it is called again.
     Exited(Step, i32),
     /// The guest trapped, or the host ended it. Nothing of it is called again.
@@ -32,10 +34,9 @@ impl From<HandlerError> for Failure {
 }
 
 impl RequestHandler for ComponentHandler {
-    /// Checks that the component targets the world of the socket's type.
+    /// Checks that the component is for sockets of that type. A program is for all.
     fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), String> {
-        let world = World::for_socket_type(endpoint.socket_type());
-        self.exports.get(world).map(drop).ok_or_else(|| self.wrong_world(world))
+        self.calls(endpoint.socket_type()).map(drop)
     }
 
     /// Runs the request in Python's order: `handle` after `setup`, `finish` after `handle`
@@ -54,11 +55,9 @@ impl RequestHandler for ComponentHandler {
         request.set_wall_time(Some(self.policy.wall_time));
         request.set_max_received(Some(self.policy.max_received));
         request.set_max_sent(Some(self.policy.max_sent));
-        let world = World::for_socket_type(request.socket_type());
-        let functions = self.exports.get(world);
-        let functions = functions
-            .ok_or_else(|| HandlerError::new(Reason::WrongWorld, self.wrong_world(world)))?;
-        match self.run(functions, request, client_address, server) {
+        let calls = self.calls(request.socket_type());
+        let calls = calls.map_err(|why| HandlerError::new(Reason::WrongWorld, why))?;
+        match self.run(calls, request, client_address, server) {
             Ok(()) => Ok(()),
             Err(Failure::Returned(error)) => Err(error),
             Err(Failure::Killed(error)) => {
@@ -78,38 +77,65 @@ impl RequestHandler for ComponentHandler {
     }
 }
 
+/// What is called for a request.
+#[derive(Clone, Copy)]
+enum Calls<'a> {
+    Handler(&'a Functions),
+    Program(&'a Run),
+}
+
 impl ComponentHandler {
     fn run(
         &self,
-        functions: &Functions,
+        calls: Calls<'_>,
         request: &Request,
         client_address: &Address,
         server: &Arc<ServerInfo>,
     ) -> Result<(), Failure> {
-        let mut instantiated = self.instance_for(request).map_err(Failure::Killed)?;
+        let arrived = Arrived { request, client_address };
+        let mut instantiated = self.instance_for(arrived).map_err(Failure::Killed)?;
         if let Some(counters) = &self.counters {
             counters.instance_used();
         }
         let state = instantiated.store.data_mut();
         state.begin_request(client_address.clone(), Arc::clone(server));
-        let steps = call_steps(functions, &mut instantiated, request, client_address);
+        let result = match calls {
+            Calls::Handler(functions) => {
+                call_steps(functions, &mut instantiated, request, client_address)
+            }
+            Calls::Program(run) => run_program(run, &mut instantiated, client_address),
+        };
         if request.is_last_of_process() {
             instantiated.leave_to_kernel();
         }
-        steps
+        result
     }
 
-    /// Returns the reason why this handler cannot serve sockets of `world`.
-    fn wrong_world(&self, world: World) -> String {
+    /// Returns what is called for sockets of that type, or the reason why this handler cannot
+    /// serve them.
+    fn calls(&self, socket_type: SocketType) -> Result<Calls<'_>, String> {
+        let (stream, datagram) = match &self.exports {
+            Exports::Program(run) => return Ok(Calls::Program(run)),
+            Exports::Handler { stream, datagram } => (stream.as_ref(), datagram.as_ref()),
+        };
+        let functions = match socket_type {
+            SocketType::Stream => stream,
+            SocketType::Dgram => datagram,
+        };
+        if let Some(functions) = functions {
+            return Ok(Calls::Handler(functions));
+        }
+        let world = World::for_socket_type(socket_type);
+        let others = [stream.map(|_| World::Stream), datagram.map(|_| World::Datagram)];
         let targets: Vec<String> =
-            self.exports.worlds().map(|world| format!("`{world}`")).collect();
-        let schemes: Vec<&str> = self.exports.worlds().map(World::schemes).collect();
-        format!(
+            others.into_iter().flatten().map(|world| format!("`{world}`")).collect();
+        let schemes: Vec<&str> = others.into_iter().flatten().map(World::schemes).collect();
+        Err(format!(
             "the handler `{}` targets {}, and such a socket needs `{world}`: bind {} for it, or serve another handler",
             self.name(),
             targets.join(" and "),
             schemes.join(" or ")
-        )
+        ))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The reasons for which the host ends a guest.
 
+use std::io;
 use std::time::Duration;
 
+use socketserver::{IdleTimeout, ReceiveLimit, SendLimit, WallTimeout};
 use thiserror::Error;
 
 /// The limit that a request reached: the host ends the guest.
@@ -23,6 +25,34 @@ pub(crate) enum Kill {
     WallTime { limit: Duration },
     #[error("the client sent more than the {limit} bytes that a request may receive")]
     Received { limit: u64 },
+    #[error("the client takes no more, and the program wrote on")]
+    ClientGone,
     #[error("it was about to send more than the {limit} bytes that a request may send")]
     Sent { limit: u64 },
+}
+
+impl Kill {
+    /// Returns the limit that the request has reached, if a call on its socket failed because
+    /// of it.
+    pub(crate) fn of_call(error: &io::Error) -> Option<Self> {
+        let inner = error.get_ref()?;
+        if let Some(IdleTimeout { limit }) = inner.downcast_ref() {
+            return Some(Kill::Idle { limit: *limit });
+        }
+        if let Some(WallTimeout { limit }) = inner.downcast_ref() {
+            return Some(Kill::WallTime { limit: *limit });
+        }
+        if let Some(ReceiveLimit { limit }) = inner.downcast_ref() {
+            return Some(Kill::Received { limit: *limit });
+        }
+        inner.downcast_ref().map(|SendLimit { limit }| Kill::Sent { limit: *limit })
+    }
+
+    /// Returns the limit that the request has reached, if it slept for too long.
+    pub(crate) fn of_sleep(error: &io::Error) -> Option<Self> {
+        Kill::of_call(error).map(|kill| match kill {
+            Kill::Idle { limit } => Kill::Sleep { limit },
+            other => other,
+        })
+    }
 }

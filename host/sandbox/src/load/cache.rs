@@ -17,6 +17,7 @@ use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
 use crate::error::CacheError;
+use crate::load::adapter;
 use crate::load::footprint::{FOOTPRINT_BYTES, Footprint};
 use crate::sys::Artifact;
 
@@ -63,10 +64,12 @@ pub(crate) struct Key(String);
 
 impl Key {
     /// Returns the key of a component for an engine. It covers the content, everything about
-    /// the engine that shapes the code, with its version, and the format of entries.
+    /// the engine that shapes the code, with its version, the adapter of core modules, and the
+    /// format of entries.
     pub(crate) fn new(engine: &wasmtime::Engine, component: &[u8]) -> Key {
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.0.update(adapter::version());
         let digest = hasher.0.chain_update(HEADER).chain_update(Sha256::digest(component));
         Key(hex(&digest.finalize()))
     }

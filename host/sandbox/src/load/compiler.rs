@@ -14,7 +14,8 @@ use socketserver::printable;
 
 use crate::engine::Engine;
 use crate::error::LoadError;
-use crate::load::source;
+use crate::load::adapter;
+use crate::load::source::{self, Binary};
 use crate::load::wire;
 use crate::sys::Artifact;
 
@@ -95,7 +96,10 @@ pub fn compile_for_parent(
 }
 
 fn compile(engine: &Engine, source: Vec<u8>) -> Result<Artifact, LoadError> {
-    let binary = source::to_component(source)?;
+    let binary = match source::to_binary(source)? {
+        Binary::Component(binary) => binary,
+        Binary::Module(module) => adapter::to_component(&module)?,
+    };
     Artifact::compile(engine.wasmtime(), &binary)
         .map_err(|error| LoadError::Invalid(printable(&format!("{error:#}"), 500)))
 }

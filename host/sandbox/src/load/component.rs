@@ -39,6 +39,8 @@ pub struct Description {
     pub imports: Vec<String>,
     /// The imports that the host does not provide.
     pub not_provided: Vec<String>,
+    /// True if its source is a core module, of which the host made a component.
+    pub is_core_module: bool,
     /// The size of its source, in bytes.
     pub size: usize,
     /// The number of linear memories of an instance.
@@ -80,9 +82,13 @@ impl Component {
         loader: &Loader,
     ) -> Result<Self, LoadError> {
         let size = bytes.len();
+        let is_core_module = source::is_core_module(&bytes);
         let (component, footprint) = load_or_compile(engine, bytes, loader)?;
         Ok(Component {
-            description: describe(engine.wasmtime(), &component, &footprint, size)?,
+            description: Description {
+                is_core_module,
+                ..describe(engine.wasmtime(), &component, &footprint, size)?
+            },
             compiled: component,
             footprint,
             name: printable(name, 100).into(),
@@ -190,11 +196,16 @@ fn describe(
                 && matches!(export.ty, ComponentItem::ComponentInstance(_))
         })
     };
+    let mut worlds: Vec<_> = World::CONTRACT.into_iter().filter(targets).collect();
+    if worlds.is_empty() && targets(&World::Command) {
+        worlds.push(World::Command);
+    }
     Ok(Description {
-        worlds: World::ALL.into_iter().filter(targets).collect(),
+        worlds,
         exports,
         not_provided: imports.iter().filter(|name| !is_provided(name)).cloned().collect(),
         imports,
+        is_core_module: false,
         size,
         memories: u32::try_from(footprint.memories).unwrap_or(u32::MAX),
         initial_memory: footprint.memory,

@@ -1,5 +1,6 @@
 //! From a file to a compiled component whose imports, exports and footprint are known.
 
+pub(crate) mod adapter;
 pub(crate) mod cache;
 pub(crate) mod compiler;
 pub(crate) mod component;

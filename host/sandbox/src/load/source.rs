@@ -1,4 +1,4 @@
-//! From a file to the binary of a component.
+//! From a file to the binary of a component or of a core module.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
 use socketserver::printable;
-use wasmparser::{Chunk, Encoding, Parser, Payload};
+use wasmparser::{Chunk, Parser, Payload};
 
 use crate::error::LoadError;
 
@@ -43,7 +43,21 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     Ok(bytes)
 }
 
-/// Converts `bytes` to the binary of a component, if they are such a binary or its text.
+/// A binary, of which the host has seen only where its sections are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Binary {
+    /// A component.
+    Component(Vec<u8>),
+    /// A core module.
+    Module(Vec<u8>),
+}
+
+/// Returns `true` if `bytes` begin as the binary of a core module does.
+pub(crate) fn is_core_module(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm\x01\0\0\0")
+}
+
+/// Converts `bytes` to a binary, if they are one or its text.
 ///
 /// This parses text, but only walks over the sections of a binary: the compiler validates
 /// them.
@@ -51,7 +65,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
 /// # Errors
 ///
 /// The bytes are something else, with an error for each kind, or are cut off.
-pub(crate) fn to_component(bytes: Vec<u8>) -> Result<Vec<u8>, LoadError> {
+pub(crate) fn to_binary(bytes: Vec<u8>) -> Result<Binary, LoadError> {
     if bytes.starts_with(ELF) {
         return Err(LoadError::Precompiled);
     }
@@ -72,7 +86,7 @@ pub(crate) fn to_component(bytes: Vec<u8>) -> Result<Vec<u8>, LoadError> {
         });
     }
     check_sections(&binary)?;
-    Ok(binary)
+    Ok(if is_core_module(&binary) { Binary::Module(binary) } else { Binary::Component(binary) })
 }
 
 /// Walks over the sections of a binary. A file that was cut off ends in the middle of one.
@@ -89,9 +103,6 @@ fn check_sections(binary: &[u8]) -> Result<(), LoadError> {
             Err(error) => return Err(LoadError::Invalid(printable(&error.to_string(), 500))),
         };
         let nested = match payload {
-            Payload::Version { encoding: Encoding::Module, .. } => {
-                return Err(LoadError::CoreModule);
-            }
             Payload::ModuleSection { unchecked_range, .. }
             | Payload::ComponentSection { unchecked_range, .. } => unchecked_range.len(),
             _ => 0,
@@ -112,7 +123,7 @@ mod tests {
     use super::*;
 
     fn error(bytes: &[u8]) -> LoadError {
-        to_component(bytes.to_vec()).unwrap_err()
+        to_binary(bytes.to_vec()).unwrap_err()
     }
 
     #[test]
@@ -121,20 +132,22 @@ mod tests {
         assert!(matches!(error(b"#!/bin/sh\n"), LoadError::NotWasm));
         assert!(matches!(error(b"\0as"), LoadError::Truncated(3)));
         assert!(matches!(error(b"\0asm\x0d\0\x01"), LoadError::Truncated(7)));
-        assert!(matches!(error(b"\0asm\x01\0\0\0"), LoadError::CoreModule));
         assert!(matches!(error(b"\0asm\x02\0\0\0"), LoadError::Invalid(_)));
         assert!(matches!(error(b"\x7fELF\x02"), LoadError::Precompiled));
-        assert!(matches!(error(b" (module)"), LoadError::CoreModule));
         assert!(matches!(error(b"(component"), LoadError::Text(_)));
         assert!(matches!(error(b";; \xff\n(component)"), LoadError::Text(_)));
     }
 
     #[test]
     fn a_component_that_is_cut_off_inside_a_section_is_truncated() {
-        let whole = to_component(b"(component (core module) (core module))".to_vec()).unwrap();
+        let Binary::Component(whole) =
+            to_binary(b"(component (core module) (core module))".to_vec()).unwrap()
+        else {
+            panic!("it is no component")
+        };
         let mut cuts = 0;
         for length in 8..whole.len() {
-            match to_component(whole[..length].to_vec()) {
+            match to_binary(whole[..length].to_vec()) {
                 Ok(_) => {}
                 Err(LoadError::Truncated(at)) => {
                     assert_eq!(at, length);
@@ -149,8 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn the_text_and_the_binary_of_a_component_are_accepted() {
-        let binary = to_component(b"(component)".to_vec()).unwrap();
-        assert_eq!(to_component(binary.clone()).unwrap(), binary);
+    fn the_text_and_the_binary_of_components_and_modules_are_accepted() {
+        for text in ["(component)", "(module)"] {
+            let binary = to_binary(text.into()).unwrap();
+            let (Binary::Component(bytes) | Binary::Module(bytes)) = binary.clone();
+            assert_eq!(matches!(binary, Binary::Module(_)), text == "(module)");
+            assert_eq!(to_binary(bytes).unwrap(), binary);
+        }
     }
 }

@@ -20,6 +20,7 @@ const CORE_MODULE: u8 = 3;
 const TRUNCATED: u8 = 4;
 const TEXT: u8 = 5;
 const INVALID: u8 = 6;
+const MODULE: u8 = 7;
 
 /// The longest text of an error, in bytes.
 const MAX_ERROR: u64 = 4096;
@@ -47,6 +48,7 @@ pub(crate) fn write_result(
         }
         Err(LoadError::Text(why)) => (TEXT, why.as_bytes()),
         Err(LoadError::Invalid(why)) => (INVALID, why.as_bytes()),
+        Err(LoadError::Module(why)) => (MODULE, why.as_bytes()),
         Err(other) => {
             text = other.to_string();
             (INVALID, text.as_bytes())
@@ -106,6 +108,7 @@ pub(crate) fn read_result(
         }
         TEXT => Err(LoadError::Text(text())),
         INVALID => Err(LoadError::Invalid(text())),
+        MODULE => Err(LoadError::Module(text())),
         _ => return Err(invalid("its kind is not known")),
     })
 }
@@ -137,6 +140,7 @@ mod tests {
             LoadError::Truncated(77),
             LoadError::Text("here".to_owned()),
             LoadError::Invalid("there".to_owned()),
+            LoadError::Module("no".to_owned()),
         ] {
             let text = error.to_string();
             let back = read_result(&message(&Err(&error))[..], 0).unwrap().unwrap_err();

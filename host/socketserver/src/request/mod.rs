@@ -8,6 +8,7 @@
 //! | `io` | the one way in which these calls wait |
 //! | `sendfile` | files that the kernel sends |
 //! | `limits` | the operator's side: limits, byte counts, guards |
+//! | `readiness` | waiting until a call would not have to wait |
 //! | `transport` | the calls that move bytes; the place for streams other than bare sockets |
 //! | `opened` | sockets that the handler of a request opens |
 //! | `deadlines`, `wait` | the timeouts of a request, and the one place where it waits |
@@ -22,6 +23,7 @@ mod io;
 mod limits;
 pub(crate) mod opened;
 mod options;
+pub(crate) mod readiness;
 mod receive;
 mod send;
 mod sendfile;
@@ -31,7 +33,7 @@ mod transport;
 pub(crate) mod wait;
 
 use std::io::Result;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -192,6 +194,16 @@ impl Request {
         match &self.0.transport {
             Transport::Datagram(datagram) => datagram.destination,
             _ => None,
+        }
+    }
+
+    /// Returns the IP address that the client wrote to, if its socket knows it: the local
+    /// address of a connection, and the destination of a datagram whose socket has several
+    /// addresses. An address that several machines have does not count.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        match &self.0.transport {
+            Transport::Datagram(datagram) => datagram.destination.and_then(Destination::unicast),
+            _ => self.getsockname().ok()?.to_socket_addr().map(|address| address.ip()),
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
+use super::readiness::Readiness;
 use crate::poll::{Polled, poll_until};
 
 /// The event that a call on a socket waits for.
@@ -102,6 +103,31 @@ fn pause(attempt: u32, deadline: Option<Instant>) -> Polled {
         deadline.map_or(pause, |deadline| deadline.saturating_duration_since(Instant::now()));
     thread::sleep(pause.min(left));
     if left > pause || deadline.is_none() { Polled::Ready } else { Polled::DeadlinePassed }
+}
+
+/// Waits until `socket` is ready in one of the directions `wanted`, or until `end`, but not
+/// beyond `deadline`, which is not later than `end`.
+#[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
+pub(crate) async fn wait_until_ready(
+    socket: BorrowedFd<'_>,
+    wanted: Readiness,
+    end: Option<Instant>,
+    deadline: Option<Instant>,
+) -> io::Result<Polled> {
+    let polled = poll_until(&mut [PollFd::from_borrowed_fd(socket, flags(wanted))], deadline)?;
+    let over = end.is_some_and(|end| Instant::now() >= end);
+    Ok(if over { Polled::Ready } else { polled })
+}
+
+/// Returns true if `socket` is ready in one of the directions `wanted`.
+pub(crate) fn is_ready(socket: BorrowedFd<'_>, wanted: Readiness) -> io::Result<bool> {
+    let socket = PollFd::from_borrowed_fd(socket, flags(wanted));
+    Ok(poll_until(&mut [socket], Some(Instant::now()))? == Polled::Ready)
+}
+
+fn flags(wanted: Readiness) -> PollFlags {
+    let flag = |is_wanted, flag| if is_wanted { flag } else { PollFlags::empty() };
+    flag(wanted.readable, PollFlags::IN) | flag(wanted.writable, PollFlags::OUT)
 }
 
 /// Sleeps until `end`, but not beyond `deadline`, which is not later than `end`.

@@ -12,7 +12,7 @@ use crate::limits::kill::Kill;
 use crate::network_grants::HostName;
 
 use super::network::{Cx, network, network_mut};
-use super::sockets::{deny, limit_of};
+use super::sockets::deny;
 
 /// The longest name and the longest number of a service that are looked at, in bytes.
 const LONGEST: usize = 255;
@@ -80,7 +80,7 @@ pub(super) async fn getaddrinfo(
         Ok(Ok(found)) => found,
         Ok(Err(kind)) => return error(lookup_error(kind)),
         Err(failed) => {
-            return match limit_of(&failed) {
+            return match Kill::of_call(&failed) {
                 Some(Kill::Idle { limit }) => Err(Kill::Outbound { limit }.into()),
                 Some(kill) => Err(kill.into()),
                 None => error(LookupError::System),

@@ -1,4 +1,4 @@
-//! The context of `wasmtime-wasi` for one instance: variables, clocks and generators.
+//! The context of `wasmtime-wasi` for one instance: clocks and generators.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ impl Context {
     /// # Errors
     ///
     /// The system has no random numbers.
-    pub(crate) fn renew(&mut self, env: &[(String, String)], most_random: usize) -> Result<()> {
+    pub(crate) fn renew(&mut self, most_random: usize) -> Result<()> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)
             .map_err(|error| format_err!("the host has no random numbers: {error}"))?;
@@ -32,7 +32,6 @@ impl Context {
         random.fill_bytes(&mut insecure_seed);
         let mut builder = builder();
         builder
-            .envs(env)
             .secure_random(random)
             .insecure_random(insecure)
             .insecure_random_seed(u128::from_ne_bytes(insecure_seed))

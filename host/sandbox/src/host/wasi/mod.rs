@@ -2,19 +2,21 @@
 //! done in another way, and says why. No thread and no runtime of Tokio is used.
 //!
 //! It shows handlers nothing of the host but time and random numbers, unless the operator
-//! grants more: see [`Grants`]. The standard output and error of a guest go to the log.
+//! grants more: see [`Grants`]. The standard streams of a guest are its client and the log.
 
 mod clocks;
+mod command_line;
 mod context;
 mod files;
 mod filesystem;
-mod output;
 mod poll;
 mod sockets;
+mod stdio;
 mod streams;
 
 pub(crate) use context::Context;
 pub(crate) use filesystem::Descriptor;
+pub(crate) use stdio::{Stdio, Unsent};
 
 use std::sync::Arc;
 
@@ -34,17 +36,11 @@ type Add = fn(&mut Linker<State>, &Arc<Grants>) -> Result<()>;
 
 /// The interfaces, with their stable functions. The versions 0.2.x are compatible.
 pub(crate) const INTERFACES: [(&str, Add); 27] = [
-    (ENVIRONMENT, |linker, _| {
-        cli::environment::add_to_linker::<State, WasiCli>(linker, cli_context)
-    }),
-    ("wasi:cli/exit@0.2.0", |linker, _| {
-        cli::exit::add_to_linker::<State, WasiCli>(linker, cli_context)
-    }),
-    ("wasi:cli/stdin@0.2.0", |linker, _| {
-        cli::stdin::add_to_linker::<State, WasiCli>(linker, cli_context)
-    }),
-    ("wasi:cli/stdout@0.2.0", output::add_stdout),
-    ("wasi:cli/stderr@0.2.0", output::add_stderr),
+    ("wasi:cli/environment@0.2.0", command_line::add_environment),
+    ("wasi:cli/exit@0.2.0", command_line::add_exit),
+    ("wasi:cli/stdin@0.2.0", stdio::add_stdin),
+    ("wasi:cli/stdout@0.2.0", stdio::add_stdout),
+    ("wasi:cli/stderr@0.2.0", stdio::add_stderr),
     ("wasi:cli/terminal-input@0.2.0", |linker, _| {
         cli::terminal_input::add_to_linker::<State, WasiCli>(linker, cli_context)
     }),
@@ -90,9 +86,6 @@ pub(crate) const INTERFACES: [(&str, Add); 27] = [
 /// The interface that a guest imports if it waits for time to pass.
 pub(crate) const POLL: &str = poll::NAME;
 
-/// The interface that shows the granted variables.
-const ENVIRONMENT: &str = "wasi:cli/environment@0.2.0";
-
 /// The interfaces of random numbers.
 const RANDOM: [&str; 3] =
     ["wasi:random/random@0.2.0", "wasi:random/insecure@0.2.0", "wasi:random/insecure-seed@0.2.0"];
@@ -101,7 +94,7 @@ const RANDOM: [&str; 3] =
 /// request.
 pub(crate) fn needs_context(imports: &[String]) -> bool {
     let needs = |ours: &&str| imports.iter().any(|theirs| is_compatible(ours, theirs));
-    RANDOM.iter().chain([&ENVIRONMENT]).any(needs)
+    RANDOM.iter().any(needs)
 }
 
 fn cli_context(state: &mut State) -> WasiCliCtxView<'_> {

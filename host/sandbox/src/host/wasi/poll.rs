@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use socketserver::Readiness;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut, bail};
 use wasmtime_wasi::async_trait;
@@ -17,14 +18,14 @@ use wasmtime_wasi_io::bindings::wasi::io::poll::{Host, HostPollable};
 use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 
 use crate::host::grants::Grants;
-use crate::host::sleep::Sleep;
+use crate::host::sleep::{Sleep, Wake};
 use crate::host::state::State;
 
 pub(super) const NAME: &str = "wasi:io/poll@0.2.0";
 
 thread_local! {
-    /// The first time for which the future waits that this thread polls.
-    static WAKE_AT: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The events for which the future waits that this thread polls.
+    static WAKE: Cell<Wake> = const { Cell::new(Wake::NEVER) };
 }
 
 /// A time that a guest waits for; `None` stands for a time that never comes.
@@ -37,8 +38,9 @@ impl Pollable for Timer {
         poll_fn(|_| match end {
             Some(end) if end <= Instant::now() => Poll::Ready(()),
             Some(end) => {
-                let first = WAKE_AT.get().map_or(end, |first| first.min(end));
-                WAKE_AT.set(Some(first));
+                let wake = WAKE.get();
+                let first = wake.at.map_or(end, |first| first.min(end));
+                WAKE.set(Wake { at: Some(first), ..wake });
                 Poll::Pending
             }
             None => Poll::Pending,
@@ -47,7 +49,15 @@ impl Pollable for Timer {
     }
 }
 
-/// Runs a future to its end in this thread. While it waits for time to pass, the request does.
+/// Makes the future that this thread polls wait for the connection too.
+pub(super) fn wake_when_ready(wanted: Readiness) {
+    let wake = WAKE.get();
+    let readable = wake.connection.readable || wanted.readable;
+    let writable = wake.connection.writable || wanted.writable;
+    WAKE.set(Wake { connection: Readiness { readable, writable }, ..wake });
+}
+
+/// Runs a future to its end in this thread. While it waits, the request does.
 ///
 /// # Errors
 ///
@@ -55,12 +65,12 @@ impl Pollable for Timer {
 pub(super) fn block_on<T>(sleep: &mut Sleep, future: impl Future<Output = T>) -> Result<T> {
     let mut future = pin!(future);
     loop {
-        WAKE_AT.set(None);
+        WAKE.set(Wake::NEVER);
         let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(value) = polled {
             return Ok(value);
         }
-        socketserver::block_on(sleep.until(WAKE_AT.get()))?;
+        socketserver::block_on(sleep.until(WAKE.get()))?;
     }
 }
 
