@@ -9,7 +9,7 @@ use socketserver_tests::process::{Server, TIMEOUT};
 
 use crate::fixture::{MODES, serve};
 
-/// What the client sends, each in one piece.
+/// The data that the client sends, each in one piece.
 const SCRIPT: &[&str] = &[
     // Flags. The data follows the line of the call.
     // MSG_PEEK, and then all.

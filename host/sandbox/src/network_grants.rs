@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::public_address::is_public;
 
-/// What a handler may do with sockets that it opens. By default it may open none.
+/// The operator's grants for sockets that a handler opens. By default it may open none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkGrants {
     /// The addresses to which it may connect and send.

@@ -125,8 +125,8 @@ pub(crate) fn close_inherited(fd: BorrowedFd<'_>) {
     unsafe { libc::close(fd.as_raw_fd()) };
 }
 
-/// The size of the signal stack of a thread that runs requests: as large as wasmtime wants it.
-/// For a thread with a smaller one, wasmtime maps another, with a guard page.
+/// The size of the signal stack of a thread that runs requests: enough for a handler
+/// with signal handlers of its own. For a smaller one such a handler would map another.
 pub(crate) const SIGNAL_STACK_SIZE: usize = 256 << 10;
 
 /// Makes the end of the stack of the current thread, which was started with at least

@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// The functions that the host calls.
 pub(crate) enum Exports {
-    /// Those of the contract.
+    /// The functions of the contract.
     Handler { stream: Option<Functions>, datagram: Option<Functions> },
     /// `run` of a program.
     Program(Run),

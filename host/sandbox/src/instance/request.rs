@@ -77,7 +77,7 @@ impl RequestHandler for ComponentHandler {
     }
 }
 
-/// What is called for a request.
+/// The functions that are called for a request.
 #[derive(Clone, Copy)]
 enum Calls<'a> {
     Handler(&'a Functions),

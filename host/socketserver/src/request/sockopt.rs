@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::sys;
 
-/// What a handler may do with an option.
+/// The rights of a handler to an option.
 #[derive(Clone, Copy)]
 enum Access {
     /// Read it.

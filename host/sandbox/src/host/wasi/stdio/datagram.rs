@@ -22,7 +22,7 @@ pub(crate) struct Datagram {
     most: usize,
     /// The number of bytes that the program has read.
     read: usize,
-    /// What the program has written.
+    /// The bytes that the program has written.
     answer: Vec<u8>,
 }
 
