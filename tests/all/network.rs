@@ -14,7 +14,7 @@ use socketserver_tests::process::{Server, TIMEOUT};
 use crate::fixture::{host, serve};
 
 /// The ways of running requests in which a handler may open sockets.
-const MODES: [&[&str]; 4] = [
+pub const MODES: [&[&str]; 4] = [
     &["--concurrency", "sync"],
     &["--concurrency", "threading"],
     &["--concurrency", "forking", "--jail", "off"],
@@ -22,30 +22,30 @@ const MODES: [&[&str]; 4] = [
 ];
 
 /// A client of the handler that does what it is told, line by line.
-struct Dialer(BufReader<TcpStream>);
+pub struct Dialer(BufReader<TcpStream>);
 
 impl Dialer {
-    fn connect(server: &Server) -> Dialer {
+    pub fn connect(server: &Server) -> Dialer {
         Dialer(BufReader::new(server.connect().unwrap()))
     }
 
-    fn send(&mut self, line: &str) {
+    pub fn send(&mut self, line: &str) {
         self.0.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    fn answer(&mut self) -> String {
+    pub fn answer(&mut self) -> String {
         let mut answer = String::new();
         self.0.read_line(&mut answer).unwrap();
         answer.trim_end().to_owned()
     }
 
-    fn ask(&mut self, line: &str) -> String {
+    pub fn ask(&mut self, line: &str) -> String {
         self.send(line);
         self.answer()
     }
 
     /// Asks for each of these, and expects each answer.
-    fn expect(&mut self, conversation: &[(&str, &str)]) {
+    pub fn expect(&mut self, conversation: &[(&str, &str)]) {
         for (line, answer) in conversation {
             assert_eq!(self.ask(line), *answer, "{line}");
         }
@@ -58,7 +58,7 @@ fn dialer(options: &[&str]) -> Server {
     Server::start(&mut command, 1).unwrap()
 }
 
-fn with<'a>(mode: &[&'a str], grants: &[&'a str]) -> Vec<&'a str> {
+pub fn with<'a>(mode: &[&'a str], grants: &[&'a str]) -> Vec<&'a str> {
     [mode, grants].concat()
 }
 
@@ -366,7 +366,7 @@ fn inspect_says_what_is_granted() {
 }
 
 /// Returns a listener whose queue is full, so that a connection to it hangs.
-fn full_listener() -> (socket2::Socket, Vec<socket2::Socket>) {
+pub fn full_listener() -> (socket2::Socket, Vec<socket2::Socket>) {
     let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let listener = new();
     listener.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();

@@ -12,7 +12,7 @@ use socketserver_sandbox::{
 };
 use tracing::Level;
 
-use crate::options::{InspectOptions, granting_option, is_denied};
+use crate::options::{InspectOptions, granting_option};
 use crate::report::{LogFormat, log, log_writer, printable_path};
 use crate::serve::ProcessLimits;
 use crate::serve::restrictions::enter_to_inspect;
@@ -137,7 +137,7 @@ impl Import {
             (Some(option), 0) => Some(format!("empty: {option} grants more")),
             (Some(_), count) => Some(format!("{count} granted")),
             (None, _) if !provided => Some("no option adds it".to_owned()),
-            (None, _) => is_denied(name).then(|| "each call is denied".to_owned()),
+            (None, _) => None,
         };
         Import { name: name.to_owned(), provided, option, note }
     }

@@ -53,7 +53,7 @@
 //! | | `open_files` | the number of files that all instances hold open |
 //! | | `opened_sockets`, `lookup` | the sockets that one guest opens, and the names that it looks up |
 //! | | `guest_log` | lines that guests write to the log |
-//! | | `sleep` | waiting for time to pass, or for the connection of a program |
+//! | | `sleep` | waiting for time to pass, or for sockets |
 //! | | `counters` | events that no error reports |
 //! | `load/` | `loader` | the settings of loading |
 //! | | `source` | from a file to the binary of a component or a core module |

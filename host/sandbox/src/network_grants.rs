@@ -133,6 +133,24 @@ impl NetworkGrants {
         self.listen.iter().any(|grant| grant.permits(protocol, address, &|_, _| false))
     }
 
+    /// Returns true if a handler may wait for connections with a socket whose address is
+    /// `bound`. The kernel may have chosen its port.
+    pub(crate) fn may_listen_with(
+        &self,
+        protocol: Protocol,
+        bound: &Address,
+        has_bound_any_port: bool,
+    ) -> bool {
+        if self.may_listen(protocol, bound) {
+            return true;
+        }
+        let asked = bound.to_socket_addr().filter(|_| has_bound_any_port);
+        asked.is_some_and(|mut asked| {
+            asked.set_port(0);
+            self.may_listen(protocol, &asked.into())
+        })
+    }
+
     fn connects(&self, protocol: Protocol) -> bool {
         self.connect.iter().any(|grant| grant.protocol() == protocol)
     }

@@ -1,8 +1,16 @@
-//! `wasi:sockets`, of which every call is denied.
+//! `wasi:sockets`: without a grant every call is denied, and with grants each permits what it says.
+
+mod hostile;
+mod python;
+mod tcp;
+mod udp;
+
+use socketserver_tests::build;
+use socketserver_tests::process::Server;
 
 use super::{failure, inspect};
 use crate::client::ask;
-use crate::fixture::{FIXTURE, Fixture, MODES};
+use crate::fixture::{FIXTURE, Fixture, MODES, serve};
 
 /// Imports of the seven interfaces, with functions of each, as the libraries of Python and
 /// Rust declare them.
@@ -107,14 +115,18 @@ const ASKING: Fixture<'static> = Fixture {
 #[test]
 fn every_call_to_the_network_is_denied_and_the_first_is_logged() {
     let said = inspect(&ASKING.text(), &[]);
-    assert!(said.contains("wasi:sockets/tcp@0.2.0  (each call is denied)"), "{said}");
+    let note = "wasi:sockets/tcp-create-socket@0.2.0  (empty: --connect URL grants more)";
+    assert!(said.contains(note), "{said}");
+    let said = inspect(&ASKING.text(), &["--resolve", "db.example", "--connect", "tcp://db:1"]);
+    assert!(said.contains("wasi:sockets/ip-name-lookup@0.2.0  (2 granted)"), "{said}");
     assert!(said.contains("serve     yes"), "{said}");
     for mode in MODES {
         let mut served = ASKING.serve(mode);
         let answer = ask(&served.server, b"x");
         let errors: Vec<_> = answer.chunks(8).map(|result| (result[0], result[4])).collect();
         assert_eq!(errors, [(1, 1 /* access-denied */); 3], "{mode:?}");
-        served.server.wait_for_log("denied call=\"create-tcp-socket\"").unwrap();
+        let line = served.server.wait_for_log("denied call=\"create-tcp-socket").unwrap();
+        assert!(line.contains("--connect tcp://HOST:PORT would permit it"), "{line}");
         assert!(served.server.stop().unwrap().success());
         let log = served.server.log();
         assert_eq!(log.iter().filter(|line| line.contains("denied")).count(), 1, "{log:#?}");
@@ -128,3 +140,12 @@ fn a_method_of_a_socket_ends_a_handler_that_has_none() {
     let line = failure(&mut served, b"x");
     assert!(line.contains("unknown handle index") && line.contains("\"guest\""), "{line}");
 }
+
+/// Serves the program `dial`, which does what its client says.
+fn dial(options: &[&str]) -> Server {
+    let mut command = serve();
+    command.arg(build::guest("rust", "dial").unwrap()).args(options);
+    Server::start(&mut command, 1).unwrap()
+}
+
+const DENIED: &str = "E access-denied";

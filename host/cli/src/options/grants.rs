@@ -74,15 +74,17 @@ impl GrantOptions {
         }
     }
 
+    fn sockets(&self) -> usize {
+        self.connect.len() + self.listen_grant.len() + self.resolve.len()
+    }
+
     /// Returns the number of things that an import shows, which is empty without a grant.
     pub fn count_for(&self, import: &str) -> usize {
         match interface(import) {
             ENVIRONMENT => self.env().len(),
             PREOPENS => self.dir.len(),
-            NETWORK => {
-                let lists = self.connect.len() + self.listen_grant.len() + self.resolve.len();
-                lists + usize::from(self.raw)
-            }
+            NETWORK => self.sockets() + usize::from(self.raw),
+            TCP | UDP | NAMES => self.sockets(),
             _ => 0,
         }
     }
@@ -91,6 +93,9 @@ impl GrantOptions {
 const ENVIRONMENT: &str = "wasi:cli/environment";
 const PREOPENS: &str = "wasi:filesystem/preopens";
 const NETWORK: &str = "socketserver:handler/network";
+const TCP: &str = "wasi:sockets/tcp-create-socket";
+const UDP: &str = "wasi:sockets/udp-create-socket";
+const NAMES: &str = "wasi:sockets/ip-name-lookup";
 
 /// Returns the name of an import without its version.
 fn interface(import: &str) -> &str {
@@ -102,14 +107,9 @@ pub fn granting_option(import: &str) -> Option<&'static str> {
     match interface(import) {
         ENVIRONMENT => Some("--env NAME=VALUE"),
         PREOPENS => Some("--dir HOST::GUEST[:ro]"),
-        NETWORK => Some("--connect URL"),
+        NETWORK | TCP | UDP | NAMES => Some("--connect URL"),
         _ => None,
     }
-}
-
-/// Returns `true` if every call of an import is denied, although a handler may import it.
-pub fn is_denied(import: &str) -> bool {
-    import.starts_with("wasi:sockets/")
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use access::AccessOptions;
 pub use compile::CompileOptions;
-pub use grants::{GrantOptions, granting_option, is_denied};
+pub use grants::{GrantOptions, granting_option};
 pub use isolation::IsolationOptions;
 pub use limits::LimitOptions;
 pub use listening::ListeningOptions;

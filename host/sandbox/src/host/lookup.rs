@@ -7,8 +7,9 @@
 use std::io::{self, PipeReader};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ pub(crate) struct Lookup {
     pub hints: AddrInfoHints,
 }
 
-type Outcome = Result<Vec<Found>, LookupErrorKind>;
+pub(crate) type Outcome = Result<Vec<Found>, LookupErrorKind>;
 
 impl Lookup {
     /// Returns the results of a lookup that asks no other program.
@@ -62,26 +63,52 @@ impl Lookup {
     ///
     /// The request reached a limit.
     pub(crate) async fn run_in_thread(self, request: &Request) -> io::Result<Outcome> {
-        let Ok((outcome, done)) = self.start() else { return Ok(Err(LookupErrorKind::Again)) };
-        let end = Instant::now().checked_add(LONGEST);
-        if !request.readable_async(done.as_fd(), end).await? {
-            return Ok(Err(LookupErrorKind::Again));
-        }
-        // The thread sends the outcome before it closes its end of the pipe.
-        Ok(outcome.try_recv().unwrap_or(Err(LookupErrorKind::Fail)))
+        let Ok(running) = self.start(()) else { return Ok(Err(LookupErrorKind::Again)) };
+        request.readable_async(running.done.as_fd(), running.end).await?;
+        Ok(running.outcome().unwrap_or(Err(LookupErrorKind::Again)))
     }
 
-    fn start(self) -> io::Result<(Receiver<Outcome>, PipeReader)> {
+    /// Begins to look up a name in another thread, which drops `guard` at its end.
+    ///
+    /// # Errors
+    ///
+    /// There are too many lookups, or no descriptors or threads.
+    pub(crate) fn start(self, guard: impl Send + 'static) -> io::Result<Running> {
         let permit = Permit::take().ok_or(io::ErrorKind::WouldBlock)?;
         let (done, running) = io::pipe()?;
         let (sender, outcome) = sync_channel(1);
         thread::Builder::new().name("lookup".to_owned()).spawn(move || {
-            let _permit = permit;
+            let _permits = (permit, guard);
             // If the request has not waited, nothing receives the outcome.
             let _ = sender.send(self.run());
             drop(running);
         })?;
-        Ok((outcome, done))
+        let end = Instant::now().checked_add(LONGEST);
+        Ok(Running { outcome, done: Arc::new(done), end })
+    }
+}
+
+/// A lookup that goes on in another thread.
+pub(crate) struct Running {
+    outcome: Receiver<Outcome>,
+    /// Becomes readable when there is an outcome.
+    pub done: Arc<PipeReader>,
+    /// The time at which it has taken too long.
+    pub end: Option<Instant>,
+}
+
+impl Running {
+    /// Returns the outcome; `None` as long as there is none.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match self.outcome.try_recv() {
+            Ok(outcome) => Some(outcome),
+            // The thread sends the outcome before it ends.
+            Err(TryRecvError::Disconnected) => Some(Err(LookupErrorKind::Fail)),
+            Err(TryRecvError::Empty) => {
+                let is_over = self.end.is_some_and(|end| end <= Instant::now());
+                is_over.then_some(Err(LookupErrorKind::Again))
+            }
+        }
     }
 }
 

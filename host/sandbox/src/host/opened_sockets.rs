@@ -1,11 +1,12 @@
 //! The sockets that one guest opens: how many, and where they may lead.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use rustix::io::Errno;
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 use socketserver::{Address, Request};
 
 use crate::host::grants::Grants;
@@ -18,6 +19,9 @@ use crate::policy::Policy;
 /// are forgotten beyond it.
 const MAX_RESOLVED: usize = 256;
 
+/// The number of lookups that one guest does at once, with those that it has left.
+const MAX_LOOKUPS: usize = 4;
+
 /// The sockets that one guest opens. Their number and that of its attempts to connect are
 /// limited.
 pub(crate) struct OpenedSockets {
@@ -27,6 +31,8 @@ pub(crate) struct OpenedSockets {
     max_connects: u32,
     connects: u32,
     open: Arc<AtomicUsize>,
+    /// Has another owner for each lookup that goes on.
+    lookups: Arc<()>,
     /// The addresses to which granted names have led.
     resolved: Vec<(HostName, IpAddr)>,
 }
@@ -46,6 +52,7 @@ impl OpenedSockets {
             max_connects: policy.connects,
             connects: 0,
             open: Arc::default(),
+            lookups: Arc::default(),
             resolved: Vec::new(),
         }
     }
@@ -67,6 +74,17 @@ impl OpenedSockets {
         Ok(Permit { open: Arc::clone(&self.open), _of_process: of_process })
     }
 
+    /// Opens a socket. The caller has checked that the guest may have one of this kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`permit`](Self::permit) and of `socket(2)`.
+    pub(crate) fn socket(&self, domain: Domain, kind: Type, protocol: i32) -> io::Result<Request> {
+        let permit = self.permit()?;
+        let socket = Socket::new(domain, kind.nonblocking(), Some(protocol.into()))?;
+        permit.open(&self.request, socket)
+    }
+
     /// Counts an attempt to connect, or a connection that the guest accepts.
     pub(crate) fn count_connect(&mut self) -> Result<(), Kill> {
         if self.connects >= self.max_connects {
@@ -74,6 +92,11 @@ impl OpenedSockets {
         }
         self.connects += 1;
         Ok(())
+    }
+
+    /// Returns the permit for one more lookup beside the guest, for as long as it goes on.
+    pub(crate) fn lookup(&self) -> Option<impl Send + 'static> {
+        (Arc::strong_count(&self.lookups) <= MAX_LOOKUPS).then(|| Arc::clone(&self.lookups))
     }
 
     /// Remembers that a granted name has led to an address.
@@ -98,7 +121,7 @@ impl OpenedSockets {
 
 impl Permit {
     /// Gives the permit to a socket of the guest of `request`, which keeps it until its end.
-    pub(crate) fn open(self, request: &Request, socket: Socket) -> std::io::Result<Request> {
+    pub(crate) fn open(self, request: &Request, socket: Socket) -> io::Result<Request> {
         let opened = request.open(socket)?;
         opened.keep(self);
         Ok(opened)

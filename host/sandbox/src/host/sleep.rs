@@ -1,6 +1,8 @@
-//! Waiting for time to pass, or for the connection of a program.
+//! Waiting for time to pass, or for sockets.
 
-use std::io;
+use std::io::{self, PipeReader};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,18 +13,56 @@ use wasmtime::error::format_err;
 use crate::limits::kill::Kill;
 
 /// The events that a guest waits for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Default)]
 pub(crate) struct Wake {
     /// The time until which it waits; `None` if it waits for no time.
     pub at: Option<Instant>,
-    /// The directions in which it waits for its connection.
-    pub connection: Readiness,
+    /// The descriptors that it waits for, with the directions.
+    pub awaited: Vec<(Source, Readiness)>,
+}
+
+/// A descriptor that a guest waits for.
+pub(crate) enum Source {
+    /// The connection of a program, or a socket that a guest has opened.
+    Socket(Request),
+    /// The end of a lookup.
+    Lookup(Arc<PipeReader>),
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Source::Socket(request) => request.as_fd(),
+            Source::Lookup(done) => done.as_fd(),
+        }
+    }
 }
 
 impl Wake {
-    /// No event.
-    pub(crate) const NEVER: Wake =
-        Wake { at: None, connection: Readiness { readable: false, writable: false } };
+    /// Forgets all events.
+    pub(crate) fn clear(&mut self) {
+        self.at = None;
+        self.awaited.clear();
+    }
+
+    /// Returns the limit for which a guest is ended that waited for these events.
+    fn kill(&self, error: &io::Error) -> Option<Kill> {
+        let is_client = |source: &Source| matches!(source, Source::Socket(one) if !one.is_opened());
+        if self.awaited.is_empty() {
+            Kill::of_sleep(error)
+        } else if self.awaited.iter().any(|(source, _)| is_client(source)) {
+            Kill::of_call(error)
+        } else {
+            Kill::of_opened(error)
+        }
+    }
+}
+
+/// Work for a guest that goes on while the guest waits.
+pub(crate) trait InBackground: Send + Sync {
+    /// Does what can be done without waiting, and returns the event to wait for if there is
+    /// more to do.
+    fn advance(&self) -> Option<(Source, Readiness)>;
 }
 
 /// The waiting of one guest.
@@ -37,11 +77,25 @@ pub(crate) struct Sleep {
     left: Duration,
     /// The limit of that, which is the idle timeout.
     limit: Duration,
+    /// Work that goes on while the guest waits.
+    background: Vec<Weak<dyn InBackground>>,
 }
 
 impl Sleep {
     pub(crate) fn new(idle_timeout: Duration) -> Self {
-        Sleep { request: None, left: idle_timeout, limit: idle_timeout }
+        Sleep { request: None, left: idle_timeout, limit: idle_timeout, background: Vec::new() }
+    }
+
+    /// Goes on with `work` whenever the guest waits, until it is dropped.
+    pub(crate) fn go_on_with(&mut self, work: Weak<dyn InBackground>) {
+        self.background.retain(|work| work.strong_count() > 0);
+        self.background.push(work);
+    }
+
+    /// Goes on with all work, and returns true if there is more to do.
+    pub(crate) fn works_in_background(&self) -> bool {
+        let background = self.background.iter().filter_map(Weak::upgrade);
+        background.filter_map(|work| work.advance()).count() > 0
     }
 
     /// Waits for the first event of `wake`, or for ever if there is none.
@@ -49,18 +103,14 @@ impl Sleep {
     /// # Errors
     ///
     /// A limit was reached. The error ends the guest.
-    pub(crate) async fn until(&mut self, wake: Wake) -> Result<()> {
-        match &self.request {
-            Some(request) if wake.connection.any() => {
-                let waited = request.wait_until_ready_async(wake.connection, wake.at).await;
-                waited.map_err(|error| failed(&error, Kill::of_call(&error)))
-            }
-            Some(request) => {
-                let slept = request.sleep_until_async(wake.at).await;
-                slept.map_err(|error| failed(&error, Kill::of_sleep(&error)))
-            }
-            None => self.before_the_request(wake.at),
-        }
+    pub(crate) async fn until(&mut self, wake: &mut Wake) -> Result<()> {
+        let background = self.background.iter().filter_map(Weak::upgrade);
+        wake.awaited.extend(background.filter_map(|work| work.advance()));
+        let Some(request) = &self.request else { return self.before_the_request(wake.at) };
+        let awaited: Vec<_> =
+            wake.awaited.iter().map(|(source, wanted)| (source.as_fd(), *wanted)).collect();
+        let waited = request.wait_until_any_is_ready_async(&awaited, wake.at).await;
+        waited.map_err(|error| failed(&error, wake.kill(&error)))
     }
 
     /// Sleeps in an instance that has no request. A guest that would sleep beyond the limit

@@ -39,7 +39,8 @@ pub struct ComponentHandler {
     pub(super) grants: Arc<Grants>,
     /// Set if the component imports what it needs to open sockets.
     networks: bool,
-    /// Set if the component imports what it needs to wait for time to pass, or is a program.
+    /// Set if the component imports what it needs to wait for time to pass or for sockets, or is a
+    /// program.
     waits: bool,
     /// Set if the component imports what a context of WASI must be made for.
     needs_context: bool,
@@ -122,14 +123,17 @@ impl ComponentHandler {
         let (grants, imports) = (Grants::new(&policy)?, &description.imports);
         interfaces::add_to_linker(&mut linker, imports, &grants).map_err(incompatible)?;
         let exports = Exports::find(component)?;
+        let networks = imports.iter().any(|name| is_compatible(contract::NETWORK, name))
+            || wasi::networks(imports);
         let mut handler = ComponentHandler {
             engine: engine.clone(),
             pre: linker.instantiate_pre(component.wasmtime()).map_err(incompatible)?,
             waits: exports.is_program()
+                || networks
                 || imports.iter().any(|name| is_compatible(wasi::POLL, name)),
             exports,
             grants,
-            networks: imports.iter().any(|name| is_compatible(contract::NETWORK, name)),
+            networks,
             needs_context: wasi::needs_context(imports),
             total_memory: TotalMemory::new(policy.memory_total),
             policy,

@@ -48,6 +48,15 @@ impl Kill {
         inner.downcast_ref().map(|SendLimit { limit }| Kill::Sent { limit: *limit })
     }
 
+    /// Returns the limit that the request has reached, if a call on a socket that the guest has
+    /// opened failed because of it.
+    pub(crate) fn of_opened(error: &io::Error) -> Option<Self> {
+        Kill::of_call(error).map(|kill| match kill {
+            Kill::Idle { limit } => Kill::Outbound { limit },
+            other => other,
+        })
+    }
+
     /// Returns the limit that the request has reached, if it slept for too long.
     pub(crate) fn of_sleep(error: &io::Error) -> Option<Self> {
         Kill::of_call(error).map(|kill| match kill {

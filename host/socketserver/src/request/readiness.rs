@@ -1,13 +1,13 @@
 //! Waiting until a call on a connection would not have to wait, or until a time: `poll(2)` for
-//! the socket of one request.
+//! the sockets of one request.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::Request;
 use super::transport::Transport;
-use super::wait::wait_until_ready;
+use super::wait::{entry, wait_until_any_is_ready};
 
 /// The directions in which a connection is ready, or is to become ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,16 +26,19 @@ impl Readiness {
 }
 
 impl Request {
-    /// Returns true if the connection is ready in one of the directions `wanted`, without
-    /// waiting. A datagram is always ready: it has been received, and its answer is sent whole.
+    /// Returns true if the connection, or a socket that the handler has opened, is ready in one
+    /// of the directions `wanted`, without waiting. The datagram of a request is always ready: it
+    /// has been received, and its answer is sent whole.
     ///
     /// # Errors
     ///
     /// The handler closed the request (`EBADF`), or `poll(2)` failed.
     pub fn is_ready(&self, wanted: Readiness) -> io::Result<bool> {
         self.check_open()?;
-        let Transport::Connection(connection) = &self.0.transport else { return Ok(true) };
-        super::wait::is_ready(connection.as_fd(), wanted)
+        match &self.0.transport {
+            Transport::Datagram(_) => Ok(true),
+            transport => super::wait::is_ready(transport.socket().as_fd(), wanted),
+        }
     }
 
     /// Makes a call that would wait return at once, and returns `None` if it moved nothing.
@@ -57,24 +60,22 @@ impl Request {
         }
     }
 
-    /// Waits until the connection is ready in one of the directions `wanted`, or until `end`,
-    /// or until a limit of the request. The time counts as waiting without a byte moving.
+    /// Waits until one of the descriptors is ready in one of its directions, or until `end`, or
+    /// until a limit of the request. The time counts as waiting without a byte moving.
     ///
     /// # Errors
     ///
     /// The idle timeout ([`IdleTimeout`](crate::IdleTimeout)) or the wall time
-    /// ([`WallTimeout`](crate::WallTimeout)) of the request was over first, the handler closed
-    /// the request (`EBADF`), or `poll(2)` failed.
-    pub async fn wait_until_ready_async(
+    /// ([`WallTimeout`](crate::WallTimeout)) of the request was over first, or `poll(2)` failed.
+    pub async fn wait_until_any_is_ready_async(
         &self,
-        wanted: Readiness,
+        awaited: &[(BorrowedFd<'_>, Readiness)],
         end: Option<Instant>,
     ) -> io::Result<()> {
-        self.check_open()?;
-        let Transport::Connection(connection) = &self.0.transport else { return Ok(()) };
         self.0.deadlines.check_wall_time()?;
+        let mut fds: Vec<_> = awaited.iter().map(|(fd, wanted)| entry(*fd, *wanted)).collect();
         let wait = self.0.deadlines.begin_wait(end);
-        let polled = wait_until_ready(connection.as_fd(), wanted, end, wait.deadline).await?;
+        let polled = wait_until_any_is_ready(&mut fds, end, wait.deadline).await?;
         self.0.deadlines.end_wait(&wait, polled)
     }
 }
@@ -89,6 +90,10 @@ mod tests {
 
     const READABLE: Readiness = Readiness { readable: true, writable: false };
 
+    fn wait(request: &Request, end: Option<Instant>) -> io::Result<()> {
+        block_on(request.wait_until_any_is_ready_async(&[(request.as_fd(), READABLE)], end))
+    }
+
     #[test]
     fn a_connection_is_ready_for_what_its_client_sent_and_for_its_end() {
         let (mut client, server) = UnixStream::pair().unwrap();
@@ -100,8 +105,23 @@ mod tests {
         request.recv(9).unwrap();
         assert!(!request.is_ready(READABLE).unwrap());
         drop(client);
-        block_on(request.wait_until_ready_async(READABLE, None)).unwrap();
+        wait(&request, None).unwrap();
         assert_eq!(request.recv(9).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_socket_that_a_handler_opened_is_ready_as_a_connection_is() {
+        let (_client, server) = UnixStream::pair().unwrap();
+        let request = Request::new(server);
+        let (mut peer, opened) = UnixStream::pair().unwrap();
+        let opened = request.open(opened).unwrap();
+        assert!(!opened.is_ready(READABLE).unwrap());
+        peer.write_all(b"x").unwrap();
+        assert!(opened.is_ready(READABLE).unwrap());
+        let both = [(request.as_fd(), READABLE), (opened.as_fd(), READABLE)];
+        block_on(request.wait_until_any_is_ready_async(&both, None)).unwrap();
+        request.set_idle_timeout(Some(Duration::from_millis(20)));
+        assert!(wait(&request, None).is_err());
     }
 
     #[test]
@@ -122,10 +142,10 @@ mod tests {
         let (_client, server) = UnixStream::pair().unwrap();
         let request = Request::new(server);
         let soon = Instant::now() + Duration::from_millis(10);
-        block_on(request.wait_until_ready_async(READABLE, Some(soon))).unwrap();
+        wait(&request, Some(soon)).unwrap();
         assert!(Instant::now() >= soon);
         request.set_idle_timeout(Some(Duration::from_millis(20)));
-        let error = block_on(request.wait_until_ready_async(READABLE, None)).unwrap_err();
+        let error = wait(&request, None).unwrap_err();
         assert!(error.get_ref().unwrap().is::<IdleTimeout>(), "{error}");
     }
 }

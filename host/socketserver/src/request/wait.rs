@@ -105,24 +105,27 @@ fn pause(attempt: u32, deadline: Option<Instant>) -> Polled {
     if left > pause || deadline.is_none() { Polled::Ready } else { Polled::DeadlinePassed }
 }
 
-/// Waits until `socket` is ready in one of the directions `wanted`, or until `end`, but not
-/// beyond `deadline`, which is not later than `end`.
+/// Waits until one of several descriptors is ready, or until `end`, but not beyond `deadline`,
+/// which is not later than `end`.
 #[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
-pub(crate) async fn wait_until_ready(
-    socket: BorrowedFd<'_>,
-    wanted: Readiness,
+pub(crate) async fn wait_until_any_is_ready(
+    fds: &mut [PollFd<'_>],
     end: Option<Instant>,
     deadline: Option<Instant>,
 ) -> io::Result<Polled> {
-    let polled = poll_until(&mut [PollFd::from_borrowed_fd(socket, flags(wanted))], deadline)?;
+    let polled = poll_until(fds, deadline)?;
     let over = end.is_some_and(|end| Instant::now() >= end);
     Ok(if over { Polled::Ready } else { polled })
 }
 
+/// Returns the entry of `poll(2)` for the directions `wanted` of a descriptor.
+pub(crate) fn entry(descriptor: BorrowedFd<'_>, wanted: Readiness) -> PollFd<'_> {
+    PollFd::from_borrowed_fd(descriptor, flags(wanted))
+}
+
 /// Returns true if `socket` is ready in one of the directions `wanted`.
 pub(crate) fn is_ready(socket: BorrowedFd<'_>, wanted: Readiness) -> io::Result<bool> {
-    let socket = PollFd::from_borrowed_fd(socket, flags(wanted));
-    Ok(poll_until(&mut [socket], Some(Instant::now()))? == Polled::Ready)
+    Ok(poll_until(&mut [entry(socket, wanted)], Some(Instant::now()))? == Polled::Ready)
 }
 
 fn flags(wanted: Readiness) -> PollFlags {

@@ -77,10 +77,10 @@ pub(crate) const INTERFACES: [(&str, Add); 27] = [
     ("wasi:sockets/network@0.2.0", sockets::add_network),
     ("wasi:sockets/instance-network@0.2.0", sockets::add_instance_network),
     ("wasi:sockets/tcp@0.2.0", sockets::add_tcp),
-    ("wasi:sockets/tcp-create-socket@0.2.0", sockets::add_tcp_create_socket),
+    (SOCKETS[0], sockets::add_tcp_create_socket),
     ("wasi:sockets/udp@0.2.0", sockets::add_udp),
-    ("wasi:sockets/udp-create-socket@0.2.0", sockets::add_udp_create_socket),
-    ("wasi:sockets/ip-name-lookup@0.2.0", sockets::add_ip_name_lookup),
+    (SOCKETS[1], sockets::add_udp_create_socket),
+    (SOCKETS[2], sockets::add_ip_name_lookup),
 ];
 
 /// The interface that a guest imports if it waits for time to pass.
@@ -90,11 +90,27 @@ pub(crate) const POLL: &str = poll::NAME;
 const RANDOM: [&str; 3] =
     ["wasi:random/random@0.2.0", "wasi:random/insecure@0.2.0", "wasi:random/insecure-seed@0.2.0"];
 
+/// The interfaces that a guest imports if it opens sockets or looks up names.
+const SOCKETS: [&str; 3] = [
+    "wasi:sockets/tcp-create-socket@0.2.0",
+    "wasi:sockets/udp-create-socket@0.2.0",
+    "wasi:sockets/ip-name-lookup@0.2.0",
+];
+
+/// Returns `true` if a component with these imports opens sockets or looks up names.
+pub(crate) fn networks(imports: &[String]) -> bool {
+    has_any(&SOCKETS, imports)
+}
+
 /// Returns `true` if a component with these imports needs a [`Context`] that was made for the
 /// request.
 pub(crate) fn needs_context(imports: &[String]) -> bool {
-    let needs = |ours: &&str| imports.iter().any(|theirs| is_compatible(ours, theirs));
-    RANDOM.iter().any(needs)
+    has_any(&RANDOM, imports)
+}
+
+fn has_any(interfaces: &[&str], imports: &[String]) -> bool {
+    let is_imported = |ours: &&str| imports.iter().any(|theirs| is_compatible(ours, theirs));
+    interfaces.iter().any(is_imported)
 }
 
 fn cli_context(state: &mut State) -> WasiCliCtxView<'_> {

@@ -3,14 +3,14 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "the Linker gives its functions values")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use socketserver::Readiness;
+use socketserver::{Readiness, Request};
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut, bail};
 use wasmtime_wasi::async_trait;
@@ -18,14 +18,16 @@ use wasmtime_wasi_io::bindings::wasi::io::poll::{Host, HostPollable};
 use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 
 use crate::host::grants::Grants;
-use crate::host::sleep::{Sleep, Wake};
+use crate::host::sleep::{Sleep, Source, Wake};
 use crate::host::state::State;
 
 pub(super) const NAME: &str = "wasi:io/poll@0.2.0";
 
 thread_local! {
     /// The events for which the future waits that this thread polls.
-    static WAKE: Cell<Wake> = const { Cell::new(Wake::NEVER) };
+    static WAKE: RefCell<Wake> = const { RefCell::new(Wake { at: None, awaited: Vec::new() }) };
+    /// Set if work of the guest goes on while the future waits.
+    static WORKS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A time that a guest waits for; `None` stands for a time that never comes.
@@ -38,9 +40,7 @@ impl Pollable for Timer {
         poll_fn(|_| match end {
             Some(end) if end <= Instant::now() => Poll::Ready(()),
             Some(end) => {
-                let wake = WAKE.get();
-                let first = wake.at.map_or(end, |first| first.min(end));
-                WAKE.set(Wake { at: Some(first), ..wake });
+                wake_at(end);
                 Poll::Pending
             }
             None => Poll::Pending,
@@ -49,12 +49,32 @@ impl Pollable for Timer {
     }
 }
 
-/// Makes the future that this thread polls wait for the connection too.
-pub(super) fn wake_when_ready(wanted: Readiness) {
-    let wake = WAKE.get();
-    let readable = wake.connection.readable || wanted.readable;
-    let writable = wake.connection.writable || wanted.writable;
-    WAKE.set(Wake { connection: Readiness { readable, writable }, ..wake });
+/// Makes the future that this thread polls wait until a time at the latest.
+pub(super) fn wake_at(end: Instant) {
+    WAKE.with_borrow_mut(|wake| wake.at = Some(wake.at.map_or(end, |first| first.min(end))));
+}
+
+/// Makes the future that this thread polls wait for a descriptor too.
+pub(super) fn wake_when_ready(source: Source, wanted: Readiness) {
+    WAKE.with_borrow_mut(|wake| wake.awaited.push((source, wanted)));
+}
+
+/// Returns true if work of the guest goes on while the future waits that this thread polls. Such
+/// a future waits by [`socket_is_ready`] only.
+pub(super) fn works_in_background() -> bool {
+    WORKS.get()
+}
+
+/// Completes when a socket is ready in a direction, or a call on it would fail.
+pub(super) async fn socket_is_ready(socket: &Request, wanted: Readiness) {
+    poll_fn(|_| {
+        if socket.is_ready(wanted).unwrap_or(true) {
+            return Poll::Ready(());
+        }
+        wake_when_ready(Source::Socket(socket.clone()), wanted);
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Runs a future to its end in this thread. While it waits, the request does.
@@ -65,12 +85,19 @@ pub(super) fn wake_when_ready(wanted: Readiness) {
 pub(super) fn block_on<T>(sleep: &mut Sleep, future: impl Future<Output = T>) -> Result<T> {
     let mut future = pin!(future);
     loop {
-        WAKE.set(Wake::NEVER);
+        WORKS.set(sleep.works_in_background());
         let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        if let Poll::Ready(value) = polled {
+        // Nothing stays in it, because it would hold sockets open.
+        let mut wake = WAKE.take();
+        let waited = match polled {
+            Poll::Ready(value) => Ok(Some(value)),
+            Poll::Pending => socketserver::block_on(sleep.until(&mut wake)).map(|()| None),
+        };
+        wake.clear();
+        WAKE.set(wake);
+        if let Some(value) = waited? {
             return Ok(value);
         }
-        socketserver::block_on(sleep.until(WAKE.get()))?;
     }
 }
 

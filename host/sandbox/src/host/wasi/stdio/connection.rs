@@ -1,9 +1,7 @@
 //! A connection as the standard input and output of a program.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
-use std::task::Poll;
 
 use rustix::io::Errno;
 use socketserver::{Readiness, Request};
@@ -13,7 +11,7 @@ use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{InputStream, OutputStream, StreamError, StreamResult};
 
 use super::{Shared, Unsent};
-use crate::host::wasi::poll::wake_when_ready;
+use crate::host::wasi::poll::{socket_is_ready, works_in_background};
 use crate::host::wasi::streams::permit;
 use crate::limits::kill::Kill;
 
@@ -150,15 +148,8 @@ impl Shared<Connection> {
 
     /// Completes when the connection is ready in a direction, or a call on it would fail.
     async fn ready(&self, wanted: Readiness) {
-        poll_fn(|_| {
-            let is_ready = self.lock().request.is_ready(wanted).unwrap_or(true);
-            if is_ready {
-                return Poll::Ready(());
-            }
-            wake_when_ready(wanted);
-            Poll::Pending
-        })
-        .await;
+        let request = self.lock().request.clone();
+        socket_is_ready(&request, wanted).await;
     }
 }
 
@@ -196,6 +187,9 @@ impl InputStream for ConnectionInput {
         if size == 0 {
             self.ready().await;
             return Ok(Bytes::new());
+        }
+        if works_in_background() {
+            self.ready().await;
         }
         match request.recv_async(size).await {
             Ok(data) if data.is_empty() => Err(StreamError::Closed),
@@ -271,6 +265,9 @@ impl OutputStream for ConnectionOutput {
 
     /// Sends with one system call if the kernel takes the data.
     async fn blocking_write_and_flush(&mut self, data: Bytes) -> StreamResult<()> {
+        if works_in_background() {
+            self.0.ready(WRITABLE).await;
+        }
         self.0.send_all(data).await
     }
 }
