@@ -2,9 +2,10 @@
 // and names of Python's socketserver: embed [BaseRequestHandler] in a type, define its
 // method Handle, and pass a value of the type to [Export].
 //
-// Functions of the host without a name here are in the packages
-// socketserver/bindings/..., which are generated from the contract. Pass the result of
-// [Socket.Binding] to them.
+// The package socketserver/network opens other sockets. Functions of the host without a
+// name here are in the packages socketserver/bindings/..., which are generated from the
+// contract. Pass the result of [Socket.Binding] to them, and call those that return bytes,
+// texts or lists in [Pinned].
 package socketserver
 
 import (
@@ -49,8 +50,8 @@ func (h *BaseRequestHandler) base() *BaseRequestHandler { return h }
 func Export(handler Handler) {
 	exports.OnSetup = func(request *socketserver_handler_sockets.Socket, client socketserver_handler_types.Address) error {
 		base := handler.base()
-		base.Request = &Socket{request}
-		base.ClientAddress = address(client)
+		base.Request = SocketFromBinding(request)
+		base.ClientAddress = AddressFromBinding(client)
 		return handler.Setup()
 	}
 	exports.OnHandle = handler.Handle

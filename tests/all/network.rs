@@ -1,5 +1,6 @@
 //! Sockets that a handler opens: each grant permits what it says, and not its neighbours.
 
+mod languages;
 mod limits;
 mod proxy;
 

@@ -82,12 +82,26 @@ const SCRIPT: &[&str] = &[
     "shutdown 0\n",
 ];
 
-/// Runs the script, and returns what the server sent for each step.
-fn transcript(mut stream: TcpStream) -> Vec<String> {
+/// The handlers, and the calls that their languages do not have: Go reads and writes a socket
+/// with `bufio`, and C, C++ and JavaScript have no files on sockets.
+const HANDLERS: [(&str, &[&str]); 6] = [
+    ("rust", &[]),
+    ("python", &[]),
+    ("go", FILES),
+    ("c", FILES),
+    ("cpp", FILES),
+    ("javascript", FILES),
+];
+
+const FILES: &[&str] = &["readline", "write"];
+
+/// Runs the script without some calls, and returns what the server sent for each step.
+fn transcript(mut stream: TcpStream, without: &[&str]) -> Vec<String> {
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut all = Vec::new();
-    for step in SCRIPT {
+    let is_left_out = |step: &str| without.iter().any(|call| step.starts_with(call));
+    for step in SCRIPT.iter().filter(|step| !is_left_out(step)) {
         stream.write_all(step.as_bytes()).unwrap();
         let mut answer = String::new();
         answers.read_line(&mut answer).unwrap_or_else(|error| panic!("{step}: {error} {all:?}"));
@@ -133,14 +147,14 @@ impl Drop for Reference {
 #[test]
 fn the_same_calls_have_the_same_results_in_cpython_and_here() {
     let Some(reference) = Reference::start("calls") else { return };
-    let expected = transcript(reference.connect());
-    assert!(expected.iter().any(|line| line.contains("ok 616263")), "{expected:#?}");
-    for language in ["rust", "python"] {
+    for (language, without) in HANDLERS {
+        let expected = transcript(reference.connect(), without);
+        assert!(expected.iter().any(|line| line.contains("ok 616263")), "{expected:#?}");
         for mode in MODES {
             let mut command = serve();
             command.arg(build::guest(language, "calls").unwrap()).args(mode);
             let server = Server::start(&mut command, 1).unwrap();
-            let here = transcript(server.connect().unwrap());
+            let here = transcript(server.connect().unwrap(), without);
             for (here, expected) in here.iter().zip(&expected) {
                 assert_eq!(here, expected, "{language} {mode:?}");
             }

@@ -65,9 +65,10 @@ pub fn bindings(workspace: &Workspace) -> PathBuf {
     sdk(workspace, ".c")
 }
 
-/// Returns the headers of the bindings.
-pub fn headers(workspace: &Workspace) -> [PathBuf; 2] {
-    [sdk(workspace, ".h"), workspace.sdk(Language::C.folder()).join("exit.h")]
+/// Returns the headers that handlers in C++ include too.
+pub fn headers(workspace: &Workspace) -> [PathBuf; 3] {
+    let folder = workspace.sdk(Language::C.folder());
+    [sdk(workspace, ".h"), folder.join("exit.h"), folder.join("constants.h")]
 }
 
 /// Returns the object file that names the world of the module.

@@ -18,29 +18,40 @@ const COMPONENTIZE: &str = "componentize-qjs@0.4.5";
 /// The module of the SDK that every guest has.
 const GLOBALS: &str = "globals.js";
 
+/// The package that a guest may import, and its files.
+const PACKAGE: &str = "node_modules/socketserver";
+const PACKAGE_FILES: [&str; 3] = ["package.json", "socketserver.js", "network.js"];
+
+/// The modules that need the interface `network`.
+const NETWORK: [&str; 2] = ["socketserver/network.js", "socketserver:handler/network@"];
+
+/// The world of a guest, and the interface that each export of a guest needs.
+const WORLD: &str = "javascript-handler";
+const EXPORTS: [(&str, &str); 2] =
+    [("streamRequest", "stream-request"), ("datagramRequest", "datagram-request")];
+
 const HINT: &str = "install Node.js 20 or later with npm";
 
 /// Builds a guest and returns the component.
 pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
     let modules = install(workspace, log)?;
     let source = fs::read_to_string(&guest.source)?;
-    let world = match (source.contains("streamRequest"), source.contains("datagramRequest")) {
-        (true, true) => "javascript-handler",
-        (false, true) => "javascript-datagram-handler",
-        _ => "javascript-stream-handler",
-    };
     // The compiler takes one folder of interfaces, and one of modules.
     let folder = workspace.out("javascript").join(&guest.name);
     let sdk = workspace.sdk(Language::JavaScript.folder());
     let (wit, module) = (folder.join("wit"), folder.join("entry.js"));
     copy(&workspace.wit(), &wit)?;
     copy(&sdk.join("wit"), &wit)?;
+    workspace::replace(&wit.join("javascript.wit"), world(&source).as_bytes())?;
     if let Some(own) = guest.source.parent().filter(|_| guest.owns_folder) {
         copy(own, &folder.join("handler"))?;
     }
     let handler = format!("handler/{}.js", guest.name);
     workspace::replace(&folder.join(&handler), source.as_bytes())?;
     workspace::replace(&folder.join(GLOBALS), &fs::read(sdk.join(GLOBALS))?)?;
+    for file in PACKAGE_FILES {
+        workspace::replace(&folder.join(PACKAGE).join(file), &fs::read(sdk.join(file))?)?;
+    }
     let entry = format!("import './{GLOBALS}';\nexport * from './{handler}';\n");
     workspace::replace(&module, entry.as_bytes())?;
 
@@ -49,7 +60,7 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     componentize
         .arg("--wit")
         .arg(&wit)
-        .args(["--world", world, "--sync", "--module-root"])
+        .args(["--world", WORLD, "--sync", "--module-root"])
         .arg(&folder)
         .arg("--js")
         .arg(&module)
@@ -57,6 +68,21 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .arg(&output);
     log.run(&mut componentize, HINT)?;
     workspace::take(&output)
+}
+
+/// Returns the world of a guest: it exports what the guest exports, and imports `network` only
+/// if the guest does, because the compiler imports the whole world.
+fn world(source: &str) -> String {
+    let network = NETWORK.iter().any(|module| source.contains(module));
+    let network = if network { "import network; " } else { "" };
+    let is_exported = |(name, _): &&(&str, &str)| source.contains(name);
+    let exports = EXPORTS.iter().filter(is_exported);
+    let exports: Vec<_> = exports.map(|(_, interface)| format!("export {interface};")).collect();
+    let exports = exports.join(" ");
+    format!(
+        "package socketserver:handler@0.1.0;\n\nworld {WORLD} {{\n  import sockets; {network}\
+         import server; import log;\n  import wasi:random/random@0.2.0;\n  {exports}\n}}\n"
+    )
 }
 
 /// Copies the files of a folder and of its subfolders.

@@ -126,6 +126,7 @@ mod tests {
         };
         let rust = quoted(&read("rust/src/error.rs"), "\nerrors! {", "\n}\n");
         assert_eq!(rust.len(), 30);
+        assert_eq!(quoted(&read("c/socketserver.h"), "ss_errors[] = {", "\n};"), rust);
         assert_eq!(quoted(&read("cpp/socketserver.hpp"), "to_array", ");"), rust);
         assert_eq!(quoted(&read("go/error.go"), "var texts", "\n}\n"), rust);
         assert_eq!(quoted(&read("python/socketserver_guest.py"), "_ERRORS = (", "\n)\n"), rust);
