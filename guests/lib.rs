@@ -11,5 +11,6 @@
 //! - `command`: a command server, without a shell.
 //! - `receiver`: receives one message and reports the names of both ends.
 //! - `chat-line`: answers each line with a line.
+//! - `http-static`: serves the files of a granted directory over HTTP/1.1.
 //!
 //! `tests/guests` has the handlers for tests only.

@@ -106,8 +106,8 @@ pub fn encode_for_world(
 /// Checks that `bytes` is a component that targets a world of the contract and imports
 /// nothing but that, [`EXIT`] and, in a language whose runtime needs them, [`WASI`].
 ///
-/// A crate of its own, and the tools of some languages, import WASI in a version of their own.
-/// For such a guest only the names of the imports and exports are checked.
+/// A guest in Rust that is built for WASI, and the tools of some languages, import WASI in a
+/// version of their own. For such a guest only the names of the imports and exports are checked.
 ///
 /// # Errors
 ///
@@ -120,7 +120,7 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
         bail!("the output for {label} is a WIT package, not a component");
     };
     let mut wasi = if guest.may_use_wasi() { WASI.to_vec() } else { Vec::new() };
-    let has_own_wasi = guest.package.is_some() || guest.language.has_own_wasi();
+    let has_own_wasi = guest.is_for_wasi || guest.language.has_own_wasi();
     wasi.extend(has_own_wasi.then_some(SEED));
     for key in types.worlds[world].imports.keys() {
         let import = types.name_world_key(key);
@@ -174,6 +174,7 @@ mod tests {
             source: PathBuf::new(),
             owns_folder: true,
             package: None,
+            is_for_wasi: false,
             is_program: false,
         };
         let bytes = wat::parse_str(text).unwrap();

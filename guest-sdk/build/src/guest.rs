@@ -19,6 +19,9 @@ pub struct Guest {
     pub owns_folder: bool,
     /// The folder of the guest's own crate, `tests/guests/NAME/`, if it has one.
     pub package: Option<PathBuf>,
+    /// True for a guest in Rust that is built for WASI, and so has clocks and files: a crate of
+    /// its own, or a sample that `guests/Cargo.toml` lists.
+    pub is_for_wasi: bool,
     /// True for a program, which has no SDK and does not target the contract.
     pub is_program: bool,
 }
@@ -31,8 +34,19 @@ impl Guest {
 
     /// Returns true if the guest may import WASI.
     pub fn may_use_wasi(&self) -> bool {
-        self.language.may_use_wasi() || self.package.is_some()
+        self.language.may_use_wasi() || self.is_for_wasi
     }
+}
+
+/// Returns the names of the samples in Rust that are built for WASI: the list `wasip2` in
+/// `guests/Cargo.toml`.
+fn samples_for_wasi(workspace: &Workspace) -> Result<Vec<String>> {
+    let manifest = workspace.guests().join("Cargo.toml");
+    let text = fs::read_to_string(&manifest)
+        .with_context(|| format!("cannot read {}", manifest.display()))?;
+    let list = text.split_once("\nwasip2 = [").and_then(|(_, list)| list.split_once(']'));
+    let (list, _) = list.context("guests/Cargo.toml has no list `wasip2`")?;
+    Ok(list.split('"').skip(1).step_by(2).map(str::to_owned).collect())
 }
 
 /// Finds all guests, in the order of languages: `guests/NAME/NAME.EXT`,
@@ -40,6 +54,7 @@ impl Guest {
 /// `tests/programs/`.
 pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
     let mut guests = Vec::new();
+    let for_wasi = samples_for_wasi(workspace)?;
     for language in Language::ALL {
         for folder in entries(&workspace.guests())? {
             let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
@@ -48,6 +63,7 @@ pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
                 let name = name.to_owned();
                 guests.push(Guest {
                     language,
+                    is_for_wasi: language == Language::Rust && for_wasi.contains(&name),
                     name,
                     source,
                     owns_folder: true,
@@ -63,13 +79,26 @@ pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
             let Some(name) = source.file_stem().and_then(|name| name.to_str()) else { continue };
             let name = name.to_owned();
             if extension == Some(language.extension()) {
-                let (owns_folder, package) = (false, None);
-                guests.push(Guest { language, name, source, owns_folder, package, is_program });
+                guests.push(Guest {
+                    language,
+                    name,
+                    source,
+                    owns_folder: false,
+                    package: None,
+                    is_for_wasi: false,
+                    is_program,
+                });
             } else if language == Language::Rust && source.join("Cargo.toml").is_file() {
                 let file = if is_program { "src/main.rs" } else { "src/lib.rs" };
-                let (package, source) = (Some(source.clone()), source.join(file));
-                let owns_folder = false;
-                guests.push(Guest { language, name, source, owns_folder, package, is_program });
+                guests.push(Guest {
+                    language,
+                    name,
+                    source: source.join(file),
+                    owns_folder: false,
+                    package: Some(source),
+                    is_for_wasi: true,
+                    is_program,
+                });
             }
         }
     }
@@ -119,6 +148,7 @@ mod tests {
                 source: PathBuf::new(),
                 owns_folder: true,
                 package: None,
+                is_for_wasi: false,
                 is_program: false,
             })
             .into()
@@ -149,6 +179,19 @@ mod tests {
         let uppers = Language::ALL.map(|language| format!("{}/upper", language.folder()));
         for label in uppers.iter().map(String::as_str).chain(["rust/lifecycle", "rust/wasip2"]) {
             assert!(labels.iter().any(|found| found == label), "{label} is not in {labels:?}");
+        }
+    }
+
+    #[test]
+    fn the_samples_that_are_built_for_wasi_exist() {
+        let workspace = Workspace::find().unwrap();
+        let guests = discover(&workspace).unwrap();
+        let listed = samples_for_wasi(&workspace).unwrap();
+        assert!(!listed.is_empty());
+        for name in listed {
+            let label = format!("rust/{name}");
+            let found = guests.iter().find(|guest| guest.label() == label);
+            assert!(found.is_some_and(|guest| guest.is_for_wasi), "{label}");
         }
     }
 }

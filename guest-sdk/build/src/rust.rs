@@ -1,5 +1,5 @@
 //! Builds guests in Rust: the example targets of the package in `guests/`, and crates of
-//! their own, for which a plain `cargo build` writes a component.
+//! their own. For WASI a plain `cargo build` writes a component.
 
 use crate::component;
 use crate::guest::Guest;
@@ -18,7 +18,7 @@ pub const RECIPE: &str = include_str!("rust.rs");
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The target of crates of their own.
+/// The target of guests with clocks and files, and of crates of their own.
 const WASI_TARGET: &str = "wasm32-wasip2";
 
 /// Debian's compiler for the browser and the sources of its standard library: the
@@ -36,19 +36,20 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     if let Some(package) = &guest.package {
         return build_package(workspace, package, log);
     }
-    let mut cargo = cargo(workspace, &workspace.guests(), "build", TARGET, log)?;
+    let triple = if guest.is_for_wasi { WASI_TARGET } else { TARGET };
+    let mut cargo = cargo(workspace, &workspace.guests(), "build", triple, log)?;
     cargo.args(["--example", &guest.name]);
     log.run(&mut cargo, "install Rust with rustup")?;
 
     // Cargo gives a library the name of its crate, which has no hyphens.
     let file = guest.name.replace('-', "_");
-    let module = target(workspace, TARGET).join("examples").join(file);
+    let module = target(workspace, triple).join("examples").join(file);
     let module = module.with_extension("wasm");
     let module = fs::read(&module).with_context(|| {
         let name = &guest.name;
         format!("cargo wrote no {}: is the example `{name}` in guests/Cargo.toml of crate-type \"cdylib\"?", module.display())
     })?;
-    component::encode(&module)
+    if guest.is_for_wasi { Ok(module) } else { component::encode(&module) }
 }
 
 /// Builds a crate that is a guest. Its folder has the name of the crate.

@@ -30,7 +30,7 @@ pub use constants::*;
 pub use file::SocketFile;
 pub(crate) use handle::duration;
 pub use handle::{Shutdown, Socket};
-pub use sendfile::File;
+pub use sendfile::{File, Metadata};
 
 pub use crate::address::{Address, UnixAddress};
 pub use crate::error::Error;
