@@ -12,5 +12,6 @@
 //! - `receiver`: receives one message and reports the names of both ends.
 //! - `chat-line`: answers each line with a line.
 //! - `http-static`: serves the files of a granted directory over HTTP/1.1.
+//! - `tftp`: serves the files of a granted directory over TFTP.
 //!
 //! `tests/guests` has the handlers for tests only.

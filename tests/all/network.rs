@@ -3,6 +3,7 @@
 mod languages;
 mod limits;
 mod proxy;
+mod tftp;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
