@@ -113,9 +113,11 @@ fn a_program_that_connects_or_accepts_without_end_is_ended() {
                     let _ = std::net::TcpStream::connect(&address);
                 }
             });
-            ends_for(&mut server, "connects");
+            let line = server.wait_for_log("Exception occurred");
             is_over.store(true, Relaxed);
+            assert!(line.unwrap().contains("reason=\"connects\""));
         });
+        bystander(&server);
     }
 }
 
