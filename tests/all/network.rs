@@ -2,6 +2,7 @@
 
 mod languages;
 mod limits;
+mod names;
 mod proxy;
 mod tftp;
 
@@ -24,13 +25,15 @@ pub const MODES: [&[&str]; 4] = [
 ];
 
 /// A client of the handler that does what it is told, line by line.
-pub struct Dialer(BufReader<TcpStream>);
+pub struct Dialer<S = TcpStream>(BufReader<S>);
 
 impl Dialer {
     pub fn connect(server: &Server) -> Dialer {
         Dialer(BufReader::new(server.connect().unwrap()))
     }
+}
 
+impl<S: Read + Write> Dialer<S> {
     pub fn send(&mut self, line: &str) {
         self.0.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
@@ -261,6 +264,87 @@ fn a_handler_listens_where_that_is_granted_and_nowhere_else() {
 }
 
 #[test]
+fn a_range_of_ports_and_a_network_end_where_they_say() {
+    for mode in MODES {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ports = format!("tcp://127.0.0.1:{}-{port}", port - 1);
+        // 127.0.0.16 to 127.0.0.31.
+        let network = format!("tcp://127.0.0.16/28:{port}");
+        let server = dialer(&with(mode, &["--connect", &ports, "--connect", &network]));
+        let outcomes = [
+            (format!("127.0.0.1:{}", port - 2), "13"),
+            // Nothing listens there.
+            (format!("127.0.0.1:{}", port - 1), "111"),
+            (format!("127.0.0.1:{port}"), "0"),
+            (format!("127.0.0.1:{}", port + 1), "13"),
+            (format!("127.0.0.15:{port}"), "13"),
+            (format!("127.0.0.16:{port}"), "111"),
+            (format!("127.0.0.31:{port}"), "111"),
+            (format!("127.0.0.32:{port}"), "13"),
+            (format!("127.0.0.31:{}", port - 1), "13"),
+        ];
+        let mut client = Dialer::connect(&server);
+        for (address, errno) in &outcomes {
+            client.expect(&[("socket inet stream", "ok")]);
+            client.expect(&[(&format!("connect_ex {address}"), errno)]);
+        }
+    }
+}
+
+/// The options that a handler may set, `docs/src/python/socket.md` lists.
+#[test]
+fn options_outside_of_the_list_are_denied_on_the_handlers_own_sockets() {
+    for mode in MODES {
+        let options = ["--connect", "tcp://127.0.0.1:1", "--connect", "udp://127.0.0.1:1"];
+        let mut server = dialer(&with(mode, &options));
+        Dialer::connect(&server).expect(&[
+            ("socket inet stream", "ok"),
+            // TCP_NODELAY, SO_REUSEADDR.
+            ("setsockopt 6 1 1", "ok"),
+            ("getsockopt 6 1", "1"),
+            ("setsockopt 1 2 1", "ok"),
+            ("getsockopt 1 2", "1"),
+            // SO_REUSEPORT, SO_BROADCAST, SO_MARK, SO_BINDTODEVICE, IP_TRANSPARENT, IP_FREEBIND.
+            ("setsockopt 1 15 1", DENIED),
+            ("setsockopt 1 6 1", DENIED),
+            ("setsockopt 1 36 1", DENIED),
+            ("setsockopt 1 25 1", DENIED),
+            ("setsockopt 0 19 1", DENIED),
+            ("setsockopt 0 15 1", DENIED),
+            ("socket inet dgram", "ok"),
+            ("setsockopt 0 1 16", "ok"),
+            // Two sockets of datagrams would have one address.
+            ("setsockopt 1 2 1", DENIED),
+            ("setsockopt 1 15 1", DENIED),
+        ]);
+        let line = server.wait_for_log("denied").unwrap();
+        assert!(line.contains("setsockopt(1, 15): the option is not in the list"), "{line}");
+    }
+}
+
+/// A connection that was closed first keeps its port for a while.
+#[test]
+fn a_handler_binds_a_port_again_at_once_if_it_asks_for_that() {
+    for mode in MODES {
+        let server = dialer(&with(mode, &["--listen-grant", "tcp://127.0.0.1:*"]));
+        let mut client = Dialer::connect(&server);
+        client.expect(&[("socket inet stream", "ok"), ("setsockopt 1 2 1", "ok")]);
+        client.expect(&[("bind 127.0.0.1:0", "ok"), ("listen", "ok")]);
+        let address = client.ask("name");
+        client.send("accept");
+        let mut peer = TcpStream::connect(&address).unwrap();
+        client.answer();
+        client.expect(&[("close", "ok"), ("drop", "ok"), ("close", "ok"), ("drop", "ok")]);
+        assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
+        drop(peer);
+        let bind = format!("bind {address}");
+        client.expect(&[("socket inet stream", "ok"), (&bind, "E address already in use")]);
+        client.expect(&[("setsockopt 1 2 1", "ok"), (&bind, "ok"), ("listen", "ok")]);
+    }
+}
+
+#[test]
 fn calls_have_the_errors_of_python() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = dialer(&["--connect", "tcp://127.0.0.0/8:*", "--connect", "unix:///nowhere"]);
@@ -311,13 +395,17 @@ fn a_socket_that_a_handler_closes_leaves_its_address_free() {
 
 #[test]
 fn raw_sockets_need_a_grant_of_their_own() {
-    let server = dialer(&["--connect", "tcp://0.0.0.0/0:*", "--connect", "udp://0.0.0.0/0:*"]);
-    Dialer::connect(&server).expect(&[("socket inet raw 1", DENIED)]);
-    let server = dialer(&["--raw"]);
-    let answer = Dialer::connect(&server).ask("socket inet raw 1");
-    // Without CAP_NET_RAW the kernel denies it.
-    assert!(["ok", DENIED].contains(&answer.as_str()), "{answer}");
-    Dialer::connect(&server).expect(&[("socket inet stream", DENIED)]);
+    for mode in MODES {
+        let everything = ["--connect", "tcp://0.0.0.0/0:*", "--connect", "udp://0.0.0.0/0:*"];
+        let server = dialer(&with(mode, &everything));
+        Dialer::connect(&server).expect(&[("socket inet raw 1", DENIED)]);
+        let server = dialer(&with(mode, &["--raw"]));
+        let mut client = Dialer::connect(&server);
+        let answer = client.ask("socket inet raw 1");
+        // Without CAP_NET_RAW the kernel denies it.
+        assert!(["ok", DENIED].contains(&answer.as_str()), "{answer}");
+        client.expect(&[("socket inet stream", DENIED)]);
+    }
 }
 
 #[test]

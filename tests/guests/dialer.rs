@@ -113,6 +113,27 @@ fn run(
             let ready = network::select(&sockets, &sockets, &[request], timeout)?;
             Ok(format!("{:?} {:?} {:?}", ready.readers, ready.writers, ready.exceptional))
         }
+        // Waits for its own sockets, for the request, for both, or for nothing.
+        ["wait", what] => {
+            let mut readers: Vec<&Socket> = Vec::new();
+            if ["own", "both"].contains(what) {
+                readers.extend(sockets.iter());
+            }
+            if ["client", "both"].contains(what) {
+                readers.push(request);
+            }
+            network::select(&readers, &[], &[], None)?;
+            ok()
+        }
+        ["setsockopt", _, _, _] => {
+            let arguments = (1..4).map(number).collect::<Option<Vec<_>>>().ok_or("no number")?;
+            last()?.setsockopt(arguments[0], arguments[1], arguments[2])?;
+            ok()
+        }
+        ["getsockopt", _, _] => {
+            let level = number(1).ok_or("no number")?;
+            Ok(last()?.getsockopt(level, number(2).ok_or("no number")?)?.to_string())
+        }
         // Opens sockets until it may open no more, and returns their number.
         ["flood", family, kind] => {
             let before = sockets.len();

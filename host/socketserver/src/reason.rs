@@ -87,7 +87,7 @@ reasons! {
     NoProcess, "no-process", Host, "The host could not fork a process.";
     NoThread, "no-thread", Host, "The host could not start a thread.";
     NoTicker, "no-ticker", Host, "The host could not start the thread that advances the engine's epoch.";
-    Outbound, "outbound", Policy, "No byte moved for the idle timeout, while the handler waited for a socket that it opened.";
+    Outbound, "outbound", Policy, "No byte moved for the idle timeout, while the handler waited only for sockets that it opened.";
     Panic, "panic", Guest, "A native handler panicked.";
     Received, "received", Client, "The client sent more bytes than the request may receive.";
     Sent, "sent", Guest, "The handler tried to send more bytes than the request may send.";

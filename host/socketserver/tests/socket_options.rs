@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 
 use common::{Served, datagram_endpoints, errno, next_error, pair, recorder};
 use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
 use socketserver::{Address, Blame, Request, Server};
 
 /// The numbers of Linux.
@@ -20,6 +21,7 @@ const SO_ERROR: i32 = 4;
 const SO_SNDBUF: i32 = 7;
 const SO_RCVBUF: i32 = 8;
 const SO_KEEPALIVE: i32 = 9;
+const SO_REUSEPORT: i32 = 15;
 const IPPROTO_TCP: i32 = 6;
 const TCP_NODELAY: i32 = 1;
 
@@ -67,6 +69,22 @@ fn b83_other_options_are_refused() {
     request.close();
     assert_eq!(errno(request.getsockopt(SOL_SOCKET, SO_TYPE)), Some(Errno::BADF));
     assert_eq!(errno(request.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)), Some(Errno::BADF));
+}
+
+/// Two sockets of datagrams that allow the reuse of their address can have the same one, and
+/// one takes the datagrams of the other.
+#[test]
+fn b83_reuse_of_the_address_can_be_set_on_a_stream_that_the_handler_opened() {
+    let (request, _client) = pair();
+    let open = |kind| request.open(Socket::new(Domain::IPV4, kind, None).unwrap()).unwrap();
+    let stream = open(Type::STREAM);
+    for (value, read) in [(1, 1), (0, 0), (7, 1)] {
+        stream.setsockopt(SOL_SOCKET, SO_REUSEADDR, value).unwrap();
+        assert_eq!(stream.getsockopt(SOL_SOCKET, SO_REUSEADDR).unwrap(), read);
+    }
+    assert_eq!(errno(stream.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1)), Some(Errno::ACCESS));
+    let set = open(Type::DGRAM).setsockopt(SOL_SOCKET, SO_REUSEADDR, 1);
+    assert_eq!(errno(set), Some(Errno::ACCESS));
 }
 
 #[test]

@@ -80,6 +80,28 @@ fn a_handler_that_waits_for_its_own_sockets_for_ever_is_ended() {
     }
 }
 
+/// The client can end a wait for its own socket, but no other wait.
+#[test]
+fn the_blame_for_a_wait_in_select_depends_on_its_sockets() {
+    for mode in MODES.into_iter().skip(1) {
+        let options = ["--idle-timeout", "400ms", "--connect", "unix://@x"];
+        let mut server = dialer(&with(mode, &options));
+        for (what, reason, blame) in [
+            ("own", "outbound", "policy"),
+            ("client", "idle-timeout", "client"),
+            ("both", "idle-timeout", "client"),
+            ("nothing", "sleep", "guest"),
+        ] {
+            let mut client = Dialer::connect(&server);
+            client.expect(&[("pair stream", "ok")]);
+            client.send(&format!("wait {what}"));
+            let line = server.wait_for_log("Exception occurred").unwrap();
+            let end = format!("blame=\"{blame}\" reason=\"{reason}\"");
+            assert!(line.contains(&end), "{what}: {line}");
+        }
+    }
+}
+
 #[test]
 fn a_timeout_of_a_handler_ends_a_connect_that_hangs() {
     let (full, _waiting) = full_listener();

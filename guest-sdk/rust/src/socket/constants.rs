@@ -32,7 +32,8 @@ pub const MSG_MORE: i32 = 0x8000;
 
 /// The level of the options of every socket.
 pub const SOL_SOCKET: i32 = 1;
-/// Set if the address may be bound again at once. Read only.
+/// Set if the address may be bound again at once. To be set before `bind` on a stream that the
+/// handler opened; read only on other sockets.
 pub const SO_REUSEADDR: i32 = 2;
 /// The type of the socket: 1 for a stream, 2 for datagrams. Read only.
 pub const SO_TYPE: i32 = 3;

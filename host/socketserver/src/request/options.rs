@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use super::Request;
+use super::opened::Opened;
 use super::sockopt;
 use super::transport::Connection;
 
@@ -75,7 +76,8 @@ impl Request {
         if sockopt::is_linger(level, optname) {
             return connection.set_linger(sockopt::linger(value)?);
         }
-        sockopt::set(connection.as_fd(), level, optname, value)
+        let is_own_stream = self.opened().is_ok_and(Opened::is_stream);
+        sockopt::set(connection.as_fd(), is_own_stream, level, optname, value)
     }
 
     fn read_option(&self, level: i32, optname: i32, value: &mut [u8]) -> Result<usize> {

@@ -20,6 +20,10 @@ enum Access {
     Buffer,
     /// Set `SO_LINGER`.
     Linger,
+    /// Set it as a switch, before `bind`, on a stream that the handler has opened. Two sockets
+    /// of datagrams with it could have the same address, and one would take the datagrams of
+    /// the other.
+    OwnStream,
 }
 
 use Access::{Buffer, Read, Set};
@@ -39,7 +43,7 @@ const SO_LINGER: i32 = 13;
 /// The options: level, number, and what a handler may do.
 #[rustfmt::skip]
 const OPTIONS: &[(i32, i32, Access)] = &[
-    (SOL_SOCKET, 2, Read), // SO_REUSEADDR
+    (SOL_SOCKET, 2, Access::OwnStream), // SO_REUSEADDR
     (SOL_SOCKET, 3, Read), // SO_TYPE
     (SOL_SOCKET, 4, Read), // SO_ERROR
     (SOL_SOCKET, 6, Read), // SO_BROADCAST
@@ -95,11 +99,19 @@ pub(super) fn get(
     sys::socket_option(socket, level, optname, value)
 }
 
-/// Sets an option of which the kernel keeps the value.
-pub(super) fn set(socket: BorrowedFd<'_>, level: i32, optname: i32, value: &[u8]) -> Result<()> {
+/// Sets an option of which the kernel keeps the value. `is_own_stream` is set for a stream that
+/// the handler has opened.
+pub(super) fn set(
+    socket: BorrowedFd<'_>,
+    is_own_stream: bool,
+    level: i32,
+    optname: i32,
+    value: &[u8],
+) -> Result<()> {
     let number = number(value);
     let number = match access(level, optname)? {
-        Read | Access::Linger => return Err(Errno::ACCESS.into()),
+        Access::OwnStream if is_own_stream => number,
+        Read | Access::Linger | Access::OwnStream => return Err(Errno::ACCESS.into()),
         Set(least, most) => number.filter(|number| (least..=most).contains(number)),
         // As the kernel, which lowers what is too large, and takes the number as unsigned.
         Buffer => number.map(|number| number.cast_unsigned().min(MAX_BUFFER).cast_signed()),

@@ -16,6 +16,7 @@ use crate::host::bindings::network::Ready;
 use crate::host::bindings::types::{self, ErrorCode, Family, SocketKind};
 use crate::host::opened_sockets::OpenedSockets;
 use crate::host::state::State;
+use crate::limits::kill::Kill;
 use crate::network_grants::{Protocol, SocketGrant};
 
 use super::address::GuestAddress;
@@ -253,9 +254,10 @@ async fn select(
     let Ok(timeout) = seconds(timeout) else { return Ok((Err(ErrorCode::InvalidArgument),)) };
     let lists = [readers, writers, exceptional];
     // The lists are counted before they are copied.
-    let (count, most) = (lists.iter().map(WasmList::len).max(), cx.data().max_handles);
-    if count.is_some_and(|count| count > most) {
-        bail!("it selected from {count:?} sockets at once, and {most} are the most");
+    let count = lists.iter().map(WasmList::len).max().unwrap_or(0);
+    let most = cx.data().max_handles;
+    if count > most {
+        bail!("it selected from {count} sockets at once, and {most} are the most");
     }
     let mut sockets = Vec::with_capacity(lists.len());
     for list in lists {
@@ -278,9 +280,16 @@ async fn select(
         writers: indices(ready.writers),
         exceptional: indices(ready.exceptional),
     });
+    // As in Python, a wait for no socket is a sleep.
+    let is_sleep = lists.iter().all(Vec::is_empty);
+    let only_opened = lists.iter().flatten().all(Request::is_opened);
     match ready {
         Ok(ready) => Ok((Ok(ready),)),
-        Err(error) => result_of(&mut cx, false, Err(error)),
+        Err(error) => match Kill::of_sleep(&error).filter(|_| is_sleep) {
+            Some(kill) => Err(kill.into()),
+            // The client can end a wait for its socket too.
+            None => result_of(&mut cx, only_opened, Err(error)),
+        },
     }
 }
 
