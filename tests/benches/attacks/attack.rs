@@ -15,6 +15,9 @@ pub struct Attack {
     pub handle: &'static str,
     /// More fields of the module.
     pub fields: &'static str,
+    /// Set if the handler can open sockets, with the functions of
+    /// `tests/fixtures/network/functions.wat`.
+    pub opens_sockets: bool,
     /// Limits that an operator would set for such a server.
     pub options: &'static [&'static str],
     pub clients: Clients,
@@ -36,12 +39,19 @@ pub enum Clients {
 }
 
 const fn guest(name: &'static str, handle: &'static str, clients: Clients) -> Attack {
-    Attack { name, handle, fields: "", options: &["--cpu-time", "100ms"], clients }
+    let options = &["--cpu-time", "100ms"];
+    Attack { name, handle, fields: "", opens_sockets: false, options, clients }
 }
 
 impl Attack {
     const fn fields(self, fields: &'static str) -> Self {
         Attack { fields, ..self }
+    }
+
+    /// Lets the handler open sockets.
+    const fn opening_sockets(self) -> Self {
+        let options = &["--cpu-time", "100ms", "--connect", "tcp://127.0.0.1:1"];
+        Attack { opens_sockets: true, options, ..self }
     }
 
     const fn options(self, options: &'static [&'static str]) -> Self {
@@ -53,7 +63,7 @@ const SHORT: &[&str] = &["--cpu-time", "100ms", "--idle-timeout", "1s"];
 
 /// All attacks. They have few clients: the machine has few processors, and the bench measures
 /// the host and not the scheduler.
-pub const ATTACKS: [Attack; 12] = [
+pub const ATTACKS: [Attack; 15] = [
     guest("endless loop", "(loop $again (br $again))", Clients::Ask(1)),
     guest("endless loop of host calls",
         "(loop $again (call $sendall (i32.const 100) (i32.const 0)) (br $again))", Clients::Ask(1)),
@@ -76,6 +86,15 @@ pub const ATTACKS: [Attack; 12] = [
     guest("connects and resets", "", Clients::Reset(1)),
     guest("questions without an end", "(loop $again (call $recv (i32.const 65536)) (br_if $again (i32.load (i32.const 24))))",
         Clients::Ask(1)),
+    guest("a flood of sockets", "(loop $again (drop (call $tcp)) (br $again))", Clients::Ask(1)).opening_sockets(),
+    guest("connects without end",
+        "(local $socket i32)
+        (loop $again (local.set $socket (call $tcp)) (call $connect (local.get $socket) (i32.const 1))
+          (call $host_drop (local.get $socket)) (br $again))", Clients::Ask(1)).opening_sockets(),
+    guest("endless select",
+        "(i32.store (i32.const 600) (global.get $request))
+        (loop $again (call $select (i32.const 600) (i32.const 1) (i32.const 1) (f64.const 0)) (br $again))",
+        Clients::Ask(1)).opening_sockets(),
 ];
 
 impl Clients {

@@ -128,7 +128,15 @@ fn measure(attack: &Attack, directory: &Path, rounds: u64, time: Duration) -> Re
 
 /// Returns the text of the handler of an attack.
 fn text(attack: &Attack) -> String {
-    let text = include_str!("../../fixtures/handler.wat")
+    let mut text = include_str!("../../fixtures/handler.wat").to_owned();
+    if attack.opens_sockets {
+        text = text
+            .replace("{{component}}", include_str!("../../fixtures/network/component.wat"))
+            .replace("{{imports}}", include_str!("../../fixtures/network/imports.wat"))
+            .replace("{{provides}}", include_str!("../../fixtures/network/provides.wat"))
+            .replace("{{fields}}", include_str!("../../fixtures/network/functions.wat"));
+    }
+    let text = text
         .replace("{{handle}}", attack.handle)
         .replace("{{fields}}", attack.fields)
         .replace("{{memory}}", "1");

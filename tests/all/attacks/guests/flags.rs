@@ -65,6 +65,12 @@ hostile! {
         "(call $set_bytes (global.get $request) (i32.const 1) (i32.const 9) (i32.const 0) (i32.const 65536) (i32.const 32))
         (call $sendall (i32.const 32) (i32.const 1))"
     ).answers(&[0]);
+    setting_an_option_of_64_kib_for_ever: with_flags(
+        "(loop $again (call $set_bytes (global.get $request) (i32.const 1) (i32.const 9) (i32.const 0) (i32.const 65536) (i32.const 32)) (br $again))"
+    ).ends("cpu-time");
+    setting_an_option_outside_of_the_list_for_ever: with_flags(
+        "(loop $again (call $set_bytes (global.get $request) (i32.const 1) (i32.const 26) (i32.const 0) (i32.const 65536) (i32.const 32)) (br $again))"
+    ).ends("cpu-time");
     an_option_of_no_bytes: with_flags(
         "(call $set_bytes (global.get $request) (i32.const 1) (i32.const 9) (i32.const 0) (i32.const 0) (i32.const 32))
         (call $sendall (i32.const 32) (i32.const 2))"

@@ -11,6 +11,7 @@ mod logs;
 mod loops;
 mod memory;
 mod modes;
+mod network;
 mod sendfile;
 mod sockets;
 mod stack;
