@@ -6,6 +6,7 @@ mod sockets;
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::path::PathBuf;
 use std::process::Command;
 
 use socketserver_tests::build;
@@ -14,14 +15,22 @@ use socketserver_tests::process::Server;
 use crate::client::{ask, expect, read_to_end};
 use crate::fixture::{MODES, host, serve};
 
-/// The languages of the programs. Those in C and Go are core modules, that in Rust a component.
-const LANGUAGES: [&str; 3] = ["c", "go", "rust"];
+/// The languages of the programs. In Rust there is a component and a core module, in the other
+/// languages a core module.
+const LANGUAGES: [&str; 5] = ["c", "go", "rust", "rust-wasip1", "zig"];
+
+/// Returns the path of the program `talk` of a language.
+fn program(language: &str) -> PathBuf {
+    match language.split_once('-') {
+        Some((language, target)) => build::guest(language, &format!("talk-{target}")).unwrap(),
+        None => build::guest(language, "talk").unwrap(),
+    }
+}
 
 /// Serves the program `talk` of a language, with arguments.
 fn talk(language: &str, options: &[&str], arguments: &[&str]) -> Server {
-    let program = build::guest(language, "talk").unwrap();
     let mut command = serve();
-    command.arg(program).args(options).arg("--").args(arguments);
+    command.arg(program(language)).args(options).arg("--").args(arguments);
     Server::start(&mut command, 1).unwrap()
 }
 
@@ -125,7 +134,8 @@ fn standard_error_is_the_log_with_the_peer() {
         let peer = stream.local_addr().unwrap();
         assert_eq!(read_to_end(&mut stream), b"to the client\n");
         let line = server.wait_for_log("to the log").unwrap();
-        let end = format!("WARN guest: \"to the log\" handler=\"talk\" peer=\"{peer}\"");
+        let name = program(language).file_stem().unwrap().display().to_string();
+        let end = format!("WARN guest: \"to the log\" handler=\"{name}\" peer=\"{peer}\"");
         assert!(line.ends_with(&end), "{line}");
         stop_without_failure(server);
     }
@@ -135,7 +145,8 @@ fn standard_error_is_the_log_with_the_peer() {
 fn a_program_sees_its_arguments_after_its_name() {
     for language in LANGUAGES {
         let server = talk(language, &[], &["args", "--an option", "é"]);
-        let expected = "[talk][args][--an option][é]";
+        let name = program(language).file_stem().unwrap().display().to_string();
+        let expected = format!("[{name}][args][--an option][é]");
         assert_eq!(String::from_utf8(ask(&server, b"")).unwrap(), expected, "{language}");
     }
 }
@@ -148,9 +159,9 @@ fn arguments_without_a_program_are_an_error() {
 
 #[test]
 fn inspect_says_that_it_is_a_program() {
-    for (language, what) in [("c", "core module"), ("go", "core module"), ("rust", "component")] {
-        let program = build::guest(language, "talk").unwrap();
-        let said = host().arg("inspect").arg(program).output().unwrap();
+    for language in LANGUAGES {
+        let what = if language == "rust" { "component" } else { "core module" };
+        let said = host().arg("inspect").arg(program(language)).output().unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         assert!(said.contains("world     wasi:cli/command@0.2.0\n"), "{said}");
         let line = format!("program   a {what} that speaks on standard input and output\n");

@@ -50,14 +50,19 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
 
 /// Returns the compiler, `cc` or `c++`, with the arguments that both share.
 pub fn compiler(workspace: &Workspace, driver: &str, log: &Log) -> Result<Command> {
+    let mut compiler = zig(workspace, driver, log)?;
+    compiler.args(["-Wall", "-Wextra", "-Os", "-I"]).arg(workspace.sdk(Language::C.folder()));
+    Ok(compiler)
+}
+
+/// Returns a command of Zig, for WASI.
+pub fn zig(workspace: &Workspace, command: &str, log: &Log) -> Result<Command> {
     let venv = python::install(workspace, COMPILER, log)?;
-    let mut compiler = Command::new(venv.join("bin/python"));
-    compiler
-        .args(["-m", "ziglang", driver, "-target", "wasm32-wasi", "-Wall", "-Wextra", "-Os", "-I"])
-        .arg(workspace.sdk(Language::C.folder()))
+    let mut zig = Command::new(venv.join("bin/python"));
+    zig.args(["-m", "ziglang", command, "-target", "wasm32-wasi"])
         .env("ZIG_GLOBAL_CACHE_DIR", workspace.out("zig"))
         .env("ZIG_LOCAL_CACHE_DIR", workspace.out("zig"));
-    Ok(compiler)
+    Ok(zig)
 }
 
 /// Returns the source of the bindings, which is compiled as C.

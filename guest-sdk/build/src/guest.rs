@@ -1,6 +1,7 @@
 //! The guests, and which of them to build.
 
 use crate::language::Language;
+use crate::program;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -51,11 +52,11 @@ fn samples_for_wasi(workspace: &Workspace) -> Result<Vec<String>> {
 
 /// Finds all guests, in the order of languages: `guests/NAME/NAME.EXT`,
 /// `tests/guests/NAME.EXT` and, in Rust, `tests/guests/NAME/Cargo.toml`. Programs are the same in
-/// `tests/programs/`.
+/// `tests/programs/`; one in Rust can be built as a core module, too.
 pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
     let mut guests = Vec::new();
     let for_wasi = samples_for_wasi(workspace)?;
-    for language in Language::ALL {
+    for language in Language::ALL.into_iter().chain([Language::Zig]) {
         for folder in entries(&workspace.guests())? {
             let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
             let source = folder.join(name).with_extension(language.extension());
@@ -90,15 +91,19 @@ pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
                 });
             } else if language == Language::Rust && source.join("Cargo.toml").is_file() {
                 let file = if is_program { "src/main.rs" } else { "src/lib.rs" };
-                guests.push(Guest {
+                let mut names = vec![name.clone()];
+                if is_program && program::is_also_module(&source)? {
+                    names.push(format!("{name}{}", program::MODULE));
+                }
+                guests.extend(names.into_iter().map(|name| Guest {
                     language,
                     name,
                     source: source.join(file),
                     owns_folder: false,
-                    package: Some(source),
+                    package: Some(source.clone()),
                     is_for_wasi: true,
                     is_program,
-                });
+                }));
             }
         }
     }

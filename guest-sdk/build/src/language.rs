@@ -4,7 +4,7 @@ use crate::guest::Guest;
 use crate::tool::Log;
 use crate::workspace::Workspace;
 use crate::{c, cpp, go, javascript, python, rust};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::path::PathBuf;
 
 /// A language for guests.
@@ -22,10 +22,12 @@ pub enum Language {
     Python,
     /// JavaScript, on `QuickJS`.
     JavaScript,
+    /// Zig, for programs only: it has no SDK.
+    Zig,
 }
 
 impl Language {
-    /// All languages, in the order in which their guests are built.
+    /// All languages with an SDK, in the order in which their guests are built.
     pub const ALL: [Self; 6] =
         [Self::Rust, Self::C, Self::Cpp, Self::Go, Self::Python, Self::JavaScript];
 
@@ -39,6 +41,7 @@ impl Language {
             Self::Go => "go",
             Self::Python => "python",
             Self::JavaScript => "javascript",
+            Self::Zig => "zig",
         }
     }
 
@@ -51,6 +54,7 @@ impl Language {
             Self::Go => "go",
             Self::Python => "py",
             Self::JavaScript => "js",
+            Self::Zig => "zig",
         }
     }
 
@@ -59,7 +63,8 @@ impl Language {
     pub fn recipe(self) -> &'static str {
         match self {
             Self::Rust => rust::RECIPE,
-            Self::C => c::RECIPE,
+            // Zig's compiler is that of C.
+            Self::C | Self::Zig => c::RECIPE,
             Self::Cpp => cpp::RECIPE,
             Self::Go => go::RECIPE,
             Self::Python => python::RECIPE,
@@ -90,7 +95,7 @@ impl Language {
                 let linked = [c::bindings(workspace), c::component_type(workspace)];
                 c::headers(workspace).into_iter().chain(linked).collect()
             }
-            Self::C | Self::Go | Self::Python | Self::JavaScript => Vec::new(),
+            Self::C | Self::Go | Self::Python | Self::JavaScript | Self::Zig => Vec::new(),
         }
     }
 
@@ -103,6 +108,7 @@ impl Language {
             Self::Go => go::build(workspace, guest, log),
             Self::Python => python::build(workspace, guest, log),
             Self::JavaScript => javascript::build(workspace, guest, log),
+            Self::Zig => bail!("there is no SDK for Zig, so it has programs only"),
         }
     }
 }

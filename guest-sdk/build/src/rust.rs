@@ -21,6 +21,9 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The target of guests with clocks and files, and of crates of their own.
 const WASI_TARGET: &str = "wasm32-wasip2";
 
+/// The other target of programs, for which Cargo writes a core module.
+const MODULE_TARGET: &str = "wasm32-wasip1";
+
 /// Debian's compiler for the browser and the sources of its standard library: the
 /// fallback where the target is not installed with rustup.
 const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
@@ -70,17 +73,25 @@ fn target(workspace: &Workspace, target: &str) -> PathBuf {
     workspace.out("cargo").join(target).join("release")
 }
 
-/// Builds a program: a crate whose folder has the name of the crate.
-pub fn build_program(workspace: &Workspace, package: &Path, log: &Log) -> Result<Vec<u8>> {
-    let mut cargo = cargo(workspace, package, "rustc", WASI_TARGET, log)?;
-    if !has_target(workspace, WASI_TARGET)? {
-        // The start of a program. That of a handler is linked too, and nothing calls it.
+/// Builds a program: a crate whose folder has the name of the crate. The result is a component,
+/// or a core module.
+pub fn build_program(
+    workspace: &Workspace,
+    package: &Path,
+    is_module: bool,
+    log: &Log,
+) -> Result<Vec<u8>> {
+    let wasi = if is_module { MODULE_TARGET } else { WASI_TARGET };
+    let mut cargo = cargo(workspace, package, "rustc", wasi, log)?;
+    if !has_target(workspace, wasi)? {
+        // The start of a program. In a component that of a handler is linked too, and nothing
+        // calls it.
         cargo.args(["--", &format!("-Clink-arg={DEBIAN_LIBC_FOLDER}/crt1-command.o")]);
     }
     log.run(&mut cargo, "install Rust with rustup")?;
     let name = package.file_name().context("the crate is in no folder")?;
-    let component = target(workspace, WASI_TARGET).join(name).with_extension("wasm");
-    fs::read(&component).with_context(|| format!("cargo wrote no {}", component.display()))
+    let program = target(workspace, wasi).join(name).with_extension("wasm");
+    fs::read(&program).with_context(|| format!("cargo wrote no {}", program.display()))
 }
 
 /// Returns `cargo build`, or `cargo rustc` for more arguments, in a folder, with the arguments
@@ -110,11 +121,15 @@ fn cargo(
         format!("CARGO_TARGET_{target}_{end}")
     };
     let mut packages = DEBIAN_PACKAGES.to_vec();
-    if target == WASI_TARGET {
+    let wasi_flags = format!("-Clink-self-contained=no -Lnative={DEBIAN_LIBC_FOLDER}");
+    if target == MODULE_TARGET {
         packages.push(DEBIAN_LIBC);
-        let libc = DEBIAN_LIBC_FOLDER;
-        let flags =
-            format!("-Clink-self-contained=no -Lnative={libc} -Clink-arg={libc}/crt1-reactor.o");
+        cargo
+            .env(variable("RUSTFLAGS"), wasi_flags)
+            .env(variable("LINKER"), tools.join("rust-lld"));
+    } else if target == WASI_TARGET {
+        packages.push(DEBIAN_LIBC);
+        let flags = format!("{wasi_flags} -Clink-arg={DEBIAN_LIBC_FOLDER}/crt1-reactor.o");
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::split_paths(&path).collect::<Vec<_>>();
         cargo

@@ -1,6 +1,6 @@
 //! Programs and the kinds of sockets: variables about the request, and datagrams.
 
-use std::net::UdpSocket;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use socketserver_tests::build;
@@ -60,7 +60,7 @@ fn ipv6_has_a_protocol_of_its_own_and_a_mapped_address_has_not() {
     let server = talk_at("tcp://[::]:0", &[], &["env"]);
     let port = server.address().port();
     for (host, protocol, ip) in [("::1", "TCP6", "::1"), ("127.0.0.1", "TCP", "127.0.0.1")] {
-        let mut stream = std::net::TcpStream::connect((host, port)).unwrap();
+        let mut stream = TcpStream::connect((host, port)).unwrap();
         let said = String::from_utf8(read_to_end(&mut stream)).unwrap();
         let begin = format!("PROTO={protocol}\nTCPLOCALIP={ip}\nTCPLOCALPORT={port}\n");
         assert!(said.starts_with(&begin), "{said}");
@@ -113,6 +113,32 @@ fn the_environment_of_a_datagram_has_the_address_that_it_was_sent_to() {
          UDPREMOTEPORT={remote}\nREMOTE_ADDR=127.0.0.1\nREMOTE_PORT={remote}\n"
     );
     assert_eq!(String::from_utf8(answer(&client)).unwrap(), expected);
+}
+
+/// Such a socket has no address of its own.
+#[test]
+fn on_a_wildcard_address_the_environment_has_the_address_that_the_client_asked_for() {
+    for mode in MODES {
+        for wildcard in ["0.0.0.0", "[::]"] {
+            let server = talk_at(&format!("tcp://{wildcard}:0"), mode, &["env"]);
+            let port = server.address().port();
+            for local in ["127.0.0.1", "127.0.0.2"] {
+                let mut stream = TcpStream::connect((local, port)).unwrap();
+                let said = String::from_utf8(read_to_end(&mut stream)).unwrap();
+                let begin = format!("PROTO=TCP\nTCPLOCALIP={local}\nTCPLOCALPORT={port}\n");
+                assert!(said.starts_with(&begin), "{mode:?} {wildcard}: {said}");
+            }
+        }
+        let server = talk_at("udp://0.0.0.0:0", mode, &["env"]);
+        for local in ["127.0.0.1", "127.0.0.2"] {
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.set_read_timeout(Some(TIMEOUT)).unwrap();
+            client.connect((local, udp_port(&server))).unwrap();
+            client.send(b"x").unwrap();
+            let said = String::from_utf8(answer(&client)).unwrap();
+            assert!(said.starts_with(&format!("PROTO=UDP\nUDPLOCALIP={local}\n")), "{said}");
+        }
+    }
 }
 
 #[test]
