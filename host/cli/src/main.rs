@@ -12,15 +12,17 @@
 //! | `python/` | Python files: from a file to a component |
 //! | `run` | `run` and `build`: a Python file as a server, or as a component |
 //! | `compile` | the hidden command `compile`, which compiles a handler |
+//! | `broker` | the hidden command `broker`, which opens sockets for handlers in the jail |
 //! | `reference` | the reference pages of the book, made from the code by a test |
 //!
 //! Each of them uses only those of them that stand in an earlier place of this list:
 //! `values/`, `report/`, `loading`, `settings`, `options/`, `serve/`, `inspect`, `python/`,
-//! `run` and `compile`.
+//! `run`, `compile` and `broker`.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod broker;
 mod compile;
 mod inspect;
 mod loading;
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Some(Command::Build(options)) => (LogFormat::Text, run::build(&options)),
         Some(Command::Inspect(options)) => (LogFormat::Text, inspect::inspect(&options)),
         Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
+        Some(Command::Broker(options)) => (options.log.settings().format, broker::broker(&options)),
         Some(Command::Relay) => (LogFormat::Text, relay::relay()),
         None => return ExitCode::from(2),
     };

@@ -57,6 +57,17 @@ pub enum Role {
     /// Compiles a component: reads standard input, writes standard output and standard
     /// error, and has one thread. [`Jail::transports`] does not matter to it.
     Compiler,
+    /// Opens sockets for processes in the jail, which get them by
+    /// [`Jail::brokered`]. It starts threads. [`Jail::transports`] does not matter to it.
+    Broker,
+}
+
+/// The sockets that a process in the jail gets from a process outside of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokeredSockets {
+    /// The options that the process may set on its sockets: level and number. Others could lead
+    /// a socket elsewhere, such as a route in `IP_OPTIONS`.
+    pub options: &'static [(i32, i32)],
 }
 
 /// The kind of request that a child with [`Role::Request`] serves.
@@ -148,6 +159,15 @@ pub struct Jail {
     /// reports the address that a datagram was sent to, and a reply names that address as
     /// its source by `sendmsg`: see [`sets_source_address`](Self::sets_source_address).
     pub packet_info: bool,
+    /// Set if the process gets sockets from a [broker](Role::Broker). It receives descriptors and
+    /// accepts connections. It may neither open sockets, nor bind, connect or listen, nor pass
+    /// an address to a socket. It is for requests that are [connections](RequestKind::Connection)
+    /// and for workers.
+    pub brokered: Option<BrokeredSockets>,
+    /// Set if a broker may keep the capabilities for raw sockets.
+    pub raw_sockets: bool,
+    /// Directories in which a broker may make Unix sockets.
+    pub socket_directories: Vec<PathBuf>,
     /// Files and directories that the process may read.
     pub read_only: Vec<PathBuf>,
     /// Files and directories that the process may read and change.

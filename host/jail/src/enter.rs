@@ -1,7 +1,5 @@
 //! The steps by which a process enters the jail.
 
-use rustix::thread::CapabilitySet;
-
 use crate::config::{Descriptors, RequestKind};
 use crate::error::{JailError, Wall};
 use crate::prepare::{Prepared, Walls};
@@ -82,7 +80,7 @@ impl Walls {
 
     fn drop_privileges(&self, _: &Descriptors<'_>) -> Result<(), JailError> {
         match self.inherited_walls() {
-            None => privileges::drop_all_except(CapabilitySet::empty()).map(drop),
+            None => privileges::drop_all_except(self.keeps).map(drop),
             Some(parent) if parent.has_capabilities => {
                 user::drop_capabilities().map_err(JailError::failed(Wall::User))
             }

@@ -48,6 +48,10 @@
 //! writes machine code to standard output. It may do less than a process that serves,
 //! and its memory and CPU time can be limited.
 //!
+//! [`Role::Broker`] is for a process that opens sockets for processes in the jail. It may open
+//! every socket, so that its own checks decide, but it has no other files than those that are
+//! granted, no programs and no new processes.
+//!
 //! # Where things are
 //!
 //! | file | contents |
@@ -76,7 +80,7 @@ mod report;
 mod sys;
 mod walls;
 
-pub use config::{Descriptors, Jail, JailMode, RequestKind, Role, Transports};
+pub use config::{BrokeredSockets, Descriptors, Jail, JailMode, RequestKind, Role, Transports};
 pub use error::{JailError, UnknownMode, Wall};
 pub use prepare::Prepared;
 pub use report::Report;

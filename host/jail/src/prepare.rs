@@ -4,6 +4,8 @@ use std::fs::File;
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
 
+use rustix::thread::CapabilitySet;
+
 use crate::config::{Jail, JailMode, Role};
 use crate::error::{JailError, Wall};
 use crate::report::Report;
@@ -22,6 +24,8 @@ pub struct Prepared {
 pub(crate) struct Walls {
     pub(crate) user: Option<(u32, u32)>,
     pub(crate) rlimits: Rlimits,
+    /// The capabilities that the process keeps if it has them.
+    pub(crate) keeps: CapabilitySet,
     /// The descriptors that the program was started with, beyond the standard streams.
     pub(crate) inherited: Vec<RawFd>,
     pub(crate) landlock: Option<Ruleset>,
@@ -71,6 +75,18 @@ impl Jail {
         }
     }
 
+    /// Returns the capabilities for what the kernel otherwise refuses: ports below 1024, and raw
+    /// sockets.
+    fn kept_capabilities(&self, role: Role) -> CapabilitySet {
+        match role {
+            Role::Broker if self.raw_sockets => {
+                CapabilitySet::NET_BIND_SERVICE | CapabilitySet::NET_RAW
+            }
+            Role::Broker => CapabilitySet::NET_BIND_SERVICE,
+            Role::Request | Role::Worker | Role::Compiler => CapabilitySet::empty(),
+        }
+    }
+
     /// Builds the walls for processes with this role. The process that forks calls it
     /// once, before it forks.
     ///
@@ -101,8 +117,9 @@ impl Jail {
         let walls = Walls {
             user: self.user,
             rlimits: Rlimits::new(self, role),
+            keeps: self.kept_capabilities(role),
             inherited: descriptors::inherited().map_err(JailError::failed(Wall::Descriptors))?,
-            landlock: abi.map(|abi| Ruleset::new(abi, self)).transpose()?,
+            landlock: abi.map(|abi| Ruleset::new(abi, self, role)).transpose()?,
             seccomp: arch.map(|arch| Filters::new(arch, self, role)),
             parent,
         };

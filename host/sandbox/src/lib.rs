@@ -31,7 +31,7 @@
 //! # Where things are
 //!
 //! Each folder uses the folders above it in this table, and none below it. `policy`,
-//! `network_grants`, `public_address`, `error` and `world` use no folder, and every folder may use them; `sys` has the unsafe
+//! `network_grants`, `network_rules`, `lookup`, `public_address`, `error` and `world` use no folder, and every folder may use them; `sys` has the unsafe
 //! code.
 //!
 //! | folder | file | content |
@@ -43,6 +43,7 @@
 //! | | `cpu` | CPU time and wall time of one instance |
 //! | | `kill` | the limit for which the host ended a guest |
 //! | | `time_slice` | the time slice of a thread whose guest computes for long |
+//! | `broker/` | | the process that opens sockets for processes in the jail |
 //! | `host/` | `interfaces`, `version` | all interfaces that a handler may import, and their versions |
 //! | | `state` | the data of one Store, which host calls see |
 //! | | `contract/` | the host's side of the contract: one file for each WIT interface |
@@ -51,7 +52,7 @@
 //! | | `request_variables` | the variables of a program about its request |
 //! | | `unreachable` | clients whose datagram cannot be answered |
 //! | | `open_files` | the number of files that all instances hold open |
-//! | | `opened_sockets`, `lookup` | the sockets that one guest opens, and the names that it looks up |
+//! | | `opened_sockets` | the sockets that one guest opens |
 //! | | `guest_log` | lines that guests write to the log |
 //! | | `sleep` | waiting for time to pass, or for sockets |
 //! | | `counters` | events that no error reports |
@@ -74,18 +75,22 @@
 
 #![deny(missing_docs)]
 
+mod broker;
 mod engine;
 mod error;
 mod host;
 mod instance;
 mod limits;
 mod load;
+mod lookup;
 mod network_grants;
+mod network_rules;
 mod policy;
 mod public_address;
 mod sys;
 mod world;
 
+pub use broker::{Broker, BrokerLimits, ProcessKind, serve_broker};
 pub use engine::Engine;
 pub use engine::settings::{BoundsChecks, EngineSettings};
 pub use error::{CacheError, EngineError, LoadError};

@@ -12,6 +12,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -93,6 +94,11 @@ impl NetworkGrants {
     /// Returns true if nothing is granted.
     pub fn is_empty(&self) -> bool {
         self == &NetworkGrants::default()
+    }
+
+    /// Returns true if a handler may look up some names.
+    pub fn has_names(&self) -> bool {
+        !self.resolve.is_empty() || self.connect.iter().any(|grant| grant.name().is_some())
     }
 
     /// Returns true if a handler may open a socket of this kind.
@@ -195,7 +201,7 @@ impl SocketGrant {
                 *protocol == wanted && host && ports.contains(&address.port())
             }
             (Target::Unix(granted), None) => {
-                wanted == Protocol::Unix && *address == Address::Unix(granted.clone())
+                wanted == Protocol::Unix && is_same_name(granted, address)
             }
             _ => false,
         }
@@ -212,6 +218,29 @@ impl SocketGrant {
             return Err(wrong(text, "has a name, and a socket is bound to an address"));
         }
         Ok(grant)
+    }
+
+    /// Returns the text that is parsed as this grant. `Display` has escapes for the names of Unix
+    /// sockets.
+    pub fn to_text(&self) -> String {
+        match &self.0 {
+            Target::Unix(UnixAddress::Pathname(path)) => format!("unix://{}", path.display()),
+            Target::Unix(UnixAddress::Abstract(name)) => {
+                format!("unix://@{}", String::from_utf8_lossy(name))
+            }
+            _ => self.to_string(),
+        }
+    }
+
+    /// Returns the directory in which the socket of a grant is, if the grant is a path.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.0 {
+            Target::Unix(UnixAddress::Pathname(path)) => {
+                let directory = path.parent()?;
+                Some(if directory.as_os_str().is_empty() { Path::new(".") } else { directory })
+            }
+            _ => None,
+        }
     }
 
     /// Returns the grant that permits exactly this address.
@@ -256,6 +285,16 @@ impl FromStr for SocketGrant {
             wrong(text, "has a port that is neither a number, a range FIRST-LAST, nor *")
         })?;
         Ok(SocketGrant(Target::Ip { protocol, host, ports }))
+    }
+}
+
+/// Returns true if the names are the same letter for letter. Paths are equal in other cases too.
+fn is_same_name(granted: &UnixAddress, address: &Address) -> bool {
+    match (granted, address) {
+        (UnixAddress::Pathname(granted), Address::Unix(UnixAddress::Pathname(path))) => {
+            granted.as_os_str() == path.as_os_str()
+        }
+        (granted, address) => *address == Address::Unix(granted.clone()),
     }
 }
 

@@ -1,7 +1,5 @@
 //! Tests of the grammar of grants, and of what each grant permits.
 
-use std::path::Path;
-
 use super::*;
 
 fn grants(connect: &[&str]) -> NetworkGrants {
@@ -146,4 +144,28 @@ fn errors_say_what_to_write() {
     }
     let error = SocketGrant::parse_listen("tcp://localhost:80").unwrap_err().to_string();
     assert!(error.contains("bound to an address"), "{error}");
+}
+
+#[test]
+fn a_grant_is_parsed_from_its_text() {
+    for text in [
+        "tcp://db.example:5432",
+        "tcp://10.0.0.0/8:1-2",
+        "udp://[2001:db8::/32]:*",
+        "tcp://[::ffff:127.0.0.1]:80",
+        "unix:///run/a\u{1b}b",
+        "unix://relative",
+        "unix://@name\n",
+    ] {
+        let grant: SocketGrant = text.parse().unwrap();
+        assert_eq!(grant.to_text().parse::<SocketGrant>().unwrap(), grant, "{text}");
+    }
+    let directory = |text: &str| {
+        let grant: SocketGrant = text.parse().unwrap();
+        grant.directory().map(Path::to_owned)
+    };
+    assert_eq!(directory("unix:///run/a"), Some("/run".into()));
+    assert_eq!(directory("unix://a"), Some(".".into()));
+    assert_eq!(directory("unix://@a"), None);
+    assert_eq!(directory("tcp://10.0.0.1:1"), None);
 }

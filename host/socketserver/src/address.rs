@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use rustix::net::SocketAddrAny;
+use rustix::net::{SocketAddrAny, SocketAddrUnix};
 use socket2::SockAddr;
 
 use crate::text::printable;
@@ -79,8 +79,12 @@ impl Address {
         }
     }
 
-    /// Converts an address that the kernel returned.
-    pub(crate) fn from_kernel(address: &SockAddr) -> io::Result<Address> {
+    /// Returns an address that the kernel returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for an address of another family.
+    pub fn from_kernel(address: &SockAddr) -> io::Result<Address> {
         if let Some(address) = address.as_socket() {
             return Ok(address.into());
         }
@@ -100,6 +104,18 @@ impl Address {
         Ok(Address::Unix(unix))
     }
 
+    /// Converts the address of a client that was accepted.
+    pub(crate) fn from_client(address: Option<SocketAddrAny>) -> io::Result<Address> {
+        let address = address.ok_or(io::ErrorKind::InvalidData)?;
+        let Ok(unix) = SocketAddrUnix::try_from(address.clone()) else {
+            return Address::from_sender(Some(address));
+        };
+        let path = unix.path_bytes().map(|path| OsStr::from_bytes(path).into());
+        let name = unix.abstract_name().map(<[u8]>::to_vec);
+        let unix = path.map(UnixAddress::Pathname).or_else(|| name.map(UnixAddress::Abstract));
+        Ok(unix.unwrap_or(UnixAddress::Unnamed).into())
+    }
+
     /// Converts the sender address of an IP datagram.
     pub(crate) fn from_sender(address: Option<SocketAddrAny>) -> io::Result<Address> {
         let address = address.ok_or(io::ErrorKind::InvalidData)?;
@@ -111,7 +127,7 @@ impl Address {
     /// # Errors
     ///
     /// The path (`ENAMETOOLONG`) or the name is longer than the kernel allows.
-    pub(crate) fn to_kernel(&self) -> io::Result<SockAddr> {
+    pub fn to_kernel(&self) -> io::Result<SockAddr> {
         match self {
             Address::Inet(address) => Ok((*address).into()),
             Address::Inet6(address) => Ok((*address).into()),

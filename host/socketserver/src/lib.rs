@@ -137,15 +137,17 @@ pub use handler::{
 };
 pub use hooks::{DefaultHooks, DropReason, Hooks};
 pub use listen::bind_hint::BindHint;
-pub use listen::descriptor_passing::kernel_refuses_descriptors;
+pub use listen::descriptor_passing::{kernel_refuses_descriptors, refuse_descriptors};
 pub use listen::endpoint::{Endpoint, EndpointError};
 pub use listen::options::{KeepAlive, ListenOptions, OptionError, UrlOption};
 pub use reason::{Blame, Reason};
 pub use request::Request;
+pub use request::address_calls::AddressCalls;
 pub use request::credentials::PeerCredentials;
 pub use request::deadlines::{IdleTimeout, WallTimeout};
 pub use request::opened::Ready;
 pub use request::readiness::Readiness;
+pub use request::sockopt::SETTABLE_OPTIONS;
 pub use request::traffic::{ReceiveLimit, SendLimit};
 pub use request::wait::block_on;
 pub use server::Server;

@@ -13,7 +13,7 @@ use socketserver_tests::build;
 use socketserver_tests::process::{Server, TIMEOUT};
 use tempfile::TempDir;
 
-use super::{DENIED, Dialer, MODES};
+use super::{DENIED, Dialer, WITHOUT_BROKER};
 use crate::fixture::host;
 
 /// Returns a command that runs a program in a network with these names.
@@ -72,7 +72,7 @@ fn a_name_that_changes_its_address_between_two_lookups_leads_to_no_other_than_wa
     if !is_available() {
         return;
     }
-    for mode in MODES {
+    for mode in WITHOUT_BROKER {
         let names = ["moves.example=8.8.8.8,127.0.0.1,9.9.9.9", "again.example=8.8.4.4,127.0.0.1"];
         let grants =
             ["--connect", "tcp://moves.example:7000", "--connect", "tcp://again.example:7000"];
@@ -136,7 +136,7 @@ fn a_name_leads_to_public_addresses_only_whatever_its_owner_says() {
     let mut options: Vec<&str> = grants.iter().map(String::as_str).collect();
     options.extend(["--resolve", "looked-up.example"]);
     let names = [&names[..], &["looked-up.example=9.9.9.9"]].concat();
-    for mode in MODES {
+    for mode in WITHOUT_BROKER {
         let served = Served::start(mode, &names, &options);
         for (name, outcome) in cases {
             let (host, _) = name.split_once('=').unwrap();

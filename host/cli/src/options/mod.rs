@@ -6,7 +6,7 @@
 //! | this one | the commands, and the options of `serve` and `inspect` |
 //! | `listening`, `running`, `limits`, `access`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
 //! | `python_file` | the options of `run` and `build` |
-//! | `compile` | the options of a hidden command |
+//! | `compile`, `broker` | the options of hidden commands |
 //! | `profile` | `--profile`, and the stack of a handler |
 //! | `defaults` | the defaults of options, in their help |
 //! | `words` | options with a fixed set of words |
@@ -19,6 +19,7 @@
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
 mod access;
+mod broker;
 mod compile;
 pub mod defaults;
 mod grants;
@@ -41,6 +42,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use access::AccessOptions;
+pub use broker::BrokerOptions;
 pub use compile::CompileOptions;
 pub use grants::{GrantOptions, granting_option};
 pub use isolation::IsolationOptions;
@@ -52,6 +54,7 @@ pub use profile::ProfileOptions;
 pub use python::PythonOptions;
 pub use python_file::{BuildOptions, RunOptions};
 pub use running::RunningOptions;
+pub use words::level_word;
 
 /// Python's socketserver as a host for sandboxed request handlers.
 ///
@@ -107,6 +110,9 @@ pub enum Command {
     /// Compile a handler from standard input to standard output.
     #[command(hide = true)]
     Compile(CompileOptions),
+    /// Open sockets for processes in the jail.
+    #[command(hide = true)]
+    Broker(Box<BrokerOptions>),
     /// Write standard input to standard output, and wait for its reader.
     #[command(hide = true)]
     Relay,

@@ -45,12 +45,6 @@ impl ServerOptions {
             None => JailMode::Off,
         };
         let network = self.grants.network();
-        if !network.is_empty() && jail != JailMode::Off {
-            bail!(
-                "a process in the jail opens no sockets, so that --connect, --listen-grant, \
-                 --resolve and --raw are for --concurrency threading and sync, or for --jail off"
-            )
-        }
         let limits = self.limits.policy(profile.policy());
         let policy = Policy {
             // A process does not see what the others use.

@@ -43,6 +43,12 @@ const LEVELS: [(&str, Level); 4] = [
     ("debug", Level::DEBUG),
 ];
 
+/// Returns the word for a level of the log.
+pub fn level_word(level: Level) -> &'static str {
+    let row = LEVELS.iter().find(|(_, known)| *known == level);
+    row.map_or("info", |(word, _)| word)
+}
+
 /// Returns a parser of `--log-level`.
 pub fn log_level() -> impl TypedValueParser<Value = Level> {
     one_of(LEVELS.into())

@@ -5,6 +5,7 @@
 //! | this one | the course of `serve` |
 //! | `start` | the handler, and the server around it |
 //! | `restrictions` | the restrictions of the processes that serve: the jail, and another user |
+//! | `broker` | the start of the process that opens sockets for handlers in the jail |
 //! | `process_limits` | the limits of a forked process, which the kernel and the parent enforce |
 //! | `hooks` | the events of the server, as lines of the log and as counters |
 //! | `announce` | the lines that say where the server listens |
@@ -12,6 +13,7 @@
 //! | `shutdown` | the end of the server |
 
 mod announce;
+mod broker;
 mod hooks;
 mod process_limits;
 pub mod restrictions;

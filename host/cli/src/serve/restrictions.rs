@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use socketserver::{
-    Address, AddressFamily, ConcurrencyKind, Endpoint, HandlerError, Reason, Request, SocketType,
-    kernel_refuses_descriptors,
+    Address, AddressFamily, ConcurrencyKind, Endpoint, HandlerError, Reason, Request,
+    SETTABLE_OPTIONS, SocketType, kernel_refuses_descriptors,
 };
 use socketserver_jail::{
-    Descriptors, Jail, JailError, JailMode, Prepared, RequestKind, Role, Transports, become_user,
-    check_user,
+    BrokeredSockets, Descriptors, Jail, JailError, JailMode, Prepared, RequestKind, Role,
+    Transports, become_user, check_user,
 };
-use socketserver_sandbox::{Dir, HandlerDescriptors};
+use socketserver_sandbox::{Broker, Dir, HandlerDescriptors, ProcessKind};
 
 use super::process_limits::ProcessLimits;
 use crate::settings::Settings;
@@ -27,11 +27,14 @@ pub struct Restrictions {
     forks: bool,
     /// The descriptors that a process in the jail keeps for its handler.
     descriptors: HandlerDescriptors,
+    /// The process that opens sockets for handlers in the jail.
+    broker: Option<Arc<Broker>>,
 }
 
 impl Restrictions {
     /// Prepares the restrictions, once and before the first fork. `descriptors` are those that
-    /// the handler holds.
+    /// the handler holds. If it is `brokered`, processes in the jail get sockets from a
+    /// [broker](Self::with_broker).
     ///
     /// # Errors
     ///
@@ -42,12 +45,14 @@ impl Restrictions {
         endpoints: &[Endpoint],
         descriptors: HandlerDescriptors,
         limits: ProcessLimits,
+        brokered: bool,
     ) -> Result<Self> {
         let (user, kind) = (settings.user, settings.concurrency.kind());
         if let Some(Identity { user, group }) = user {
             check_user(user, group).context("--user")?;
         }
-        let unjailed = Restrictions { jail: None, user, forks: kind.forks(), descriptors };
+        let forks = kind.forks();
+        let unjailed = Restrictions { jail: None, user, forks, descriptors, broker: None };
         if settings.jail == JailMode::Off {
             return Ok(unjailed);
         }
@@ -66,6 +71,7 @@ impl Restrictions {
             unix_sockets,
             receives_credentials: endpoints.iter().any(|end| is_unix(end) && is_datagram(end)),
             receives_descriptors: unix_sockets && !kernel_refuses_descriptors(),
+            brokered: brokered.then_some(BrokeredSockets { options: SETTABLE_OPTIONS }),
             packet_info: endpoints.iter().any(Endpoint::has_packet_info),
             read_only,
             read_write,
@@ -80,6 +86,11 @@ impl Restrictions {
             );
         }
         Ok(Restrictions { jail: Some(Arc::new(jail.prepare(role)?)), ..unjailed })
+    }
+
+    /// Connects processes that are forked from now on to a broker.
+    pub fn with_broker(self, broker: Arc<Broker>) -> Self {
+        Restrictions { broker: Some(broker), ..self }
     }
 
     /// Logs which walls the jail has.
@@ -128,14 +139,27 @@ impl Restrictions {
                 become_user(user, group).map_err(failed)
             });
         };
-        let entered = match keep {
-            Some(keep) => {
-                let only = std::iter::once(keep.as_raw_fd()).chain(self.descriptors.iter());
-                jail.enter(request, &Descriptors::Only(&only.collect::<Vec<_>>()))
-            }
-            None => jail.enter(request, &Descriptors::Except(unneeded)),
+        let entered = if let Some(keep) = keep {
+            let connection = self.connect(ProcessKind::Request);
+            let only = std::iter::once(keep.as_raw_fd()).chain(self.descriptors.iter());
+            jail.enter(request, &Descriptors::Only(&only.chain(connection).collect::<Vec<_>>()))
+        } else {
+            self.connect(ProcessKind::Worker);
+            let door = self.broker.as_ref().map(|broker| broker.door_descriptor());
+            let unneeded: Vec<_> = unneeded.iter().copied().chain(door).collect();
+            jail.enter(request, &Descriptors::Except(&unneeded))
         };
         entered.map(drop).map_err(failed)
+    }
+
+    /// Connects this process to the broker, if there is one, and returns the descriptor of the
+    /// connection.
+    fn connect(&self, kind: ProcessKind) -> Option<RawFd> {
+        let broker = self.broker.as_ref()?;
+        if let Err(error) = broker.connect(kind) {
+            tracing::error!("cannot reach the broker, so that handlers open no sockets: {error}");
+        }
+        broker.connection_descriptor()
     }
 }
 

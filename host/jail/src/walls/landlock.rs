@@ -13,7 +13,7 @@ use landlock::{
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 
-use crate::config::Jail;
+use crate::config::{Jail, Role};
 use crate::error::{JailError, Wall};
 use crate::sys;
 
@@ -36,24 +36,29 @@ impl Ruleset {
     /// # Errors
     ///
     /// A granted path cannot be opened, or Landlock fails.
-    pub(crate) fn new(abi: u32, jail: &Jail) -> Result<Self, JailError> {
+    pub(crate) fn new(abi: u32, jail: &Jail, role: Role) -> Result<Self, JailError> {
         // Replies to Unix datagrams go to sockets of other processes, most of which have
-        // abstract names.
-        let scope = if jail.transports.has_datagrams() {
+        // abstract names. So may the sockets be that a broker connects to.
+        let is_broker = role == Role::Broker;
+        let scope = if jail.transports.has_datagrams() || is_broker {
             Scope::Signal.into()
         } else {
             Scope::from_all(KNOWN)
         };
+        let network = |rules: Builder| {
+            if is_broker { Ok(rules) } else { rules.handle_access(AccessNet::from_all(KNOWN)) }
+        };
         let mut rules = Builder::default()
             .handle_access(AccessFs::from_all(KNOWN))
-            .and_then(|rules| rules.handle_access(AccessNet::from_all(KNOWN)))
+            .and_then(network)
             .and_then(|rules| rules.scope::<BitFlags<Scope>>(scope))
             .and_then(Builder::create)
             .map_err(failed)?;
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         let write = AccessFs::from_all(KNOWN) & !AccessFs::Execute & !AccessFs::IoctlDev;
         let grants = (jail.read_only.iter().map(|path| (path, read)))
-            .chain(jail.read_write.iter().map(|path| (path, write)));
+            .chain(jail.read_write.iter().map(|path| (path, write)))
+            .chain(jail.socket_directories.iter().map(|path| (path, AccessFs::MakeSock.into())));
         for (path, access) in grants {
             rules = grant(rules, path, access)?;
         }

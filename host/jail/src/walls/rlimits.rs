@@ -11,6 +11,10 @@ use crate::config::{Jail, Role};
 /// nanoseconds, so a much higher number of seconds would overflow to a low limit.
 const MAX_CPU_SECONDS: u64 = 1_000_000_000;
 
+/// The descriptors of a process for one request that gets sockets from a broker. `poll(2)` may
+/// have the same descriptor several times, and counts each.
+const BROKERED: u64 = 1024;
+
 /// The limits of a process.
 pub(crate) struct Rlimits {
     /// Limits that also fit the process that forks.
@@ -38,14 +42,18 @@ impl Rlimits {
         own.push(match role {
             // `poll(2)` fails for more descriptors than this limit. Descriptors that are
             // already open may have higher numbers.
+            Role::Request if jail.brokered.is_some() && !jail.opens_files() => {
+                let current = getrlimit(Resource::Nofile).current;
+                (Resource::Nofile, limit(Some(current.map_or(BROKERED, |now| now.min(BROKERED)))))
+            }
             Role::Request | Role::Compiler if !jail.opens_files() => {
                 (Resource::Nofile, limit(Some(1)))
             }
-            Role::Request | Role::Worker | Role::Compiler => unchanged(Resource::Nofile),
+            _ => unchanged(Resource::Nofile),
         });
         own.push(match role {
             Role::Request | Role::Compiler => (Resource::Nproc, limit(Some(0))),
-            Role::Worker => unchanged(Resource::Nproc),
+            Role::Worker | Role::Broker => unchanged(Resource::Nproc),
         });
         // If the log is a file, RLIMIT_FSIZE would end the process at the next line.
         if jail.read_write.is_empty() && !logs_to_a_file() {

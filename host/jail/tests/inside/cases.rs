@@ -2,8 +2,8 @@
 //! have.
 
 use libc::{
-    EACCES, EAGAIN, EBADF, EISCONN, EMFILE, ENOSYS, EPERM, SIGABRT, SIGKILL, SIGSEGV, SIGSYS,
-    SIGXCPU, SIGXFSZ,
+    EACCES, EAGAIN, EBADF, EDESTADDRREQ, EISCONN, EMFILE, ENOSYS, EPERM, SIGABRT, SIGKILL, SIGSEGV,
+    SIGSYS, SIGXCPU, SIGXFSZ,
 };
 
 #[allow(clippy::wildcard_imports, reason = "the table uses each setup")]
@@ -77,9 +77,52 @@ const DATAGRAMS: &[Case] = with_the_datagrams_of_other_requests!(
     DATAGRAM, MIXED_DATAGRAM, OPENS_DATAGRAM, OPENS_MIXED_DATAGRAM, UDP_BESIDE_UNIX
 );
 
+/// What native code tries with sockets of a broker, in each setup that has them.
+macro_rules! with_sockets_of_a_broker {
+    ($($setup:ident),*) => { &[$(
+        refused("socket", $setup, calls::socket),
+        refused("socketpair", $setup, calls::socketpair),
+        refused("connect", $setup, calls::connect),
+        refused("connect_elsewhere", $setup, calls::connect_elsewhere),
+        refused("disconnect", $setup, calls::disconnect),
+        refused("bind", $setup, calls::bind),
+        refused("listen", $setup, calls::listen),
+        refused("send_to_an_address", $setup, calls::send_to_an_address),
+        refused("send_a_message_to_an_address", $setup, calls::send_a_message_to_an_address),
+        refused("send_messages_to_an_address", $setup, calls::send_messages_to_an_address),
+        refused("send_to_a_path_by_a_datagram", $setup, calls::send_to_a_path_by_a_datagram),
+        Case { differs: false, ..case("send_to_no_address", $setup, Expected::Fails(EDESTADDRREQ), calls::send_to_no_address) },
+        refused("open_fast", $setup, calls::open_fast),
+        refused("route_by_another_host", $setup, calls::route_by_another_host),
+        refused("bind_to_a_device", $setup, calls::bind_to_a_device),
+        refused("share_a_port", $setup, calls::share_a_port),
+        refused("join_a_group", $setup, calls::join_a_group),
+        refused("filter_the_socket", $setup, calls::filter_the_socket),
+        refused("pass_a_descriptor_on", $setup, calls::pass_a_descriptor_on),
+        refused("ioctl", $setup, calls::query_the_socket),
+        refused("open_to_read", $setup, calls::open_to_read),
+        refused("memfd_create", $setup, calls::memfd_create),
+        refused("dup", $setup, calls::dup),
+        refused("signal_the_parent", $setup, calls::signal_the_parent),
+        killed("execve", $setup, calls::execve),
+        killed("pidfd_open", $setup, calls::pidfd_open),
+        killed("pidfd_send_signal", $setup, calls::pidfd_send_signal),
+        killed("kill_the_client_by_its_descriptor", $setup, calls::kill_the_client),
+        killed("io_uring_setup", $setup, calls::io_uring_setup),
+        works("receive_a_socket_and_talk", $setup, calls::receive_a_socket_and_talk),
+        works("accept_from_others", $setup, calls::accept_from_others),
+        works("talk", $setup, serving::talk),
+        works("poll", $setup, serving::poll),
+    )*] };
+}
+
+#[rustfmt::skip]
+const BROKERED_CASES: &[Case] =
+    with_sockets_of_a_broker!(BROKERED, BROKERED_WITH_UNIX, BROKERED_WORKER);
+
 /// Returns all cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    CASES.iter().chain(DATAGRAMS)
+    CASES.iter().chain(DATAGRAMS).chain(BROKERED_CASES)
 }
 
 const fn denied(name: &'static str, act: Act) -> Case {
@@ -318,6 +361,24 @@ const CASES: &[Case] = &[
     killed("execve", COMPILER, calls::execve),
     killed("ptrace_the_parent", COMPILER, calls::ptrace_the_parent),
     killed("io_uring_setup", COMPILER, calls::io_uring_setup),
+    // A broker.
+    works("open_sockets", BROKER, calls::open_sockets),
+    works("hash_map", BROKER, serving::hash_map),
+    works("thread", BROKER, serving::thread),
+    works("descriptors_are_closed", BROKER, walls::descriptors_are_closed),
+    refused("open_to_read", BROKER, calls::open_to_read),
+    refused("open_to_write", BROKER, calls::open_to_write),
+    refused("memfd_create", BROKER, calls::memfd_create),
+    refused("fork", BROKER, calls::fork),
+    refused("signal_the_parent", BROKER, calls::signal_the_parent),
+    refused("signal_a_sibling", BROKER, calls::signal_a_sibling),
+    refused("mprotect_to_execute", BROKER, calls::mprotect_to_execute),
+    refused("mmap_to_execute", BROKER, calls::mmap_to_execute),
+    killed("execve", BROKER, calls::execve),
+    killed("ptrace_the_parent", BROKER, calls::ptrace_the_parent),
+    killed("process_vm_readv", BROKER, calls::process_vm_readv),
+    killed("io_uring_setup", BROKER, calls::io_uring_setup),
+    killed("pidfd_getfd", BROKER, calls::pidfd_getfd),
     Case { differs: false, ..case("abort", WORKER, Expected::Killed(SIGABRT), serving::abort) },
     Case { differs: false, ..case("abort", REQUEST, Expected::Killed(SIGSEGV), serving::abort) },
 ];

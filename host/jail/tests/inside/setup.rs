@@ -2,7 +2,9 @@
 
 use std::os::fd::RawFd;
 
-use socketserver_jail::{Descriptors, Jail, JailMode, Report, RequestKind, Role, Transports};
+use socketserver_jail::{
+    BrokeredSockets, Descriptors, Jail, JailMode, Report, RequestKind, Role, Transports,
+};
 
 use super::fork_for_a_request;
 
@@ -20,6 +22,8 @@ pub struct Setup {
     pub wildcard: bool,
     /// The process may open some files.
     pub opens_files: bool,
+    /// The process gets sockets from a broker.
+    pub brokered: bool,
     /// The process has the filter of seccomp, which hides the other walls.
     pub seccomp: bool,
     /// Root runs the case, and the process becomes another user.
@@ -27,6 +31,10 @@ pub struct Setup {
     /// The process enters the jail.
     pub jailed: bool,
 }
+
+/// The options of sockets that a process with a broker may set.
+const OPTIONS: &[(i32, i32)] =
+    &[(libc::SOL_SOCKET, libc::SO_LINGER), (libc::IPPROTO_TCP, libc::TCP_NODELAY)];
 
 /// The user that a process of root becomes.
 pub const NOBODY: u32 = 65_534;
@@ -38,6 +46,7 @@ pub(super) const REQUEST: Setup = Setup {
     unix_sockets: false,
     wildcard: false,
     opens_files: false,
+    brokered: false,
     seccomp: true,
     as_root: false,
     jailed: true,
@@ -68,6 +77,12 @@ pub(super) const UNIX_STREAM_BESIDE_UDP: Setup =
     Setup { request: Some(RequestKind::Connection), ..UDP_BESIDE_UNIX };
 pub(super) const WORKER_UNIX_AND_UDP: Setup =
     Setup { role: Role::Worker, request: None, ..UDP_BESIDE_UNIX };
+/// The process gets sockets from a broker.
+pub(super) const BROKERED: Setup = Setup { brokered: true, ..REQUEST };
+pub(super) const BROKERED_WORKER: Setup = Setup { brokered: true, ..WORKER };
+pub(super) const BROKERED_WITH_UNIX: Setup = Setup { unix_sockets: true, ..BROKERED };
+/// The broker itself.
+pub(super) const BROKER: Setup = Setup { role: Role::Broker, request: None, ..REQUEST };
 /// Without seccomp.
 pub(super) const OTHER_WALLS: Setup = Setup { seccomp: false, ..REQUEST };
 /// The same for a worker, which may have more descriptors.
@@ -92,6 +107,7 @@ impl Setup {
             suffix(self.unix_sockets, "_with_unix"),
             suffix(self.wildcard, "_on_all"),
             suffix(self.opens_files, "_with_files"),
+            suffix(self.brokered, "_with_broker"),
             suffix(!self.seccomp, "_without_seccomp"),
             suffix(self.as_root, "_as_nobody"),
             suffix(!self.jailed, "_free"),
@@ -107,6 +123,7 @@ impl Setup {
             unix_sockets: self.unix_sockets,
             receives_credentials: self.transports != Transports::Streams && !self.wildcard,
             packet_info: self.wildcard,
+            brokered: self.brokered.then_some(BrokeredSockets { options: OPTIONS }),
             read_only: if self.opens_files { vec!["/dev/null".into()] } else { vec![] },
             ..Jail::new(mode)
         }

@@ -7,7 +7,6 @@ pub(crate) mod counters;
 pub(crate) mod grants;
 pub(crate) mod guest_log;
 pub(crate) mod interfaces;
-pub(crate) mod lookup;
 pub(crate) mod open_files;
 pub(crate) mod opened_sockets;
 pub(crate) mod request_variables;

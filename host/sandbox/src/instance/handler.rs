@@ -9,6 +9,7 @@ use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::error::format_err;
 
+use crate::broker::Broker;
 use crate::engine::Engine;
 use crate::engine::ticker::Ticker;
 use crate::error::LoadError;
@@ -52,6 +53,8 @@ pub struct ComponentHandler {
     /// The memory images, if children need them.
     images: Arc<[RawFd]>,
     pub(super) counters: Option<Arc<dyn HandlerCounters>>,
+    /// The process that opens sockets for guests, if this one may not.
+    broker: Option<Arc<Broker>>,
     /// An instance for the first request. Each forked child finds a copy of it here, takes
     /// it, and ends with it.
     prewarmed: Mutex<Option<Instantiated>>,
@@ -143,6 +146,7 @@ impl ComponentHandler {
             has_start: false,
             images: Arc::default(),
             counters: None,
+            broker: None,
             prewarmed: Mutex::default(),
         };
         let store = handler.new_store(None);
@@ -190,6 +194,18 @@ impl ComponentHandler {
             store.data_mut().log.lock().set_counters(Arc::clone(&counters));
         }
         ComponentHandler { counters: Some(counters), ..self }
+    }
+
+    /// Has sockets opened by a broker from now on. This process and the processes that it forks
+    /// need not be able to open any.
+    #[must_use]
+    pub fn with_broker(self, broker: Arc<Broker>) -> Self {
+        ComponentHandler { broker: Some(broker), ..self }
+    }
+
+    /// Returns true if the component can open sockets, and some are granted.
+    pub fn opens_sockets(&self) -> bool {
+        self.networks && !self.grants.network.is_empty()
     }
 
     /// Returns the name of the component, for the log.
@@ -286,7 +302,8 @@ impl ComponentHandler {
     fn attach(&self, state: &mut State, Arrived { request, client_address }: Arrived<'_>) {
         let wall_time = request.wall_deadline().map(|end| (end, self.policy.wall_time));
         state.time.set_wall_time(wall_time);
-        let opened = || Box::new(OpenedSockets::new(request, &self.grants, &self.policy));
+        let broker = || self.broker.clone();
+        let opened = || Box::new(OpenedSockets::new(request, &self.grants, &self.policy, broker()));
         state.opened = self.networks.then(opened);
         state.sleep.request = self.waits.then(|| request.clone());
         if state.is_program {

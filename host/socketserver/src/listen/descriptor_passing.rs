@@ -42,6 +42,16 @@ pub fn kernel_refuses_descriptors() -> bool {
     socket.is_ok_and(|socket| sys::refuse_descriptors(socket.as_fd()).is_ok())
 }
 
+/// Has the kernel refuse descriptors that others pass to a Unix socket, and to the connections
+/// that it accepts.
+///
+/// # Errors
+///
+/// The kernel cannot: see [`kernel_refuses_descriptors`].
+pub fn refuse_descriptors(socket: impl AsFd) -> io::Result<()> {
+    sys::refuse_descriptors(socket.as_fd())
+}
+
 impl PassedDescriptors {
     /// Chooses the treatment for a new Unix socket, before it has a name.
     pub(crate) fn of_unix_socket(socket: &Socket, may_start_threads: bool) -> Self {

@@ -10,12 +10,13 @@
 //! | `limits` | the operator's side: limits, byte counts, guards |
 //! | `readiness` | waiting until a call would not have to wait |
 //! | `transport` | the calls that move bytes; the place for streams other than bare sockets |
-//! | `opened` | sockets that the handler of a request opens |
+//! | `opened`, `address_calls` | sockets that the handler of a request opens, and calls on them that another process makes |
 //! | `deadlines`, `wait` | the timeouts of a request, and the one place where it waits |
 //! | `traffic` | the bytes that a request has moved, and may move |
 //! | `options`, `sockopt` | the options of its socket, and the list of those that handlers may use |
 //! | `credentials` | the user of a Unix client |
 
+pub(crate) mod address_calls;
 pub(crate) mod credentials;
 pub(crate) mod deadlines;
 mod flags;
@@ -27,7 +28,7 @@ pub(crate) mod readiness;
 mod receive;
 mod send;
 mod sendfile;
-mod sockopt;
+pub(crate) mod sockopt;
 pub(crate) mod traffic;
 mod transport;
 pub(crate) mod wait;

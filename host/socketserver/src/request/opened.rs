@@ -1,7 +1,8 @@
 //! Sockets that a handler opens beside its request.
 //!
 //! They are [`Request`]s too, so that the same calls work on them. They share the deadlines and
-//! the byte counts of the request that they were opened for.
+//! the byte counts of the request that they were opened for. This process makes the calls on
+//! them, or another one makes those with an address: see [`AddressCalls`].
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::SendFlags;
-use socket2::{Domain, SockAddr, Socket, Type};
+use rustix::net::{SendFlags, SocketFlags, acceptfrom_with, connect_unspec};
+use socket2::{Domain, Socket, Type};
 
+use super::address_calls::AddressCalls;
 use super::deadlines::{Deadlines, IdleTimeout, WallTimeout};
 use super::transport::{Connection, Transfer, TransferError, Transport, uninterrupted};
 use super::wait::{Interest, wait_for_any};
@@ -31,6 +33,9 @@ pub(super) struct Opened {
     protocol: i32,
     /// Set when it is bound to a port that the kernel chose.
     any_port: AtomicBool,
+    /// The calls with an address, if another process makes them. It is dropped after the
+    /// socket: fields are dropped in their order.
+    calls: Option<Box<dyn AddressCalls>>,
 }
 
 impl Opened {
@@ -39,15 +44,41 @@ impl Opened {
     }
 
     /// Sends all of `data` to `address`. On a connection the kernel ignores the address.
-    pub(super) fn send_to(&self, data: &[u8], address: &SockAddr) -> Transfer<usize> {
+    pub(super) fn send_to(&self, data: &[u8], address: &Address) -> Transfer<usize> {
         let flags = (SendFlags::DONTWAIT | SendFlags::NOSIGNAL).bits().cast_signed();
         // The kernel reports no room at the other end of Unix sockets.
         let interest =
             if self.domain == Domain::UNIX { Interest::PeerHasRoom } else { Interest::Writable };
-        uninterrupted(interest, || {
-            let sent = self.connection.socket().send_to_with_flags(data, address, flags);
-            sent.map_err(|error| errno(&error))
-        })
+        let socket = self.connection.socket();
+        // On TCP the kernel ignores the address, and a filter in the jail refuses it.
+        let is_tcp = self.kind == Type::STREAM && self.domain != Domain::UNIX;
+        let send = || match &self.calls {
+            _ if is_tcp => socket.send_with_flags(data, flags),
+            Some(calls) => calls.send_to(data, address),
+            None => socket.send_to_with_flags(data, &address.to_kernel()?, flags),
+        };
+        uninterrupted(interest, || send().map_err(|error| errno(&error)))
+    }
+
+    fn bind(&self, address: &Address) -> io::Result<()> {
+        match &self.calls {
+            Some(calls) => calls.bind(address),
+            None => self.connection.socket().bind(&address.to_kernel()?),
+        }
+    }
+
+    fn listen(&self, backlog: i32) -> io::Result<()> {
+        match &self.calls {
+            Some(calls) => calls.listen(backlog),
+            None => self.connection.socket().listen(backlog),
+        }
+    }
+
+    fn connect(&self, address: &Address) -> io::Result<()> {
+        match &self.calls {
+            Some(calls) => calls.connect(address),
+            None => self.connection.socket().connect(&address.to_kernel()?),
+        }
     }
 }
 
@@ -74,7 +105,28 @@ impl Request {
     ///
     /// The kernel does not say what kind of socket it is.
     pub fn open(&self, socket: impl Into<Socket>) -> io::Result<Request> {
-        let socket = socket.into();
+        self.open_with(socket.into(), None)
+    }
+
+    /// Makes `socket` a socket of the handler of this request, as [`open`](Self::open) does.
+    /// Another process makes its `calls` with an address.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_elsewhere(
+        &self,
+        socket: impl Into<Socket>,
+        calls: Box<dyn AddressCalls>,
+    ) -> io::Result<Request> {
+        self.open_with(socket.into(), Some(calls))
+    }
+
+    fn open_with(
+        &self,
+        socket: Socket,
+        calls: Option<Box<dyn AddressCalls>>,
+    ) -> io::Result<Request> {
         let (domain, kind) = (socket.domain()?, socket.r#type()?);
         let protocol = socket.protocol()?.map_or(0, i32::from);
         let passed = if domain == Domain::UNIX {
@@ -89,6 +141,7 @@ impl Request {
             kind,
             protocol,
             any_port: false.into(),
+            calls,
         })))
     }
 
@@ -125,7 +178,7 @@ impl Request {
     /// The errors of `bind(2)`; `EOPNOTSUPP` for a request.
     pub fn bind(&self, address: &Address) -> io::Result<()> {
         let opened = self.opened()?;
-        opened.connection.socket().bind(&address.to_kernel()?)?;
+        opened.bind(address)?;
         let any_port = address.to_socket_addr().is_some_and(|address| address.port() == 0);
         opened.any_port.store(any_port, Ordering::Relaxed);
         Ok(())
@@ -143,7 +196,7 @@ impl Request {
     ///
     /// The errors of `listen(2)`; `EOPNOTSUPP` for a request.
     pub fn listen(&self, backlog: i32) -> io::Result<()> {
-        self.opened()?.connection.socket().listen(backlog)
+        self.opened()?.listen(backlog)
     }
 
     /// Waits for a connection to a socket that listens, and returns it with the address of
@@ -154,11 +207,11 @@ impl Request {
     /// The errors of `accept(2)`, and those of every wait; `EOPNOTSUPP` for a request.
     pub async fn accept_async(&self) -> io::Result<(Request, Address)> {
         let listening = self.opened()?.connection.socket();
-        let accept = || listening.accept().map_err(|error| errno(&error));
-        let call = || uninterrupted(Interest::Readable, accept);
+        // A process in the jail can set this when it accepts, and not later.
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let call = || uninterrupted(Interest::Readable, || acceptfrom_with(listening, flags));
         let (socket, address) = self.transfer(self.begin_call(false), call).await?;
-        socket.set_nonblocking(true)?;
-        Ok((self.open(socket)?, Address::from_kernel(&address)?))
+        Ok((self.open(socket)?, Address::from_client(address)?))
     }
 
     /// Connects a socket that a handler has opened. Python's `connect`.
@@ -168,12 +221,11 @@ impl Request {
     /// The errors of `connect(2)`, such as `EINPROGRESS` if the timeout is zero, and those of
     /// every wait; `EOPNOTSUPP` for a request.
     pub async fn connect_async(&self, address: &Address) -> io::Result<()> {
-        let socket = self.opened()?.connection.socket();
-        let kernel_address = address.to_kernel()?;
+        let opened = self.opened()?;
         let limits = self.begin_call(false);
         let mut begun = false;
         let call = || {
-            match socket.connect(&kernel_address).map_err(|error| errno(&error)) {
+            match opened.connect(address).map_err(|error| errno(&error)) {
                 Ok(()) => Ok(()),
                 // After a signal the attempt goes on too.
                 Err(Errno::INPROGRESS | Errno::INTR) => {
@@ -195,6 +247,21 @@ impl Request {
                 Err(Errno::INPROGRESS.into())
             }
             connected => connected,
+        }
+    }
+
+    /// Dissolves the connection of a datagram socket that a handler has opened, which may then
+    /// send to any address again.
+    ///
+    /// # Errors
+    ///
+    /// The errors of `connect(2)`; `EOPNOTSUPP` for other sockets.
+    pub fn disconnect(&self) -> io::Result<()> {
+        let opened = self.opened()?;
+        match &opened.calls {
+            _ if opened.is_stream() => Err(Errno::OPNOTSUPP.into()),
+            Some(calls) => calls.disconnect(),
+            None => Ok(connect_unspec(opened.connection.socket())?),
         }
     }
 

@@ -156,7 +156,7 @@ impl Request {
         let kernel_address = address.to_kernel()?;
         let attempt = || match &self.0.transport {
             Transport::Datagram(datagram) => datagram.send_to(data, address, &kernel_address),
-            Transport::Opened(opened) => opened.send_to(data, &kernel_address),
+            Transport::Opened(opened) => opened.send_to(data, address),
             transport => transport.send(data, flags.to_kernel()),
         };
         let sent = self.transfer(call, attempt).await?;

@@ -70,6 +70,42 @@ const OPTIONS: &[(i32, i32, Access)] = &[
     (IPPROTO_IPV6, 67, Set(-1, 255)), // IPV6_TCLASS
 ];
 
+/// The options that the host sets on sockets of handlers by itself: `SO_REUSEADDR`, `IP_TTL`,
+/// `IPV6_UNICAST_HOPS`, `IPV6_V6ONLY`.
+const OF_THE_HOST: &[(i32, i32)] =
+    &[(SOL_SOCKET, 2), (IPPROTO_IP, 2), (IPPROTO_IPV6, 16), (IPPROTO_IPV6, 26)];
+
+/// The options that a process sets on sockets of handlers, as pairs of level and number. The
+/// kernel may refuse it all others.
+pub static SETTABLE_OPTIONS: &[(i32, i32)] = &settable::<{ count_settable() }>();
+
+const fn count_settable() -> usize {
+    let (mut row, mut count) = (0, OF_THE_HOST.len());
+    while row < OPTIONS.len() {
+        if !matches!(OPTIONS[row].2, Read) {
+            count += 1;
+        }
+        row += 1;
+    }
+    count
+}
+
+const fn settable<const COUNT: usize>() -> [(i32, i32); COUNT] {
+    let (mut row, mut next, mut options) = (0, 0, [(0, 0); COUNT]);
+    while next < OF_THE_HOST.len() {
+        options[next] = OF_THE_HOST[next];
+        next += 1;
+    }
+    while row < OPTIONS.len() {
+        if !matches!(OPTIONS[row].2, Read) {
+            options[next] = (OPTIONS[row].0, OPTIONS[row].1);
+            next += 1;
+        }
+        row += 1;
+    }
+    options
+}
+
 /// The value of `SO_LINGER` of one socket: `struct linger`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Linger {
@@ -134,6 +170,14 @@ fn number(value: &[u8]) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_options_that_may_be_set_are_those_of_the_table() {
+        assert!(SETTABLE_OPTIONS.contains(&(SOL_SOCKET, SO_LINGER)));
+        assert!(SETTABLE_OPTIONS.contains(&(IPPROTO_TCP, 1)));
+        assert!(!SETTABLE_OPTIONS.contains(&(SOL_SOCKET, 3)));
+        assert!(!SETTABLE_OPTIONS.contains(&(0, 0)));
+    }
 
     #[test]
     fn each_option_has_one_row() {

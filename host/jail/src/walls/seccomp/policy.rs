@@ -6,7 +6,7 @@ use libc::c_long;
 
 use super::program::{Action, Condition};
 use super::rules;
-use crate::config::{Jail, RequestKind, Role};
+use crate::config::{BrokeredSockets, Jail, RequestKind, Role};
 
 /// The children that install a filter of their own, because the filter that they share
 /// with their parent allows more than they may do.
@@ -27,6 +27,11 @@ impl ChildFilters {
         // parent and of the client (`pidfd_open`, `SO_PEERPIDFD`). It could kill these
         // processes, because the shared filter lets the parent kill its children.
         if jail.opens_files() {
+            return ChildFilters::All;
+        }
+        // A child that gets sockets can have new descriptors, too. The shared filter has the
+        // `sendmsg` by which a child comes to the broker.
+        if jail.brokered.is_some() {
             return ChildFilters::All;
         }
         // The shared filter has the `sendmsg` of replies over UDP. A child that has a Unix
@@ -56,6 +61,9 @@ pub(super) fn for_process(
     role: Role,
     request: Option<RequestKind>,
 ) -> Vec<(c_long, Action)> {
+    if role == Role::Broker {
+        return for_broker(jail);
+    }
     let (is_worker, serves) = (role == Role::Worker, role != Role::Compiler);
     let is_connection = request == Some(RequestKind::Connection);
     let (sends_datagrams, sets_source_address) = match request {
@@ -81,9 +89,7 @@ pub(super) fn for_process(
         let sendto = if sends_datagrams { Action::Allow } else { without_address };
         rules.push((libc::SYS_sendto, sendto));
         if sets_source_address {
-            // The standard streams may be Unix sockets.
-            let descriptors = Condition::AtLeast { argument: 0, minimum: 3 };
-            rules.push((libc::SYS_sendmsg, Action::AllowIf(descriptors)));
+            rules.push((libc::SYS_sendmsg, Action::AllowIf(rules::NO_STANDARD_STREAM)));
         }
     } else {
         rules.push((libc::SYS_read, Action::Allow));
@@ -91,12 +97,23 @@ pub(super) fn for_process(
     if is_worker || is_connection {
         rules.extend(all(rules::CONNECTION, Action::Allow));
     }
-    if is_worker && jail.receives_messages() || is_connection && jail.receives_descriptors {
+    let brokered = jail.brokered.filter(|_| is_worker || is_connection);
+    let receives_messages = match role {
+        Role::Worker => jail.receives_messages(),
+        _ => is_connection && jail.receives_descriptors,
+    };
+    if receives_messages || brokered.is_some() {
         rules.push((libc::SYS_recvmsg, Action::Allow));
     }
     if is_worker {
         rules.extend(all(rules::WORKER, Action::Allow));
         rules.extend(rules::THREADS);
+    }
+    if let Some(BrokeredSockets { options }) = brokered {
+        rules.push((libc::SYS_accept4, Action::Allow));
+        rules.retain(|(call, _)| *call != libc::SYS_setsockopt);
+        let condition = Condition::SocketOptions(options);
+        rules.push((libc::SYS_setsockopt, Action::AllowIf(condition)));
     }
     let sends_files = jail.opens_files() && (is_worker || is_connection);
     if sends_files {
@@ -122,6 +139,22 @@ pub(super) fn for_process(
     rules.sort_by_key(|(call, _)| *call);
     rules.dedup();
     rules
+}
+
+/// Returns the rules for a process that opens sockets for others.
+fn for_broker(jail: &Jail) -> Vec<(c_long, Action)> {
+    let mut calls: BTreeMap<c_long, Action> = BTreeMap::new();
+    calls.extend(rules::ALWAYS.iter().map(|call| (*call, Action::Allow)));
+    let conditions = rules::ALWAYS_WITH_CONDITION.iter().chain(rules::BROKER_WITH_CONDITION);
+    calls.extend(conditions.map(|(call, condition)| (*call, Action::AllowIf(*condition))));
+    calls.extend(rules::BROKER.iter().map(|call| (*call, Action::Allow)));
+    calls.extend(rules::THREADS.iter().copied());
+    if jail.opens_files() {
+        calls.extend(rules::READING_FILES.iter().map(|call| (*call, Action::Allow)));
+        calls.extend(rules::LOOKING_UP.iter().map(|call| (*call, Action::Allow)));
+    }
+    calls.extend(rules::KILLING.iter().map(|call| (*call, Action::KillProcess)));
+    calls.into_iter().collect()
 }
 
 /// Returns the rules that the process that forks shares with its children: what a process
@@ -158,6 +191,11 @@ pub(super) fn for_parent_and_children(
     if jail.user.is_some() {
         shared.extend(rules::CHANGING_USER.iter().map(|call| (*call, Action::Allow)));
     }
+    if jail.brokered.is_some() {
+        // A child comes to the broker before it enters.
+        shared.insert(libc::SYS_socketpair, Action::AllowIf(rules::UNIX_SOCKETS));
+        shared.insert(libc::SYS_sendmsg, Action::AllowIf(rules::NO_STANDARD_STREAM));
+    }
     if child_filters != ChildFilters::None {
         shared.insert(libc::SYS_seccomp, Action::AllowIf(rules::SET_FILTER));
     }
@@ -175,14 +213,18 @@ mod tests {
 
     #[test]
     fn each_call_has_one_rule() {
-        for role in [Role::Request, Role::Worker, Role::Compiler] {
+        let brokered = Some(BrokeredSockets { options: &[(1, 9)] });
+        for role in [Role::Request, Role::Worker, Role::Compiler, Role::Broker] {
             for transports in [Transports::Streams, Transports::Datagrams, Transports::Both] {
                 for paths in [vec![], vec!["/".into()]] {
                     let (read_only, read_write) = (paths.clone(), paths);
                     let jail =
                         Jail { transports, read_only, read_write, ..Jail::new(JailMode::Require) };
-                    let requests = RequestKind::ALL.map(Some);
-                    for request in [None].into_iter().chain(requests) {
+                    let requests = [None].into_iter().chain(RequestKind::ALL.map(Some));
+                    for (request, brokered) in
+                        requests.flat_map(|one| [(one, None), (one, brokered)])
+                    {
+                        let jail = Jail { brokered, ..jail.clone() };
                         for pair in for_process(&jail, role, request).windows(2) {
                             assert!(pair[0].0 < pair[1].0, "{pair:?}");
                         }
@@ -190,6 +232,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_process_with_a_broker_has_no_call_that_opens_or_names_an_address() {
+        let brokered = Some(BrokeredSockets { options: &[(1, 9)] });
+        let jail = Jail { brokered, ..Jail::new(JailMode::Require) };
+        for (role, request) in
+            [(Role::Worker, None), (Role::Request, Some(RequestKind::Connection))]
+        {
+            let rules: BTreeMap<_, _> = for_process(&jail, role, request).into_iter().collect();
+            for call in [
+                libc::SYS_socket,
+                libc::SYS_socketpair,
+                libc::SYS_bind,
+                libc::SYS_connect,
+                libc::SYS_listen,
+                libc::SYS_sendmsg,
+                libc::SYS_sendmmsg,
+            ] {
+                assert_eq!(rules.get(&call), None, "{role:?} {call}");
+            }
+            let without_address = Action::AllowIf(Condition::Null { argument: 4 });
+            assert_eq!(rules[&libc::SYS_sendto], without_address);
+            assert!(matches!(rules[&libc::SYS_setsockopt], Action::AllowIf(_)));
+        }
+        assert_eq!(ChildFilters::needed(&jail), ChildFilters::All);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) enum Condition {
     /// The first argument is one of the values; if a second value stands beside it, the
     /// second argument is that value.
     Pairs(&'static [(u32, Option<u32>)]),
+    /// The arguments 1 and 2, a level and an option of a socket, are one of these pairs.
+    SocketOptions(&'static [(i32, i32)]),
     /// Each argument, by its number, is the value beside it.
     All(&'static [(u32, u32)]),
     /// The whole argument is a null pointer.
@@ -218,6 +220,14 @@ fn allow_if(condition: Condition) -> Vec<sock_filter> {
                 };
                 steps.push(load_argument(0));
                 steps.extend(skip_unless(EQUAL, *first, allowed));
+            }
+        }
+        Condition::SocketOptions(options) => {
+            for (level, option) in options {
+                let mut same_level = vec![load_argument(2)];
+                same_level.extend(skip_unless(EQUAL, option.cast_unsigned(), vec![allow()]));
+                steps.push(load_argument(1));
+                steps.extend(skip_unless(EQUAL, level.cast_unsigned(), same_level));
             }
         }
         Condition::All(values) => {
@@ -414,6 +424,17 @@ mod tests {
         assert_eq!(allowed(&[0, 1, 1 << 32], null), [true, false, false]);
         let own_process = Condition::OwnProcess { argument };
         assert_eq!(allowed(&[76, 77, 0], own_process), [false, true, false]);
+        let options = Action::AllowIf(Condition::SocketOptions(&[(1, 9), (6, -1)]));
+        let program = compile(MACHINE, &[(5, options)]);
+        for (arguments, expected) in [
+            ([7, 1, 9, 0, 0, 0], ALLOW),
+            ([7, 6, 0xffff_ffff, 0, 0, 0], ALLOW),
+            ([7, 1, 0xffff_ffff, 0, 0, 0], EPERM),
+            ([7, 6, 9, 0, 0, 0], EPERM),
+            ([1, 9, 1, 0, 0, 0], EPERM),
+        ] {
+            assert_eq!(run(&program, MACHINE, 5, arguments), expected, "{arguments:?}");
+        }
         let all = Action::AllowIf(Condition::All(&[(1, 9), (3, 0)]));
         let program = compile(MACHINE, &[(5, all)]);
         for (arguments, expected) in [

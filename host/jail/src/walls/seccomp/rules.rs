@@ -238,6 +238,100 @@ pub(super) const CHANGING_FILES: &[c_long] = &[
     libc::SYS_unlink,
 ];
 
+/// Unix sockets only, for `socketpair`.
+pub(super) const UNIX_SOCKETS: Condition =
+    Condition::OneOf { argument: 0, values: &[libc::AF_UNIX.cast_unsigned()] };
+
+/// Not on the standard streams, which may be Unix sockets.
+pub(super) const NO_STANDARD_STREAM: Condition = Condition::AtLeast { argument: 0, minimum: 3 };
+
+/// Further calls of a broker: on sockets, and those of its threads.
+pub(super) const BROKER: &[c_long] = &[
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_listen,
+    libc::SYS_pipe2,
+    libc::SYS_read,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_rseq,
+    libc::SYS_sendmmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_set_robust_list,
+    libc::SYS_setsockopt,
+    libc::SYS_sysinfo,
+    libc::SYS_uname,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+];
+
+/// Further calls of a broker, with a condition on an argument.
+pub(super) const BROKER_WITH_CONDITION: &[(c_long, Condition)] = &[
+    (
+        libc::SYS_fcntl,
+        Condition::OneOf {
+            argument: 1,
+            values: &[
+                libc::F_GETFD.cast_unsigned(),
+                libc::F_GETFL.cast_unsigned(),
+                libc::F_SETFD.cast_unsigned(),
+                libc::F_SETFL.cast_unsigned(),
+                libc::F_DUPFD_CLOEXEC.cast_unsigned(),
+            ],
+        },
+    ),
+    (libc::SYS_ioctl, Condition::OneOf { argument: 1, values: &[FIONREAD] }),
+    (libc::SYS_prlimit64, Condition::OneOf { argument: 0, values: &[0] }),
+    (
+        libc::SYS_socket,
+        Condition::OneOf {
+            argument: 0,
+            values: &[
+                libc::AF_INET.cast_unsigned(),
+                libc::AF_INET6.cast_unsigned(),
+                libc::AF_UNIX.cast_unsigned(),
+                // A lookup asks the kernel for the addresses of this machine.
+                libc::AF_NETLINK.cast_unsigned(),
+            ],
+        },
+    ),
+    (libc::SYS_socketpair, UNIX_SOCKETS),
+];
+
+/// The `ioctl(2)` that reports how many bytes there are to read.
+const FIONREAD: u32 = 0x541b;
+
+/// Further calls of a broker that looks up names. The C library loads libraries for that, which
+/// takes executable memory.
+pub(super) const LOOKING_UP: &[c_long] = &[
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_getegid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getuid,
+    libc::SYS_mmap,
+    libc::SYS_recvmmsg,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+];
+
 /// Calls that end the process. No library makes them unasked.
 pub(super) const KILLING: &[c_long] = &[
     libc::SYS_acct,

@@ -1,12 +1,14 @@
 //! System calls of hostile native code. They do no harm outside of the jail: signals are the
 //! signal 0, and calls that would change the machine have arguments that the kernel refuses.
 
+mod brokered;
 mod kernel;
 mod processes;
 mod sockets;
 
 use std::ffi::{CString, c_int};
 
+pub use brokered::*;
 pub use kernel::*;
 pub use processes::*;
 pub use sockets::*;

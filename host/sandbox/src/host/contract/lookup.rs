@@ -7,23 +7,12 @@ use wasmtime::component::WasmStr;
 
 use crate::host::bindings::network::{AddressInfo, LookupError};
 use crate::host::bindings::types::{Family, SocketKind};
-use crate::host::lookup::{Found, Lookup};
 use crate::limits::kill::Kill;
+use crate::lookup::{Found, GUEST_FLAGS, LONGEST_NAME, Lookup};
 use crate::network_grants::HostName;
 
 use super::network::{Cx, network, network_mut};
 use super::sockets::deny;
-
-/// The longest name and the longest number of a service that are looked at, in bytes.
-const LONGEST: usize = 255;
-
-/// The flags that a guest may pass.
-const FLAGS: i32 = libc::AI_PASSIVE
-    | libc::AI_NUMERICHOST
-    | libc::AI_NUMERICSERV
-    | libc::AI_V4MAPPED
-    | libc::AI_ALL
-    | libc::AI_ADDRCONFIG;
 
 type Answer = Result<(std::result::Result<Vec<AddressInfo>, LookupError>,)>;
 
@@ -48,11 +37,11 @@ pub(super) async fn getaddrinfo(
         return error(LookupError::Service);
     }
     // Other flags make the C library load libraries, or are unknown.
-    if flags & !(FLAGS | libc::AI_CANONNAME) != 0 {
+    if flags & !(GUEST_FLAGS | libc::AI_CANONNAME) != 0 {
         return error(LookupError::Badflags);
     }
     // A canonical name would be one more name that the guest learns.
-    let flags = flags & FLAGS | libc::AI_NUMERICSERV;
+    let flags = flags & GUEST_FLAGS | libc::AI_NUMERICSERV;
     let numeric = AddrInfoHints {
         flags: flags | libc::AI_NUMERICHOST,
         address: family.map_or(0, family_number),
@@ -69,13 +58,12 @@ pub(super) async fn getaddrinfo(
     let name = lookup.host.clone().unwrap_or_default();
     // A text that is no name would say what it likes in the log.
     let Ok(asked) = name.parse::<HostName>() else { return error(LookupError::Noname) };
-    let opened = network(&cx)?;
-    let Some(granted) = opened.grants().may_resolve(&name).cloned() else {
+    let Some(granted) = network(&cx)?.grants().may_resolve(&name).cloned() else {
         deny(&mut cx, &format!("lookup of {asked}: --resolve {asked} would permit it"));
         return error(LookupError::Denied);
     };
     let hints = AddrInfoHints { flags, ..numeric };
-    let looked_up = Lookup { hints, ..lookup }.run_in_thread(&opened.request).await;
+    let looked_up = network_mut(&mut cx)?.look_up(&granted, Lookup { hints, ..lookup }).await;
     let found = match looked_up {
         Ok(Ok(found)) => found,
         Ok(Err(kind)) => return error(lookup_error(kind)),
@@ -87,10 +75,6 @@ pub(super) async fn getaddrinfo(
             };
         }
     };
-    let opened = network_mut(&mut cx)?;
-    for one in &found {
-        opened.remember(&granted, one.address.ip());
-    }
     Ok((Ok(found.iter().filter_map(info).collect()),))
 }
 
@@ -98,7 +82,7 @@ pub(super) async fn getaddrinfo(
 fn text(cx: &Cx<'_>, text: Option<WasmStr>) -> Result<std::result::Result<Option<String>, NoName>> {
     let Some(text) = text else { return Ok(Ok(None)) };
     let text = text.to_str(cx)?;
-    let fits = text.len() <= LONGEST && !text.contains('\0');
+    let fits = text.len() <= LONGEST_NAME && !text.contains('\0');
     Ok(if fits { Ok(Some(text.into_owned())) } else { Err(NoName) })
 }
 

@@ -6,7 +6,7 @@
 use std::io;
 
 use rustix::io::Errno;
-use socket2::{Domain, Socket as KernelSocket, Type};
+use socket2::{Domain, Type};
 use socketserver::{Address, Request, block_on};
 use wasmtime::component::{Linker, Resource, WasmList};
 use wasmtime::error::format_err;
@@ -25,10 +25,6 @@ use super::lookup;
 use super::sockets::{HostResult, deny, host_result, result_of, seconds};
 
 pub(super) const NAME: &str = "socketserver:handler/network@0.1.0";
-
-/// The numbers of protocols that the kernel takes for TCP and UDP.
-const IPPROTO_TCP: i32 = 6;
-const IPPROTO_UDP: i32 = 17;
 
 pub(super) type Cx<'a> = StoreContextMut<'a, State>;
 type Socket = Resource<Request>;
@@ -60,7 +56,11 @@ fn create_socket(
         let example = example(protocol);
         return Ok(denied(&mut cx, &format!("socket of {}", protocol.as_str()), example));
     }
-    open(&mut cx, || KernelSocket::new(domain(family), flags(kind), Some(proto.into())))
+    let opened = network(&cx)?.socket(domain(family), socket_type(kind), proto);
+    match opened {
+        Ok(opened) => Ok((Ok(cx.data_mut().table.push(opened)?),)),
+        Err(error) => Ok((Err(error_code(&error)),)),
+    }
 }
 
 fn socketpair(
@@ -77,33 +77,12 @@ fn socketpair(
     if protocol != Protocol::Unix {
         return Ok((Err(ErrorCode::NotSupported),));
     }
-    let mut second = None;
-    let first = open(&mut cx, || {
-        let (one, other) = KernelSocket::pair(Domain::UNIX, flags(kind), None)?;
-        second = Some(other);
-        Ok(one)
-    })?;
-    let (Ok(first), Some(second)) = (first.0, second) else {
-        return Ok((Err(ErrorCode::TooManyOpenFiles),));
-    };
-    match open(&mut cx, || Ok(second))?.0 {
-        Ok(second) => Ok((Ok((first, second)),)),
-        Err(code) => {
-            cx.data_mut().table.delete(first)?;
-            Ok((Err(code),))
+    let opened = network(&cx)?.socketpair(socket_type(kind));
+    match opened {
+        Ok((one, other)) => {
+            let table = &mut cx.data_mut().table;
+            Ok((Ok((table.push(one)?, table.push(other)?)),))
         }
-    }
-}
-
-/// Opens a socket with `make`, if the guest may have one more.
-fn open(cx: &mut Cx<'_>, make: impl FnOnce() -> io::Result<KernelSocket>) -> HostResult<Socket> {
-    let network = network(cx)?;
-    let permit = match network.permit() {
-        Ok(permit) => permit,
-        Err(error) => return Ok((Err(error_code(&error.into())),)),
-    };
-    match make().and_then(|socket| permit.open(&network.request, socket)) {
-        Ok(opened) => Ok((Ok(cx.data_mut().table.push(opened)?),)),
         Err(error) => Ok((Err(error_code(&error)),)),
     }
 }
@@ -133,14 +112,8 @@ fn listen(mut cx: Cx<'_>, (socket, backlog): (Socket, i32)) -> HostResult<()> {
         Ok(checked) => checked,
         Err(code) => return Ok((Err(code),)),
     };
-    // A socket that bound port 0 has a port by now.
-    let asked = address.to_socket_addr().filter(|_| request.has_bound_any_port());
-    let asked = asked.map_or(address.clone(), |mut asked| {
-        asked.set_port(0);
-        asked.into()
-    });
-    let grants = network(&cx)?.grants();
-    let granted = grants.may_listen(protocol, &address) || grants.may_listen(protocol, &asked);
+    let any_port = request.has_bound_any_port();
+    let granted = network(&cx)?.grants().may_listen_with(protocol, &address, any_port);
     if !granted {
         let flag = format!("--listen-grant {}", SocketGrant::of_address(protocol, &address));
         return Ok(denied(&mut cx, &format!("listen at {address}"), &flag));
@@ -331,29 +304,13 @@ fn opened(
 
 fn protocol_of(request: &Request) -> Outcome<Protocol> {
     let (domain, kind, _) = request.opened_as().map_err(|error| error_code(&error))?;
-    Ok(if domain == i32::from(Domain::UNIX) {
-        Protocol::Unix
-    } else if kind == i32::from(Type::STREAM) {
-        Protocol::Tcp
-    } else if kind == i32::from(Type::DGRAM) {
-        Protocol::Udp
-    } else {
-        Protocol::Raw
-    })
+    Ok(Protocol::of_socket(domain.into(), kind.into()))
 }
 
-/// Returns the kind of socket that a guest asks for. Sockets of kinds for which there is no
-/// grant do not exist for it.
+/// Returns the kind of socket that a guest asks for.
 fn protocol(family: Family, kind: SocketKind, proto: i32) -> Outcome<Protocol> {
-    match (family, kind, proto) {
-        (Family::AfUnix, SocketKind::SockRdm, _) => Err(ErrorCode::ProtocolNotSupported),
-        (Family::AfUnix, _, 0) => Ok(Protocol::Unix),
-        (Family::AfUnix, ..) => Err(ErrorCode::ProtocolNotSupported),
-        (_, SocketKind::SockStream, 0 | IPPROTO_TCP) => Ok(Protocol::Tcp),
-        (_, SocketKind::SockDgram, 0 | IPPROTO_UDP) => Ok(Protocol::Udp),
-        (_, SocketKind::SockRaw, _) => Ok(Protocol::Raw),
-        _ => Err(ErrorCode::ProtocolNotSupported),
-    }
+    let protocol = Protocol::of_new_socket(domain(family), socket_type(kind), proto);
+    protocol.map_err(|errno| error_code(&errno.into()))
 }
 
 fn example(protocol: Protocol) -> &'static str {
@@ -377,13 +334,12 @@ fn domain(family: Family) -> Domain {
     }
 }
 
-fn flags(kind: SocketKind) -> Type {
-    let kind = match kind {
+fn socket_type(kind: SocketKind) -> Type {
+    match kind {
         SocketKind::SockStream => Type::STREAM,
         SocketKind::SockDgram => Type::DGRAM,
         SocketKind::SockSeqpacket => Type::SEQPACKET,
         SocketKind::SockRaw => Type::RAW,
-        SocketKind::SockRdm => Type::from(4),
-    };
-    kind.nonblocking()
+        SocketKind::SockRdm => Type::from(libc::SOCK_RDM),
+    }
 }

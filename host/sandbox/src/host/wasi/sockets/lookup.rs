@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::vec::IntoIter;
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind};
-use socketserver::Readiness;
+use socketserver::{Readiness, block_on};
 use wasmtime::Result;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
 use wasmtime_wasi::async_trait;
@@ -18,10 +18,10 @@ use wasmtime_wasi_io::poll::{Pollable, subscribe};
 
 use super::{Cx, Failure, Network, Outcome, denied, methods, opened, reply};
 use crate::host::grants::Grants;
-use crate::host::lookup::{Lookup, Outcome as LookupOutcome, Running};
 use crate::host::sleep::Source;
 use crate::host::state::State;
 use crate::host::wasi::poll::{wake_at, wake_when_ready};
+use crate::lookup::{Lookup, LookupOutcome, Running};
 use crate::network_grants::HostName;
 
 /// The longest name that is looked at, in bytes.
@@ -102,6 +102,11 @@ fn look_up(state: &mut State, name: String) -> Outcome<Addresses> {
     let granted = granted.clone();
     let hints = AddrInfoHints { socktype: libc::SOCK_STREAM, ..AddrInfoHints::default() };
     let lookup = Lookup { host: Some(name), service: None, hints };
+    if opened.has_broker() {
+        // The connection to the broker is for one call at a time.
+        let outcome = block_on(self::opened(state)?.look_up(&granted, lookup))?;
+        return remember(state, outcome, &granted);
+    }
     let guard = opened.lookup().ok_or(ErrorCode::TemporaryResolverFailure)?;
     match lookup.start(guard) {
         Ok(running) => Ok(Addresses::Pending(running, granted)),

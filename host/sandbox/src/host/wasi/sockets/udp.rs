@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use rustix::net::connect_unspec;
 use socketserver::{Address, Request, block_on};
 use wasmtime::component::{
     ComponentType, Lift, Linker, LinkerInstance, Resource, ResourceType, WasmList,
@@ -236,7 +235,7 @@ fn stream(
         opened(state)?.count_connect()?;
         connect(&state.table.get(&this)?.socket, &address)?;
     } else if socket.remote.is_some() {
-        connect_unspec(&socket.socket)?;
+        socket.socket.disconnect()?;
     }
     let udp = state.table.get_mut(&this)?;
     udp.remote = remote;
@@ -251,7 +250,7 @@ fn stream(
 fn connect(socket: &Request, address: &Address) -> io::Result<()> {
     match block_on(socket.connect_async(address)) {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
-            connect_unspec(socket)?;
+            socket.disconnect()?;
             block_on(socket.connect_async(address))
         }
         connected => connected,

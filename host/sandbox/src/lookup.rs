@@ -19,7 +19,7 @@ use socketserver::Request;
 /// The number of lookups that a process does at once. More fail at once.
 const MAX_LOOKUPS: usize = 16;
 /// The longest time that one lookup may take.
-const LONGEST: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_LOOKUP: Duration = Duration::from_secs(30);
 /// The number of results of one lookup that a guest gets.
 const MAX_RESULTS: usize = 64;
 
@@ -27,6 +27,7 @@ const MAX_RESULTS: usize = 64;
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// A result of a lookup.
+#[derive(Debug)]
 pub(crate) struct Found {
     pub socket_type: i32,
     pub protocol: i32,
@@ -34,17 +35,41 @@ pub(crate) struct Found {
 }
 
 /// A lookup: the arguments of `getaddrinfo`.
+#[derive(Debug)]
 pub(crate) struct Lookup {
     pub host: Option<String>,
     pub service: Option<String>,
     pub hints: AddrInfoHints,
 }
 
-pub(crate) type Outcome = Result<Vec<Found>, LookupErrorKind>;
+/// The results of a lookup, or the reason why there are none.
+pub(crate) type LookupOutcome = Result<Vec<Found>, LookupErrorKind>;
+
+/// The longest name and the longest number of a service that are looked up, in bytes.
+pub(crate) const LONGEST_NAME: usize = 255;
+
+/// The flags that a guest may pass. Others make the C library load libraries, or are unknown.
+pub(crate) const GUEST_FLAGS: i32 = libc::AI_PASSIVE
+    | libc::AI_NUMERICHOST
+    | libc::AI_NUMERICSERV
+    | libc::AI_V4MAPPED
+    | libc::AI_ALL
+    | libc::AI_ADDRCONFIG;
 
 impl Lookup {
+    /// Returns true if a guest may have the host look this up, as far as it is not about the name.
+    pub(crate) fn is_permitted(&self) -> bool {
+        let is_short = |text: &Option<String>| {
+            text.as_ref().is_none_or(|text| text.len() <= LONGEST_NAME && !text.contains('\0'))
+        };
+        let is_number = |service: &String| service.parse::<u16>().is_ok();
+        is_short(&self.host)
+            && self.service.as_ref().is_none_or(is_number)
+            && self.hints.flags & !GUEST_FLAGS == 0
+    }
+
     /// Returns the results of a lookup that asks no other program.
-    pub(crate) fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> LookupOutcome {
         let (host, service) = (self.host.as_deref(), self.service.as_deref());
         let found = dns_lookup::getaddrinfo(host, service, Some(self.hints));
         let found = found.map_err(|error| error.kind())?.flatten().take(MAX_RESULTS);
@@ -62,7 +87,7 @@ impl Lookup {
     /// # Errors
     ///
     /// The request reached a limit.
-    pub(crate) async fn run_in_thread(self, request: &Request) -> io::Result<Outcome> {
+    pub(crate) async fn run_in_thread(self, request: &Request) -> io::Result<LookupOutcome> {
         let Ok(running) = self.start(()) else { return Ok(Err(LookupErrorKind::Again)) };
         request.readable_async(running.done.as_fd(), running.end).await?;
         Ok(running.outcome().unwrap_or(Err(LookupErrorKind::Again)))
@@ -83,14 +108,14 @@ impl Lookup {
             let _ = sender.send(self.run());
             drop(running);
         })?;
-        let end = Instant::now().checked_add(LONGEST);
+        let end = Instant::now().checked_add(LONGEST_LOOKUP);
         Ok(Running { outcome, done: Arc::new(done), end })
     }
 }
 
 /// A lookup that goes on in another thread.
 pub(crate) struct Running {
-    outcome: Receiver<Outcome>,
+    outcome: Receiver<LookupOutcome>,
     /// Becomes readable when there is an outcome.
     pub done: Arc<PipeReader>,
     /// The time at which it has taken too long.
@@ -99,7 +124,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Returns the outcome; `None` as long as there is none.
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
+    pub(crate) fn outcome(&self) -> Option<LookupOutcome> {
         match self.outcome.try_recv() {
             Ok(outcome) => Some(outcome),
             // The thread sends the outcome before it ends.
