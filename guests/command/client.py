@@ -13,13 +13,17 @@ for msg in sys.stdin:
         continue
     client.send(msg.encode("utf-8"))
     res_return_size = client.recv(1024)  # the length of the output
+    if not res_return_size:
+        sys.exit("the server has closed the connection")
     total_rece_size = int(res_return_size)
     client.send("准备好接收了".encode("utf-8"))  # the acknowledgement
     received_size = 0
     cmd_res = b""
-    while received_size != total_rece_size:
+    while received_size < total_rece_size:
         data = client.recv(1024)
+        if not data:
+            sys.exit("the server has closed the connection")
         received_size += len(data)
         cmd_res += data
-    print(cmd_res.decode())
+    print(cmd_res.decode(errors="replace"))
 client.close()

@@ -6,5 +6,3 @@ import sys
 sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 sock.connect(("127.0.0.1", int(sys.argv[1])))
 sock.send(b"Hello World!")
-while data := sock.recv(1024):
-    print(data.decode(), end="")

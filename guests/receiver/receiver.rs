@@ -1,5 +1,6 @@
-//! Receives one message, and reports it with the names of both ends of the socket, in the log
-//! and to the client: Python's `getsockname` and `getpeername`.
+//! Receives one message, and reports it in the log, with the names of both ends of the socket:
+//! Python's `getsockname` and `getpeername`. `serve --once` ends after one connection, as the
+//! program of the notes does.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export, log};
 
 #[derive(Default)]
@@ -7,22 +8,11 @@ struct Receiver;
 
 impl BaseRequestHandler for Receiver {
     fn handle(&mut self, cx: &mut Context) -> Result {
-        let request = &cx.request;
-        let message = request.recv(1024)?;
-        let report = format!(
-            "We have accepted a connection from: {}\n\
-             Socket Name is: {}\n\
-             Socket Peer is: {}\n\
-             The message we have received is: {}\n",
-            cx.client_address,
-            request.getsockname()?,
-            request.getpeername()?,
-            message.escape_ascii(),
-        );
-        for line in report.lines() {
-            log::info(line);
-        }
-        request.sendall(report.as_bytes())?;
+        log::info(format!("Now, We have accepted a connection from: {}", cx.client_address));
+        log::info(format!("Socket Name is: {}", cx.request.getsockname()?));
+        log::info(format!("Socket Peer is: {}", cx.request.getpeername()?));
+        let message = cx.request.recv(1024)?;
+        log::info(format!("The message we have received is: {}", message.escape_ascii()));
         Ok(())
     }
 }

@@ -128,6 +128,23 @@ fn each_name_of_python_s_modules_has_a_test() {
     }
 }
 
+#[test]
+fn each_program_of_the_notes_has_a_row() {
+    let text = fs::read_to_string(build::root().join("docs/src/python/socket.md")).unwrap();
+    let programs = fs::read_dir(build::root().join("tests/conformance/notes")).unwrap();
+    let mut count = 0;
+    for program in programs.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+        if program.ends_with("_server.py") || program.ends_with("_client.py") {
+            let has_row = text
+                .lines()
+                .any(|line| line.starts_with("| `") && quoted(line).any(|name| name == program));
+            assert!(has_row, "docs/src/python/socket.md has no row for `{program}`");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 13);
+}
+
 /// Returns the names of the rows in the tables of hostile handlers, each of which is a test.
 fn hostile_handlers() -> BTreeSet<String> {
     let mut names = BTreeSet::new();

@@ -116,6 +116,19 @@ fn the_server_of_python_s_documentation_runs_unchanged() {
 }
 
 #[test]
+fn the_servers_of_the_notes_run_unchanged() {
+    for name in ["upper_server.py", "threading_server.py", "property_server.py"] {
+        let both = Both::start(&format!("../../conformance/notes/{name}"), &TCP);
+        let answer = both.answer(b"oneTwo");
+        if name == "property_server.py" {
+            assert_eq!(answer, "oneI'm the 'x' property.0TwoI am the 'x' property.0");
+        } else {
+            assert_eq!(answer, "ONETWO");
+        }
+    }
+}
+
+#[test]
 fn an_option_takes_the_place_of_what_the_file_says() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");

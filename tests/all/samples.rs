@@ -80,7 +80,7 @@ fn upper(implementation: &str) -> Option<Server> {
 fn upper_answers_the_client_of_python_s_documentation(implementation: &str) {
     let Some(server) = upper(implementation) else { return };
     // The program is unchanged, except for the port.
-    let program = include_str!("../conformance/seed_client.py");
+    let program = include_str!("../conformance/notes/upper_client.py");
     let program = program.replace("9999", &server.address().port().to_string());
     let output = Command::new("python3").args(["-c", &program, "hello", "world"]).output();
     let Ok(output) = output else {
