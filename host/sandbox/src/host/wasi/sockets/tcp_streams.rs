@@ -288,3 +288,37 @@ impl OutputStream for Output {
         self.is_sent().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_has_not_taken_is_sent_in_the_background() {
+        let (_client, server) = UnixStream::pair().unwrap();
+        let (mut peer, opened) = UnixStream::pair().unwrap();
+        opened.set_nonblocking(true).unwrap();
+        let opened = Request::new(server).open(opened).unwrap();
+        opened.settimeout(Some(Duration::ZERO));
+        let connection = Connection::new(&opened, 256 << 10);
+        let mut output = connection.output();
+        let size = 4 << 20;
+        output.write(vec![b'x'; size].into()).unwrap();
+        assert_eq!(output.check_write().unwrap(), 0, "the kernel has taken a part");
+        assert!(output.write(Bytes::from_static(b"x")).is_err());
+        connection.shutdown(Shutdown::Write).unwrap();
+        let background = connection.background().upgrade().unwrap();
+        let (mut received, mut buffer) = (0, vec![0; 1 << 20]);
+        while background.advance().is_some() {
+            received += peer.read(&mut buffer).unwrap();
+        }
+        // The end comes after the data.
+        received += peer.read_to_end(&mut buffer).unwrap();
+        assert_eq!(received, size);
+        assert!(matches!(output.check_write(), Err(StreamError::Closed)));
+    }
+}
