@@ -78,11 +78,10 @@ fn a_path_permits_itself() {
     };
     assert!(may(UnixAddress::Pathname("/run/a".into())));
     assert!(may(UnixAddress::Abstract(b"b".to_vec())));
-    for beside in ["/run/b", "/run/a/", "/run/../run/a", "/run", "run/a", "b", "@b", "/run//a"] {
-        let pathname = UnixAddress::Pathname(Path::new(beside).into());
-        // Paths that are equal for Rust may not be equal for the kernel.
-        let same = pathname == UnixAddress::Pathname("/run/a".into());
-        assert_eq!(may(pathname), same, "{beside}");
+    // Rust takes `/run/a/` and `/run//a` for the same path.
+    let others = ["/run/b", "/run/../run/a", "/run", "run/a", "b", "@b"];
+    for beside in ["/run/a/", "/run//a", "/run/./a"].into_iter().chain(others) {
+        assert!(!may(UnixAddress::Pathname(beside.into())), "{beside}");
     }
     assert!(!may(UnixAddress::Abstract(b"/run/a".to_vec())));
     assert!(!may(UnixAddress::Unnamed));

@@ -8,7 +8,7 @@ use socketserver_tests::process::Server;
 
 use super::{Hostile, attack, handle, hostile};
 use crate::fixture::File;
-use crate::network::{WITHOUT_BROKER, full_listener};
+use crate::network::{MODES, full_listener};
 
 const IDLE: &[&str] = &[
     "--idle-timeout",
@@ -142,7 +142,7 @@ macro_rules! in_every_mode {
     ($($name:ident: $guest:expr;)*) => {$(
         #[test]
         fn $name() {
-            for mode in WITHOUT_BROKER {
+            for mode in MODES {
                 $guest.run(mode);
             }
         }
@@ -166,7 +166,7 @@ fn connecting_to_what_never_answers() {
     let hostile = network("(call $connect (call $tcp) (i32.const PORT))")
         .options(IDLE)
         .ends_for("outbound", "policy");
-    for mode in WITHOUT_BROKER {
+    for mode in MODES {
         let (listener, _waiting) = full_listener();
         let port = listener.local_addr().unwrap().as_socket().unwrap().port();
         hostile.run_text(&hostile.fixture.text().replace("PORT", &port.to_string()), mode);
@@ -179,7 +179,7 @@ fn the_descriptors_of_ten_handlers_at_once() {
     let hostile =
         network("(loop $again (drop (call $tcp)) (br $again))").clients(10).ends("cpu-time");
     let handler = File::new("fixture.wat", hostile.fixture.text().as_bytes());
-    for mode in WITHOUT_BROKER {
+    for mode in MODES {
         let mut command = Command::new("prlimit");
         command.arg("--nofile=256:256").arg(build::host().unwrap());
         command.args(["serve", "--bind", "tcp://127.0.0.1:0", "--sockets", "1000"]);
