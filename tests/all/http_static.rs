@@ -28,7 +28,10 @@ struct Site {
 
 impl Site {
     fn new(options: &[&str]) -> Site {
-        let directory = tempfile::tempdir().unwrap();
+        Site::within(tempfile::tempdir().unwrap(), options)
+    }
+
+    fn within(directory: TempDir, options: &[&str]) -> Site {
         fs::write(directory.path().join("secret.txt"), SECRET).unwrap();
         let site = directory.path().join("site");
         fs::create_dir_all(site.join("folder")).unwrap();
@@ -269,7 +272,9 @@ fn conditions_compare_the_file_with_what_the_client_has() {
 /// Dates of HTTP have years of four digits, and begin in 1970 here.
 #[test]
 fn a_file_may_have_any_time() {
-    let site = Site::new(&[]);
+    // The file systems of disks have no time after the year 2446.
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let site = Site::within(directory.unwrap(), &[]);
     let year = Duration::from_hours(365 * 24);
     let times = [
         UNIX_EPOCH - 60 * year,

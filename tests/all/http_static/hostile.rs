@@ -135,5 +135,6 @@ fn a_file_that_becomes_shorter_ends_the_connection() {
     large.set_len(16 << 20).unwrap();
     let rest = client.rest();
     assert!(rest.len() < 17 << 20, "{}", rest.len());
+    assert!(!rest.ends_with(b"<p>home"), "the next response took the place of the rest");
     assert_eq!(site.get("/hello.txt", "").status, 200);
 }
