@@ -28,10 +28,6 @@ pub const MODES: [&[&str]; 6] = [
     &["--workers", "2", "--jail", "require"],
 ];
 
-/// The modes in which the process that serves opens the sockets itself. A test that runs the
-/// server in namespaces has no other: its root may not make one more namespace for the jail.
-pub const WITHOUT_BROKER: [&[&str]; 4] = [MODES[0], MODES[1], MODES[2], MODES[3]];
-
 /// The modes for a server of datagrams: a forked process in the jail opens no sockets for one.
 pub const DATAGRAM_MODES: [&[&str]; 5] = [MODES[0], MODES[1], MODES[2], MODES[3], MODES[5]];
 
