@@ -1,19 +1,24 @@
-//! Sends much data through one connection of an echo server, in the sandbox and native.
+//! Sends much data through one connection, in the sandbox and native.
 //!
-//! `cargo bench --workspace --bench bulk [-- [--mib N] [--rounds N]]`
+//! `cargo bench --workspace --bench bulk [-- [--mib N] [--rounds N] [--only GROUP]]`
 //!
-//! The client sends and receives 1 GiB at the same time. Both handlers receive up to 64 KiB and
-//! send that back. The result is the median over the rounds of the ratio of the rates in the
-//! same round.
+//! - `echo`: the client sends and receives 1 GiB at the same time. Both handlers receive up to
+//!   64 KiB and send that back.
+//! - `sendfile`: the client receives a file of 1 GiB, which the kernel sends. The native server
+//!   is CPython's, whose `sendfile` is one call of the kernel for the whole file.
+//!
+//! The result is the median over the rounds of the ratio of the rates in the same round.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
-use socketserver_tests::bench::{ProcessorTime, is_test, median, number, progress};
+use socketserver_tests::bench::{ProcessorTime, is_test, median, number, option, progress};
 use socketserver_tests::build;
 use socketserver_tests::process::Server;
 use socketserver_tests::procfs::cpu_time;
@@ -21,52 +26,117 @@ use socketserver_tests::procfs::cpu_time;
 /// The number of bytes that the client sends at a time.
 const PIECE: usize = 64 << 10;
 
+/// A server that sends a file, by one call of the kernel.
+const SENDFILE: &str = "
+import socketserver, sys
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        with open(sys.argv[1], 'rb') as file:
+            self.request.sendfile(file)
+server = socketserver.ThreadingTCPServer(('127.0.0.1', 0), Handler)
+print('listening tcp://127.0.0.1:%d' % server.server_address[1], flush=True)
+server.serve_forever()
+";
+
+/// The servers of a group, the native one first, and what the client does.
+struct Group {
+    name: &'static str,
+    title: &'static str,
+    servers: [(&'static str, Server); 2],
+    client: fn(SocketAddr, u64) -> Result<()>,
+}
+
 fn main() -> Result<()> {
     if is_test() {
         return Ok(());
     }
     let mib = number("--mib")?.unwrap_or(1024).max(1);
     let rounds = number("--rounds")?.unwrap_or(7).max(1);
+    let only = option("--only").unwrap_or_default();
     let directory = tempfile::tempdir()?;
-    let native = build::install(directory.path(), &build::example("echo")?, "native")?;
-    let host = build::install(directory.path(), build::host()?, "host")?;
-    let mut sandbox = Command::new(host);
-    sandbox.arg("serve").arg(build::guest("rust", "echo")?).args(["--bind", "tcp://127.0.0.1:0"]);
-    // A connection that lasts for minutes on a slow machine is not what is measured.
-    sandbox.args(["--wall-time", "1h", "--cpu-time", "1h"]);
-    let servers = [
-        ("native Rust", Server::start(Command::new(native).arg("tcp://127.0.0.1:0"), 1)?),
-        ("sandbox: echo (Rust)", Server::start(&mut sandbox, 1)?),
-    ];
+    let groups = groups(directory.path(), mib << 20)?;
     let begun = ProcessorTime::now()?;
+    println!("{mib} MiB through one connection; {rounds} rounds.");
+    println!("Medians; ratios are within a round, with their range.\n");
+    for group in groups.iter().filter(|group| group.name.contains(&only)) {
+        measure(group, mib, rounds)?;
+    }
+    let stolen = ProcessorTime::now()?.stolen_since(begun);
+    println!("Other machines on the same processors had {stolen:.1}% of their time.");
+    Ok(())
+}
+
+fn groups(directory: &Path, bytes: u64) -> Result<[Group; 2]> {
+    let host = build::install(directory, build::host()?, "host")?;
+    let sandbox = |guest: &str| -> Result<Command> {
+        let mut command = Command::new(&host);
+        command.arg("serve").arg(build::guest("rust", guest)?);
+        command.args(["--bind", "tcp://127.0.0.1:0"]);
+        // A connection that lasts for minutes on a slow machine is not what is measured.
+        command.args(["--wall-time", "1h", "--cpu-time", "1h"]);
+        command.args(["--max-sent", "1TiB", "--max-received", "1TiB"]);
+        Ok(command)
+    };
+    let native = build::install(directory, &build::example("echo")?, "native")?;
+    let echo = Group {
+        name: "echo",
+        title: "echo, each way",
+        servers: [
+            ("native Rust", Server::start(Command::new(native).arg("tcp://127.0.0.1:0"), 1)?),
+            ("sandbox: echo (Rust)", Server::start(&mut sandbox("echo")?, 1)?),
+        ],
+        client: echo,
+    };
+    let files = directory.join("files");
+    fs::create_dir(&files)?;
+    let file = files.join("file");
+    fs::File::create(&file)?.set_len(bytes)?;
+    let mut native = Command::new("python3");
+    native.args(["-c", SENDFILE]).arg(&file);
+    let mut sender = sandbox("sender")?;
+    sender.args(["--dir", &format!("{}::/files:ro", files.display())]);
+    let sendfile = Group {
+        name: "sendfile",
+        title: "sendfile",
+        servers: [
+            ("native: CPython", Server::start(&mut native, 1)?),
+            ("sandbox: sender (Rust)", Server::start(&mut sender, 1)?),
+        ],
+        client: receive,
+    };
+    Ok([echo, sendfile])
+}
+
+fn measure(group: &Group, mib: u64, rounds: u64) -> Result<()> {
     let mut runs = [Vec::new(), Vec::new()];
-    for round in 1..=rounds {
-        for ((name, server), runs) in servers.iter().zip(&mut runs) {
-            progress(&format!("round {round} of {rounds}: {name}"));
-            runs.push(run(server, mib)?);
+    // The first run brings the file into memory.
+    for round in 0..=rounds {
+        for ((name, server), runs) in group.servers.iter().zip(&mut runs) {
+            progress(&format!("{}: round {round} of {rounds}: {name}", group.name));
+            let run = run(server, group.client, mib)?;
+            runs.extend((round > 0).then_some(run));
         }
     }
     progress("");
-    println!(
-        "{mib} MiB each way through one connection; {rounds} rounds. Medians; ratios are within a round.\n"
-    );
-    println!("{:<24} {:>8} {:>12} {:>10} {:>10}", "", "MiB/s", "CPU/MiB", "rate", "CPU");
-    for ((name, _), own) in servers.iter().zip(&runs) {
+    println!("{:<24} {:>8} {:>12} {:>21} {:>21}", group.title, "MiB/s", "CPU/MiB", "rate", "CPU");
+    for ((name, _), own) in group.servers.iter().zip(&runs) {
         let ratio = |value: fn(&Run) -> f64| {
-            median(
-                own.iter().zip(&runs[0]).map(|(own, native)| value(own) / value(native)).collect(),
-            )
+            let both = own.iter().zip(&runs[0]);
+            let mut ratios: Vec<f64> =
+                both.map(|(own, native)| value(own) / value(native)).collect();
+            ratios.sort_unstable_by(f64::total_cmp);
+            let (lowest, highest) = (ratios[0], ratios[ratios.len() - 1]);
+            format!("{:.3} ({lowest:.3}-{highest:.3})", median(ratios))
         };
         println!(
-            "{name:<24} {:>8.0} {:>9.1} us {:>10.3} {:>10.3}",
+            "{name:<24} {:>8.0} {:>9.1} us {:>21} {:>21}",
             median(own.iter().map(|run| run.rate).collect()),
             median(own.iter().map(|run| run.cpu).collect()),
             ratio(|run| run.rate),
             ratio(|run| run.cpu),
         );
     }
-    let stolen = ProcessorTime::now()?.stolen_since(begun);
-    println!("\nOther machines on the same processors had {stolen:.1}% of their time.");
+    println!();
     Ok(())
 }
 
@@ -78,10 +148,10 @@ struct Run {
     cpu: f64,
 }
 
-fn run(server: &Server, mib: u64) -> Result<Run> {
+fn run(server: &Server, client: fn(SocketAddr, u64) -> Result<()>, mib: u64) -> Result<Run> {
     let cpu_before = cpu_time(server.pid())?;
     let begun = Instant::now();
-    echo(server.address(), mib << 20)?;
+    client(server.address(), mib << 20)?;
     let elapsed = begun.elapsed();
     let cpu = cpu_time(server.pid())?.saturating_sub(cpu_before);
     let mib = f64::from(u32::try_from(mib)?);
@@ -102,6 +172,17 @@ fn echo(address: SocketAddr, bytes: u64) -> Result<()> {
         }
         sending.shutdown(Shutdown::Write)
     });
+    read_all(&mut stream, bytes)?;
+    sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+    Ok(())
+}
+
+/// Receives `bytes` bytes.
+fn receive(address: SocketAddr, bytes: u64) -> Result<()> {
+    read_all(&mut TcpStream::connect(address)?, bytes)
+}
+
+fn read_all(stream: &mut TcpStream, bytes: u64) -> Result<()> {
     let (mut buffer, mut received) = (vec![0; PIECE], 0);
     loop {
         match stream.read(&mut buffer)? {
@@ -109,7 +190,6 @@ fn echo(address: SocketAddr, bytes: u64) -> Result<()> {
             count => received += count as u64,
         }
     }
-    sender.join().map_err(|_| anyhow!("the sender panicked"))??;
-    ensure!(received == bytes, "{received} bytes of {bytes} came back");
+    ensure!(received == bytes, "{received} bytes of {bytes} came");
     Ok(())
 }

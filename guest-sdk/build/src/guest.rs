@@ -21,7 +21,7 @@ pub struct Guest {
     /// The folder of the guest's own crate, `tests/guests/NAME/`, if it has one.
     pub package: Option<PathBuf>,
     /// True for a guest in Rust that is built for WASI, and so has clocks and files: a crate of
-    /// its own, or a sample that `guests/Cargo.toml` lists.
+    /// its own, or one that `guests/Cargo.toml` lists.
     pub is_for_wasi: bool,
     /// True for a program, which has no SDK and does not target the contract.
     pub is_program: bool,
@@ -39,7 +39,7 @@ impl Guest {
     }
 }
 
-/// Returns the names of the samples in Rust that are built for WASI: the list `wasip2` in
+/// Returns the names of the guests in Rust that are built for WASI: the list `wasip2` in
 /// `guests/Cargo.toml`.
 fn samples_for_wasi(workspace: &Workspace) -> Result<Vec<String>> {
     let manifest = workspace.guests().join("Cargo.toml");
@@ -80,13 +80,14 @@ pub fn discover(workspace: &Workspace) -> Result<Vec<Guest>> {
             let Some(name) = source.file_stem().and_then(|name| name.to_str()) else { continue };
             let name = name.to_owned();
             if extension == Some(language.extension()) {
+                let is_for_wasi = language == Language::Rust && for_wasi.contains(&name);
                 guests.push(Guest {
                     language,
                     name,
                     source,
                     owns_folder: false,
                     package: None,
-                    is_for_wasi: false,
+                    is_for_wasi,
                     is_program,
                 });
             } else if language == Language::Rust && source.join("Cargo.toml").is_file() {
