@@ -137,9 +137,9 @@ fn three_thousand_requests_leave_no_descriptors_threads_or_memory_in_use() {
     round(500);
     let before = usage();
     round(3000);
-    // The last request may not have ended yet.
+    // A busy machine may have all eight threads end their last requests at this time.
     let after = usage();
-    assert!(after.descriptors <= before.descriptors + 2, "{before:?}, then {after:?}");
-    assert!(after.threads <= before.threads + 2, "{before:?}, then {after:?}");
+    assert!(after.descriptors <= before.descriptors + 8, "{before:?}, then {after:?}");
+    assert!(after.threads <= before.threads + 8, "{before:?}, then {after:?}");
     assert!(after.memory < before.memory + (4 << 20), "{before:?}, then {after:?}");
 }

@@ -199,14 +199,10 @@ pub const DIFFERENCES: &[(&str, &str)] = &[
     // The order of checks.
     ("ro", "link-at #0 1 'file' #0 'other': not-permitted, here invalid"),
     ("ro", "open-at #0 1 'file' 0 1; rename-at #1 'file' #0 'new': not-directory, here read-only"),
-    // Facts about pipes and sockets.
+    // Facts about pipes.
     (
         "rw+ro",
         "stat-at #0 1 'pipe': unknown, 1 links, 0 bytes, times now now now, here fifo, 1 links, 0 bytes, times now now now",
-    ),
-    (
-        "rw+ro",
-        "stat-at #0 1 'socket': unknown, 1 links, 0 bytes, times now now now, here socket, 1 links, 0 bytes, times now now now",
     ),
     // Nothing is read ahead.
     ("rw+ro", "open-at #0 1 'file' 0 1; advise #1 -1L -1L 5: invalid, here ok"),

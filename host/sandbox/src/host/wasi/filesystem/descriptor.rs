@@ -294,6 +294,7 @@ fn datetime(time: SystemTime) -> Option<Datetime> {
     Some(Datetime { seconds: since.as_secs(), nanoseconds: since.subsec_nanos() })
 }
 
+/// A socket is of an unknown type, as it is in a list of a directory.
 fn type_of(file_type: cap_std::fs::FileType) -> DescriptorType {
     use cap_std::fs::FileTypeExt as _;
     if file_type.is_dir() {
@@ -304,8 +305,6 @@ fn type_of(file_type: cap_std::fs::FileType) -> DescriptorType {
         DescriptorType::SymbolicLink
     } else if file_type.is_fifo() {
         DescriptorType::Fifo
-    } else if file_type.is_socket() {
-        DescriptorType::Socket
     } else if file_type.is_block_device() {
         DescriptorType::BlockDevice
     } else if file_type.is_char_device() {
