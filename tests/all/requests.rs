@@ -143,3 +143,18 @@ fn three_thousand_requests_leave_no_descriptors_threads_or_memory_in_use() {
     assert!(after.threads <= before.threads + 8, "{before:?}, then {after:?}");
     assert!(after.memory < before.memory + (4 << 20), "{before:?}, then {after:?}");
 }
+
+/// The kernel sends a file that is larger than what it takes in one call.
+#[test]
+fn a_large_file_is_sent_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let file: Vec<u8> = (0..3_000_001_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    std::fs::write(folder.path().join("file"), &file).unwrap();
+    let grant = format!("{}::/files:ro", folder.path().display());
+    for mode in [&[][..], &["--concurrency", "forking"]] {
+        let handler = build::guest("rust", "sender").unwrap();
+        let server =
+            Server::start(serve().arg(handler).args(["--dir", &grant]).args(mode), 1).unwrap();
+        assert!(read_to_end(&mut server.connect().unwrap()) == file, "{mode:?}");
+    }
+}
