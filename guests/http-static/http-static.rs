@@ -17,7 +17,7 @@ const LONGEST_HEAD: usize = 16 * 1024;
 const MOST_HEADERS: usize = 64;
 /// The time for which a client that owes a request may send nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What a path in a `Location` does not need to encode.
+/// The bytes that a path in a `Location` does not need to encode.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 

@@ -156,12 +156,13 @@ fn question<'a>(
     if is_in_zone && !is_transfer { Ok(question) } else { Err(Rcode::REFUSED) }
 }
 
-/// What the zone has for a question.
+/// The answer of the zone to a question.
 #[derive(Default)]
 struct Found<'a> {
     is_authoritative: bool,
     records: Vec<&'a Record>,
-    /// Where there are no records: the SOA tells the client how long it may remember that.
+    /// The authority if there are no records: the SOA tells the client how long it may remember
+    /// that.
     soa: Option<&'a Record>,
     is_nowhere: bool,
 }

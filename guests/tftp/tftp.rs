@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// The longest request, in bytes, as RFC 2347 has it.
 const LONGEST_REQUEST: usize = 512;
-/// How often a packet is sent until the client acknowledges it.
+/// The number of times that a packet is sent until the client acknowledges it.
 const ATTEMPTS: usize = 5;
 /// The seconds until a packet is sent again, and the most that a client may ask for: the
 /// `--idle-timeout` of the server is longer.
@@ -74,7 +74,7 @@ impl Refusal {
     }
 }
 
-/// What a client has asked for.
+/// The request of a client.
 struct Transfer {
     blocks: Blocks,
     block_size: usize,
@@ -214,7 +214,7 @@ fn refuse(socket: &Socket, packet: &[u8], from: Option<&Address>) {
 struct Blocks {
     file: File,
     is_netascii: bool,
-    /// What was read and did not fit into a block.
+    /// The bytes that were read and did not fit into a block.
     pending: Vec<u8>,
 }
 

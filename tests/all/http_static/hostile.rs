@@ -121,7 +121,7 @@ fn a_client_that_does_not_read_is_ended() {
     assert!(line.contains("reason=\"idle-timeout\""), "{line}");
 }
 
-/// What a client gets of a file that becomes shorter has no end that looks complete.
+/// The answer for a file that becomes shorter has no end that looks complete.
 #[test]
 fn a_file_that_becomes_shorter_ends_the_connection() {
     let site = Site::new(&[]);

@@ -154,7 +154,7 @@ fn the_command_server_of_the_notes_and_the_sample_send_the_same_bytes() {
     }
 }
 
-/// What a client of the notes printed, its status, and the file that it wrote.
+/// The output of a client of the notes, its status, and the file that it wrote.
 type Ran = (String, Option<i32>, Option<Vec<u8>>);
 
 /// Runs a client of the notes against a server, with this standard input.

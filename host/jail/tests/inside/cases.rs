@@ -77,7 +77,7 @@ const DATAGRAMS: &[Case] = with_the_datagrams_of_other_requests!(
     DATAGRAM, MIXED_DATAGRAM, OPENS_DATAGRAM, OPENS_MIXED_DATAGRAM, UDP_BESIDE_UNIX
 );
 
-/// What native code tries with sockets of a broker, in each setup that has them.
+/// Calls of native code with sockets of a broker, in each setup that has them.
 macro_rules! with_sockets_of_a_broker {
     ($($setup:ident),*) => { &[$(
         refused("socket", $setup, calls::socket),

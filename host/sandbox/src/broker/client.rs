@@ -54,7 +54,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Those of the broker: `EACCES` for what is not granted, `EMFILE` and `ENFILE` if there
+    /// The errors of the broker: `EACCES` for what is not granted, `EMFILE` and `ENFILE` if there
     /// are too many, `ENETDOWN` if the broker is gone; and the errors of `socket(2)`.
     pub(crate) fn socket(
         self: &Arc<Self>,

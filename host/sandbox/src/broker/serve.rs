@@ -40,7 +40,7 @@ pub struct BrokerLimits {
     pub connections_of_worker: usize,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Clone)]
 struct Shared {
     grants: Arc<NetworkGrants>,
@@ -105,7 +105,7 @@ pub fn serve_broker(door: &OwnedFd, grants: NetworkGrants, limits: BrokerLimits)
     }
 }
 
-/// What came to the door.
+/// A message that came to the door.
 enum Arrival {
     Process(ProcessKind, OwnedFd),
     /// There was no descriptor for it, or no memory.

@@ -26,7 +26,7 @@ use crate::network_rules::Resolved;
 /// The longest text about a refused call in the log, in bytes.
 const MAX_SHOWN: usize = 200;
 
-/// What one connection may do, and has done.
+/// The budget of one connection, and its use so far.
 pub(super) struct Session {
     pub grants: Arc<NetworkGrants>,
     pub max_sockets: usize,

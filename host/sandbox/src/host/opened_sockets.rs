@@ -88,7 +88,7 @@ impl OpenedSockets {
     ///
     /// # Errors
     ///
-    /// Those of [`permit`](Self::permit), of the broker and of `socket(2)`.
+    /// The errors of [`permit`](Self::permit), of the broker and of `socket(2)`.
     pub(crate) fn socket(&self, domain: Domain, kind: Type, protocol: i32) -> io::Result<Request> {
         let permit = self.permit()?;
         if let Some(connection) = self.connection()? {
@@ -103,7 +103,7 @@ impl OpenedSockets {
     ///
     /// # Errors
     ///
-    /// Those of [`permit`](Self::permit), of the broker and of `socketpair(2)`.
+    /// The errors of [`permit`](Self::permit), of the broker and of `socketpair(2)`.
     pub(crate) fn socketpair(&self, kind: Type) -> io::Result<(Request, Request)> {
         let (first, second) = (self.permit()?, self.permit()?);
         let request = &self.request;

@@ -1,4 +1,4 @@
-//! What native code does with the sockets that it got from a broker.
+//! Native code uses the sockets that it got from a broker.
 
 use std::mem;
 use std::net::{TcpListener, TcpStream, UdpSocket};

@@ -96,7 +96,7 @@ fn lock(sending: &Mutex<Sending>) -> MutexGuard<'_, Sending> {
 /// The sending side of a connection.
 struct Sending {
     request: Request,
-    /// What the guest has written and the kernel has not taken yet: at most what one call
+    /// Bytes that the guest has written and the kernel has not taken yet: at most what one call
     /// writes.
     unsent: Bytes,
     state: SendState,

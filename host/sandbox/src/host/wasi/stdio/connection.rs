@@ -23,8 +23,8 @@ pub(crate) struct Connection {
     request: Request,
     /// The bytes that one call may allocate.
     most: usize,
-    /// What the program has written and the kernel has not taken yet: at most the permit of one
-    /// write, over all streams.
+    /// Bytes that the program has written and the kernel has not taken yet: at most the permit of
+    /// one write, over all streams.
     unsent: Bytes,
     output: Output,
     /// The number of streams of the output that the program holds.
