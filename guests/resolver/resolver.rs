@@ -1,6 +1,9 @@
 //! A name server for one zone, over UDP, and over TCP for answers that are too long for UDP. With
 //! `serve --bind udp://127.0.0.1:7007 --bind tcp://127.0.0.1:7007` it answers
 //! `dig @127.0.0.1 -p 7007 www.example.test`.
+//!
+//! An answer over UDP is larger than its query, and goes to whatever address the query claims to
+//! come from. A server that strangers reach limits that with `--source-rate`.
 use domain::base::iana::{Class, Opcode, OptRcode, Rcode, Rtype};
 use domain::base::message_builder::TreeCompressor;
 use domain::base::name::{ToLabelIter, ToName};
