@@ -124,8 +124,8 @@ static inline int ss_getaddrinfo(const char *host, const char *port, int family,
   uint8_t of_family, of_type;
   if (family && !ss_family_to(family, &of_family)) return SS_EAI_FAMILY;
   if (type && !ss_type_to(type, &of_type)) return SS_EAI_SOCKTYPE;
-  stream_handler_string_t name = {(uint8_t *)host, host ? strlen(host) : 0};
-  stream_handler_string_t service = {(uint8_t *)port, port ? strlen(port) : 0};
+  ss_string name = {(uint8_t *)host, host ? strlen(host) : 0};
+  ss_string service = {(uint8_t *)port, port ? strlen(port) : 0};
   socketserver_handler_network_list_address_info_t list;
   socketserver_handler_network_lookup_error_t error;
   if (!socketserver_handler_network_getaddrinfo(host ? &name : NULL, port ? &service : NULL, family ? &of_family : NULL, type ? &of_type : NULL, proto, flags, &list, &error))

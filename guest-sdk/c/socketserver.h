@@ -1,14 +1,15 @@
 // The sockets of a handler as C programmers know them: functions that return -1 and set
-// `errno`, on top of the generated bindings in stream_handler.h. A function that is not
-// called adds nothing to the handler. `network.h` opens other sockets.
+// `errno`, on top of the generated bindings. A function that is not called adds nothing to
+// the handler. `network.h` opens other sockets, `sendfile.h` sends files, and `datagram.h` is for
+// handlers of datagrams, which include it first.
 //
 // Each function has the name of a method of Python's `socket`. Sizes are bytes and times
 // are seconds. Flags, levels and options are those of constants.h.
 #ifndef SOCKETSERVER_H
 #define SOCKETSERVER_H
 
+#include "bindings.h"
 #include "constants.h"
-#include "stream_handler.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -76,8 +77,8 @@ static inline const char *ss_strerror(int number) {
 
 // Makes the text of `errno` the error of the request, and returns false:
 // `if (ss_sendall(request, data, size, 0) < 0) return ss_fail(err);`
-static inline bool ss_fail(stream_handler_string_t *err) {
-  stream_handler_string_dup(err, ss_strerror(errno));
+static inline bool ss_fail(ss_string *err) {
+  ss_string_dup_n(err, ss_strerror(errno), strlen(ss_strerror(errno)));
   return false;
 }
 
@@ -92,16 +93,16 @@ static inline socketserver_handler_sockets_borrow_socket_t ss_borrow(ss_socket s
 }
 
 // The bindings do not write to data that they send.
-static inline stream_handler_list_u8_t ss_list(const void *data, size_t size) {
-  stream_handler_list_u8_t list = {(uint8_t *)data, size};
+static inline ss_bytes ss_list(const void *data, size_t size) {
+  ss_bytes list = {(uint8_t *)data, size};
   return list;
 }
 
 // Moves received bytes to `buffer`, and returns their number.
-static inline ssize_t ss_take(stream_handler_list_u8_t *data, void *buffer, size_t size) {
+static inline ssize_t ss_take(ss_bytes *data, void *buffer, size_t size) {
   size_t count = data->len < size ? data->len : size;
   if (count) memcpy(buffer, data->ptr, count);
-  stream_handler_list_u8_free(data);
+  ss_bytes_free(data);
   return (ssize_t)count;
 }
 
@@ -124,7 +125,7 @@ static inline ss_address ss_address_take(socketserver_handler_types_address_t *f
     uint8_t tag = from->val.unix.tag;
     size_t start = tag == SOCKETSERVER_HANDLER_TYPES_UNIX_ADDRESS_ABSTRACT;
     if (tag != SOCKETSERVER_HANDLER_TYPES_UNIX_ADDRESS_UNNAMED) {
-      stream_handler_list_u8_t name = from->val.unix.val.pathname;
+      ss_bytes name = from->val.unix.val.pathname;
       size_t room = sizeof to.path - start, length = name.len < room ? name.len : room;
       if (length) memcpy(to.path + start, name.ptr, length);
       to.path_length = start + length;
@@ -165,7 +166,7 @@ static inline socketserver_handler_types_address_t ss_address_lend(const ss_addr
 // if the other end has finished sending. Errors are those of recv(2); EAGAIN for a call
 // that would wait, ETIMEDOUT if the timeout is over, EOPNOTSUPP for any other flag.
 static inline ssize_t ss_recv(ss_socket socket, void *buffer, size_t size, int flags) {
-  stream_handler_list_u8_t data;
+  ss_bytes data;
   socketserver_handler_types_error_code_t error;
   uint32_t most = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
   bool ok = flags ? socketserver_handler_sockets_method_socket_recv_with_flags(ss_borrow(socket), most, flags, &data, &error)
@@ -190,7 +191,7 @@ static inline ssize_t ss_recvfrom(ss_socket socket, void *buffer, size_t size, i
 // SS_MSG_MORE and SS_MSG_NOSIGNAL, or 0. Returns the number of bytes sent. Errors are those
 // of send(2); EPIPE raises no signal.
 static inline ssize_t ss_send(ss_socket socket, const void *data, size_t size, int flags) {
-  stream_handler_list_u8_t bytes = ss_list(data, size);
+  ss_bytes bytes = ss_list(data, size);
   uint32_t sent = 0;
   socketserver_handler_types_error_code_t error;
   bool ok = socketserver_handler_sockets_method_socket_send_with_flags(ss_borrow(socket), &bytes, flags, &sent, &error);
@@ -200,7 +201,7 @@ static inline ssize_t ss_send(ss_socket socket, const void *data, size_t size, i
 // Sends all of `data`, with the flags of ss_send, and returns 0. The timeout applies to
 // the whole call. After an error the number of bytes sent is unknown.
 static inline int ss_sendall(ss_socket socket, const void *data, size_t size, int flags) {
-  stream_handler_list_u8_t bytes = ss_list(data, size);
+  ss_bytes bytes = ss_list(data, size);
   socketserver_handler_types_error_code_t error;
   bool ok = flags ? socketserver_handler_sockets_method_socket_sendall_with_flags(ss_borrow(socket), &bytes, flags, &error)
                   : socketserver_handler_sockets_method_socket_sendall(ss_borrow(socket), &bytes, &error);
@@ -210,7 +211,7 @@ static inline int ss_sendall(ss_socket socket, const void *data, size_t size, in
 // Sends `data` as one datagram to an address, with the flags of ss_send, and returns
 // `size`. On a connection the address is ignored.
 static inline ssize_t ss_sendto(ss_socket socket, const void *data, size_t size, int flags, const ss_address *to) {
-  stream_handler_list_u8_t bytes = ss_list(data, size);
+  ss_bytes bytes = ss_list(data, size);
   socketserver_handler_types_address_t address = ss_address_lend(to);
   uint32_t sent = 0;
   socketserver_handler_types_error_code_t error;
@@ -274,7 +275,7 @@ static inline int ss_getsockopt(ss_socket socket, int level, int optname, int *v
 // Copies the value of an option to `value`, which has `size` bytes, 1 to 1024. Returns the
 // number of bytes.
 static inline ssize_t ss_getsockopt_bytes(ss_socket socket, int level, int optname, void *value, size_t size) {
-  stream_handler_list_u8_t found;
+  ss_bytes found;
   socketserver_handler_types_error_code_t error;
   uint32_t most = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
   bool ok = socketserver_handler_sockets_method_socket_getsockopt_bytes(ss_borrow(socket), level, optname, most, &found, &error);
@@ -291,7 +292,7 @@ static inline int ss_setsockopt(ss_socket socket, int level, int optname, int va
 
 // Sets an option to bytes, such as the two numbers of SS_SO_LINGER.
 static inline int ss_setsockopt_bytes(ss_socket socket, int level, int optname, const void *value, size_t size) {
-  stream_handler_list_u8_t bytes = ss_list(value, size);
+  ss_bytes bytes = ss_list(value, size);
   socketserver_handler_types_error_code_t error;
   bool ok = socketserver_handler_sockets_method_socket_setsockopt_bytes(ss_borrow(socket), level, optname, &bytes, &error);
   return ss_result(ok, error);

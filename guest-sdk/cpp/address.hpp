@@ -1,8 +1,8 @@
 // The address of one end of a socket.
 #pragma once
 
+#include "bindings.h"
 #include "constants.h"
-#include "stream_handler.h"
 
 #include <array>
 #include <cstdint>

@@ -129,7 +129,7 @@ inline Result<std::vector<AddressInfo>> getaddrinfo(std::optional<std::string_vi
   if (family && !of_family) return fail(SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_FAMILY);
   if (type && !of_type) return fail(SOCKETSERVER_HANDLER_NETWORK_LOOKUP_ERROR_SOCKTYPE);
   auto string = [](std::string_view text) {
-    return stream_handler_string_t{reinterpret_cast<uint8_t *>(const_cast<char *>(text.data())), text.size()};
+    return ss_string{reinterpret_cast<uint8_t *>(const_cast<char *>(text.data())), text.size()};
   };
   auto name = string(host.value_or("")), service = string(port.value_or(""));
   socketserver_handler_network_list_address_info_t list;
@@ -196,7 +196,7 @@ inline Result<Ready> select(std::span<const socketserver::Socket *const> readers
   socketserver_handler_types_error_code_t error;
   if (!socketserver_handler_network_select(&first, &second, &third, timeout ? &*timeout : nullptr, &found, &error))
     return std::unexpected(Error(error));
-  auto places = [](const stream_handler_list_u32_t &list) { return std::vector<size_t>(list.ptr, list.ptr + list.len); };
+  auto places = [](const ss_numbers &list) { return std::vector<size_t>(list.ptr, list.ptr + list.len); };
   Ready ready{places(found.readers), places(found.writers), places(found.exceptional)};
   socketserver_handler_network_ready_free(&found);
   return ready;

@@ -9,8 +9,8 @@
 #pragma once
 
 #include "address.hpp"
+#include "bindings.h"
 #include "constants.h"
-#include "stream_handler.h"
 
 #include <algorithm>
 #include <array>
@@ -76,7 +76,7 @@ class Socket {
   // the other end has finished sending. `flags` is a sum of SS_MSG_PEEK, SS_MSG_DONTWAIT,
   // SS_MSG_WAITALL and SS_MSG_NOSIGNAL.
   Result<std::string> recv(size_t bufsize, int flags = 0) const {
-    stream_handler_list_u8_t data;
+    ss_bytes data;
     Code error;
     bool ok = flags ? socketserver_handler_sockets_method_socket_recv_with_flags(borrow(), clamp(bufsize), flags, &data, &error)
                     : socketserver_handler_sockets_method_socket_recv(borrow(), clamp(bufsize), &data, &error);
@@ -183,7 +183,7 @@ class Socket {
   }
   // Returns the value of an option as at most `buflen` bytes, 1 to 1024.
   Result<std::string> getsockopt(int level, int optname, size_t buflen) const {
-    stream_handler_list_u8_t value;
+    ss_bytes value;
     Code error;
     if (!socketserver_handler_sockets_method_socket_getsockopt_bytes(borrow(), level, optname, clamp(buflen), &value, &error)) return fail(error);
     return take(value);
@@ -235,12 +235,12 @@ class Socket {
  private:
   static uint32_t clamp(size_t size) { return static_cast<uint32_t>(std::min<size_t>(size, UINT32_MAX)); }
   // The bindings do not write to data that they send.
-  static stream_handler_list_u8_t list(std::string_view data) {
+  static ss_bytes list(std::string_view data) {
     return {reinterpret_cast<uint8_t *>(const_cast<char *>(data.data())), data.size()};
   }
-  static std::string take(stream_handler_list_u8_t &data) {
+  static std::string take(ss_bytes &data) {
     std::string taken(reinterpret_cast<const char *>(data.ptr), data.len);
-    stream_handler_list_u8_free(&data);
+    ss_bytes_free(&data);
     return taken;
   }
   template <class Call>
@@ -274,8 +274,8 @@ inline std::string_view strip(std::string_view data) {
 }
 
 // Converts the result of a handler's method to the form of the C bindings.
-inline bool report(const Result<> &result, stream_handler_string_t *err) {
-  if (!result) stream_handler_string_dup_n(err, result.error().text().data(), result.error().text().size());
+inline bool report(const Result<> &result, ss_string *err) {
+  if (!result) ss_string_dup_n(err, result.error().text().data(), result.error().text().size());
   return result.has_value();
 }
 
@@ -286,14 +286,14 @@ inline bool report(const Result<> &result, stream_handler_string_t *err) {
   static Handler socketserver_handler;                                                                      \
   extern "C" bool exports_socketserver_handler_stream_request_setup(                                        \
       exports_socketserver_handler_stream_request_own_socket_t request,                                     \
-      exports_socketserver_handler_stream_request_address_t *client_address, stream_handler_string_t *err) { \
+      exports_socketserver_handler_stream_request_address_t *client_address, ss_string *err) { \
     socketserver_handler.request.own = request;                                                             \
     socketserver_handler.client_address = socketserver::Address::take(*client_address);                     \
     return socketserver::report(socketserver_handler.setup(), err);                                         \
   }                                                                                                         \
-  extern "C" bool exports_socketserver_handler_stream_request_handle(stream_handler_string_t *err) {        \
+  extern "C" bool exports_socketserver_handler_stream_request_handle(ss_string *err) {        \
     return socketserver::report(socketserver_handler.handle(), err);                                        \
   }                                                                                                         \
-  extern "C" bool exports_socketserver_handler_stream_request_finish(stream_handler_string_t *err) {        \
+  extern "C" bool exports_socketserver_handler_stream_request_finish(ss_string *err) {        \
     return socketserver::report(socketserver_handler.finish(), err);                                        \
   }

@@ -3,6 +3,7 @@
 import atexit
 import errno
 import functools
+import io
 import ipaddress
 import os
 import socket as _stdlib
@@ -29,6 +30,22 @@ class BaseRequestHandler:
 
     def finish(self):
         pass
+
+
+class DatagramRequestHandler(BaseRequestHandler):
+    """Python's `socketserver.DatagramRequestHandler`.
+
+    The attribute `rfile` reads the datagram, and `finish` sends what was written to `wfile` as one
+    datagram, which is empty if nothing was written.
+    """
+
+    def setup(self):
+        self.packet, self.socket = self.request
+        self.rfile = io.BytesIO(self.packet)
+        self.wfile = io.BytesIO()
+
+    def finish(self):
+        self.socket.sendto(self.wfile.getvalue(), self.client_address)
 
 
 def stream_request(handler_class):

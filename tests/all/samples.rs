@@ -159,7 +159,7 @@ fn samples() -> Vec<(&'static str, String)> {
 fn dupper_treats_bytes_as_python_does() {
     let implementations: Vec<_> =
         samples().into_iter().filter(|(_, name)| name == "dupper").collect();
-    assert!(implementations.len() >= 3, "{implementations:?}");
+    assert_eq!(implementations.len(), LANGUAGES.len(), "{implementations:?}");
     for (language, name) in implementations {
         let mut command = host();
         command.arg("serve").arg(build::guest(language, &name).unwrap());
@@ -176,6 +176,32 @@ fn dupper_treats_bytes_as_python_does() {
             let mut received = [0; 64];
             let length = client.recv(&mut received).unwrap();
             assert_eq!(&received[..length], reply, "{language}");
+        }
+    }
+}
+
+/// A `DatagramRequestHandler` sends what was written to its file as one datagram, also if that
+/// is nothing.
+#[test]
+fn decho_sends_each_datagram_back_in_every_language() {
+    let implementations: Vec<_> =
+        samples().into_iter().filter(|(_, name)| name == "decho").collect();
+    assert!(implementations.len() >= 5, "{implementations:?}");
+    for (language, name) in implementations {
+        for mode in MODES {
+            let mut command = host();
+            command.arg("serve").arg(build::guest(language, &name).unwrap()).args(mode);
+            let server = Server::start(command.args(["--bind", "udp://[::1]:0"]), 1).unwrap();
+            let client = UdpSocket::bind("[::1]:0").unwrap();
+            client.set_read_timeout(Some(TIMEOUT)).unwrap();
+            client.connect(server.endpoints()[0].strip_prefix("udp://").unwrap()).unwrap();
+            let every_byte: Vec<u8> = (0..=255).collect();
+            for datagram in [&every_byte[..], b"", b"one\ntwo\n", &[b'l'; 8000]] {
+                client.send(datagram).unwrap();
+                let mut received = [0; 9000];
+                let length = client.recv(&mut received).unwrap();
+                assert_eq!(&received[..length], datagram, "{language} {mode:?}");
+            }
         }
     }
 }
@@ -292,8 +318,8 @@ fn whoami_sends_the_addresses_of_both_ends() {
 /// The component has a handler for each kind of socket, exported by two `export!`.
 #[test]
 fn both_serves_tcp_and_udp_in_one_process() {
-    let guest = build::guest("rust", "both").unwrap();
-    for mode in MODES {
+    for (language, mode) in ["rust", "go"].iter().flat_map(|one| MODES.map(|mode| (one, mode))) {
+        let guest = build::guest(language, "both").unwrap();
         let mut command = serve();
         command.arg(&guest).args(["--bind", "udp://127.0.0.1:0"]).args(mode);
         let mut server = Server::start(&mut command, 2).unwrap();
@@ -305,7 +331,7 @@ fn both_serves_tcp_and_udp_in_one_process() {
         let mut answer = [0; 100];
         for round in 0..3 {
             let line = format!("{round} over TCP\nno end");
-            assert_eq!(ask(&server, line.as_bytes()), line.as_bytes(), "{mode:?}");
+            assert_eq!(ask(&server, line.as_bytes()), line.as_bytes(), "{language} {mode:?}");
             client.send(format!("{round} over UDP").as_bytes()).unwrap();
             let length = client.recv(&mut answer).unwrap();
             assert_eq!(&answer[..length], format!("{round} over UDP").as_bytes(), "{mode:?}");

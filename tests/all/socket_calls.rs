@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use socketserver_tests::build;
@@ -78,6 +79,13 @@ const SCRIPT: &[&str] = &[
     "setsockopt_bytes 1 13 x0000000000000000\n",
     "setsockopt 6 1 1\n",
     "getsockopt 6 1\n",
+    // A file of a granted directory. Its bytes stand before the answer.
+    "sendfile {file} 0 -1\n",
+    "sendfile {file} 3 4\n",
+    "sendfile {file} 8 100\n",
+    "sendfile {file} 10 5\n",
+    "sendfile {file} 99 5\n",
+    "sendfile {file}x 0 5\n",
     // The other end has finished sending.
     "shutdown 0\n",
 ];
@@ -95,13 +103,18 @@ const HANDLERS: [(&str, &[&str]); 6] = [
 
 const FILES: &[&str] = &["readline", "write"];
 
+/// The file that handlers send, in the directory that the server grants.
+const FILE: (&str, &[u8]) = ("file", b"abcdefghij");
+
 /// Runs the script without some calls, and returns what the server sent for each step.
-fn transcript(mut stream: TcpStream, without: &[&str]) -> Vec<String> {
+fn transcript(mut stream: TcpStream, without: &[&str], folder: &Path) -> Vec<String> {
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     let mut all = Vec::new();
     let is_left_out = |step: &str| without.iter().any(|call| step.starts_with(call));
+    let file = folder.join(FILE.0);
     for step in SCRIPT.iter().filter(|step| !is_left_out(step)) {
+        let step = step.replace("{file}", file.to_str().unwrap());
         stream.write_all(step.as_bytes()).unwrap();
         let mut answer = String::new();
         answers.read_line(&mut answer).unwrap_or_else(|error| panic!("{step}: {error} {all:?}"));
@@ -147,14 +160,20 @@ impl Drop for Reference {
 #[test]
 fn the_same_calls_have_the_same_results_in_cpython_and_here() {
     let Some(reference) = Reference::start("calls") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FILE.0), FILE.1).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let grant = format!("{path}::{path}:ro");
     for (language, without) in HANDLERS {
-        let expected = transcript(reference.connect(), without);
+        let expected = transcript(reference.connect(), without, folder.path());
         assert!(expected.iter().any(|line| line.contains("ok 616263")), "{expected:#?}");
+        assert!(expected.iter().any(|line| line.contains(": defgok 4")), "{expected:#?}");
         for mode in MODES {
             let mut command = serve();
             command.arg(build::guest(language, "calls").unwrap()).args(mode);
+            command.args(["--dir", &grant]);
             let server = Server::start(&mut command, 1).unwrap();
-            let here = transcript(server.connect().unwrap(), without);
+            let here = transcript(server.connect().unwrap(), without, folder.path());
             for (here, expected) in here.iter().zip(&expected) {
                 assert_eq!(here, expected, "{language} {mode:?}");
             }

@@ -1,5 +1,6 @@
 // Makes the calls on its socket that the client asks for, a line each, and answers each with
 // a line: `ok` and the result as Python prints it, or `err` and the error.
+#include "sendfile.h"
 #include "socketserver.h"
 
 #include <stdio.h>
@@ -40,12 +41,12 @@ static char *put_hex(char *to, const unsigned char *data, size_t size) {
 
 // Makes a call, and writes its result. Returns -1 if it failed.
 static ssize_t call(const char *line, char *result) {
-  char name[32] = "", text[64] = "", bytes[64] = "";
+  char name[32] = "", text[128] = "", bytes[64] = "";
   int a = 0, b = 0, c = 0;
   unsigned char data[256] = {0};
   ssize_t count = 0;
   int numbers = sscanf(line, "%31s %d %d %d", name, &a, &b, &c) - 1;
-  sscanf(line, "%*s %63s", text);
+  sscanf(line, "%*s %127s", text);
   strcpy(result, "None");
   if (!strcmp(name, "recv")) {
     if ((count = ss_recv(request, data, (size_t)a, b)) >= 0) put_hex(result, data, (size_t)count);
@@ -89,6 +90,14 @@ static ssize_t call(const char *line, char *result) {
   } else if (!strcmp(name, "names")) {
     ss_address peer;
     if ((count = ss_getpeername(request, &peer)) == 0) strcpy(result, memcmp(&peer, &client, sizeof peer) ? "False" : "True");
+  } else if (!strcmp(name, "sendfile")) {
+    ss_file file;
+    sscanf(line, "%*s %*s %d %d", &a, &b);
+    if (ss_file_open(text, &file) < 0) return -1;
+    int64_t sent = ss_sendfile(request, file, (uint64_t)a, b < 0 ? SS_TO_END : (uint64_t)b);
+    ss_file_close(file);
+    if (sent < 0) return -1;
+    sprintf(result, "%lld", (long long)sent);
   } else if (!strcmp(name, "shutdown")) {
     return ss_shutdown(request, a);
   }
@@ -105,6 +114,7 @@ static const char *name_of(int error) {
     case ENOTCONN: return "ENOTCONN";
     case EPIPE: return "EPIPE";
     case EACCES: return "EACCES";
+    case ENOENT: return "ENOENT";
     default: return ss_strerror(error);
   }
 }

@@ -1,5 +1,6 @@
 // Makes the calls on its socket that the client asks for, a line each, and answers each with
 // a line: `ok` and the result as Python prints it, or `err` and the error.
+#include "sendfile.hpp"
 #include "socketserver.hpp"
 
 #include <cstdio>
@@ -52,6 +53,7 @@ string name_of(const Error &error) {
     case SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_NOT_CONNECTED: return "ENOTCONN";
     case SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_BROKEN_PIPE: return "EPIPE";
     case SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_DENIED: return "EACCES";
+    case SOCKETSERVER_HANDLER_TYPES_ERROR_CODE_NO_SUCH_FILE: return "ENOENT";
     default: return error.text();
   }
 }
@@ -133,6 +135,12 @@ struct Calls : socketserver::BaseRequestHandler {
              (request.type() == SS_SOCK_STREAM ? " SOCK_STREAM " : " another type ") + std::to_string(request.proto());
     }
     if (name == "names") return request.getpeername().transform([&](auto peer) { return python(peer == client_address); });
+    if (name == "sendfile") {
+      auto file = socketserver::File::open(text);
+      if (!file) return std::unexpected(file.error());
+      auto most = b < 0 ? std::nullopt : std::optional<uint64_t>(b);
+      return show(socketserver::sendfile(request, *file, a, most));
+    }
     if (name == "shutdown") return none(request.shutdown(a));
     return "None";
   }

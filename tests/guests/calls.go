@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"socketserver"
 	"socketserver/netconn"
+	"socketserver/sendfile"
 	"strconv"
 	"strings"
 	"syscall"
@@ -134,6 +136,13 @@ func (h *Calls) call(words []string) (any, error) {
 		peer, err := request.Getpeername()
 		isSame := netconn.Conn(request).RemoteAddr().String() == peer.String()
 		return python(isSame && peer == h.ClientAddress), err
+	case "sendfile":
+		file, err := sendfile.Open(text)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		return sendfile.Sendfile(request, file, int64(number(0)), int64(number(1)))
 	case "shutdown":
 		return "None", request.Shutdown(int(size))
 	}
@@ -163,6 +172,7 @@ func nameOf(err error) string {
 		{syscall.ENOTCONN, "ENOTCONN"},
 		{syscall.EPIPE, "EPIPE"},
 		{syscall.EACCES, "EACCES"},
+		{fs.ErrNotExist, "ENOENT"},
 	} {
 		if errors.Is(err, one.err) {
 			return one.name

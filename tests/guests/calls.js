@@ -1,6 +1,7 @@
 // Makes the calls on its socket that the client asks for, a line each, and answers each with
 // a line: `ok` and the result as Python prints it, or `err` and the error.
 import * as socketserver from 'socketserver';
+import { File, sendfile } from 'socketserver/sendfile.js';
 
 const NAMES = { EAGAIN: 'BlockingIOError', ETIMEDOUT: 'TimeoutError' };
 const hex = (data) => Array.from(data, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -82,6 +83,8 @@ class Calls extends socketserver.BaseRequestHandler {
       }
       case 'names':
         return JSON.stringify(request.getpeername()) === JSON.stringify(this.clientAddress);
+      case 'sendfile':
+        return sendfile(request, File.open(text), numbers[0], numbers[1] < 0 ? null : numbers[1]);
       case 'shutdown':
         return request.shutdown(numbers[0]);
     }

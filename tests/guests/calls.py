@@ -89,6 +89,10 @@ class Calls(BaseRequestHandler):
                 buffering = numbers[0] if numbers else None
                 with request.makefile(text, buffering) as file:
                     return file.write(b"written ")
+            case "sendfile":
+                with open(text, "rb") as file:
+                    offset, count = numbers
+                    return request.sendfile(file, offset, count if count >= 0 else None)
             case "shutdown":
                 return request.shutdown(*numbers)
 

@@ -1,6 +1,6 @@
 //! Makes the calls on its socket that the client asks for, a line each, and answers each with
 //! a line: `ok` and the result as Python prints it, or `err` and the error.
-use socketserver_guest::socket::{Error, Shutdown};
+use socketserver_guest::socket::{Error, File, Shutdown};
 use socketserver_guest::{BaseRequestHandler, Context, Result, export};
 use std::io;
 use std::time::Duration;
@@ -107,6 +107,10 @@ fn call(cx: &Context, line: &str) -> Result<String> {
             file.flush()?;
             count.to_string()
         }
+        "sendfile" => {
+            let (offset, count) = (u64::try_from(number(0))?, u64::try_from(number(1)).ok());
+            request.sendfile(&File::open(text)?, offset, count)?.to_string()
+        }
         "shutdown" => {
             request.shutdown([Shutdown::Read, Shutdown::Write, Shutdown::Both][size])?;
             none()
@@ -132,6 +136,10 @@ fn from_hex(text: &str) -> Result<Vec<u8>> {
 /// Returns the name that the handler in Python gives to the error.
 fn name_of(error: &(dyn std::error::Error + 'static)) -> String {
     let io = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref());
+    let file = error.downcast_ref::<io::Error>();
+    if file.is_some_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return "ENOENT".to_owned();
+    }
     match error.downcast_ref::<Error>().or(io) {
         Some(Error::WouldBlock) => "BlockingIOError".to_owned(),
         Some(Error::TimedOut) => "TimeoutError".to_owned(),

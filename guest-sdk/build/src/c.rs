@@ -25,8 +25,13 @@ const COMPILER: (&str, &str) = ("ziglang", "0.17.0");
 /// the memory that a request may use.
 pub const LINK: [&str; 3] = ["-mexec-model=reactor", "-s", "-Wl,-z,stack-size=1048576"];
 
-/// The world of the guests, and the name of the bindings that they are linked with.
-const WORLD: &str = "stream_handler";
+/// The names of the bindings for each world.
+const STREAM: &str = "stream_handler";
+const DATAGRAM: &str = "datagram_handler";
+
+/// The headers for handlers of datagrams: a guest that includes one targets that world.
+const DATAGRAM_HEADERS: [&str; 3] =
+    ["#include \"datagram.h\"", "#include \"datagram.hpp\"", "#include \"datagram_handler.h\""];
 
 /// Builds a guest and returns the component.
 pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
@@ -35,11 +40,11 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
 
     let mut compiler = compiler(workspace, "cc", log)?;
     compiler
-        .arg("-std=c17")
+        .arg("-std=gnu17")
         .args(LINK)
         .arg(&guest.source)
-        .arg(bindings(workspace))
-        .arg(component_type(workspace))
+        .arg(bindings(workspace, world(guest)?))
+        .arg(component_type(workspace, world(guest)?))
         .arg("-o")
         .arg(&module);
     log.run(&mut compiler, HINT)?;
@@ -65,22 +70,32 @@ pub fn zig(workspace: &Workspace, command: &str, log: &Log) -> Result<Command> {
     Ok(zig)
 }
 
-/// Returns the source of the bindings, which is compiled as C.
-pub fn bindings(workspace: &Workspace) -> PathBuf {
-    sdk(workspace, ".c")
+/// Returns the name of the bindings that a guest is linked with.
+pub fn world(guest: &Guest) -> Result<&'static str> {
+    let source = fs::read_to_string(&guest.source)?;
+    let is_datagram = DATAGRAM_HEADERS.iter().any(|header| source.contains(header));
+    Ok(if is_datagram { DATAGRAM } else { STREAM })
 }
 
-/// Returns the headers that handlers in C++ include too.
-pub fn headers(workspace: &Workspace) -> [PathBuf; 3] {
-    let folder = workspace.sdk(Language::C.folder());
-    [sdk(workspace, ".h"), folder.join("exit.h"), folder.join("constants.h")]
+/// Returns the source of the bindings for a world, which is compiled as C.
+pub fn bindings(workspace: &Workspace, world: &str) -> PathBuf {
+    sdk(workspace, world, ".c")
 }
 
 /// Returns the object file that names the world of the module.
-pub fn component_type(workspace: &Workspace) -> PathBuf {
-    sdk(workspace, "_component_type.o")
+pub fn component_type(workspace: &Workspace, world: &str) -> PathBuf {
+    sdk(workspace, world, "_component_type.o")
 }
 
-fn sdk(workspace: &Workspace, end: &str) -> PathBuf {
-    workspace.sdk(Language::C.folder()).join(format!("{WORLD}{end}"))
+/// Returns the files here that handlers in C++ are built from too.
+pub fn shared_with_cpp(workspace: &Workspace) -> Vec<PathBuf> {
+    let folder = workspace.sdk(Language::C.folder());
+    let ends = [".h", ".c", "_component_type.o"];
+    let generated = [STREAM, DATAGRAM].map(|world| ends.map(|end| sdk(workspace, world, end)));
+    let written = ["bindings.h", "constants.h", "exit.h"].map(|file| folder.join(file));
+    generated.into_iter().flatten().chain(written).collect()
+}
+
+fn sdk(workspace: &Workspace, world: &str, end: &str) -> PathBuf {
+    workspace.sdk(Language::C.folder()).join(format!("{world}{end}"))
 }

