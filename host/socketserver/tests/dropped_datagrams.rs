@@ -49,9 +49,10 @@ fn datagrams_that_the_kernel_dropped_are_counted() {
         }
         gate.open();
         // The queue has room again after a while.
-        let mut taken = 0;
+        let (mut taken, mut sent_last) = (0, 0);
         common::wait_until("the last one is served", || {
             client.send_to(b"last", at).unwrap();
+            sent_last += 1;
             let mut last = false;
             while let Ok(data) = taken_by_handler.recv_timeout(Duration::from_millis(10)) {
                 taken += u64::from(data == b"flood");
@@ -61,12 +62,15 @@ fn datagrams_that_the_kernel_dropped_are_counted() {
         });
         let endpoint = server.endpoints()[0].to_string();
         server.shutdown().unwrap();
+        // Some that were taken may still be on their way to the handler.
+        server.server_close();
+        taken += taken_by_handler.try_iter().filter(|data| data == b"flood").count() as u64;
         let reported = dropped.0.lock().unwrap().clone();
         assert!(reported.iter().all(|(at, _)| *at == endpoint), "{reported:?}");
         let lost: u64 = reported.iter().map(|(_, count)| count).sum();
         assert!(
-            taken < SENT && lost >= SENT - taken && lost <= SENT - taken + 9,
-            "{taken} {reported:?}"
+            taken < SENT && lost >= SENT - taken && lost < SENT - taken + sent_last,
+            "{taken} {sent_last} {reported:?}"
         );
     }
 }
