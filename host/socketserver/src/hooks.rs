@@ -10,10 +10,11 @@ use crate::request::Request;
 /// The methods of Python's `BaseServer` that programs override, each with Python's
 /// default, and some more.
 ///
-/// The thread that serves calls all of them but `handle_error`, `request_finished` and
-/// `after_fork_in_child`. A panic in
-/// `verify_request`, `handle_timeout` or `service_actions` leaves
-/// `serve_forever`, as an exception does in Python.
+/// The loop calls all of them but `handle_error`, `request_finished` and
+/// `after_fork_in_child`: one after the other, in the order in which clients are taken. In
+/// threads several threads take turns in the loop, so two calls may come from different
+/// threads. A panic in `verify_request`, `handle_timeout` or `service_actions` leaves
+/// `serve_forever`, as an exception does in Python, whichever thread ran the loop.
 pub trait Hooks: Send + Sync + 'static {
     /// Returns true if the server shall serve this request. If not, the client sees the
     /// end of the connection at once, and no handler runs.

@@ -107,6 +107,7 @@
 //! | `error`, `reason` | errors, the reasons for which requests fail, and the party to blame |
 //! | `text` | untrusted text, made safe to print |
 //! | `poll` | `poll(2)` with a deadline |
+//! | `before_wait` | the last thing that a thread does before it waits |
 //! | `sys` | forking, shared memory, credentials, and the only unsafe code |
 
 #![deny(missing_docs)]
@@ -114,6 +115,7 @@
 
 pub mod access;
 mod address;
+mod before_wait;
 mod capacity;
 mod concurrency;
 mod error;

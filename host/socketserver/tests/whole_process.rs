@@ -55,8 +55,11 @@ fn b45_threads_and_descriptors_stay_the_same_over_two_thousand_requests() {
     let _alone = alone();
     wait_until("other servers have gone", || request_threads() == 0);
     let server = Arc::new(threading().build().unwrap());
-    let before = descriptors();
+    let before_the_run = descriptors();
     let running = serve(Arc::clone(&server), NEVER);
+    running.wait_until_idle();
+    // Those of the run are there from its beginning.
+    let before = descriptors();
     for requests in [50, 500] {
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -72,6 +75,8 @@ fn b45_threads_and_descriptors_stay_the_same_over_two_thousand_requests() {
     }
     let threads = request_threads();
     assert!(threads <= 16, "{threads} threads for 4 clients");
+    server.shutdown().unwrap();
+    wait_until("the descriptors of the run are closed", || descriptors() == before_the_run);
     drop(running);
 }
 

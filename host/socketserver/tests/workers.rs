@@ -8,6 +8,8 @@ mod programs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use common::{Gram, datagram_endpoints, wait_until};
@@ -16,13 +18,17 @@ use programs::{
     signal, tests, wait_for_end, waiting_clients,
 };
 use rustix::process::Signal;
-use socketserver::{Address, HandlerError, Hooks, Reason, Request};
+use socketserver::{
+    Address, Concurrency, HandlerError, Hooks, Reason, Request, Server, ServerBuilder, ServerInfo,
+    Threading, Workers,
+};
 
 fn main() -> ExitCode {
     programs::run(
         &[
             ("server", server_program),
             ("prepared", |arguments| drive(server(arguments).hooks(Prepared { fails: false }))),
+            ("leading", |arguments| drive(leading(&arguments[0]))),
             ("dying", |arguments| drive(server(arguments).hooks(Prepared { fails: true }))),
         ],
         tests![
@@ -31,6 +37,7 @@ fn main() -> ExitCode {
             datagrams_are_spread_and_answered_while_the_server_closes,
             a_server_has_at_least_one_worker,
             each_worker_is_prepared_once,
+            in_workers_threads_take_requests_themselves,
             a_request_that_fails_ends_no_worker,
             a_killed_worker_costs_only_its_own_requests_and_is_replaced,
             a_worker_that_dies_repeatedly_is_replaced_after_growing_pauses,
@@ -133,6 +140,38 @@ fn a_server_has_at_least_one_worker() {
     let program = Program::serving(&[TCP, "workers=0"]);
     let pid = ask(program.endpoint(), "pid").parse().unwrap();
     assert_eq!(program.children(), [pid]);
+}
+
+/// Returns a server with workers, which answers whether the thread that took a request runs it.
+fn leading(bind: &str) -> ServerBuilder {
+    struct Taken(Arc<Mutex<Option<ThreadId>>>);
+    impl Hooks for Taken {
+        fn verify_request(&self, _request: &Request, _client: &Address) -> bool {
+            *self.0.lock().unwrap() = Some(thread::current().id());
+            true
+        }
+    }
+    let taken_by = Arc::new(Mutex::new(None));
+    let hooks = Taken(Arc::clone(&taken_by));
+    let handler = move |request: &Request, _: &Address, _: &Arc<ServerInfo>| {
+        let leads = *taken_by.lock().unwrap() == Some(thread::current().id());
+        request.sendall(if leads { b"leader\n" } else { b"other\n" })
+    };
+    Server::builder(handler)
+        .bind(bind.parse().unwrap())
+        .hooks(hooks)
+        .concurrency(Concurrency::Workers(Workers { count: 2, threading: Threading::new() }))
+}
+
+fn in_workers_threads_take_requests_themselves() {
+    let mut program = Program::start("leading", &["tcp://127.0.0.1:0"]);
+    program.tell("serve");
+    wait_until("a leader runs requests", || ask(program.endpoint(), "") == "leader");
+    for _ in 0..100 {
+        assert!(!ask(program.endpoint(), "").is_empty());
+    }
+    program.close();
+    assert_eq!(program.end(), [""; 0]);
 }
 
 /// Hooks that print the processes that were prepared, or fail to prepare them.

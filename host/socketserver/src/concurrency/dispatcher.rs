@@ -8,13 +8,23 @@ use std::time::Instant;
 
 use super::children::Children;
 use super::job::{Application, Job};
+use super::post::Post;
 use super::settings::Threading;
 use crate::error::SystemExit;
 use crate::listen::listener::Listener;
 
-/// Runs a worker in its process: takes its settings and its end of the lifeline, and
-/// returns the exit status.
-pub(crate) type RunWorker<'a> = &'a dyn Fn(&Threading, Arc<OwnedFd>) -> i32;
+/// Runs a worker in its process, and returns the exit status.
+pub(crate) type RunWorker<'a> = &'a dyn Fn(WorkerSettings<'_>) -> i32;
+
+/// The things that a worker gets from its parent.
+pub(crate) struct WorkerSettings<'a> {
+    pub threading: &'a Threading,
+    /// Its end of the lifeline.
+    pub lifeline: Arc<OwnedFd>,
+    /// Wakes the leaders of all workers when it is written to.
+    pub bell: Arc<OwnedFd>,
+    pub max_leaders: usize,
+}
 
 /// The end of [`Dispatcher::process_request`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +116,18 @@ pub(crate) trait Dispatcher: Send + Sync {
         Ok(())
     }
 
-    /// Tells the workers that the loop has ended: they finish their requests, and end.
+    /// Returns true if threads take requests from a [`Post`].
+    fn has_leaders(&self) -> bool {
+        false
+    }
+
+    /// Tells the threads where they can take requests, until [`end_run`](Self::end_run).
+    fn begin_run(&self, _post: Arc<dyn Post>) {}
+
+    /// Counts a request that a leader has taken.
+    fn take_permit(&self) {}
+
+    /// Tells threads and workers that the loop has ended: they finish their requests.
     fn end_run(&self) {}
 
     /// Ends the threads that have had no request for a while.

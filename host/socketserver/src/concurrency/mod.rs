@@ -10,6 +10,7 @@
 //! | `settings` | the settings of each way |
 //! | `dispatcher` | the trait of all ways |
 //! | `job` | one request on its way through the server |
+//! | `post` | the post at which threads take requests themselves |
 //! | `sync`, `threading`, `forking`, `workers` | the ways of running requests |
 //! | `children` | the processes that a server has forked |
 //! | `run_in_child` | a function that runs code in a process of its own |
@@ -18,6 +19,7 @@ mod children;
 mod dispatcher;
 mod forking;
 mod job;
+mod post;
 mod run_in_child;
 mod settings;
 mod sync;
@@ -29,8 +31,9 @@ use std::sync::Arc;
 
 use nix::sys::signal::SigSet;
 
-pub(crate) use dispatcher::{Dispatched, Dispatcher, ServerSockets};
+pub(crate) use dispatcher::{Dispatched, Dispatcher, ServerSockets, WorkerSettings};
 pub(crate) use job::{Application, Job};
+pub(crate) use post::{Post, Term, max_leaders};
 pub use run_in_child::run_in_child;
 pub use settings::{Forking, Threading, Workers};
 

@@ -3,15 +3,25 @@
 //! A request has a thread to itself while it is in flight. When it is done the
 //! thread stays parked for a while and takes the next request, because a new thread
 //! costs more than most requests do.
+//!
+//! To wake a thread costs a seventh of a short request. So a thread that is done with a request
+//! becomes a leader if there are fewer leaders than processors: it takes the next request at
+//! the [`Post`] itself, and runs it. A leader whose request is about to wait hands its
+//! leadership to a parked thread. The thread that serves takes requests while there is no
+//! leader, or none but leaders whose requests take long.
 
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::sync::{Parker, Unparker};
+
 use super::dispatcher::{Dispatched, Dispatcher, ServerSockets};
 use super::job::{Application, Job};
+use super::post::{Post, Term};
 use super::settings::Threading;
+use crate::before_wait::{self, BeforeWait};
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
 use crate::server::control::Control;
@@ -24,7 +34,7 @@ const MAX_PARKED: Duration = Duration::from_secs(10);
 const STACK_SIZE: usize = (2 << 20) + sys::SIGNAL_STACK_SIZE;
 
 thread_local! {
-    /// The address of the [`Pool`] that the current thread belongs to.
+    /// The address of the [`Pool`] for which the current thread runs a request.
     static CURRENT_POOL: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -48,6 +58,8 @@ struct State {
     parked: Vec<Parked>,
     /// Set if the loop has seen that there is no permit, and waits for one.
     loop_waits: bool,
+    /// The post of the loop that runs.
+    post: Option<Arc<dyn Post>>,
     closed: bool,
 }
 
@@ -58,10 +70,9 @@ struct Parked {
 }
 
 /// A thread that runs requests, with the slot for its next one.
-#[derive(Default)]
 struct RequestThread {
     slot: Mutex<Slot>,
-    filled: Condvar,
+    unparker: Unparker,
 }
 
 #[derive(Default)]
@@ -69,8 +80,33 @@ enum Slot {
     #[default]
     Empty,
     Request(Job),
+    Lead(Arc<Leader>),
     /// No more requests will come.
     End,
+}
+
+/// The next thing that a thread does.
+enum Task {
+    Run(Job),
+    Lead(Arc<Leader>),
+}
+
+/// The leadership of a thread: the thread takes requests itself.
+struct Leader {
+    pool: Arc<Pool>,
+    post: Arc<dyn Post>,
+    term: Term,
+}
+
+/// A leader that is about to wait hands its leadership to a parked thread.
+impl BeforeWait for Leader {
+    fn give_away(self: Arc<Self>) {
+        let parked = self.pool.state().parked.pop();
+        match parked {
+            Some(Parked { thread, .. }) => thread.fill(Slot::Lead(self)),
+            None => self.post.step_down(self.term),
+        }
+    }
 }
 
 impl RequestThread {
@@ -80,16 +116,19 @@ impl RequestThread {
 
     fn fill(&self, slot: Slot) {
         *self.slot() = slot;
-        self.filled.notify_one();
+        self.unparker.unpark();
     }
 
-    /// Waits for the next request. Returns `None` when the thread must end.
-    fn next_request(&self) -> Option<Job> {
-        let is_empty = |slot: &mut Slot| matches!(slot, Slot::Empty);
-        let filled = self.filled.wait_while(self.slot(), is_empty);
-        match std::mem::take(&mut *filled.unwrap_or_else(PoisonError::into_inner)) {
-            Slot::Request(job) => Some(job),
-            Slot::Empty | Slot::End => None,
+    /// Waits for the next task. Returns `None` when the thread must end.
+    fn next_task(&self, parker: &Parker) -> Option<Task> {
+        loop {
+            let slot = std::mem::take(&mut *self.slot());
+            match slot {
+                Slot::Request(job) => return Some(Task::Run(job)),
+                Slot::Lead(leader) => return Some(Task::Lead(leader)),
+                Slot::End => return None,
+                Slot::Empty => parker.park(),
+            }
         }
     }
 }
@@ -104,6 +143,7 @@ impl RequestThreads {
                 in_flight: 0,
                 parked: Vec::new(),
                 loop_waits: false,
+                post: None,
                 closed: false,
             }),
             drained: Condvar::new(),
@@ -138,6 +178,22 @@ impl Dispatcher for RequestThreads {
         }
     }
 
+    fn has_leaders(&self) -> bool {
+        true
+    }
+
+    fn begin_run(&self, post: Arc<dyn Post>) {
+        self.0.state().post = Some(post);
+    }
+
+    fn take_permit(&self) {
+        self.0.state().in_flight += 1;
+    }
+
+    fn end_run(&self) {
+        self.0.state().post = None;
+    }
+
     fn close(&self, _app: &Application, deadline: Option<Instant>) -> usize {
         self.0.close(deadline)
     }
@@ -160,12 +216,13 @@ fn start_thread(pool: &Arc<Pool>, job: Job) -> Dispatched {
     // The job is in the slot and not in the closure, so that it is still here if the
     // thread cannot start.
     let slot = Mutex::new(Slot::Request(job));
-    let thread = Arc::new(RequestThread { slot, ..RequestThread::default() });
+    let parker = Parker::new();
+    let thread = Arc::new(RequestThread { slot, unparker: parker.unparker().clone() });
     let (own_pool, own_thread) = (Arc::clone(pool), Arc::clone(&thread));
     let started = thread::Builder::new()
         .name("request".to_owned())
         .stack_size(STACK_SIZE)
-        .spawn(move || own_pool.run_requests(&own_thread));
+        .spawn(move || own_pool.run_requests(&own_thread, &parker));
     let Err(error) = started else { return Dispatched::Done };
     pool.request_done(&mut pool.state());
     if let Slot::Request(job) = std::mem::take(&mut *thread.slot()) {
@@ -186,27 +243,59 @@ impl Pool {
         std::ptr::from_ref(self).addr()
     }
 
-    fn run_requests(&self, thread: &Arc<RequestThread>) {
+    fn run_requests(self: &Arc<Self>, thread: &Arc<RequestThread>, parker: &Parker) {
         sys::use_end_of_stack_for_signals();
-        CURRENT_POOL.set(self.address());
-        while let Some(job) = thread.next_request() {
-            job.run();
-            if !self.park(thread) {
+        while let Some(task) = thread.next_task(parker) {
+            let mut next = match task {
+                Task::Run(job) => {
+                    self.run(&job);
+                    self.end_request(thread, None)
+                }
+                Task::Lead(leader) => Next::Lead(leader),
+            };
+            while let Next::Lead(leader) = next {
+                next = self.lead(thread, leader);
+            }
+            if matches!(next, Next::End) {
                 return;
             }
         }
     }
 
-    /// Ends a request and parks its thread. Returns false if the server is closed: then
-    /// the thread must end.
-    fn park(&self, thread: &Arc<RequestThread>) -> bool {
-        let since = Instant::now();
+    fn run(&self, job: &Job) {
+        CURRENT_POOL.set(self.address());
+        job.run();
+        CURRENT_POOL.set(0);
+    }
+
+    /// Takes a request at the post, and runs it.
+    fn lead(self: &Arc<Self>, thread: &Arc<RequestThread>, leader: Arc<Leader>) -> Next {
+        let Some(job) = leader.post.next_request(leader.term) else {
+            return self.state().park(thread);
+        };
+        before_wait::set(Arc::clone(&leader) as Arc<dyn BeforeWait>);
+        self.run(&job);
+        let leads = before_wait::forget();
+        self.end_request(thread, leads.then_some(leader))
+    }
+
+    /// Ends a request. Then its thread leads if it still does or may, or parks.
+    fn end_request(
+        self: &Arc<Self>,
+        thread: &Arc<RequestThread>,
+        leader: Option<Arc<Leader>>,
+    ) -> Next {
         let mut state = self.state();
         self.request_done(&mut state);
-        if !state.closed {
-            state.parked.push(Parked { thread: Arc::clone(thread), since });
+        let leader = leader.or_else(|| {
+            let post = state.post.as_ref()?;
+            let term = post.promote()?;
+            Some(Arc::new(Leader { pool: Arc::clone(self), post: Arc::clone(post), term }))
+        });
+        match leader {
+            Some(leader) => Next::Lead(leader),
+            None => state.park(thread),
         }
-        !state.closed
     }
 
     fn request_done(&self, state: &mut State) {
@@ -241,3 +330,27 @@ impl Pool {
         state.in_flight
     }
 }
+
+impl State {
+    /// Parks a thread, which ends if the server is closed.
+    fn park(&mut self, thread: &Arc<RequestThread>) -> Next {
+        if self.closed {
+            return Next::End;
+        }
+        self.parked.push(Parked { thread: Arc::clone(thread), since: Instant::now() });
+        Next::Wait
+    }
+}
+
+/// The next thing that a thread does after a request.
+enum Next {
+    /// Takes another request itself.
+    Lead(Arc<Leader>),
+    /// Waits for a task.
+    Wait,
+    /// Ends: the server is closed.
+    End,
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,13 @@ use nix::sys::signal::SigSet;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::children::{Children, EndedChild};
-use super::dispatcher::{Dispatched, Dispatcher, RunWorker, ServerSockets};
+use super::dispatcher::{Dispatched, Dispatcher, RunWorker, ServerSockets, WorkerSettings};
 use super::job::{Application, Job, RequestEnd, catch_panic};
+use super::post::max_leaders;
 use super::settings::{Threading, Workers};
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
+use crate::server::post::{new_bell, ring};
 use crate::sys::{self, Forked, Tasks};
 
 /// The first and the longest pause before a worker that died is replaced. The pause
@@ -32,6 +34,8 @@ pub(super) struct WorkerProcesses {
     /// The signals that workers leave to this process.
     for_parent: Option<SigSet>,
     children: Children,
+    /// Wakes the leaders of all workers.
+    bell: Arc<OwnedFd>,
     state: Mutex<State>,
 }
 
@@ -70,6 +74,7 @@ impl WorkerProcesses {
             tasks: Tasks::new()?,
             for_parent,
             children: Children::new(None)?,
+            bell: new_bell()?,
             state: Mutex::default(),
         })
     }
@@ -100,7 +105,12 @@ impl WorkerProcesses {
         self.children.close_inherited();
         self.tasks.close_inherited();
         let status = catch_panic(|| match app.hooks.after_fork_in_child(None) {
-            Ok(()) => run(&self.threading, Arc::clone(lifeline)),
+            Ok(()) => run(WorkerSettings {
+                threading: &self.threading,
+                lifeline: Arc::clone(lifeline),
+                bell: Arc::clone(&self.bell),
+                max_leaders: (max_leaders() / self.count).max(1),
+            }),
             Err(error) => {
                 app.hooks.handle_child_error(None, &error);
                 1
@@ -160,6 +170,8 @@ impl Dispatcher for WorkerProcesses {
             catch_panic(|| app.hooks.handle_child_error(None, &error));
         };
         for ended in self.children.collect() {
+            // It may have been woken for a client that it did not take.
+            ring(&self.bell);
             let failure = ended.failure();
             if ended.leaving {
                 // Its run is over, and the next one may have begun.

@@ -15,7 +15,7 @@ use crate::address::{AddressFamily, SocketType};
 use crate::listen::listener::Listener;
 
 /// The time between two looks of the loop from which on clients may have waited.
-const LATE: Duration = Duration::from_millis(1);
+pub(crate) const LATE: Duration = Duration::from_millis(1);
 
 /// The smallest overhead of a datagram in a receive buffer, in bytes.
 const OVERHEAD: usize = 512;
@@ -75,6 +75,9 @@ struct State {
     last_look: Instant,
     /// Set while a queue may hold clients that arrived before that.
     late: bool,
+    /// The number of threads that wait for clients: all queues were empty when they began,
+    /// and the kernel wakes them.
+    waiting: usize,
     queues: Vec<Queue>,
 }
 
@@ -105,26 +108,39 @@ impl Arrivals {
         let queue =
             |capacity| Queue { capacity, earliest_arrival: now, taken: 0, counted_from: now };
         let queues = capacities.map(queue).collect();
-        Arrivals(Mutex::new(State { last_look: now, late: false, queues }))
+        Arrivals(Mutex::new(State { last_look: now, late: false, waiting: 0, queues }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns true if a queue may hold clients that arrived before the last look of the
-    /// loop, which is about to look again. Then the loop must look before it waits, so
+    /// Begins a look of the loop. Returns true if a queue may hold clients that arrived before
+    /// the last look. Then the loop must look before it waits, so
     /// that [`record_look`](Self::record_look) learns which queues are empty.
-    pub(crate) fn is_late(&self, now: Instant) -> bool {
+    pub(crate) fn begin_look(&self, now: Instant) -> bool {
         let mut state = self.state();
-        state.late |= now.saturating_duration_since(state.last_look) >= LATE;
+        let is_long_ago = now.saturating_duration_since(state.last_look) >= LATE;
+        state.late |= state.waiting == 0 && is_long_ago;
         state.late
+    }
+
+    /// Records that a thread begins to wait for clients, after it has looked.
+    pub(crate) fn begin_wait(&self) {
+        self.state().waiting += 1;
+    }
+
+    /// Records that a thread has waited for clients until now.
+    pub(crate) fn end_wait(&self, now: Instant) {
+        let mut state = self.state();
+        state.waiting -= 1;
+        state.last_look = state.last_look.max(now);
     }
 
     /// Records a look: `has_client` returns true for a queue that was not empty.
     pub(crate) fn record_look(&self, now: Instant, has_client: impl Fn(usize) -> bool) {
         let mut state = self.state();
-        let State { last_look, late, queues } = &mut *state;
+        let State { last_look, late, queues, .. } = &mut *state;
         let mut all_empty = true;
         for (index, queue) in queues.iter_mut().enumerate() {
             let ready = has_client(index);
@@ -135,7 +151,7 @@ impl Arrivals {
             }
         }
         *late &= !all_empty;
-        *last_look = now;
+        *last_look = (*last_look).max(now);
     }
 
     /// Records that a request was taken from the queue with this index, and returns the
@@ -164,7 +180,7 @@ mod tests {
         now: Instant,
         ready: [bool; N],
     ) -> (bool, Vec<Instant>) {
-        let late = arrivals.is_late(now);
+        let late = arrivals.begin_look(now);
         arrivals.record_look(now, |index| ready[index]);
         let ready = (0..N).filter(|index| ready[*index]);
         (late, ready.map(|index| arrivals.record_taken(index)).collect())

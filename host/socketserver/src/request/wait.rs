@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::readiness::Readiness;
+use crate::before_wait;
 use crate::poll::{Polled, poll_until};
 
 /// The event that a call on a socket waits for.
@@ -78,6 +79,7 @@ pub(crate) async fn wait_for(
     attempt: u32,
     deadline: Option<Instant>,
 ) -> io::Result<Polled> {
+    before_wait::run();
     let flags = match interest {
         Interest::Readable => PollFlags::IN,
         Interest::Writable => PollFlags::OUT,
@@ -92,6 +94,7 @@ pub(crate) async fn wait_for_any(
     fds: &mut [PollFd<'_>],
     deadline: Option<Instant>,
 ) -> io::Result<Polled> {
+    before_wait::run();
     poll_until(fds, deadline)
 }
 
@@ -113,6 +116,7 @@ pub(crate) async fn wait_until_any_is_ready(
     end: Option<Instant>,
     deadline: Option<Instant>,
 ) -> io::Result<Polled> {
+    before_wait::run();
     let polled = poll_until(fds, deadline)?;
     let over = end.is_some_and(|end| Instant::now() >= end);
     Ok(if over { Polled::Ready } else { polled })
@@ -136,6 +140,7 @@ fn flags(wanted: Readiness) -> PollFlags {
 /// Sleeps until `end`, but not beyond `deadline`, which is not later than `end`.
 #[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
 pub(crate) async fn sleep(end: Option<Instant>, deadline: Option<Instant>) -> io::Result<Polled> {
+    before_wait::run();
     poll_until(&mut [], deadline)?;
     let over = end.is_some_and(|end| Instant::now() >= end);
     Ok(if over { Polled::Ready } else { Polled::DeadlinePassed })

@@ -1,5 +1,6 @@
 //! The control of a running loop: its shutdown, and the wait for its end.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::before_wait;
 use crate::error::{ServeError, ShutdownError};
+
+thread_local! {
+    /// The address of the [`Control`] whose loop the current thread runs.
+    static CURRENT_LOOP: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Ends the loop of a server from another thread. Clones end the same loop.
 #[derive(Debug, Clone)]
@@ -53,14 +60,14 @@ pub(crate) struct Control {
 
 #[derive(Debug)]
 struct Phase {
-    /// The thread that serves, in a run.
+    /// The thread that called `serve_forever`, in a run.
     serving: Option<ThreadId>,
     /// Python's `__is_shut_down`: false before the first run and in a run.
     is_shut_down: bool,
 }
 
 impl Control {
-    pub(super) fn new(
+    pub(crate) fn new(
         stop: Option<Arc<OwnedFd>>,
         attention: Option<OwnedFd>,
         max_drained: Option<usize>,
@@ -91,6 +98,21 @@ impl Control {
         Ok(Run(Arc::clone(self)))
     }
 
+    /// Notes that the current thread runs the loop, until the returned guard is dropped.
+    pub(super) fn enter_loop(&self) -> InLoop {
+        InLoop(CURRENT_LOOP.replace(self.address()))
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Returns true if the current thread runs the loop, or called `serve_forever`: it
+    /// cannot wait for the end of the run.
+    fn is_served_by_this_thread(&self, phase: &Phase) -> bool {
+        phase.serving == Some(thread::current().id()) || CURRENT_LOOP.get() == self.address()
+    }
+
     pub(super) fn shutdown_requested(&self) -> bool {
         self.requested.load(Ordering::SeqCst)
     }
@@ -103,9 +125,10 @@ impl Control {
     pub(super) fn shutdown(&self) -> Result<(), ShutdownError> {
         self.request_shutdown();
         let mut phase = self.phase();
-        if phase.serving == Some(thread::current().id()) {
+        if self.is_served_by_this_thread(&phase) {
             return Err(ShutdownError::OwnThread);
         }
+        before_wait::run();
         while !phase.is_shut_down {
             phase = self.run_ended.wait(phase).unwrap_or_else(PoisonError::into_inner);
         }
@@ -126,13 +149,14 @@ impl Control {
     /// has passed, or the loop runs in this thread.
     pub(super) fn wait_for_end_of_run(&self, deadline: Option<Instant>) -> bool {
         let mut phase = self.phase();
-        while let Some(serving) = phase.serving {
+        while phase.serving.is_some() {
             let left = deadline.map_or(Duration::MAX, |deadline| {
                 deadline.saturating_duration_since(Instant::now())
             });
-            if serving == thread::current().id() || left.is_zero() {
+            if self.is_served_by_this_thread(&phase) || left.is_zero() {
                 return false;
             }
+            before_wait::run();
             let waited = self.run_ended.wait_timeout(phase, left);
             phase = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -178,5 +202,15 @@ impl Drop for Run {
         phase.serving = None;
         phase.is_shut_down = true;
         self.0.run_ended.notify_all();
+    }
+}
+
+/// The time in which a thread runs the loop. Keeps the loop that the thread ran before:
+/// a hook can serve another server.
+pub(super) struct InLoop(usize);
+
+impl Drop for InLoop {
+    fn drop(&mut self) {
+        CURRENT_LOOP.set(self.0);
     }
 }

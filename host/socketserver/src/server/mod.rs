@@ -6,6 +6,7 @@
 //! | `parts` | the state of a server, which its loop works on |
 //! | `builder`, `class` | the construction of a server, and Python's names for some |
 //! | `serve`, `poller` | the loop, and its wait for events |
+//! | `post`, `leaders` | the place where threads take requests themselves, and these threads |
 //! | `accept` | taking one request, and giving it to the dispatcher |
 //! | `control` | the shutdown of a running loop |
 //! | `drain` | the graceful end: the clients that waited are served |
@@ -16,8 +17,10 @@ pub(crate) mod builder;
 pub(crate) mod class;
 pub(crate) mod control;
 mod drain;
+mod leaders;
 mod parts;
 mod poller;
+pub(crate) mod post;
 mod serve;
 mod worker;
 

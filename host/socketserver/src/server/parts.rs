@@ -1,11 +1,13 @@
 //! The state of a server, which its loop works on.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::control::Control;
-use crate::concurrency::{Application, Dispatcher, Job};
+use crate::concurrency::{Application, Dispatcher, Job, max_leaders};
 use crate::error::ServeError;
 use crate::hooks::DropReason;
 use crate::listen::arrivals::Arrivals;
@@ -22,7 +24,15 @@ pub(super) struct Parts {
     /// False in workers: they share their sockets, and would all report the same
     /// datagrams that the kernel has dropped.
     pub reports_drops: bool,
+    /// The largest number of leaders, if the server has threads.
+    pub max_leaders: usize,
+    /// The bell of the leaders, if the server is a worker, which shares it with others. See
+    /// [`LeaderPost`](super::post::LeaderPost).
+    pub bell: Option<Arc<OwnedFd>>,
     pub arrivals: Arrivals,
+    /// The listener whose turn is next. Where there is a permit for one request only, all
+    /// listeners get their turns.
+    next_listener: AtomicUsize,
     /// The clients that were taken from the queues when the server stopped listening,
     /// and have not been served yet.
     waiting: Mutex<VecDeque<Job>>,
@@ -46,10 +56,29 @@ impl Parts {
             timeout,
             own_addresses,
             reports_drops: true,
+            max_leaders: max_leaders(),
+            bell: None,
             arrivals: Arrivals::new(&listeners),
+            next_listener: AtomicUsize::new(0),
             waiting: Mutex::default(),
             listeners: Mutex::new(Some(listeners)),
         }
+    }
+
+    /// Returns a ready listener, the first in the order of turns from the next one on.
+    pub(super) fn next_ready(
+        &self,
+        count: usize,
+        is_ready: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let next = self.next_listener.load(Ordering::Relaxed);
+        let mut turns = (0..count).map(|step| (next + step) % count);
+        turns.find(|listener| is_ready(*listener))
+    }
+
+    /// Records that a listener had its turn.
+    pub(super) fn take_turn(&self, listener: usize) {
+        self.next_listener.store(listener + 1, Ordering::Relaxed);
     }
 
     pub(super) fn close_listeners(&self) {

@@ -21,9 +21,6 @@ pub(super) struct Poller<'a> {
     fds: Vec<PollFd<'a>>,
     /// The positions in `fds`.
     positions: Positions,
-    /// The listener whose turn is next. Where there is a permit for one request only,
-    /// all listeners get their turns.
-    next_turn: usize,
 }
 
 /// The positions of descriptors in a list for `poll(2)`.
@@ -49,7 +46,7 @@ impl<'a> Poller<'a> {
         let of_listeners = listeners.iter().map(AsFd::as_fd);
         fds.extend(of_listeners.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let positions = Positions { wake, stop, attention, first_listener };
-        Poller { server, listeners, fds, positions, next_turn: 0 }
+        Poller { server, listeners, fds, positions }
     }
 
     /// Waits until a listener has a request, another descriptor is ready, or the
@@ -66,9 +63,12 @@ impl<'a> Poller<'a> {
         if takes_requests && self.server.dispatcher.has_free_permit() {
             let now = Instant::now();
             // A first look without waiting shows which queues are empty now.
-            let late = self.server.arrivals.is_late(now);
+            let late = self.server.arrivals.begin_look(now);
             if !(late && self.poll_all(Some(now))?) {
-                self.poll_all(deadline)?;
+                self.server.arrivals.begin_wait();
+                let polled = self.poll_all(deadline);
+                self.server.arrivals.end_wait(Instant::now());
+                polled?;
             }
         } else {
             poll_until(&mut self.fds[..self.positions.first_listener], deadline)?;
@@ -112,15 +112,14 @@ impl<'a> Poller<'a> {
     /// Returns the index of a listener that may have a request, if there is a permit for
     /// one. Listeners take turns.
     pub(super) fn next_ready(&self) -> Option<usize> {
-        let count = self.listeners.len();
-        let mut turns = (0..count).map(|step| (self.next_turn + step) % count);
-        let ready = turns.find(|listener| self.has_request(*listener))?;
+        let is_ready = |listener| self.has_request(listener);
+        let ready = self.server.next_ready(self.listeners.len(), is_ready)?;
         self.server.dispatcher.has_free_permit().then_some(ready)
     }
 
     /// Takes a request from the listener with this index, and serves it.
     pub(super) fn take_request(&mut self, listener: usize) -> Taken {
-        self.next_turn = listener + 1;
+        self.server.take_turn(listener);
         take_request(self.server, self.listeners, listener, |job| {
             let waiting = VecDeque::new();
             let sockets = ServerSockets { listeners: self.listeners, waiting: &waiting };

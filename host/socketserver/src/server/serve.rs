@@ -1,13 +1,17 @@
 //! The loop: Python's `serve_forever` and `handle_request`.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accept::{PAUSE, Taken};
 use super::drain;
+use super::leaders::Watch;
 use super::parts::Parts;
 use super::poller::Poller;
+use super::post::LeaderPost;
+use crate::concurrency::Post;
 use crate::error::ServeError;
 use crate::listen::listener::Listener;
 
@@ -19,15 +23,22 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) type StartWorkers = fn(&Parts, &Arc<[Listener]>, Duration) -> io::Result<()>;
 
 pub(super) fn serve_forever(
-    server: &Parts,
+    server: &Arc<Parts>,
     poll_interval: Duration,
     start_workers: StartWorkers,
 ) -> Result<(), ServeError> {
     check_threads(server)?;
     let run = server.control.begin_run()?;
     let listeners = server.listeners()?;
-    let result = serve_until_shutdown(server, &listeners, poll_interval, start_workers);
-    server.dispatcher.end_run();
+    let result = {
+        let post = OpenPost::open(server, &listeners);
+        let post = post.get();
+        let result = serve_until_shutdown(server, &listeners, poll_interval, start_workers, post);
+        if let Some(panic) = post.and_then(LeaderPost::take_panic) {
+            resume_unwind(panic);
+        }
+        result
+    };
     server.report_dropped(&listeners);
     drop(listeners);
     if server.control.is_graceful() && result.is_ok() {
@@ -37,32 +48,78 @@ pub(super) fn serve_forever(
     result
 }
 
+/// The post of the leaders, if the server has them. It is closed at the end of the run.
+struct OpenPost<'a>(&'a Parts, Option<Arc<LeaderPost>>);
+
+impl<'a> OpenPost<'a> {
+    fn open(server: &'a Arc<Parts>, listeners: &Arc<[Listener]>) -> Self {
+        let has_leaders = server.dispatcher.has_leaders();
+        let post = has_leaders.then(|| LeaderPost::new(server, listeners)).flatten();
+        if let Some(post) = &post {
+            server.dispatcher.begin_run(Arc::clone(post) as Arc<dyn Post>);
+        }
+        OpenPost(server, post)
+    }
+
+    fn get(&self) -> Option<&LeaderPost> {
+        self.1.as_deref()
+    }
+}
+
+impl Drop for OpenPost<'_> {
+    fn drop(&mut self) {
+        self.0.dispatcher.end_run();
+        if let Some(post) = &self.1 {
+            post.close();
+        }
+    }
+}
+
 fn serve_until_shutdown(
     server: &Parts,
     listeners: &Arc<[Listener]>,
     poll_interval: Duration,
     start_workers: StartWorkers,
+    post: Option<&LeaderPost>,
 ) -> Result<(), ServeError> {
     let mut poller = Poller::new(server, listeners);
     let mut paused_until: Option<Instant> = None;
     let mut last_housekeeping = Instant::now();
     while !server.control.shutdown_requested() {
         let now = Instant::now();
-        paused_until = paused_until.filter(|until| *until > now);
+        paused_until = match post {
+            Some(post) => post.paused_until(now),
+            None => paused_until.filter(|until| *until > now),
+        };
+        let watch = post.map_or(Watch::Take, |post| post.watch(now));
         start_workers(server, listeners, poll_interval)?;
         let service_at = now.checked_add(poll_interval);
-        let deadlines = [service_at, paused_until, server.dispatcher.next_deadline()];
-        poller.wait(paused_until.is_none(), deadlines.into_iter().flatten().min())?;
+        let watch_at = if let Watch::Until(time) = watch { Some(time) } else { None };
+        let deadlines = [service_at, paused_until, watch_at, server.dispatcher.next_deadline()];
+        let takes = paused_until.is_none() && watch == Watch::Take;
+        poller.wait(takes, deadlines.into_iter().flatten().min())?;
         // Python's order (bpo-35017): requests that are ready now stay in the backlog.
         if server.control.shutdown_requested() {
             break;
         }
+        if post.is_some_and(LeaderPost::has_panicked) {
+            break;
+        }
+        // Leaders call the same hooks.
+        let _turn = post.map(LeaderPost::turn);
         // First, so that a client that came after the end of a child finds a free permit.
         server.dispatcher.collect_children(&server.app);
-        if let Some(listener) = poller.next_ready() {
+        // A leader that waits was woken for the same client.
+        let leaves_it = post.is_some_and(LeaderPost::has_waiting_leader);
+        if let Some(listener) = poller.next_ready().filter(|_| !leaves_it) {
             match poller.take_request(listener) {
                 Taken::Done | Taken::Nothing => {}
-                Taken::Exhausted => paused_until = Instant::now().checked_add(PAUSE),
+                Taken::Exhausted => {
+                    paused_until = Instant::now().checked_add(PAUSE);
+                    if let Some(post) = post {
+                        post.pause_until(paused_until);
+                    }
+                }
                 Taken::Exit(exit) => return Err(ServeError::SystemExit(exit)),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::control::Control;
 use super::parts::Parts;
 use super::{drain, serve};
 use crate::address::SocketType;
-use crate::concurrency::{Concurrency, Threading};
+use crate::concurrency::{Concurrency, Threading, WorkerSettings};
 use crate::error::HandlerError;
 use crate::listen::listener::Listener;
 use crate::reason::Reason;
@@ -22,8 +22,8 @@ pub(super) fn start_workers(
     listeners: &Arc<[Listener]>,
     poll_interval: Duration,
 ) -> io::Result<()> {
-    server.dispatcher.start_workers(&server.app, &|threading, lifeline| {
-        run_worker(server, listeners, poll_interval, threading, lifeline)
+    server.dispatcher.start_workers(&server.app, &|settings| {
+        run_worker(server, listeners, poll_interval, settings)
     })
 }
 
@@ -33,10 +33,9 @@ fn run_worker(
     server: &Parts,
     listeners: &Arc<[Listener]>,
     poll_interval: Duration,
-    threading: &Threading,
-    lifeline: Arc<OwnedFd>,
+    settings: WorkerSettings<'_>,
 ) -> i32 {
-    match serve_and_drain(server, listeners, poll_interval, threading, lifeline) {
+    match serve_and_drain(server, listeners, poll_interval, settings) {
         Ok(()) => 0,
         Err(error) => {
             let error = HandlerError::new(Reason::Worker, error);
@@ -51,9 +50,9 @@ fn serve_and_drain(
     server: &Parts,
     listeners: &Arc<[Listener]>,
     poll_interval: Duration,
-    threading: &Threading,
-    lifeline: Arc<OwnedFd>,
+    settings: WorkerSettings<'_>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let WorkerSettings { threading, lifeline, bell, max_leaders } = settings;
     let control = Control::new(Some(lifeline), None, server.control.max_drained())?;
     // The parent need not wait for its workers, but requests that this process leaves
     // are lost.
@@ -64,6 +63,9 @@ fn serve_and_drain(
     let mut worker =
         Parts::new(app, dispatcher, control, server.timeout, Arc::clone(listeners), own_addresses);
     worker.reports_drops = false;
+    worker.max_leaders = max_leaders;
+    worker.bell = Some(bell);
+    let worker = Arc::new(worker);
     serve::serve_forever(&worker, poll_interval, |_, _, _| Ok(()))?;
     // The sockets of datagrams stay open, because requests still reply on them.
     let is_stream = |listener: &&Listener| listener.info().socket_type == SocketType::Stream;

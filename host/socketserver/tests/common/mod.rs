@@ -8,6 +8,7 @@ mod access_control;
 mod datagram;
 pub mod echo_server;
 mod forged;
+mod leading;
 mod process;
 
 use std::io::{self, Read, Write};
@@ -28,6 +29,7 @@ use socketserver::{
 pub use access_control::*;
 pub use datagram::*;
 pub use forged::*;
+pub use leading::*;
 pub use process::*;
 
 /// The longest wait of a test.

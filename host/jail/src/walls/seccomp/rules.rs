@@ -85,9 +85,13 @@ const EXECUTABLE: u32 = libc::PROT_EXEC.cast_unsigned();
 pub(super) const CONNECTION: &[c_long] =
     &[libc::SYS_read, libc::SYS_recvfrom, libc::SYS_setsockopt, libc::SYS_shutdown];
 
-/// Further calls of a worker: it accepts connections and wakes its own threads.
+/// Further calls of a worker: its threads wait for connections, accept them, and wake each
+/// other.
 pub(super) const WORKER: &[c_long] = &[
     libc::SYS_accept4,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
     libc::SYS_eventfd2,
     libc::SYS_read,
     libc::SYS_recvfrom,
