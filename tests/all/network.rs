@@ -28,9 +28,6 @@ pub const MODES: [&[&str]; 6] = [
     &["--workers", "2", "--jail", "require"],
 ];
 
-/// The modes for a server of datagrams: a forked process in the jail opens no sockets for one.
-pub const DATAGRAM_MODES: [&[&str]; 5] = [MODES[0], MODES[1], MODES[2], MODES[3], MODES[5]];
-
 /// A client of the handler that does what it is told, line by line.
 pub struct Dialer<S = TcpStream>(BufReader<S>);
 

@@ -7,9 +7,14 @@
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::time::{Duration, Instant};
 
-use socketserver_jail::{Descriptors, Jail, JailError, JailMode, Report, RequestKind, Role};
+use socketserver_jail::{
+    Descriptors, Jail, JailError, JailMode, Report, RequestKind, Role, ServedRequest,
+};
 
 const CHILDREN: usize = 1000;
+
+/// The request of a child.
+const CONNECTION: ServedRequest = ServedRequest { kind: RequestKind::Connection, socket: 0 };
 
 fn main() {
     println!("{}", Jail::probe());
@@ -26,13 +31,11 @@ fn main() {
     print("no jail", &|| free.enter(None, &all));
     print("a worker", &|| worker.enter(None, &all));
     print("a worker, without seccomp", &|| worker.enter_without_seccomp(&all));
-    print("a request, all walls its own", &|| request.enter(Some(RequestKind::Connection), &all));
+    print("a request, all walls its own", &|| request.enter(Some(CONNECTION), &all));
     print("the same, without seccomp", &|| request.enter_without_seccomp(&all));
     print("no jail", &|| free.enter(None, &all));
     request.restrict_parent().unwrap();
-    print("a request, with a restricted parent", &|| {
-        request.enter(Some(RequestKind::Connection), &all)
-    });
+    print("a request, with a restricted parent", &|| request.enter(Some(CONNECTION), &all));
     print("no jail, with a restricted parent", &|| free.enter(None, &all));
 }
 

@@ -96,6 +96,16 @@ impl RequestKind {
     }
 }
 
+/// The request that a child with [`Role::Request`] serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServedRequest {
+    /// Its kind.
+    pub kind: RequestKind,
+    /// The descriptor of its socket. A child that has the socket of all datagrams, and sockets
+    /// of a [broker](Role::Broker), may receive from those only.
+    pub socket: RawFd,
+}
+
 /// The transports of a server's sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transports {
@@ -161,8 +171,8 @@ pub struct Jail {
     pub packet_info: bool,
     /// Set if the process gets sockets from a [broker](Role::Broker). It receives descriptors and
     /// accepts connections. It may neither open sockets, nor bind, connect or listen, nor pass
-    /// an address to a socket. It is for requests that are [connections](RequestKind::Connection)
-    /// and for workers.
+    /// an address to a socket, except in the reply to a datagram. It does not matter to a process
+    /// that serves no request.
     pub brokered: Option<BrokeredSockets>,
     /// Set if a broker may keep the capabilities for raw sockets.
     pub raw_sockets: bool,

@@ -1,6 +1,6 @@
 //! The steps by which a process enters the jail.
 
-use crate::config::{Descriptors, RequestKind};
+use crate::config::{Descriptors, ServedRequest};
 use crate::error::{JailError, Wall};
 use crate::prepare::{Prepared, Walls};
 use crate::report::Report;
@@ -33,9 +33,8 @@ impl Prepared {
     /// The process must have one thread: the walls apply to it and to the threads that it
     /// starts later.
     ///
-    /// `request` is the kind of request that a process with
-    /// [`Role::Request`](crate::Role::Request) serves; its transport must be one of
-    /// [`Jail::transports`](crate::Jail::transports). `None` is for a process that serves
+    /// `request` is the request that a process with [`Role::Request`](crate::Role::Request)
+    /// serves; its transport must be one of [`Jail::transports`](crate::Jail::transports). `None` is for a process that serves
     /// no request, or many.
     ///
     /// # Errors
@@ -43,7 +42,7 @@ impl Prepared {
     /// A wall could not be put up. Others may stand already, so the process must end.
     pub fn enter(
         &self,
-        request: Option<RequestKind>,
+        request: Option<ServedRequest>,
         descriptors: &Descriptors<'_>,
     ) -> Result<Report, JailError> {
         let mut report = self.enter_without_seccomp(descriptors)?;
@@ -111,10 +110,10 @@ impl Walls {
         shared.and_then(|()| self.rlimits.set_own()).map_err(JailError::failed(Wall::Rlimits))
     }
 
-    fn filter_calls(&self, request: Option<RequestKind>) -> Result<(), JailError> {
+    fn filter_calls(&self, request: Option<ServedRequest>) -> Result<(), JailError> {
         let Some(filters) = &self.seccomp else { return Ok(()) };
         match self.inherited_walls() {
-            Some(parent) if !parent.child_filters.includes(request) => Ok(()),
+            Some(parent) if !parent.child_filters.includes(request.map(|one| one.kind)) => Ok(()),
             _ => filters.install(request),
         }
     }

@@ -80,7 +80,9 @@ mod report;
 mod sys;
 mod walls;
 
-pub use config::{BrokeredSockets, Descriptors, Jail, JailMode, RequestKind, Role, Transports};
+pub use config::{
+    BrokeredSockets, Descriptors, Jail, JailMode, RequestKind, Role, ServedRequest, Transports,
+};
 pub use error::{JailError, UnknownMode, Wall};
 pub use prepare::Prepared;
 pub use report::Report;

@@ -8,11 +8,13 @@ use socketserver_tests::process::{Server, send_signal, wait_until};
 use socketserver_tests::procfs::children;
 
 use super::{DENIED, Dialer, dialer, with};
-use crate::fixture::host;
 
 /// The modes in which a broker opens the sockets.
 const JAILED: [&[&str]; 2] =
     [&["--concurrency", "forking", "--jail", "require"], &["--workers", "1", "--jail", "require"]];
+
+/// The answer of the handler to a command that it does not have.
+const UNKNOWN: &str = "E there is no such command";
 
 fn is_broker(pid: u32) -> bool {
     let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -98,6 +100,31 @@ fn only_handlers_that_can_open_sockets_have_a_broker() {
     }
 }
 
+/// Returns how often the broker has slept.
+fn sleeps_of_broker(server: &Server) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", broker(server).unwrap())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_forked_request_that_opens_nothing_does_not_wake_the_broker() {
+    let mode = JAILED[0];
+    let server = dialer(&with(mode, &["--connect", "tcp://127.0.0.1:1"]));
+    let opens_nothing = || Dialer::connect(&server).expect(&[("nothing", UNKNOWN)]);
+    let opens_a_socket = || Dialer::connect(&server).expect(&[("socket inet stream", "ok")]);
+    opens_a_socket();
+    let before = sleeps_of_broker(&server);
+    (0..20).for_each(|_| opens_nothing());
+    assert_eq!(sleeps_of_broker(&server), before);
+    opens_a_socket();
+    assert!(sleeps_of_broker(&server) > before);
+    // The broker clears its queue, which has room for some hundred processes.
+    (0..1000).for_each(|_| opens_nothing());
+    assert!(sleeps_of_broker(&server) < before + 200);
+    opens_a_socket();
+}
+
 /// Handlers open all that they can, and connect without end. Each has its budget, and a
 /// bystander gets all that it asks for.
 #[test]
@@ -120,17 +147,4 @@ fn handlers_that_flood_the_broker_delay_no_other() {
             listener.accept().unwrap();
         }
     }
-}
-
-#[test]
-fn a_forked_process_for_a_datagram_has_no_broker() {
-    let said = host()
-        .args(["serve", "--concurrency", "forking", "--bind", "udp://127.0.0.1:0"])
-        .args(["--bind", "tcp://127.0.0.1:0", "--connect", "tcp://127.0.0.1:1"])
-        .arg(socketserver_tests::build::guest("rust", "dialer").unwrap())
-        .output()
-        .unwrap();
-    assert_eq!(said.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&said.stderr);
-    assert!(said.contains("a forked process for a datagram opens no sockets"), "{said}");
 }

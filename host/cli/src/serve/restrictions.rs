@@ -11,7 +11,7 @@ use socketserver::{
 };
 use socketserver_jail::{
     BrokeredSockets, Descriptors, Jail, JailError, JailMode, Prepared, RequestKind, Role,
-    Transports, become_user, check_user,
+    ServedRequest, Transports, become_user, check_user,
 };
 use socketserver_sandbox::{Broker, Dir, HandlerDescriptors, ProcessKind};
 
@@ -140,26 +140,28 @@ impl Restrictions {
             });
         };
         let entered = if let Some(keep) = keep {
-            let connection = self.connect(ProcessKind::Request);
-            let only = std::iter::once(keep.as_raw_fd()).chain(self.descriptors.iter());
-            jail.enter(request, &Descriptors::Only(&only.chain(connection).collect::<Vec<_>>()))
+            let brokered = self.connect(ProcessKind::Request);
+            let brokered = brokered.and_then(Broker::descriptors_of_request).into_iter().flatten();
+            let socket = keep.as_raw_fd();
+            let only = std::iter::once(socket).chain(self.descriptors.iter());
+            let request = request.map(|kind| ServedRequest { kind, socket });
+            jail.enter(request, &Descriptors::Only(&only.chain(brokered).collect::<Vec<_>>()))
         } else {
-            self.connect(ProcessKind::Worker);
-            let door = self.broker.as_ref().map(|broker| broker.door_descriptor());
-            let unneeded: Vec<_> = unneeded.iter().copied().chain(door).collect();
-            jail.enter(request, &Descriptors::Except(&unneeded))
+            let broker = self.connect(ProcessKind::Worker);
+            let brokered = broker.map(Broker::descriptors_of_server).into_iter().flatten();
+            let unneeded: Vec<_> = unneeded.iter().copied().chain(brokered).collect();
+            jail.enter(None, &Descriptors::Except(&unneeded))
         };
         entered.map(drop).map_err(failed)
     }
 
-    /// Connects this process to the broker, if there is one, and returns the descriptor of the
-    /// connection.
-    fn connect(&self, kind: ProcessKind) -> Option<RawFd> {
-        let broker = self.broker.as_ref()?;
+    /// Connects this process to the broker, if there is one, and returns it.
+    fn connect(&self, kind: ProcessKind) -> Option<&Broker> {
+        let broker = self.broker.as_deref()?;
         if let Err(error) = broker.connect(kind) {
             tracing::error!("cannot reach the broker, so that handlers open no sockets: {error}");
         }
-        broker.connection_descriptor()
+        Some(broker)
     }
 }
 

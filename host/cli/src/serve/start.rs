@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow};
 use socketserver::{
     BindHint, BuildError, Concurrency, ConcurrencyKind, Endpoint, Needs, RequestHandler, Server,
-    ServerBuilder, SocketType, printable, run_in_child,
+    ServerBuilder, printable, run_in_child,
 };
 use socketserver_jail::JailMode;
 use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings};
@@ -55,9 +55,6 @@ pub fn server(
     let access = settings.access.rules(kind == ConcurrencyKind::Workers);
     let access = access.context("cannot tell the time for --access-times")?;
     let brokered = settings.jail != JailMode::Off && handler.opens_sockets();
-    if brokered && kind == ConcurrencyKind::Forking {
-        check_brokered(&endpoints)?;
-    }
     let restrictions =
         Restrictions::prepare(&settings, &endpoints, handler.descriptors(), limits, brokered)?;
     if kind.forks() && handler.has_start() {
@@ -142,17 +139,6 @@ fn endpoint_for(handler: &ComponentHandler) -> Result<Endpoint> {
     let (tcp, udp) = (default_endpoint("tcp")?, default_endpoint("udp")?);
     let only_udp = handler.check_endpoint(&tcp).is_err() && handler.check_endpoint(&udp).is_ok();
     Ok(if only_udp { udp } else { tcp })
-}
-
-/// Checks that the processes for requests may have sockets of a broker. A process for a datagram
-/// may receive from no socket, because it also has the one that all requests share.
-fn check_brokered(endpoints: &[Endpoint]) -> Result<()> {
-    if endpoints.iter().any(|endpoint| endpoint.socket_type() == SocketType::Dgram) {
-        bail!(
-            "a forked process for a datagram opens no sockets in the jail: serve connections, use              --workers or threads, or add --jail off"
-        );
-    }
-    Ok(())
 }
 
 /// Runs the preflight of the handler in a process with the restrictions of those that serve,

@@ -62,6 +62,7 @@ macro_rules! with_the_datagrams_of_other_requests {
         refused("splice_datagrams_of_other_requests", $setup, calls::splice),
         refused("shut_down_the_shared_socket", $setup, calls::shutdown),
         refused("change_the_shared_socket", $setup, calls::change_the_socket),
+        refused("make_the_shared_socket_linger", $setup, calls::make_the_socket_linger),
         refused("filter_the_shared_socket", $setup, calls::filter_the_socket),
         refused("connect_the_shared_socket", $setup, calls::connect_the_socket),
         refused("query_the_shared_socket", $setup, calls::query_the_socket),
@@ -74,7 +75,8 @@ macro_rules! with_the_datagrams_of_other_requests {
 
 #[rustfmt::skip]
 const DATAGRAMS: &[Case] = with_the_datagrams_of_other_requests!(
-    DATAGRAM, MIXED_DATAGRAM, OPENS_DATAGRAM, OPENS_MIXED_DATAGRAM, UDP_BESIDE_UNIX
+    DATAGRAM, MIXED_DATAGRAM, OPENS_DATAGRAM, OPENS_MIXED_DATAGRAM, UDP_BESIDE_UNIX,
+    BROKERED_DATAGRAM, BROKERED_UDP_ON_ALL, BROKERED_UDP_BESIDE_UNIX, BROKERED_UNIX_DATAGRAM
 );
 
 /// Calls of native code with sockets of a broker, in each setup that has them.
@@ -118,7 +120,10 @@ macro_rules! with_sockets_of_a_broker {
 
 #[rustfmt::skip]
 const BROKERED_CASES: &[Case] =
-    with_sockets_of_a_broker!(BROKERED, BROKERED_WITH_UNIX, BROKERED_WORKER);
+    with_sockets_of_a_broker!(
+        BROKERED, BROKERED_WITH_UNIX, BROKERED_WORKER, BROKERED_DATAGRAM, BROKERED_UDP_ON_ALL,
+        BROKERED_UDP_BESIDE_UNIX, BROKERED_UNIX_DATAGRAM
+    );
 
 /// Returns all cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
@@ -313,6 +318,12 @@ const CASES: &[Case] = &[
     refused("send_a_file", WORKER, serving::send_a_file),
     works("the_parent_receives_and_a_child_replies", MIXED_DATAGRAM, serving::the_parent_receives),
     works("the_parent_receives_and_a_child_replies", DATAGRAM, serving::the_parent_receives),
+    works("the_parent_receives_and_a_child_replies", BROKERED_DATAGRAM, serving::the_parent_receives),
+    works("the_parent_receives_and_a_child_replies", BROKERED_UDP_ON_ALL, serving::the_parent_receives),
+    works("reply_from_a_source_address", BROKERED_UDP_ON_ALL, calls::reply_from_a_source_address),
+    works("reply_from_a_source_address", BROKERED_UDP_BESIDE_UNIX, calls::reply_from_a_source_address),
+    refused("pass_a_descriptor_by_a_standard_stream", BROKERED_UDP_ON_ALL, calls::sendmsg_on_a_standard_stream),
+    works("send_a_file", BROKERED_DATAGRAM_WITH_FILES, serving::send_a_file),
     works("the_parent_kills_a_child", REQUEST, serving::the_parent_kills),
     works("the_parent_kills_a_child", MIXED_STREAM, serving::the_parent_kills),
     works("the_parent_kills_a_child", MIXED_DATAGRAM, serving::the_parent_kills),

@@ -62,7 +62,7 @@ pub fn send_a_file(setup: Setup) -> Done {
 
 pub fn reply_to_a_datagram(setup: Setup) -> Done {
     let [server, client] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
-    setup.enter();
+    setup.of(&server).enter();
     server.send_to(b"answer", client.local_addr().unwrap()).unwrap();
     Ok(())
 }
@@ -81,7 +81,8 @@ pub fn the_parent_receives(setup: Setup) -> Done {
         let (count, from) = server.recv_from(&mut received).unwrap();
         let child = fork();
         if child == 0 {
-            jail.enter(setup.request, &Descriptors::Only(&[server.as_raw_fd()])).unwrap();
+            let request = setup.of(&server).served();
+            jail.enter(request, &Descriptors::Only(&[server.as_raw_fd()])).unwrap();
             let taken = server.recv_from(&mut [0; 16]).unwrap_err();
             assert_eq!(taken.raw_os_error(), Some(libc::EPERM));
             server.send_to(&received[..count], from).unwrap();
@@ -134,7 +135,7 @@ pub fn the_parent_kills(setup: Setup) -> Done {
     let child = fork();
     if child == 0 {
         set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
-        jail.enter(setup.request, &Descriptors::Only(&[enters.as_raw_fd()])).unwrap();
+        jail.enter(setup.served(), &Descriptors::Only(&[enters.as_raw_fd()])).unwrap();
         (&enters).write_all(b"!").unwrap();
         loop {
             std::thread::park();

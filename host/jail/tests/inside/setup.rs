@@ -1,9 +1,10 @@
 //! The jails that cases run in.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use socketserver_jail::{
-    BrokeredSockets, Descriptors, Jail, JailMode, Report, RequestKind, Role, Transports,
+    BrokeredSockets, Descriptors, Jail, JailMode, Report, RequestKind, Role, ServedRequest,
+    Transports,
 };
 
 use super::fork_for_a_request;
@@ -16,6 +17,8 @@ pub struct Setup {
     pub transports: Transports,
     /// The kind of the request that the process serves, if it serves one.
     pub request: Option<RequestKind>,
+    /// The descriptor of its socket.
+    pub socket: RawFd,
     /// The server has Unix sockets.
     pub unix_sockets: bool,
     /// The UDP socket is bound to all addresses.
@@ -43,6 +46,7 @@ pub(super) const REQUEST: Setup = Setup {
     role: Role::Request,
     transports: Transports::Streams,
     request: Some(RequestKind::Connection),
+    socket: -1,
     unix_sockets: false,
     wildcard: false,
     opens_files: false,
@@ -81,6 +85,14 @@ pub(super) const WORKER_UNIX_AND_UDP: Setup =
 pub(super) const BROKERED: Setup = Setup { brokered: true, ..REQUEST };
 pub(super) const BROKERED_WORKER: Setup = Setup { brokered: true, ..WORKER };
 pub(super) const BROKERED_WITH_UNIX: Setup = Setup { unix_sockets: true, ..BROKERED };
+/// The same for a process that has the socket of all datagrams, too.
+pub(super) const BROKERED_DATAGRAM: Setup = Setup { brokered: true, ..DATAGRAM };
+pub(super) const BROKERED_UDP_ON_ALL: Setup = Setup { brokered: true, ..DATAGRAM_ON_ALL };
+pub(super) const BROKERED_UDP_BESIDE_UNIX: Setup = Setup { brokered: true, ..UDP_BESIDE_UNIX };
+pub(super) const BROKERED_UNIX_DATAGRAM: Setup =
+    Setup { brokered: true, ..UNIX_DATAGRAM_BESIDE_UDP };
+pub(super) const BROKERED_DATAGRAM_WITH_FILES: Setup =
+    Setup { opens_files: true, ..BROKERED_DATAGRAM };
 /// The broker itself.
 pub(super) const BROKER: Setup = Setup { role: Role::Broker, request: None, ..REQUEST };
 /// Without seccomp.
@@ -113,6 +125,15 @@ impl Setup {
             suffix(!self.jailed, "_free"),
         ]
         .concat()
+    }
+
+    /// Returns the same for a process whose request has this socket.
+    pub fn of(self, socket: &impl AsRawFd) -> Setup {
+        Setup { socket: socket.as_raw_fd(), ..self }
+    }
+
+    pub fn served(self) -> Option<ServedRequest> {
+        self.request.map(|kind| ServedRequest { kind, socket: self.socket })
     }
 
     pub fn jail(self) -> Jail {
@@ -148,7 +169,7 @@ impl Setup {
             fork_for_a_request();
         }
         let entered = if self.seccomp {
-            prepared.enter(self.request, descriptors)
+            prepared.enter(self.served(), descriptors)
         } else {
             prepared.enter_without_seccomp(descriptors)
         };

@@ -14,7 +14,7 @@ use rustix::process::{
 };
 use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
 use socketserver_jail::{
-    Descriptors, Jail, JailError, JailMode, Report, RequestKind, Role, Transports,
+    Descriptors, Jail, JailError, JailMode, Report, RequestKind, Role, ServedRequest, Transports,
 };
 
 use super::{NOBODY, Setup};
@@ -137,7 +137,8 @@ pub fn the_parent_is_restricted_too(_: Setup) -> Result<(), i32> {
         // SAFETY: the process has one thread.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            jail.enter(Some(RequestKind::Connection), &Descriptors::Only(&[])).unwrap();
+            let request = ServedRequest { kind: RequestKind::Connection, socket: -1 };
+            jail.enter(Some(request), &Descriptors::Only(&[])).unwrap();
             // SAFETY: any status is valid.
             unsafe { libc::_exit(7) }
         }

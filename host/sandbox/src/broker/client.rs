@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use dns_lookup::LookupErrorKind;
@@ -11,14 +11,16 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use socket2::{Domain, Socket, Type};
-use socketserver::{Address, AddressCalls, Request};
+use socketserver::{Address, AddressCalls, Request, block_on};
 
+use super::door::Bell;
 use super::message::{Answer, Call, MAX_MESSAGE, SocketId, WireFound, from_bytes, to_bytes};
+use super::turns::{Turn, Turns};
 use super::wire;
 use crate::lookup::{LONGEST_LOOKUP, Lookup, LookupOutcome};
 
-/// The longest time that a call waits for the broker, which answers at once. After it the
-/// request does without.
+/// The longest time that a call waits for the broker, which answers at once, if the limits of
+/// the request let it. After it the request does without.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// The time that a lookup may take beyond the broker's own limit.
@@ -28,10 +30,13 @@ const MORE_FOR_LOOKUP: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: OwnedFd,
-    /// The last answer. Kept to be allocated once.
-    answer: Mutex<Vec<u8>>,
-    /// Set if the broker is gone, or an answer is missing. Later answers would belong to other
-    /// calls.
+    /// The broker hears of this connection when it rings, at the first call.
+    bell: Option<Arc<Bell>>,
+    is_heard: AtomicBool,
+    /// The request that waits for answers, with its limits.
+    request: OnceLock<Request>,
+    turns: Turns,
+    /// Set if the broker is gone, or did not answer for so long that it must be at fault.
     lost: AtomicBool,
 }
 
@@ -46,8 +51,20 @@ struct SocketAtBroker {
 pub(crate) type BrokeredSocket = (Socket, Box<dyn AddressCalls>);
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd) -> Self {
-        Connection { socket, answer: Mutex::default(), lost: AtomicBool::new(false) }
+    pub(super) fn new(socket: OwnedFd, bell: Option<Arc<Bell>>) -> Self {
+        Connection {
+            socket,
+            is_heard: AtomicBool::new(bell.is_none()),
+            bell,
+            request: OnceLock::new(),
+            turns: Turns::default(),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Has calls wait within the limits of `request`, whose connection this is.
+    pub(super) fn set_request(&self, request: &Request) {
+        let _ = self.request.set(request.clone());
     }
 
     /// Opens a socket that does not block: `socket(2)`.
@@ -100,17 +117,15 @@ impl Connection {
         lookup: &Lookup,
         request: &Request,
     ) -> io::Result<LookupOutcome> {
-        if self.send(&Call::from(lookup)).is_err() {
-            return Ok(Err(LookupErrorKind::Fail));
-        }
         let end = Instant::now().checked_add(LONGEST_LOOKUP + MORE_FOR_LOOKUP);
-        let ready = request.readable_async(self.socket.as_fd(), end).await;
-        if !ready.as_ref().is_ok_and(|ready| *ready) {
+        let begun = self.begin(&Call::from(lookup), Some(request));
+        let Ok(mut turn) = begun else { return Ok(Err(LookupErrorKind::Fail)) };
+        if !request.readable_async(self.socket.as_fd(), end).await? {
             self.lose();
-            return ready.map(|_| Err(LookupErrorKind::Again));
+            return Ok(Err(LookupErrorKind::Again));
         }
         let (kind, error) = (LookupErrorKind::new, LookupErrorKind::Fail);
-        Ok(match self.receive() {
+        Ok(match self.receive(&mut turn) {
             Ok((Answer::Found(found), _)) => {
                 Ok(found.into_iter().filter_map(WireFound::into_found).collect())
             }
@@ -119,12 +134,14 @@ impl Connection {
         })
     }
 
-    /// Asks for the connection of a request. It is for the connection of a worker.
-    pub(super) fn connection(&self) -> io::Result<Connection> {
-        match self.call(&Call::Connection)? {
+    /// Asks for the connection of `request`. It is for the connection of a worker.
+    pub(super) fn connection_for(&self, request: &Request) -> io::Result<Connection> {
+        match self.call_for(&Call::Connection, Some(request))? {
             (Answer::Connection, descriptors) => {
                 let [socket] = self.exactly(descriptors)?;
-                Ok(Connection::new(socket))
+                let connection = Connection::new(socket, None);
+                connection.set_request(request);
+                Ok(connection)
             }
             (answer, _) => Err(self.unexpected(&answer)),
         }
@@ -144,47 +161,75 @@ impl Connection {
 
     /// Makes a call and returns the answer, with its descriptors.
     fn call(&self, call: &Call<'_>) -> io::Result<(Answer, Vec<OwnedFd>)> {
-        // The threads of a worker share its connection.
-        let mut buffer = self.buffer();
-        self.send(call)?;
-        match wire::wait(&self.socket, PollFlags::IN, LONGEST) {
-            Ok(true) => self.receive_into(&mut buffer),
-            _ => Err(self.lose()),
-        }
+        self.call_for(call, self.request.get())
     }
 
-    fn send(&self, call: &Call<'_>) -> io::Result<()> {
+    fn call_for(
+        &self,
+        call: &Call<'_>,
+        request: Option<&Request>,
+    ) -> io::Result<(Answer, Vec<OwnedFd>)> {
+        let mut turn = self.begin(call, request)?;
+        self.wait(request)?;
+        self.receive(&mut turn)
+    }
+
+    /// Sends a call, once it is its turn: the threads of a worker share its connection.
+    fn begin(&self, call: &Call<'_>, request: Option<&Request>) -> io::Result<Turn<'_>> {
+        let end = Instant::now() + LONGEST;
+        let end = request.and_then(Request::wall_deadline).map_or(end, |limit| limit.min(end));
+        let mut turn = self.turns.take(end).ok_or(Errno::NETDOWN)?;
         if self.lost.load(Ordering::Relaxed) {
             return Err(Errno::NETDOWN.into());
         }
+        while turn.missing > 0 {
+            // A request reached a limit before its answer came.
+            self.wait(request)?;
+            let _ = self.receive(&mut turn);
+        }
         let message = to_bytes(call)?;
         // There is room: the answers to all earlier calls have come.
-        wire::send_call(&self.socket, &message).map_err(|_| self.lose())
+        wire::send_call(&self.socket, &message).map_err(|_| self.lose())?;
+        turn.missing += 1;
+        if let Some(bell) = &self.bell
+            && !self.is_heard.swap(true, Ordering::Relaxed)
+        {
+            bell.ring();
+        }
+        Ok(turn)
     }
 
-    fn receive(&self) -> io::Result<(Answer, Vec<OwnedFd>)> {
-        self.receive_into(&mut self.buffer())
+    /// Waits for an answer within the limits of `request`.
+    fn wait(&self, request: Option<&Request>) -> io::Result<()> {
+        let answered = match request {
+            Some(request) => {
+                let end = Instant::now().checked_add(LONGEST);
+                // The next call on a socket tells the limit.
+                block_on(request.readable_async(self.socket.as_fd(), end))
+                    .map_err(|_| io::Error::from(Errno::NETDOWN))?
+            }
+            None => wire::wait(&self.socket, PollFlags::IN, LONGEST)?,
+        };
+        if answered { Ok(()) } else { Err(self.lose()) }
     }
 
-    fn receive_into(&self, buffer: &mut Vec<u8>) -> io::Result<(Answer, Vec<OwnedFd>)> {
-        buffer.clear();
-        buffer.reserve(MAX_MESSAGE);
-        match wire::receive_message(&self.socket, buffer, RecvFlags::DONTWAIT) {
+    fn receive(&self, turn: &mut Turn<'_>) -> io::Result<(Answer, Vec<OwnedFd>)> {
+        turn.answer.clear();
+        turn.answer.reserve(MAX_MESSAGE);
+        let received = wire::receive_message(&self.socket, &mut turn.answer, RecvFlags::DONTWAIT);
+        turn.missing -= 1;
+        match received {
             // The answer has come, and this process has no room for the socket. The broker closes
             // it when the connection ends.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::MFILE) => Err(error),
             Err(_) => Err(self.lose()),
-            Ok(_) if buffer.is_empty() => Err(self.lose()),
-            Ok(descriptors) => match from_bytes(buffer) {
+            Ok(_) if turn.answer.is_empty() => Err(self.lose()),
+            Ok(descriptors) => match from_bytes(&turn.answer) {
                 Ok(Answer::Failed(errno)) => Err(io::Error::from_raw_os_error(errno)),
                 Ok(answer) => Ok((answer, descriptors)),
                 Err(_) => Err(self.lose()),
             },
         }
-    }
-
-    fn buffer(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn exactly<const COUNT: usize>(&self, all: Vec<OwnedFd>) -> io::Result<[OwnedFd; COUNT]> {

@@ -1,13 +1,19 @@
 //! The way to the broker, which forked processes inherit.
+//!
+//! The broker does not wait for processes at the door: they stand in its queue until the bell
+//! rings. A process for one request rings at its first call, so that the broker does nothing for
+//! a request that opens no socket, except to clear a queue that grows.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use socketserver::Request;
 
 use super::client::Connection;
 use super::wire;
@@ -15,7 +21,10 @@ use super::wire;
 /// The longest time that a process waits for room at the door, before it serves.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The message of a broker that has begun.
+/// The pause of a process that waits for room and has no event to wait for.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The message of a broker that has begun. The bell is in it.
 pub(super) const READY: &[u8] = b"!";
 
 /// A process that was forked to serve.
@@ -30,9 +39,28 @@ pub enum ProcessKind {
 /// The way to the broker: see [`serve_broker`](super::serve_broker).
 #[derive(Debug)]
 pub struct Broker {
-    door: OwnedFd,
+    pub(super) door: OwnedFd,
+    pub(super) bell: Arc<Bell>,
     /// The connection of this process, once it was forked.
     process: OnceLock<(ProcessKind, Arc<Connection>)>,
+}
+
+/// The writing end of a pipe whose other end the broker waits for. All processes share it, and
+/// none of them can read from it.
+#[derive(Debug)]
+pub(super) struct Bell(OwnedFd);
+
+impl Bell {
+    pub(super) fn new(pipe: OwnedFd) -> Self {
+        Bell(pipe)
+    }
+
+    /// Has the broker look at the door.
+    pub(super) fn ring(&self) {
+        // If the pipe is full, the broker is about to look. If the broker is gone, the next call
+        // says so.
+        let _ = rustix::io::write(&self.0, b".");
+    }
 }
 
 impl ProcessKind {
@@ -73,15 +101,15 @@ impl Broker {
             return Err(Errno::TIMEDOUT.into());
         }
         let mut ready = Vec::with_capacity(READY.len());
-        wire::receive_message(&door, &mut ready, RecvFlags::DONTWAIT)?;
-        if ready != READY {
-            return Err(io::Error::other("it ended"));
-        }
-        Ok(Broker { door, process: OnceLock::new() })
+        let descriptors = wire::receive_message(&door, &mut ready, RecvFlags::DONTWAIT)?;
+        let ended = || io::Error::other("it ended");
+        let bell = descriptors.into_iter().next().ok_or_else(ended)?;
+        Ok(Broker { door, bell: Arc::new(Bell::new(bell)), process: OnceLock::new() })
     }
 
     /// Connects this process, which was just forked and is not in the jail yet. The process must
-    /// close the door before it runs code of a handler: its connection is all that it keeps.
+    /// close the door before it runs code of a handler: its connection and the bell are all that
+    /// it keeps.
     ///
     /// # Errors
     ///
@@ -89,43 +117,66 @@ impl Broker {
     pub fn connect(&self, kind: ProcessKind) -> io::Result<()> {
         let (own, other) = wire::pair()?;
         self.pass(kind, &other)?;
-        let _ = self.process.set((kind, Arc::new(Connection::new(own))));
+        let bell = match kind {
+            ProcessKind::Request => Some(Arc::clone(&self.bell)),
+            ProcessKind::Worker => None,
+        };
+        // The kernel finds no room for more before the queue is full: a quarter is left to the
+        // processes that come before the broker has looked.
+        if kind == ProcessKind::Worker || !wire::wait(&self.door, PollFlags::OUT, Duration::ZERO)? {
+            self.bell.ring();
+        }
+        let _ = self.process.set((kind, Arc::new(Connection::new(own, bell))));
         Ok(())
     }
 
     /// Passes the broker the other end of a connection.
     pub(super) fn pass(&self, kind: ProcessKind, other: &OwnedFd) -> io::Result<()> {
-        let flags = SendFlags::DONTWAIT;
-        let send = || wire::send_message(&self.door, &[kind.letter()], &[other.as_fd()], flags);
-        match send() {
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::AGAIN) => {
-                wire::wait(&self.door, PollFlags::OUT, LONGEST)?;
-                send()
+        let end = Instant::now() + LONGEST;
+        loop {
+            let flags = SendFlags::DONTWAIT;
+            let sent = wire::send_message(&self.door, &[kind.letter()], &[other.as_fd()], flags);
+            let error = match sent {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= end => return Err(error),
+                Err(error) => error,
+            };
+            match Errno::from_io_error(&error) {
+                // The queue is full, or has as many descriptors as this user may have in queues.
+                Some(Errno::AGAIN | Errno::TOOMANYREFS) => {
+                    self.bell.ring();
+                    thread::sleep(PAUSE);
+                }
+                _ => return Err(error),
             }
-            result => result,
         }
     }
 
-    /// Returns the descriptor of the door, which a process in the jail must not have.
-    pub fn door_descriptor(&self) -> RawFd {
-        self.door.as_raw_fd()
+    /// Returns the descriptors that a worker in the jail must not have.
+    pub fn descriptors_of_server(&self) -> [RawFd; 2] {
+        [self.door.as_raw_fd(), self.bell.0.as_raw_fd()]
     }
 
-    /// Returns the descriptor that a process in the jail keeps.
-    pub fn connection_descriptor(&self) -> Option<RawFd> {
-        self.process.get().map(|(_, connection)| connection.as_fd().as_raw_fd())
+    /// Returns the descriptors that a process for one request keeps in the jail.
+    pub fn descriptors_of_request(&self) -> Option<[RawFd; 2]> {
+        let (_, connection) = self.process.get()?;
+        Some([connection.as_fd().as_raw_fd(), self.bell.0.as_raw_fd()])
     }
 
     /// Returns the connection for one request.
     ///
     /// # Errors
     ///
-    /// `ENETDOWN` if the broker is gone, `EMFILE` if the worker has too many connections.
-    pub(crate) fn connection(&self) -> io::Result<Arc<Connection>> {
+    /// `ENETDOWN` if the broker is gone, or does not answer within the limits of the request;
+    /// `EMFILE` if the worker has too many connections.
+    pub(crate) fn connection(&self, request: &Request) -> io::Result<Arc<Connection>> {
         let (kind, connection) = self.process.get().ok_or(Errno::NETDOWN)?;
         match kind {
-            ProcessKind::Request => Ok(Arc::clone(connection)),
-            ProcessKind::Worker => connection.connection().map(Arc::new),
+            ProcessKind::Request => {
+                connection.set_request(request);
+                Ok(Arc::clone(connection))
+            }
+            ProcessKind::Worker => connection.connection_for(request).map(Arc::new),
         }
     }
 }

@@ -11,15 +11,19 @@
 //! | `message` | calls and answers | both |
 //! | `wire` | messages with descriptors on a socket | both |
 //! | `client` | the calls of one request | in the jail |
+//! | `turns` | the turns of its calls | in the jail |
 //! | `door` | the way to the broker, which forked processes inherit | in the jail |
 //! | `serve` | the connections, each with a thread once it is used | the broker |
 //! | `permits` | how many sockets and connections there may be | the broker |
 //! | `session` | the calls of one connection: what is checked | the broker |
 //!
 //! A connection is known by its socket and by nothing that is written on it. A forked process
-//! makes a pair of sockets before it enters the jail, and gives one end to the broker through
-//! the door, which it then closes. For a process that serves one request the pair is its only
+//! makes a pair of sockets before it enters the jail, and puts one end into the queue of the
+//! door, which it then closes. For a process that serves one request the pair is its only
 //! connection. A worker asks over it for a connection for each request.
+//!
+//! The broker sleeps until the bell rings, which is a pipe. A process for one request rings at
+//! its first call, so that a request that opens no socket wakes no other process.
 //!
 //! No call waits in the broker for the sake of a process in the jail, except for a lookup, which
 //! occupies only the thread of its own connection.
@@ -32,6 +36,7 @@ mod serve;
 mod session;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod wire;
 
 pub use door::{Broker, ProcessKind};

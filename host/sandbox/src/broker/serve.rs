@@ -8,8 +8,9 @@ use std::thread;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, recv};
 
 use super::door::{ProcessKind, READY};
 use super::message::{Answer, Call, MAX_MESSAGE, from_bytes, to_bytes};
@@ -22,8 +23,10 @@ use crate::network_grants::NetworkGrants;
 /// their own.
 const STACK: usize = 256 << 10;
 
-/// The number in the epoll that is the door. Connections have the numbers after it.
+/// The numbers in the epoll that are the door and the bell. Connections have the numbers after
+/// them.
 const DOOR: u64 = 0;
+const BELL: u64 = 1;
 
 /// The limits of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,54 +65,110 @@ pub fn serve_broker(door: &OwnedFd, grants: NetworkGrants, limits: BrokerLimits)
         sockets: Permits::new(limits.all_sockets),
         limits,
     };
+    let (bell, rope) = bell()?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, door, EventData::new_u64(DOOR), EventFlags::IN)?;
-    wire::send_call(door, READY)?;
-    // A request that opens no socket costs no thread.
-    let mut unused: HashMap<u64, OwnedFd> = HashMap::new();
-    let mut last_key = DOOR;
+    // Without any events, the epoll reports the end of the door and no process that comes to it.
+    epoll::add(&epoll, door, EventData::new_u64(DOOR), EventFlags::empty())?;
+    epoll::add(&epoll, &bell, EventData::new_u64(BELL), EventFlags::IN)?;
+    wire::send_message(door, READY, &[rope.as_fd()], SendFlags::empty())?;
+    drop(rope);
+    let mut arrivals = Arrivals { shared, epoll, unused: HashMap::new(), last_key: BELL };
     let mut events = Vec::with_capacity(64);
     loop {
         events.clear();
-        match epoll::wait(&epoll, spare_capacity(&mut events), None) {
+        match epoll::wait(&arrivals.epoll, spare_capacity(&mut events), None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         for event in events.drain(..) {
-            let (key, flags) = (event.data.u64(), event.flags);
-            if key != DOOR {
-                let Some(connection) = unused.remove(&key) else { continue };
-                epoll::delete(&epoll, &connection)?;
-                // One that ended without a call is closed here.
-                if flags.contains(EventFlags::IN) {
-                    shared.start(connection);
+            match event.data.u64() {
+                DOOR => {}
+                BELL => {
+                    // The number of times that it rang does not matter.
+                    let _ = rustix::io::read(&bell, &mut [0; 4096]);
                 }
-                continue;
+                key => {
+                    arrivals.used(key, event.flags)?;
+                    continue;
+                }
             }
-            let (kind, connection) = match at_door(door)? {
-                Arrival::Process(kind, connection) => (kind, connection),
-                Arrival::Nothing => continue,
-                Arrival::End => return Ok(()),
-            };
-            if kind == ProcessKind::Worker {
-                shared.start_worker(connection);
-                continue;
-            }
-            last_key += 1;
-            // If there is no room in the epoll, the process sees the end of its connection.
-            let data = EventData::new_u64(last_key);
-            if epoll::add(&epoll, &connection, data, EventFlags::IN).is_ok() {
-                unused.insert(last_key, connection);
+            if !arrivals.let_in(door)? {
+                return Ok(());
             }
         }
+    }
+}
+
+/// Returns both ends of a new bell: the one that becomes readable, and the one to ring it by.
+fn bell() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (bell, rope) = io::pipe()?;
+    fcntl_setfl(&bell, OFlags::NONBLOCK)?;
+    // A process in the jail never waits for the broker here.
+    fcntl_setfl(&rope, OFlags::NONBLOCK)?;
+    Ok((bell.into(), rope.into()))
+}
+
+/// The connections of processes that have come.
+struct Arrivals {
+    shared: Shared,
+    epoll: OwnedFd,
+    /// The connections without a call yet: a process that opens no socket costs no thread.
+    unused: HashMap<u64, OwnedFd>,
+    last_key: u64,
+}
+
+impl Arrivals {
+    /// Lets in the processes at the door. Returns false at its end.
+    fn let_in(&mut self, door: &OwnedFd) -> io::Result<bool> {
+        loop {
+            match at_door(door)? {
+                Arrival::Process(ProcessKind::Worker, connection) => {
+                    self.shared.start_worker(connection);
+                }
+                Arrival::Process(ProcessKind::Request, connection) => self.arrived(connection),
+                Arrival::Lost => {}
+                Arrival::NothingMore => return Ok(true),
+                Arrival::End => return Ok(false),
+            }
+        }
+    }
+
+    fn arrived(&mut self, connection: OwnedFd) {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match recv(&connection, &mut [0; 1], flags) {
+            // It ended without a call, as most do.
+            Ok((0, _)) => {}
+            Ok(_) => self.shared.start(connection),
+            Err(_) => {
+                self.last_key += 1;
+                // If there is no room in the epoll, the process sees the end of its connection.
+                let data = EventData::new_u64(self.last_key);
+                if epoll::add(&self.epoll, &connection, data, EventFlags::IN).is_ok() {
+                    self.unused.insert(self.last_key, connection);
+                }
+            }
+        }
+    }
+
+    /// Serves a connection that has its first call, or has ended.
+    fn used(&mut self, key: u64, flags: EventFlags) -> io::Result<()> {
+        let Some(connection) = self.unused.remove(&key) else { return Ok(()) };
+        epoll::delete(&self.epoll, &connection)?;
+        // One that ended without a call is closed here.
+        if flags.contains(EventFlags::IN) {
+            self.shared.start(connection);
+        }
+        Ok(())
     }
 }
 
 /// A message that came to the door.
 enum Arrival {
     Process(ProcessKind, OwnedFd),
-    /// There was no descriptor for it, or no memory.
-    Nothing,
+    /// There was no descriptor for it, or it was no process.
+    Lost,
+    /// The queue is empty, or there is no memory.
+    NothingMore,
     End,
 }
 
@@ -119,9 +178,8 @@ fn at_door(door: &OwnedFd) -> io::Result<Arrival> {
         Ok(descriptors) => descriptors,
         Err(error) => {
             return match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN | Errno::MFILE | Errno::MSGSIZE | Errno::NOMEM) => {
-                    Ok(Arrival::Nothing)
-                }
+                Some(Errno::AGAIN | Errno::NOMEM | Errno::NOBUFS) => Ok(Arrival::NothingMore),
+                Some(Errno::MFILE | Errno::MSGSIZE) => Ok(Arrival::Lost),
                 _ => Err(error),
             };
         }
@@ -130,7 +188,7 @@ fn at_door(door: &OwnedFd) -> io::Result<Arrival> {
     let kind = ProcessKind::of_letter(*letter);
     Ok(match (kind, descriptors.into_iter().next()) {
         (Some(kind), Some(connection)) => Arrival::Process(kind, connection),
-        _ => Arrival::Nothing,
+        _ => Arrival::Lost,
     })
 }
 

@@ -1,19 +1,22 @@
 //! The broker and native code that took over a process in the jail: the tests write to the
 //! connection what they like.
 
+mod hostile;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Socket, Type};
-use socketserver::Address;
+use socketserver::{Address, Request};
 
 use super::client::Connection;
 use super::message::{Answer, Call, MAX_MESSAGE, WireAddress, from_bytes, to_bytes};
@@ -46,6 +49,7 @@ impl Running {
     fn come(&self, kind: ProcessKind) -> OwnedFd {
         let (own, other) = wire::pair().unwrap();
         self.broker.pass(kind, &other).unwrap();
+        self.broker.bell.ring();
         own
     }
 
@@ -296,9 +300,11 @@ fn a_worker_has_a_connection_for_each_request() {
     let running = start(connect_grants(&["tcp://127.0.0.1:1"]), LIMITS);
     let worker = running.come(ProcessKind::Worker);
     assert_eq!(ask(&worker, &tcp()), failed(Errno::OPNOTSUPP));
-    let worker = Connection::new(worker);
-    let (one, other) = (worker.connection().unwrap(), worker.connection().unwrap());
-    let third = worker.connection().unwrap_err();
+    let worker = Connection::new(worker, None);
+    let request = Request::new(UnixStream::pair().unwrap().0);
+    let (one, other) =
+        (worker.connection_for(&request).unwrap(), worker.connection_for(&request).unwrap());
+    let third = worker.connection_for(&request).unwrap_err();
     assert_eq!(Errno::from_io_error(&third), Some(Errno::MFILE));
     let (one, other) = (Arc::new(one), Arc::new(other));
     let sockets: Vec<_> =
@@ -309,7 +315,7 @@ fn a_worker_has_a_connection_for_each_request() {
     assert_eq!(Errno::from_io_error(&refused.unwrap_err()), Some(Errno::ACCESS));
     assert_eq!(socket.r#type().unwrap(), Type::STREAM);
     drop((sockets, calls, one));
-    while worker.connection().is_err() {
+    while worker.connection_for(&request).is_err() {
         thread::yield_now();
     }
 }

@@ -144,7 +144,7 @@ impl OpenedSockets {
         if let Some(connection) = self.connection.get() {
             return Ok(Some(connection));
         }
-        let connection = broker.connection()?;
+        let connection = broker.connection(&self.request)?;
         Ok(Some(self.connection.get_or_init(|| connection)))
     }
 

@@ -11,7 +11,7 @@ use rustix::thread::secure_computing_mode;
 use seccompiler::{apply_filter, sock_filter};
 
 pub(crate) use self::policy::ChildFilters;
-use crate::config::{Jail, RequestKind, Role};
+use crate::config::{Jail, RequestKind, Role, ServedRequest};
 use crate::error::{JailError, Wall};
 
 /// Returns the architecture of this process, as `AUDIT_ARCH_*` in `linux/audit.h` numbers it.
@@ -40,16 +40,16 @@ impl Filters {
         }
     }
 
-    /// Installs the filter for this process, which serves a request of this kind.
-    pub(crate) fn install(&self, request: Option<RequestKind>) -> Result<(), JailError> {
+    /// Installs the filter for this process, which serves this request.
+    pub(crate) fn install(&self, request: Option<ServedRequest>) -> Result<(), JailError> {
         let [connection, udp, unix] = &self.requests;
-        let program = match request {
+        let program = match request.map(|request| request.kind) {
             None => &self.no_request,
             Some(RequestKind::Connection) => connection,
             Some(RequestKind::UdpDatagram) => udp,
             Some(RequestKind::UnixDatagram) => unix,
         };
-        install(&program::for_process(program, getpid()))
+        install(&program::for_process(program, getpid(), request.map(|request| request.socket)))
     }
 }
 

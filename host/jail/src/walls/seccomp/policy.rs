@@ -66,6 +66,11 @@ pub(super) fn for_process(
     }
     let (is_worker, serves) = (role == Role::Worker, role != Role::Compiler);
     let is_connection = request == Some(RequestKind::Connection);
+    let is_for_request = role == Role::Request && request.is_some();
+    let brokered = jail.brokered.filter(|_| is_worker || is_for_request);
+    // A process for a datagram has the socket that all requests share, beside its own.
+    let shares_socket =
+        is_for_request && brokered.is_some() && request.is_some_and(RequestKind::is_datagram);
     let (sends_datagrams, sets_source_address) = match request {
         Some(request) => (
             request.is_datagram(),
@@ -85,39 +90,50 @@ pub(super) fn for_process(
     if serves {
         rules.extend(all(rules::SERVING, Action::Allow));
         // Connections have no use for an address.
-        let without_address = Action::AllowIf(Condition::Null { argument: 4 });
-        let sendto = if sends_datagrams { Action::Allow } else { without_address };
+        let sendto = match (sends_datagrams, shares_socket) {
+            (true, true) => Action::AllowIf(Condition::OwnSocketOrNull { argument: 4 }),
+            (true, false) => Action::Allow,
+            (false, _) => Action::AllowIf(Condition::Null { argument: 4 }),
+        };
         rules.push((libc::SYS_sendto, sendto));
         if sets_source_address {
-            rules.push((libc::SYS_sendmsg, Action::AllowIf(rules::NO_STANDARD_STREAM)));
+            // A process that gets sockets may have Unix sockets.
+            let replies =
+                if shares_socket { Condition::OwnSocket } else { rules::NO_STANDARD_STREAM };
+            rules.push((libc::SYS_sendmsg, Action::AllowIf(replies)));
         }
     } else {
         rules.push((libc::SYS_read, Action::Allow));
     }
-    if is_worker || is_connection {
-        rules.extend(all(rules::CONNECTION, Action::Allow));
+    // The calls on sockets that are the process's own.
+    let on_own = if shares_socket { Action::AllowElsewhere(None) } else { Action::Allow };
+    if is_worker || is_connection || shares_socket {
+        rules.extend(all(rules::CONNECTION, on_own));
     }
-    let brokered = jail.brokered.filter(|_| is_worker || is_connection);
     let receives_messages = match role {
         Role::Worker => jail.receives_messages(),
         _ => is_connection && jail.receives_descriptors,
     };
     if receives_messages || brokered.is_some() {
-        rules.push((libc::SYS_recvmsg, Action::Allow));
+        rules.push((libc::SYS_recvmsg, on_own));
     }
     if is_worker {
         rules.extend(all(rules::WORKER, Action::Allow));
         rules.extend(rules::THREADS);
     }
     if let Some(BrokeredSockets { options }) = brokered {
-        rules.push((libc::SYS_accept4, Action::Allow));
+        rules.push((libc::SYS_accept4, on_own));
         rules.retain(|(call, _)| *call != libc::SYS_setsockopt);
         let condition = Condition::SocketOptions(options);
-        rules.push((libc::SYS_setsockopt, Action::AllowIf(condition)));
+        let action = match on_own {
+            Action::AllowElsewhere(_) => Action::AllowElsewhere(Some(condition)),
+            _ => Action::AllowIf(condition),
+        };
+        rules.push((libc::SYS_setsockopt, action));
     }
-    let sends_files = jail.opens_files() && (is_worker || is_connection);
+    let sends_files = jail.opens_files() && (is_worker || is_connection || shares_socket);
     if sends_files {
-        rules.extend(all(rules::SENDING_FILES, Action::Allow));
+        rules.extend(all(rules::SENDING_FILES, on_own));
     }
     let ioctls: &[u32] = match (is_worker, sends_files) {
         (true, true) => &[rules::PAGEMAP_SCAN, rules::FIONBIO],
@@ -127,7 +143,11 @@ pub(super) fn for_process(
     };
     if !ioctls.is_empty() {
         let condition = Condition::OneOf { argument: 1, values: ioctls };
-        rules.push((libc::SYS_ioctl, Action::AllowIf(condition)));
+        let action = match on_own {
+            Action::AllowElsewhere(_) => Action::AllowElsewhere(Some(condition)),
+            _ => Action::AllowIf(condition),
+        };
+        rules.push((libc::SYS_ioctl, action));
     }
     if jail.opens_files() {
         rules.extend(all(rules::READING_FILES, Action::Allow));
@@ -174,7 +194,8 @@ pub(super) fn for_parent_and_children(
             jail.transports.has_streams()
         };
         if is_served {
-            shared.extend(for_process(jail, Role::Request, Some(kind)));
+            let rules = for_process(jail, Role::Request, Some(kind)).into_iter();
+            shared.extend(rules.map(|(call, action)| (call, for_all_sockets(action))));
         }
     }
     // The rule compares with the id of one process, and here are many. So `abort` ends a
@@ -204,6 +225,19 @@ pub(super) fn for_parent_and_children(
         shared.insert(libc::SYS_tgkill, Action::Allow);
     }
     shared.into_iter().collect()
+}
+
+/// Returns the rule of a process for one request without the descriptor of that request, which
+/// each child has in a filter of its own.
+fn for_all_sockets(action: Action) -> Action {
+    match action {
+        Action::AllowElsewhere(Some(condition)) => Action::AllowIf(condition),
+        Action::AllowIf(Condition::OwnSocket) => Action::AllowIf(rules::NO_STANDARD_STREAM),
+        Action::AllowElsewhere(None) | Action::AllowIf(Condition::OwnSocketOrNull { .. }) => {
+            Action::Allow
+        }
+        _ => action,
+    }
 }
 
 #[cfg(test)]
@@ -258,6 +292,49 @@ mod tests {
             assert!(matches!(rules[&libc::SYS_setsockopt], Action::AllowIf(_)));
         }
         assert_eq!(ChildFilters::needed(&jail), ChildFilters::All);
+    }
+
+    /// Such a process receives from sockets of the broker, and not from the one that all share.
+    #[test]
+    fn a_process_for_a_datagram_with_a_broker_has_its_own_sockets_apart() {
+        let paths = vec!["/".into()];
+        let jail = Jail {
+            transports: Transports::Both,
+            packet_info: true,
+            unix_sockets: true,
+            read_write: paths,
+            brokered: Some(BrokeredSockets { options: &[(1, 9)] }),
+            ..Jail::new(JailMode::Require)
+        };
+        for kind in [RequestKind::UdpDatagram, RequestKind::UnixDatagram] {
+            let rules: BTreeMap<_, _> =
+                for_process(&jail, Role::Request, Some(kind)).into_iter().collect();
+            for call in [
+                libc::SYS_accept4,
+                libc::SYS_ioctl,
+                libc::SYS_read,
+                libc::SYS_recvfrom,
+                libc::SYS_recvmsg,
+                libc::SYS_sendfile,
+                libc::SYS_setsockopt,
+                libc::SYS_shutdown,
+            ] {
+                assert!(matches!(rules[&call], Action::AllowElsewhere(_)), "{kind:?} {call}");
+            }
+            let replies = Action::AllowIf(Condition::OwnSocketOrNull { argument: 4 });
+            assert_eq!(rules[&libc::SYS_sendto], replies);
+            let has_sendmsg = kind == RequestKind::UdpDatagram;
+            let own = has_sendmsg.then_some(&Action::AllowIf(Condition::OwnSocket));
+            assert_eq!(rules.get(&libc::SYS_sendmsg), own);
+            for call in [libc::SYS_recvmmsg, libc::SYS_sendmmsg, libc::SYS_dup, libc::SYS_dup3] {
+                assert_eq!(rules.get(&call), None, "{kind:?} {call}");
+            }
+        }
+        assert_eq!(ChildFilters::needed(&jail), ChildFilters::All);
+        // The filter that they share with the parent names no socket.
+        for (call, action) in for_parent_and_children(&jail, ChildFilters::All) {
+            assert_eq!(for_all_sockets(action), action, "{call}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! allowed. A chain of comparisons would cost more than the rest of the jail. See
 //! `seccomp(2)`, and `networking/filter.rst` in the kernel's documentation.
 
+use std::os::fd::RawFd;
+
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_IMM, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD,
     BPF_LSH, BPF_MEM, BPF_MISC, BPF_RET, BPF_RSH, BPF_ST, BPF_TAX, BPF_W, BPF_X, SECCOMP_RET_ALLOW,
@@ -22,6 +24,10 @@ pub(super) enum Action {
     Allow,
     /// Allows it if the condition holds. Otherwise it fails with `EPERM`.
     AllowIf(Condition),
+    /// Allows it if its first argument is a descriptor, neither that of the request nor one of
+    /// the standard streams, and the condition holds, if there is one. Otherwise it fails with
+    /// `EPERM`. See [`for_process`].
+    AllowElsewhere(Option<Condition>),
     /// Lets it fail with this error.
     Errno(i32),
     /// Ends the process with `SIGSYS`.
@@ -49,6 +55,11 @@ pub(super) enum Condition {
     Null { argument: u32 },
     /// The argument is the id of this process: see [`for_process`].
     OwnProcess { argument: u32 },
+    /// The first argument is the descriptor of the request: see [`for_process`].
+    OwnSocket,
+    /// The first argument is the descriptor of the request, or the whole argument with this
+    /// number is a null pointer.
+    OwnSocketOrNull { argument: u32 },
 }
 
 /// The errno of calls that no rule names.
@@ -64,6 +75,12 @@ const BIT: u32 = 0;
 
 /// Stands in a program for the id of the process. No process has this id.
 const OWN_PROCESS: u32 = u32::MAX;
+
+/// Stands in a program for the descriptor of the request. No descriptor has this number.
+const OWN_SOCKET: u32 = u32::MAX - 1;
+
+/// The first descriptor after the standard streams.
+const FIRST_OTHER: u32 = 3;
 
 const LOAD: u16 = opcode(BPF_LD | BPF_W | BPF_ABS);
 const LOAD_CONSTANT: u16 = opcode(BPF_LD | BPF_IMM);
@@ -109,13 +126,24 @@ pub(super) fn compile(arch: u32, rules: &[(c_long, Action)]) -> Vec<sock_filter>
     program
 }
 
-/// Returns the program for the process with this id.
-pub(super) fn for_process(program: &[sock_filter], process: Pid) -> Vec<sock_filter> {
-    let mut program = program.to_vec();
+/// Returns the program for the process with this id, and for the request with this descriptor.
+/// Without a descriptor a program that asks for it ends the process.
+pub(super) fn for_process(
+    program: &[sock_filter],
+    process: Pid,
+    socket: Option<RawFd>,
+) -> Vec<sock_filter> {
     let process = process.as_raw_nonzero().get().cast_unsigned();
-    let is_placeholder = |step: &&mut sock_filter| step.code == EQUAL && step.k == OWN_PROCESS;
-    program.iter_mut().filter(is_placeholder).for_each(|step| step.k = process);
-    program
+    let socket = socket.map(i32::cast_unsigned);
+    let for_this = |own: &sock_filter| match (own.code, own.k) {
+        (EQUAL, OWN_PROCESS) => sock_filter { k: process, ..own.clone() },
+        (EQUAL, OWN_SOCKET) => match socket {
+            Some(socket) => sock_filter { k: socket, ..own.clone() },
+            None => kill(),
+        },
+        _ => own.clone(),
+    };
+    program.iter().map(for_this).collect()
 }
 
 /// The rules for 32 successive numbers.
@@ -140,7 +168,9 @@ fn words(rules: &[(c_long, Action)]) -> Vec<Word> {
         match action {
             Action::Allow => words[index].allowed |= bit,
             Action::KillProcess => words[index].killing |= bit,
-            Action::AllowIf(_) | Action::Errno(_) => words[index].others.push((number, *action)),
+            Action::AllowIf(_) | Action::AllowElsewhere(_) | Action::Errno(_) => {
+                words[index].others.push((number, *action));
+            }
         }
     }
     words
@@ -188,6 +218,13 @@ fn act(action: Action) -> Vec<sock_filter> {
         Action::Errno(errno) => vec![fail(errno)],
         Action::KillProcess => vec![kill()],
         Action::AllowIf(condition) => allow_if(condition),
+        Action::AllowElsewhere(condition) => {
+            let mut steps = vec![load_argument(0)];
+            steps.extend(skip_unless(EQUAL, OWN_SOCKET, vec![fail(DEFAULT_ERRNO)]));
+            steps.extend(skip_if(AT_LEAST, FIRST_OTHER, vec![fail(DEFAULT_ERRNO)]));
+            steps.extend(condition.map_or_else(|| vec![allow()], allow_if));
+            steps
+        }
     }
 }
 
@@ -238,18 +275,31 @@ fn allow_if(condition: Condition) -> Vec<sock_filter> {
             steps.push(allow());
             return steps;
         }
-        Condition::Null { argument } => {
-            let mut upper_half = vec![step(LOAD, argument_offset(argument) + 4)];
-            upper_half.extend(skip_unless(EQUAL, 0, vec![allow()]));
-            steps.push(load_argument(argument));
-            steps.extend(skip_unless(EQUAL, 0, upper_half));
-        }
+        Condition::Null { argument } => steps.extend(allow_null(argument)),
         Condition::OwnProcess { argument } => {
             steps.push(load_argument(argument));
             steps.extend(skip_unless(EQUAL, OWN_PROCESS, vec![allow()]));
         }
+        Condition::OwnSocket => {
+            steps.push(load_argument(0));
+            steps.extend(skip_unless(EQUAL, OWN_SOCKET, vec![allow()]));
+        }
+        Condition::OwnSocketOrNull { argument } => {
+            steps.push(load_argument(0));
+            steps.extend(skip_unless(EQUAL, OWN_SOCKET, vec![allow()]));
+            steps.extend(allow_null(argument));
+        }
     }
     steps.push(fail(DEFAULT_ERRNO));
+    steps
+}
+
+/// Allows the call if the whole argument is 0.
+fn allow_null(argument: u32) -> Vec<sock_filter> {
+    let mut upper_half = vec![step(LOAD, argument_offset(argument) + 4)];
+    upper_half.extend(skip_unless(EQUAL, 0, vec![allow()]));
+    let mut steps = vec![load_argument(argument)];
+    steps.extend(skip_unless(EQUAL, 0, upper_half));
     steps
 }
 
@@ -400,10 +450,37 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_for_the_socket_of_the_request_or_for_others() {
+        let is_allowed = |action, socket, arguments| {
+            let program = compile(MACHINE, &[(5, action)]);
+            let program = for_process(&program, Pid::from_raw(77).unwrap(), socket);
+            run(&program, MACHINE, 5, arguments) == ALLOW
+        };
+        let descriptors = [0, 1, 2, 3, 8, 9, 10, (1 << 32) + 8, (1 << 32) + 9];
+        let allowed = |action, second: u64| {
+            let each = descriptors.map(|fd| is_allowed(action, Some(9), [fd, second, 0, 0, 7, 0]));
+            each.map(u8::from)
+        };
+        let (elsewhere, own) = ([0, 0, 0, 1, 1, 0, 1, 1, 0], [0, 0, 0, 0, 0, 1, 0, 0, 1]);
+        assert_eq!(allowed(Action::AllowElsewhere(None), 0), elsewhere);
+        let one = Condition::OneOf { argument: 1, values: &[6] };
+        assert_eq!(allowed(Action::AllowElsewhere(Some(one)), 6), elsewhere);
+        assert_eq!(allowed(Action::AllowElsewhere(Some(one)), 7), [0; 9]);
+        assert_eq!(allowed(Action::AllowIf(Condition::OwnSocket), 0), own);
+        let or_null = |argument| Action::AllowIf(Condition::OwnSocketOrNull { argument });
+        assert_eq!(allowed(or_null(4), 0), own);
+        assert_eq!(allowed(or_null(3), 0), [1; 9]);
+        // A program that asks for the socket is not installed without one by mistake.
+        let program = compile(MACHINE, &[(5, Action::AllowElsewhere(None))]);
+        let program = for_process(&program, Pid::from_raw(77).unwrap(), None);
+        assert_eq!(run(&program, MACHINE, 5, [8, 0, 0, 0, 0, 0]), KILL);
+    }
+
+    #[test]
     fn conditions_look_at_the_arguments() {
         let is_allowed = |condition: Condition, value: u64| {
             let program = compile(MACHINE, &[(5, Action::AllowIf(condition))]);
-            let program = for_process(&program, Pid::from_raw(77).unwrap());
+            let program = for_process(&program, Pid::from_raw(77).unwrap(), None);
             assert_eq!(run(&program, MACHINE, 4, [0; 6]), EPERM);
             assert_eq!(run(&program, MACHINE, 6, [0; 6]), EPERM);
             let action = run(&program, MACHINE, 5, [1, 1, value, 1, 1, 1]);

@@ -110,7 +110,7 @@ pub fn reply_from_a_source_address(setup: Setup) -> Done {
     let server = UdpSocket::bind("0.0.0.0:0").unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut to = loopback(client.local_addr().unwrap().port());
-    setup.enter();
+    setup.of(&server).enter();
     with_message(|message| {
         let info = libc::in_pktinfo {
             ipi_ifindex: 0,
@@ -211,33 +211,33 @@ fn with_a_datagram() -> UdpSocket {
 
 pub fn receive(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    setup.enter();
+    setup.of(&socket).enter();
     let mut data = [0; 16];
     socket.recv_from(&mut data).map(drop).map_err(|error| error.raw_os_error().unwrap())
 }
 
 pub fn read(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    setup.enter();
+    setup.of(&socket).enter();
     let mut data = [0_u8; 16];
     call!(SYS_read, socket.as_raw_fd(), data.as_mut_ptr(), data.len()).map(drop)
 }
 
 pub fn shutdown(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    setup.enter();
+    setup.of(&socket).enter();
     call!(SYS_shutdown, socket.as_raw_fd(), libc::SHUT_RDWR).map(drop)
 }
 
 pub fn receive_message(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    setup.enter();
+    setup.of(&socket).enter();
     with_message(|message| call!(SYS_recvmsg, socket.as_raw_fd(), message, 0).map(drop))
 }
 
 pub fn receive_messages(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    setup.enter();
+    setup.of(&socket).enter();
     with_message(|message| {
         let none = ptr::null::<u8>();
         // SAFETY: the message is valid.
@@ -248,7 +248,7 @@ pub fn receive_messages(setup: Setup) -> Done {
 
 pub fn read_at_an_offset(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    setup.enter();
+    setup.of(&socket).enter();
     let mut data = [0_u8; 16];
     let part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
     // The offset -1 means the current position.
@@ -257,7 +257,7 @@ pub fn read_at_an_offset(setup: Setup) -> Done {
 
 pub fn read_into_parts(setup: Setup) -> Done {
     let socket = with_a_datagram();
-    setup.enter();
+    setup.of(&socket).enter();
     let mut data = [0_u8; 16];
     let part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
     call!(SYS_readv, socket.as_raw_fd(), &raw const part, 1).map(drop)
@@ -266,7 +266,7 @@ pub fn read_into_parts(setup: Setup) -> Done {
 pub fn splice(setup: Setup) -> Done {
     let socket = with_a_datagram();
     let (_reads, writes) = std::io::pipe().unwrap();
-    setup.enter();
+    setup.of(&socket).enter();
     let none = ptr::null::<u8>();
     match call!(SYS_splice, socket.as_raw_fd(), none, writes.as_raw_fd(), none, 16, 0) {
         // UDP cannot splice, but the filter let the call through.
@@ -277,9 +277,17 @@ pub fn splice(setup: Setup) -> Done {
 
 pub fn change_the_socket(setup: Setup) -> Done {
     let (socket, size) = (with_a_datagram(), 1_i32);
-    setup.enter();
+    setup.of(&socket).enter();
     let (level, option) = (libc::SOL_SOCKET, libc::SO_RCVBUF);
     call!(SYS_setsockopt, socket.as_raw_fd(), level, option, &raw const size, 4).map(drop)
+}
+
+/// Sets an option that a process may set on sockets of its own.
+pub fn make_the_socket_linger(setup: Setup) -> Done {
+    let (socket, linger) = (with_a_datagram(), [1_i32, 1]);
+    setup.of(&socket).enter();
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_LINGER);
+    call!(SYS_setsockopt, socket.as_raw_fd(), level, option, linger.as_ptr(), 8).map(drop)
 }
 
 /// Attaches a filter that drops every datagram.
@@ -287,7 +295,7 @@ pub fn filter_the_socket(setup: Setup) -> Done {
     let socket = with_a_datagram();
     let mut nothing = libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0 };
     let filter = libc::sock_fprog { len: 1, filter: &raw mut nothing };
-    setup.enter();
+    setup.of(&socket).enter();
     let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
     let size = size_of_val(&filter);
     call!(SYS_setsockopt, socket.as_raw_fd(), level, option, &raw const filter, size).map(drop)
@@ -296,7 +304,7 @@ pub fn filter_the_socket(setup: Setup) -> Done {
 /// Restricts the socket to datagrams from one address.
 pub fn connect_the_socket(setup: Setup) -> Done {
     let (socket, to) = (with_a_datagram(), loopback(9));
-    setup.enter();
+    setup.of(&socket).enter();
     call!(SYS_connect, socket.as_raw_fd(), &raw const to, ADDRESS).map(drop)
 }
 
@@ -304,7 +312,7 @@ pub fn connect_the_socket(setup: Setup) -> Done {
 pub fn query_the_socket(setup: Setup) -> Done {
     let socket = with_a_datagram();
     let mut count = 0;
-    setup.enter();
+    setup.of(&socket).enter();
     call!(SYS_ioctl, socket.as_raw_fd(), libc::FIONREAD, &raw mut count).map(drop)
 }
 
