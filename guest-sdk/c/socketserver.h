@@ -321,4 +321,33 @@ static inline int ss_fileno(ss_socket socket) {
   return socketserver_handler_sockets_method_socket_fileno(ss_borrow(socket));
 }
 
+#ifndef SOCKETSERVER_DATAGRAM
+// A connection, and its client. Python's `self.request` and `self.client_address`.
+typedef struct {
+  ss_socket socket;
+  ss_address client_address;
+} ss_connection;
+
+// Exports a function `bool handle(ss_connection *request)` from the component as its handler. If
+// it returns false, `errno` is the error of the request. A handler uses this once, or defines the
+// three functions of stream_handler.h.
+#define SS_EXPORT(handle)                                                                               \
+  static ss_connection ss_request;                                                                      \
+  bool exports_socketserver_handler_stream_request_setup(                                               \
+      exports_socketserver_handler_stream_request_own_socket_t socket,                                  \
+      exports_socketserver_handler_stream_request_address_t *client_address, ss_string *err) {          \
+    (void)err;                                                                                          \
+    ss_request.socket = socket;                                                                         \
+    ss_request.client_address = ss_address_take(client_address);                                        \
+    return true;                                                                                        \
+  }                                                                                                     \
+  bool exports_socketserver_handler_stream_request_handle(ss_string *err) {                             \
+    return handle(&ss_request) || ss_fail(err);                                                         \
+  }                                                                                                     \
+  bool exports_socketserver_handler_stream_request_finish(ss_string *err) {                             \
+    (void)err;                                                                                          \
+    return true;                                                                                        \
+  }
+#endif
+
 #endif

@@ -32,6 +32,7 @@ mod own_addresses;
 mod processes;
 mod profile;
 mod programs;
+mod projects;
 mod python_files;
 mod requests;
 mod sample_programs;

@@ -67,6 +67,11 @@ pub fn guest(language: &str, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Returns the folder in which `cargo guests` has its tools and its output.
+pub fn guest_folder() -> PathBuf {
+    target().join("guests")
+}
+
 /// Copies a program into `directory` as an installation does, and returns the path of the copy.
 ///
 /// The kernel keeps a file that a linker wrote in single pages, and a copied one in larger

@@ -9,21 +9,26 @@
 //! | `serve/` | `serve`: from settings to a server, and to its end |
 //! | `report/` | the log, the counters and the output |
 //! | `inspect` | `inspect`: a report about a handler |
+//! | `work/`, `copy` | the programs that a build runs, and its folders |
 //! | `python/` | Python files: from a file to a component |
-//! | `run` | `run` and `build`: a Python file as a server, or as a component |
+//! | `source/` | sources in all languages: from a file or a project to a component |
+//! | `run` | `run`: a Python file as a server |
+//! | `build` | `new` and `build`, and the build that `serve` begins with |
 //! | `compile` | the hidden command `compile`, which compiles a handler |
 //! | `broker` | the hidden command `broker`, which opens sockets for handlers in the jail |
 //! | `reference` | the reference pages of the book, made from the code by a test |
 //!
 //! Each of them uses only those of them that stand in an earlier place of this list:
-//! `values/`, `report/`, `loading`, `settings`, `options/`, `serve/`, `inspect`, `python/`,
-//! `run`, `compile` and `broker`.
+//! `values/`, `report/`, `loading`, `settings`, `options/`, `serve/`, `inspect`, `work/`, `copy`,
+//! `python/`, `source/`, `run`, `build`, `compile` and `broker`.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod broker;
+mod build;
 mod compile;
+mod copy;
 mod inspect;
 mod loading;
 mod options;
@@ -34,7 +39,9 @@ mod report;
 mod run;
 mod serve;
 mod settings;
+mod source;
 mod values;
+mod work;
 
 use std::process::ExitCode;
 
@@ -45,6 +52,7 @@ use crate::report::log::report_failure;
 use crate::report::{LogFormat, relay};
 use crate::serve::signals;
 use crate::settings::Settings;
+use crate::work::Interrupted;
 
 /// Runs a command. The exit code is 0 if it succeeded, 1 if it failed, and 2 if the command
 /// line is wrong.
@@ -61,7 +69,8 @@ fn main() -> ExitCode {
             // The log is not set up.
             Err(error) => (LogFormat::Text, Err(error)),
         },
-        Some(Command::Build(options)) => (LogFormat::Text, run::build(&options)),
+        Some(Command::New(options)) => (LogFormat::Text, build::new(&options)),
+        Some(Command::Build(options)) => (LogFormat::Text, build::build(&options)),
         Some(Command::Inspect(options)) => (LogFormat::Text, inspect::inspect(&options)),
         Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
         Some(Command::Broker(options)) => (options.log.settings().format, broker::broker(&options)),
@@ -70,12 +79,19 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         report_failure(format, &error);
-        ExitCode::FAILURE
+        match error.downcast_ref::<Interrupted>() {
+            Some(Interrupted { signal }) => ExitCode::from(128 | signal),
+            None => ExitCode::FAILURE,
+        }
     })
 }
 
 fn serve(options: ServeOptions) -> Result<ExitCode> {
-    let settings = options.settings().unwrap_or_else(|error| options::exit_contradiction(&error));
+    let mut settings =
+        options.settings().unwrap_or_else(|error| options::exit_contradiction(&error));
+    if let Some(handler) = &mut settings.handler {
+        *handler = build::handler(handler)?;
+    }
     serve_as(settings)
 }
 

@@ -1,20 +1,17 @@
-//! `run` and `build`: a Python file as a server, or as a component.
+//! `run`: a Python file as a server.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use socketserver::{ConcurrencyKind, SocketType, printable};
 use socketserver_sandbox::{Loader, read_component};
 
-use crate::options::{self, BuildOptions, RunOptions, ServerOptions};
-use crate::python::{
-    Attributes, Built, Kind, Program, ProgramServer, PythonBuild, read_program, say,
-};
+use crate::options::{self, RunOptions, ServerOptions};
+use crate::python::{Attributes, Built, Kind, Program, ProgramServer, PythonBuild, read_program};
 use crate::report::printable_path;
 use crate::settings::Settings;
+use crate::work::say;
 
 /// The longest name of a class that is shown, in bytes.
 const MAX_NAME: usize = 100;
@@ -32,49 +29,8 @@ pub fn settings(options: RunOptions) -> Result<Settings> {
     Ok(server.settings(Some(component)).unwrap_or_else(|error| options::exit_contradiction(&error)))
 }
 
-/// Builds a component.
-///
-/// # Errors
-///
-/// The component cannot be built, or cannot be written.
-pub fn build(options: &BuildOptions) -> Result<ExitCode> {
-    ensure!(is_python(&options.program), "`build` is for Python files, whose names end in .py");
-    let request = PythonBuild {
-        file: options.program.clone(),
-        arguments: options.arguments.clone(),
-        env: options.env.clone(),
-        packages: options.packages.python_path.clone(),
-        anew: options.no_cache,
-    };
-    let built = request.build()?;
-    let output = options.output.clone().unwrap_or_else(|| {
-        PathBuf::from(built.component.file_name().unwrap_or(options.program.as_os_str()))
-    });
-    let name = printable_path(&output);
-    fs::copy(&built.component, &output).with_context(|| format!("cannot write `{name}`"))?;
-    for server in &built.program.servers {
-        say(&format!("{name}: {}\n", description(server)?));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 fn is_python(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "py")
-}
-
-/// Returns a sentence about a server.
-fn description(server: &ProgramServer) -> Result<String> {
-    Ok(format!(
-        "{} with {}, on {}; requests run {}",
-        printable(&server.class, MAX_NAME),
-        printable(&server.handler, MAX_NAME),
-        server.endpoint()?,
-        match server.concurrency.as_str() {
-            "forking" => "in processes",
-            "threading" => "in threads",
-            _ => "one at a time",
-        }
-    ))
 }
 
 fn component_of(options: &RunOptions) -> Result<Built> {

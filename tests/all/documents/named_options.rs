@@ -22,9 +22,9 @@ const PLACES: [&str; 10] = [
 ];
 
 /// Options of other programs: Cargo and its tests, the benches, tools of languages, systemd.
-const OTHERS: &str = "--bench --beside --bin --bindings --check-bindings \
+const OTHERS: &str = "--bench --beside --bin --bindings --bins --check-bindings \
     --disable-pip-version-check --exact --example --filter-platform --format-version --idle --js \
-    --kill-whom --list --locked --manifest-path --mib --module-root --no-audit --no-create-home --no-deps --no-fund \
+    --kill-whom --lib --list --locked --manifest-path --message-format --mib --module-root --no-audit --no-create-home --no-deps --no-fund \
     --no-install-recommends --nocapture --only --only-binary --open --options --output --path --prefix --print \
     --python-path --release --requests --root --rounds --signal --stub-wasi --sync --system \
     --target --test --test-threads --wit --wit-path --workspace --world --yes";
@@ -54,8 +54,8 @@ fn options(text: &str) -> BTreeSet<String> {
 
 /// Returns the options that each command has, hidden commands included.
 fn existing() -> BTreeSet<String> {
-    let commands: [&[&str]; 6] =
-        [&[], &["serve"], &["run"], &["build"], &["inspect"], &["compile"]];
+    let commands: [&[&str]; 7] =
+        [&[], &["new"], &["serve"], &["run"], &["build"], &["inspect"], &["compile"]];
     let mut existing = BTreeSet::new();
     for command in commands {
         let output =

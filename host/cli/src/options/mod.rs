@@ -5,7 +5,8 @@
 //! |---|---|
 //! | this one | the commands, and the options of `serve` and `inspect` |
 //! | `listening`, `running`, `limits`, `access`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
-//! | `python_file` | the options of `run` and `build` |
+//! | `python_file` | the options of `run` |
+//! | `building` | the options of `new` and `build` |
 //! | `compile`, `broker` | the options of hidden commands |
 //! | `profile` | `--profile`, and the stack of a handler |
 //! | `defaults` | the defaults of options, in their help |
@@ -20,6 +21,7 @@
 
 mod access;
 mod broker;
+mod building;
 mod compile;
 pub mod defaults;
 mod grants;
@@ -43,6 +45,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use access::AccessOptions;
 pub use broker::BrokerOptions;
+pub use building::{BuildOptions, NewOptions};
 pub use compile::CompileOptions;
 pub use grants::{GrantOptions, granting_option};
 pub use isolation::IsolationOptions;
@@ -52,7 +55,7 @@ pub use loading::LoadingOptions;
 pub use log::LogOptions;
 pub use profile::ProfileOptions;
 pub use python::PythonOptions;
-pub use python_file::{BuildOptions, RunOptions};
+pub use python_file::{PackageOptions, RunOptions};
 pub use running::RunningOptions;
 pub use words::level_word;
 
@@ -74,6 +77,13 @@ pub struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a new project: a handler, a test and a page of text.
+    ///
+    /// The folder must not exist, or be empty.
+    ///
+    /// Exit codes: 0 if the project was written, 1 if it cannot be, 2 if the command line is
+    /// wrong.
+    New(NewOptions),
     /// Serve a handler until SIGINT or SIGTERM.
     ///
     /// The server prints `listening URL` on standard output for each socket as soon as the
@@ -95,12 +105,18 @@ pub enum Command {
     ///
     /// Exit codes: those of `serve`, and 1 if the program cannot be built.
     Run(Box<RunOptions>),
-    /// Build a component from a program that was written for CPython's socketserver.
+    /// Build a component from a source file or a project.
     ///
-    /// `run` serves the component as the program says, and `serve` as its options say.
+    /// The language follows from the file or the folder: Rust, C, C++, JavaScript, Zig, Python, or
+    /// WebAssembly's text (.wat). The SDKs are part of this program. Compilers from PyPI and npm
+    /// are installed in the user's cache directory, in fixed versions; Rust, Python and Node.js
+    /// must be there.
+    ///
+    /// A Python file that was written for CPython's socketserver runs once, as `run` says. `run`
+    /// serves its component as the program says, and `serve` as its options say.
     ///
     /// Exit codes: 0 if the component was built, 1 if it cannot be, 2 if the command line is
-    /// wrong.
+    /// wrong, 130 or 143 if SIGINT or SIGTERM ended the build.
     Build(BuildOptions),
     /// Show what a handler is, what it imports, and whether it can be served.
     ///
@@ -121,10 +137,11 @@ pub enum Command {
 /// The options of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeOptions {
-    /// The handler: a component or a program (.wasm), or its text (.wat).
+    /// The handler: a component or a program (.wasm), its text (.wat), or its source.
     ///
-    /// A program for WASI has its client as its standard input and output. Without a handler the
-    /// server serves an embedded sample, which sends its input back in upper case.
+    /// A source file or the folder of a project is built first, as `build` does. A program for
+    /// WASI has its client as its standard input and output. Without a handler the server serves
+    /// an embedded sample, which sends its input back in upper case.
     pub handler: Option<PathBuf>,
 
     /// The arguments of a program, after `--`.
@@ -256,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_short_help_has_one_line_for_each_option() {
-        for name in ["serve", "run", "build", "inspect"] {
+        for name in ["new", "serve", "run", "build", "inspect"] {
             let mut definition = definition();
             definition.build();
             let command = definition.find_subcommand_mut(name).unwrap();

@@ -1,4 +1,4 @@
-//! Options of `run` and `build`: a Python file, and what its program is given.
+//! Options of `run`: a Python file, and what its program is given.
 
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
@@ -25,35 +25,6 @@ pub struct RunOptions {
     /// The options of the server, which take the place of what the program says.
     #[command(flatten)]
     pub server: ServerOptions,
-}
-
-/// The options of `build`.
-#[derive(Debug, Clone, Args)]
-pub struct BuildOptions {
-    /// The Python file (.py).
-    pub program: PathBuf,
-
-    /// The arguments of the program, after `--`: its sys.argv.
-    #[arg(last = true, value_name = "ARG")]
-    pub arguments: Vec<String>,
-
-    /// Write the component to this file.
-    ///
-    /// By default it stands in the working directory, with the name of the program and .wasm.
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-
-    /// The packages of the program.
-    #[command(flatten)]
-    pub packages: PackageOptions,
-
-    /// Give the program an environment variable; repeatable.
-    #[arg(long, value_name = "NAME[=VALUE]", value_parser = crate::values::env::parse)]
-    pub env: Vec<(String, String)>,
-
-    /// Build the component anew, and keep the result.
-    #[arg(long)]
-    pub no_cache: bool,
 }
 
 /// The packages of a program.

@@ -1,6 +1,6 @@
 //! Options with a fixed set of words.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use socketserver::ConcurrencyKind;
 use socketserver_jail::JailMode;
 use socketserver_sandbox::OnKill;
@@ -8,6 +8,7 @@ use tracing::Level;
 
 use super::profile::Profile;
 use crate::report::LogFormat;
+use crate::values::language::Language;
 
 /// Returns a parser of `--concurrency`. Workers have an option of their own.
 pub fn concurrency() -> impl TypedValueParser<Value = ConcurrencyKind> {
@@ -57,6 +58,18 @@ pub fn log_level() -> impl TypedValueParser<Value = Level> {
 /// Returns the word for a level of the log.
 pub fn name_of_level(level: Level) -> &'static str {
     LEVELS.iter().find(|(_, each)| *each == level).map_or("trace", |(word, _)| word)
+}
+
+/// Returns a parser of the language of `new`.
+pub fn language() -> impl TypedValueParser<Value = Language> {
+    let words = |language: Language| [&[language.as_str()], language.aliases()].concat();
+    let values = Language::ALL.map(|language| {
+        PossibleValue::new(language.as_str()).aliases(language.aliases().iter().copied())
+    });
+    PossibleValuesParser::new(values).try_map(move |given| {
+        let mut all = Language::ALL.into_iter();
+        all.find(|each| words(*each).contains(&given.as_str())).ok_or("there is no such language")
+    })
 }
 
 /// Returns a parser that turns each word into its value.

@@ -6,16 +6,15 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::private::create_private;
 use super::program::Program;
-use super::tool::TOOL;
 use super::{Built, PythonBuild, room, support};
+use crate::work::{create_private, prune};
+use socketserver_guest_compilers::python::COMPONENTIZE as TOOL;
 
 /// The number of entries that are kept. The oldest are removed first.
 const MAX_ENTRIES: usize = 30;
@@ -51,7 +50,7 @@ impl Key {
     pub fn new(build: &PythonBuild) -> Result<Key> {
         let mut digest = Sha256::new();
         support::add_to(&mut digest);
-        let facts = (TOOL, &build.arguments, &build.env, build.packages.len());
+        let facts = ((TOOL.name, TOOL.version), &build.arguments, &build.env, build.packages.len());
         digest.update(serde_json::to_vec(&facts)?);
         digest.update(build.file.file_name().unwrap_or_default().as_encoded_bytes());
         digest.update(fs::read(&build.file)?);
@@ -106,23 +105,8 @@ impl BuildCache {
             fs::remove_dir_all(&entry).context("cannot replace the last build")?;
         }
         fs::rename(new.keep(), &entry).context("cannot keep the component")?;
-        self.prune();
+        prune(&self.folder, MAX_ENTRIES);
         Ok(Built { component: component_in(&entry, build), program: facts.program })
-    }
-
-    /// Removes the oldest entries, and what interrupted builds left.
-    fn prune(&self) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        let mut entries: Vec<(SystemTime, PathBuf)> = entries
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
-            })
-            .collect();
-        entries.sort();
-        for (_, path) in entries.iter().take(entries.len().saturating_sub(MAX_ENTRIES)) {
-            let _ = fs::remove_dir_all(path);
-        }
     }
 }
 

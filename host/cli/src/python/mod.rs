@@ -6,18 +6,12 @@
 //! | `program` | the servers that a file makes: their addresses, classes and attributes |
 //! | `section` | the section of a component that has them |
 //! | `support` | the modules of the guest that stand under CPython's |
-//! | `copy` | copies of folders, with a limit |
-//! | `private` | folders that no other user can write to |
-//! | `tool` | componentize-py: where it is, and its installation |
-//! | `progress` | a line on the terminal while a program runs |
+//! | `tool` | componentize-py: where it is |
 //! | `room` | the folder in which one build runs |
 //! | `cache` | the components that were built before |
 
 mod cache;
-mod copy;
-mod private;
 mod program;
-mod progress;
 mod room;
 mod section;
 mod support;
@@ -28,15 +22,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 pub use program::{Attributes, Kind, Program, ProgramServer};
-pub use progress::say;
 pub use section::read_program;
+pub use tool::find_or_install;
 
 use cache::{BuildCache, Key};
-use private::{cache_directory, create_private};
-use progress::announce;
 use room::Room;
 
 use crate::report::printable_path;
+use crate::work::{announce, cache_directory, create_private, output};
 
 /// The build of a Python file.
 #[derive(Debug, Clone)]
@@ -80,12 +73,12 @@ impl PythonBuild {
         if let Some(built) = cache.get(&key, self).filter(|_| !self.anew) {
             return Ok(built);
         }
-        let tool = tool::find_or_install(&base)?;
+        let tool = find_or_install(&base)?;
         let room = Room::create(&create_private(&base, "rooms")?, self)?;
         let name = printable_path(&self.file);
         let built = announce(&format!("building {name}"), |progress| room.run(&tool, progress))?;
         for line in &built.report.output {
-            progress::output(&name, line);
+            output(&name, line);
         }
         cache.put(&key, self, built)
     }

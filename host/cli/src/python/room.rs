@@ -13,11 +13,11 @@ use socketserver::printable;
 use tempfile::TempDir;
 
 use super::PythonBuild;
-use super::copy::{Budget, copy_folder};
 use super::program::{Program, ProgramServer};
-use super::progress::{Progress, run};
 use super::section::append_program;
 use super::support;
+use crate::copy::{Budget, copy_folder};
+use crate::work::{Progress, run};
 
 /// The largest report that is read, in bytes.
 const MAX_REPORT: u64 = 8 << 20;
@@ -132,7 +132,7 @@ impl Room {
             .env_remove("PYTHONPATH")
             .env_remove("PYTHONHOME")
             .env_remove("RUST_BACKTRACE");
-        run(&mut command, &self.path("log"), progress)?;
+        run(&mut command, progress)?;
         let report = self.report()?;
         if let Some(error) = &report.error {
             let lines: Vec<_> = error.lines().map(|line| printable(line, MAX_LINE)).collect();

@@ -7,12 +7,14 @@
 //! | `endpoint`, `server_class` | addresses, and Python's server classes |
 //! | `access` | clients, rates and the text for refused clients |
 //! | `dir`, `env` | directories and environment variables for handlers |
+//! | `language` | the languages of handlers |
 //! | `nearest` | the word that a wrong word was meant to be |
 
 pub mod access;
 pub mod dir;
 pub mod endpoint;
 pub mod env;
+pub mod language;
 pub mod nearest;
 pub mod owner;
 pub mod server_class;

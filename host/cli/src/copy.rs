@@ -31,6 +31,28 @@ impl Default for Budget {
     }
 }
 
+impl Budget {
+    /// Copies a file, if it can be read.
+    ///
+    /// # Errors
+    ///
+    /// No room is left.
+    pub fn copy_file(&mut self, from: &Path, to: &Path) -> Result<()> {
+        let size = fs::metadata(from).map_or(0, |metadata| metadata.len());
+        let left = self.files.checked_sub(1).zip(self.bytes.checked_sub(size));
+        let Some((files, bytes)) = left else {
+            bail!(
+                "a build has a copy of the folder of the file, and this one has more than {MAX_FILES} files or {} MiB: move the file to a folder with what it needs",
+                MAX_BYTES >> 20
+            )
+        };
+        *self = Budget { files, bytes };
+        // The kernel copies the content only if it has to.
+        let _ = fs::copy(from, to);
+        Ok(())
+    }
+}
+
 /// Copies a folder for a build, which may change the copy. Hidden files, virtual environments,
 /// very large files and what is no file are left out.
 ///
@@ -66,16 +88,7 @@ fn copy(from: &Path, to: &Path, budget: &mut Budget, depth: usize) -> Result<()>
         if !metadata.is_file() || metadata.len() > MAX_FILE {
             continue;
         }
-        let left = budget.files.checked_sub(1).zip(budget.bytes.checked_sub(metadata.len()));
-        let Some((files, bytes)) = left else {
-            bail!(
-                "a build has a copy of the folder of the file, and this one has more than {MAX_FILES} files or {} MiB: move the file to a folder with what it needs",
-                MAX_BYTES >> 20
-            )
-        };
-        *budget = Budget { files, bytes };
-        // The kernel copies the content only if it has to.
-        let _ = fs::copy(&from, &to);
+        budget.copy_file(&from, &to)?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Folders that no other user can write to. A build runs a tool that is installed in one.
 
 use std::env;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use socketserver_sandbox::Cache;
@@ -40,4 +41,19 @@ pub fn create_private(base: &Path, name: &str) -> Result<PathBuf> {
         .with_context(|| format!("cannot create `{}`", printable_path(&folder)))?;
     Cache::open(&folder)?;
     Ok(folder)
+}
+
+/// Removes the entries of a folder that were changed first, until `most` are left.
+pub fn prune(folder: &Path, most: usize) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut entries: Vec<(SystemTime, PathBuf)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+        })
+        .collect();
+    entries.sort();
+    for (_, path) in entries.iter().take(entries.len().saturating_sub(most)) {
+        let _ = fs::remove_dir_all(path);
+    }
 }

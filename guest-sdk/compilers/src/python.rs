@@ -1,0 +1,87 @@
+//! Handlers in Python on the contract, with componentize-py.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::Package;
+use crate::javascript::copy;
+
+/// The package of `PyPI` with the compiler, whose program has the same name.
+pub const COMPONENTIZE: Package = Package { name: "componentize-py", version: "0.25.1" };
+
+/// The world of a handler, and the classes by which a handler exports each interface.
+const WORLD: &str = "python-handler";
+const EXPORTS: [(&str, &str); 2] =
+    [("StreamRequest", "stream-request"), ("DatagramRequest", "datagram-request")];
+
+/// The modules that need the interface `network`.
+const NETWORK: [&str; 2] = ["socketserver_network", "import network"];
+
+/// The folders that a build reads and writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Folders<'a> {
+    /// The SDK for Python.
+    pub sdk: &'a Path,
+    /// The contract.
+    pub wit: &'a Path,
+    /// A folder for the build, in which the compiler finds no packages.
+    pub build: &'a Path,
+}
+
+/// Returns the command that makes the component of a handler. The handler can import what is in
+/// the folder of its file.
+///
+/// # Errors
+///
+/// The file cannot be read, has a name that is no module of Python, or defines no handler.
+pub fn handler(tool: &Path, folders: Folders<'_>, file: &Path, output: &Path) -> Result<Command> {
+    let module = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    if module.is_empty() || module.contains(|c: char| !c.is_alphanumeric() && c != '_') {
+        bail!("`{module}` is no name of a module: use letters, digits and `_`");
+    }
+    let source =
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let wit = folders.build.join("wit");
+    copy(folders.wit, &wit)?;
+    fs::write(wit.join("python.wit"), world(&source)?).context("cannot write the world")?;
+    // Otherwise a handler could import what happens to be installed for this machine's Python.
+    let packages = folders.build.join("no-packages");
+    fs::create_dir_all(packages.join("lib/site-packages"))?;
+
+    let mut componentize = Command::new(tool);
+    componentize.arg("--wit-path").arg(&wit).args(["--world", WORLD]);
+    componentize
+        .args(["componentize", module, "--python-path"])
+        .arg(file.parent().unwrap_or(Path::new(".")))
+        .arg("--python-path")
+        .arg(folders.sdk)
+        .arg("--output")
+        .arg(output)
+        .env("VIRTUAL_ENV", &packages)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env_remove("PYTHONPATH")
+        .env_remove("PYTHONHOME")
+        .env_remove("RUST_BACKTRACE");
+    Ok(componentize)
+}
+
+/// Returns the world of a handler: it exports what the handler exports, and imports `network` only
+/// if the handler does, because the compiler imports the whole world.
+fn world(source: &str) -> Result<String> {
+    let network = NETWORK.iter().any(|module| source.contains(module));
+    let network = if network { "import network; " } else { "" };
+    let is_exported = |(class, _): &&(&str, &str)| source.contains(class);
+    let exports = EXPORTS.iter().filter(is_exported);
+    let exports: Vec<_> = exports.map(|(_, interface)| format!("export {interface};")).collect();
+    if exports.is_empty() {
+        bail!("it defines neither `StreamRequest` nor `DatagramRequest`, so it is no handler");
+    }
+    let exports = exports.join(" ");
+    Ok(format!(
+        "package socketserver:handler@0.1.0;\n\nworld {WORLD} {{\n  import sockets; {network}\
+         import server; import log;\n  {exports}\n}}\n"
+    ))
+}

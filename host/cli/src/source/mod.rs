@@ -1,0 +1,98 @@
+//! Source files and projects: from a handler in any language to a component.
+//!
+//! | file | content |
+//! |---|---|
+//! | this one | a build: its folder, its progress and its result |
+//! | `detect` | the language of a file or a folder, and what belongs to the handler |
+//! | `files` | the files that the program contains |
+//! | `sdk` | the SDKs among them |
+//! | `rust` | Rust, with Cargo |
+//! | `zig` | C, C++ and Zig |
+//! | `javascript`, `python` | these languages |
+//! | `template` | new projects, from the templates that the program contains |
+
+mod detect;
+mod files;
+mod javascript;
+mod python;
+mod rust;
+mod sdk;
+mod template;
+mod zig;
+
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+pub use detect::{Source, is_python_server};
+pub use template::{Template, list};
+
+use crate::report::printable_path;
+use crate::values::language::Language;
+use crate::work::{announce, cache_directory, create_private, prune};
+
+/// The number of builds whose results are kept. The oldest are removed first.
+const MAX_BUILDS: usize = 30;
+
+/// The folders of one build.
+struct Room<'a> {
+    /// The cache directory.
+    base: &'a Path,
+    /// The SDKs.
+    sdk: PathBuf,
+    /// The folder of this build, which the next build of the same source has, too.
+    folder: PathBuf,
+}
+
+impl Source {
+    /// Builds the component, and returns its file, which stands in the cache directory.
+    ///
+    /// # Errors
+    ///
+    /// A tool is missing and cannot be installed, or fails. The error has the tool's output.
+    pub fn build(&self) -> Result<PathBuf> {
+        self.build_it().with_context(|| format!("cannot build `{}`", printable_path(&self.path)))
+    }
+
+    fn build_it(&self) -> Result<PathBuf> {
+        let base = &cache_directory()?;
+        let builds = create_private(base, "builds")?;
+        let key = Sha256::new_with_prefix(self.path.as_os_str().as_encoded_bytes());
+        let folder = create_private(&builds, &short_hex(key))?;
+        // Of two builds of the same source, one waits for the other.
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock()?;
+        let room = Room { base, sdk: sdk::unpack(base)?, folder };
+        let work = match self.language {
+            Language::Rust => rust::prepare(self, &room)?,
+            Language::C | Language::Cpp | Language::Zig => zig::prepare(self, &room)?,
+            Language::JavaScript => javascript::prepare(self, &room)?,
+            Language::Python => python::prepare(self, &room)?,
+        };
+        let what = format!("building {} ({})", printable_path(&self.path), self.language.name());
+        let component = announce(&what, work)?;
+        let output = room.folder.join(&self.name).with_added_extension("wasm");
+        let new = output.with_added_extension("new");
+        fs::write(&new, component)
+            .and_then(|()| fs::rename(&new, &output))
+            .with_context(|| format!("cannot write `{}`", printable_path(&output)))?;
+        // The time of the folder is that of its last build.
+        prune(&builds, MAX_BUILDS);
+        Ok(output)
+    }
+}
+
+/// The part of a build that runs the compiler, after its tools were found.
+type Work<'a> = Box<dyn FnOnce(&mut crate::work::Progress) -> Result<Vec<u8>> + 'a>;
+
+/// Returns the first eight bytes of a digest, as text.
+fn short_hex(digest: Sha256) -> String {
+    digest.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

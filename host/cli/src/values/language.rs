@@ -1,0 +1,65 @@
+//! The languages of handlers.
+
+/// A language of handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Rust: a crate, or a file.
+    Rust,
+    /// C: a file, or all files of a folder.
+    C,
+    /// C++: the same.
+    Cpp,
+    /// JavaScript: a module, and those that it imports.
+    JavaScript,
+    /// Python: a program that serves, or a module with a handler on the contract.
+    Python,
+    /// Zig: a program.
+    Zig,
+}
+
+impl Language {
+    /// All languages, in the order in which they are listed.
+    pub const ALL: [Language; 6] = [
+        Language::Python,
+        Language::JavaScript,
+        Language::Rust,
+        Language::C,
+        Language::Cpp,
+        Language::Zig,
+    ];
+
+    /// Returns the word for the language on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Language::Rust => "rust",
+            Language::C => "c",
+            Language::Cpp => "cpp",
+            Language::JavaScript => "javascript",
+            Language::Python => "python",
+            Language::Zig => "zig",
+        }
+    }
+
+    /// Returns other words for the language.
+    pub fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Language::Rust => &["rs"],
+            Language::C | Language::Zig => &[],
+            Language::Cpp => &["c++"],
+            Language::JavaScript => &["js"],
+            Language::Python => &["py"],
+        }
+    }
+
+    /// Returns the name of the language in a text.
+    pub fn name(self) -> &'static str {
+        match self {
+            Language::Rust => "Rust",
+            Language::C => "C",
+            Language::Cpp => "C++",
+            Language::JavaScript => "JavaScript",
+            Language::Python => "Python",
+            Language::Zig => "Zig",
+        }
+    }
+}
