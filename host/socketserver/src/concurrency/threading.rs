@@ -4,7 +4,7 @@
 //! thread stays parked for a while and takes the next request, because a new thread
 //! costs more than most requests do.
 //!
-//! To wake a thread costs a seventh of a short request. So a thread that is done with a request
+//! To wake a thread costs a tenth of a short request. So a thread that is done with a request
 //! becomes a leader if there are fewer leaders than processors: it takes the next request at
 //! the [`Post`] itself, and runs it. A leader whose request is about to wait hands its
 //! leadership to a parked thread. The thread that serves takes requests while there is no
