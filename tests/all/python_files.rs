@@ -3,6 +3,7 @@
 
 mod building;
 mod cannot;
+mod dialing;
 mod web;
 
 use std::io::Write;

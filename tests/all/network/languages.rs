@@ -62,7 +62,8 @@ fn the_same_calls_on_sockets_have_the_same_results_in_every_language() {
         let beside = TcpListener::bind("127.0.0.1:0").unwrap();
         let (to, other) = (granted.local_addr().unwrap(), beside.local_addr().unwrap());
         let (port, grant) = (to.port(), format!("tcp://{to}"));
-        let listening = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // No client of another test has a port of this address.
+        let listening = TcpListener::bind("127.7.0.1:0").unwrap().local_addr().unwrap();
         let listen = format!("tcp://{listening}");
         let mut command = serve();
         command.arg(build::guest(language, "dialer").unwrap());
@@ -110,7 +111,7 @@ fn the_same_calls_on_sockets_have_the_same_results_in_every_language() {
             (&format!("bind {other}"), DENIED),
             (&format!("bind {listening}"), "ok"),
             ("listen", "ok"),
-            (&format!("dial 127.0.0.1 {}", listening.port()), "ok"),
+            (&format!("dial 127.7.0.1 {}", listening.port()), "ok"),
         ]);
         let name = client.ask("name");
         client.expect(&[("swap", "ok"), ("accept", &name), ("peer", &name), ("send hi", "2")]);

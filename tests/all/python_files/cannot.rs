@@ -80,7 +80,7 @@ fn what_cannot_be_says_what_to_do_instead() {
         ("program", "OSError ENOTSUP", "Do the work in Python"),
         ("system", "OSError ENOTSUP", "a handler starts no programs"),
         ("fork", "OSError ENOTSUP", "a handler starts no programs"),
-        ("connect", "PermissionError EACCES", "Let the client or another server do it"),
+        ("connect", "PermissionError EACCES", "the log of the host names the option"),
         ("other_client", "PermissionError EACCES", "sees the client of its request only"),
         ("stop", "RuntimeError None a handler cannot stop the server", "SIGTERM"),
         ("missing", "ModuleNotFoundError None there are no processes", "runs beside the others"),

@@ -13,6 +13,7 @@ the recorded server as the loop of `serve_forever` does.
 | `errors` | the exceptions for the errors of the contract |
 | `phase` | the phase: the build, or a request |
 | `link` | a socket of the host |
+| `network` | sockets that a handler opens, and names that it looks up |
 | `sockets` | the module `_socket` |
 | `polling` | the module `select` |
 | `streams` | standard output and standard error |

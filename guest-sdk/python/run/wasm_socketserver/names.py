@@ -1,4 +1,5 @@
-"""Names of hosts and services. No name is looked up: only addresses and `localhost` are known."""
+"""Names of hosts and services. No name is looked up here: only addresses and `localhost` are
+known."""
 
 import struct
 
@@ -14,6 +15,10 @@ PROTOCOLS = {"ip": 0, "icmp": 1, "tcp": 6, "udp": 17, "ipv6": 41}
 
 class gaierror(OSError):
     pass
+
+
+class NotNumeric(gaierror):
+    """The host is a name that has to be looked up."""
 
 
 class herror(OSError):
@@ -138,9 +143,9 @@ def numeric(host, family=AF_UNSPEC):
     if host.lower() in ("localhost", "localhost.localdomain", "ip6-localhost"):
         return "::1" if family == AF_INET6 else "127.0.0.1"
     if family_of(host) is None:
-        raise gaierror(
+        raise NotNumeric(
             EAI_NONAME,
-            f"the name `{host}` is not looked up in the sandbox: write a numeric address",
+            f"the name `{host}` is not looked up here: write a numeric address",
         )
     return host
 

@@ -1,8 +1,8 @@
-"""The module `select`: waits on the request socket."""
+"""The module `select`: waits on the request socket, and on sockets that the handler opened."""
 
 import time
 
-from . import sockets
+from . import network, sockets
 from .errors import unsupported
 from .phase import Phase
 
@@ -58,13 +58,42 @@ def _wait(reading, timeout, ready_now):
     return ready
 
 
+def _wait_for(reading, writing, timeout):
+    """Return those of the numbers that can be read, and those that can be written to."""
+    links = {number: _link(number) for number in {*reading, *writing}}
+    if not any(isinstance(link, network.Opened) for link in links.values()):
+        # The request socket can be written to, or its calls wait with the limits of the request.
+        return _wait(reading, timeout, bool(writing)), writing
+    if None in links.values():
+        raise unsupported("the socket of a datagram request cannot be waited for with others")
+    ahead = [number for number in reading if links[number].ahead or links[number].ended]
+    if ahead:
+        timeout = 0.0
+    elif timeout is not None and timeout < 0:
+        timeout = None
+    elif timeout is not None:
+        timeout = float(timeout)
+    readers, writers = network.select(
+        [links[number] for number in reading], [links[number] for number in writing], timeout
+    )
+    readable = {*ahead, *(reading[place] for place in readers)}
+    return (
+        [number for number in reading if number in readable],
+        [writing[place] for place in writers],
+    )
+
+
+def _link(number):
+    found = sockets.by_number.get(number)
+    return getattr(found, "_link", found)
+
+
 def select(rlist, wlist, xlist, timeout=None):
     rlist, wlist = list(rlist), list(wlist)
-    numbers = {_number(file): file for file in rlist}
-    for file in wlist:
-        _number(file)
-    ready = _wait(numbers, timeout, bool(wlist))
-    return [numbers[number] for number in ready], wlist, []
+    files = {_number(file): file for file in (*rlist, *wlist)}
+    reading, writing = [_number(file) for file in rlist], [_number(file) for file in wlist]
+    readable, writable = _wait_for(reading, writing, timeout)
+    return [files[number] for number in readable], [files[number] for number in writable], []
 
 
 class poll:
@@ -86,10 +115,10 @@ class poll:
         if not self._files:
             return []
         seconds = None if timeout is None or timeout < 0 else timeout / 1000
-        ready = set(_wait(reading, seconds, bool(writing)))
+        readable, writable = _wait_for(reading, writing, seconds)
         events = []
         for number in self._files:
-            event = (number in ready) * POLLIN | (number in writing) * POLLOUT
+            event = (number in readable) * POLLIN | (number in writable) * POLLOUT
             if event:
                 events.append((number, event))
         return events

@@ -3,10 +3,12 @@
 import errno
 import os
 
+from . import network as _network
 from .constants import *
 from .errors import denied, unsupported
 from .names import *
 from .names import numeric
+from .network import getaddrinfo, gethostbyname, gethostbyname_ex
 from .phase import Failed, Phase, Stopped
 
 error = OSError
@@ -45,8 +47,7 @@ class to a server of socketserver:
         with socketserver.UDPServer((HOST, PORT), Handler) as server:
             server.serve_forever()"""
 _CONNECT = (
-    "a handler opens no connections: the sandbox has no network but the client of the request. "
-    "Let the client or another server do it"
+    "a build opens no connections: connect in the handler, where the operator grants it (--connect)"
 )
 _OTHER_CLIENTS = "a handler sees the client of its request only, and no other"
 
@@ -55,12 +56,13 @@ class socket:
     # Without a slot for weak references: the subclass in `socket.py` has it.
     __slots__ = (
         "_link", "_pending", "_bound", "_backlog", "_options", "_keeps_open", "_timeout",
-        "_number", "_family", "_type", "_proto",
+        "_number", "_family", "_type", "_proto", "_opened",
     )
 
     def __init__(self, family=-1, type=-1, proto=-1, fileno=None):
         global _next_number
         self._link = None
+        self._opened = False
         self._pending = None
         self._bound = None
         self._backlog = None
@@ -73,6 +75,7 @@ class socket:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             self._number = int(fileno)
             self._link = getattr(accepted, "_link", accepted)
+            self._opened = isinstance(self._link, _network.Opened)
         else:
             self._number = _next_number
             _next_number += 1
@@ -82,8 +85,10 @@ class socket:
         self._proto = 0 if proto in (-1, None) else int(proto)
         if self._family not in (AF_INET, AF_INET6, AF_UNIX):
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-        if self._type not in (SOCK_STREAM, SOCK_DGRAM):
+        if self._type not in _network.TYPES:
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
+        if fileno is None and not Phase.building:
+            self._open()
         by_number[self._number] = self
 
     family = property(lambda self: self._family)
@@ -101,9 +106,25 @@ class socket:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         return self._link
 
+    def _open(self):
+        """Open the socket at the host. One that the build has made opens when it is used."""
+        if self._link is None and self._number >= 0:
+            self._link = _network.open_socket(self._family, self._type, self._proto)
+            self._opened = True
+            for (level, option), value in self._options.items():
+                self._link.setsockopt(level, option, value)
+            if self._timeout is not None:
+                self._link.settimeout(self._timeout)
+        return self._connected()
+
     # Listening.
 
     def bind(self, address):
+        self._set_bound(address)
+        if not Phase.building and not self._keeps_open:
+            self._open().bind(self._bound)
+
+    def _set_bound(self, address):
         if self._family == AF_UNIX:
             self._bound = address
             return
@@ -120,8 +141,14 @@ class socket:
 
     def listen(self, backlog=SOMAXCONN):
         self._backlog = backlog
+        if not Phase.building and not self._keeps_open:
+            self._open().listen(backlog)
 
     def _accept(self):
+        if self._opened:
+            link, address = self._connected().accept()
+            by_number[link.number] = link
+            return link.number, address
         if self._pending is None:
             self._refuse_own_loop(_OWN_LOOP)
         (link, address), self._pending = self._pending, None
@@ -139,13 +166,19 @@ class socket:
         if Phase.building and Phase.serving:
             # A program that is its own client, as in Python's documentation.
             raise Stopped
-        raise denied(_CONNECT)
+        if Phase.building:
+            raise denied(_CONNECT)
+        link = self._open()
+        if not self._opened:
+            raise OSError(errno.EISCONN, os.strerror(errno.EISCONN))
+        link.connect(_network.resolved(address, self._family, self._type))
 
     def connect_ex(self, address):
         try:
             self.connect(address)
         except OSError as error:
             return error.errno
+        return 0
 
     # Receiving.
 
@@ -178,6 +211,8 @@ class socket:
     def recvfrom(self, bufsize, flags=0):
         if self._type == SOCK_STREAM:
             return self.recv(bufsize, flags), None
+        if self._opened:
+            return self._connected().recvfrom(bufsize, flags)
         if self._pending is None:
             self._refuse_own_loop(_OWN_DATAGRAMS)
         (data, address), self._pending = self._pending, None
@@ -205,9 +240,9 @@ class socket:
         data = memoryview(data).cast("B")
         if len(rest) not in (1, 2):
             raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(rest)} given)")
-        if self._link is None:
+        if self._link is None and Phase.building:
             raise denied(_CONNECT)
-        return self._link.sendto(data, rest[-1])
+        return self._open().sendto(data, _network.resolved(rest[-1], self._family, self._type))
 
     def sendmsg(self, buffers, ancdata=(), flags=0, address=None):
         if list(ancdata):
@@ -268,7 +303,7 @@ class socket:
         return "" if self._family == AF_UNIX else ("0.0.0.0", 0)
 
     def getpeername(self):
-        if self._backlog is not None or self._type == SOCK_DGRAM:
+        if not self._opened and (self._backlog is not None or self._type == SOCK_DGRAM):
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         return self._connected().getpeername()
 
@@ -317,11 +352,13 @@ def dup(number):
     raise unsupported("a socket cannot be duplicated in the sandbox")
 
 
-def socketpair(family=None, type=SOCK_STREAM, proto=0):
-    raise unsupported(
-        "there are no pairs of sockets in the sandbox, and so no loops of asyncio: use "
-        "socketserver, whose requests run beside each other already"
-    )
+def socketpair(family=AF_UNIX, type=SOCK_STREAM, proto=0):
+    if Phase.building:
+        raise unsupported("a build has no pairs of sockets, and so no loops of asyncio")
+    pair = _network.open_pair(type)
+    for link in pair:
+        by_number[link.number] = link
+    return tuple(socket(family, type, proto, link.number) for link in pair)
 
 
 def if_nameindex():
