@@ -428,6 +428,7 @@ fn mistakes_in_grants_are_errors() {
         ("--connect", "tcp://127.0.0.1", "has no port"),
         ("--listen-grant", "tcp://localhost:80", "a socket is bound to an address"),
         ("--resolve", "127.0.0.1", "nor the name of a host"),
+        ("--resolve", "b\u{fc}cher.example", "is not ASCII: write the name as DNS has it"),
     ] {
         let said = host().args(["serve", option, value]).output().unwrap();
         assert_eq!(said.status.code(), Some(2));

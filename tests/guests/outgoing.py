@@ -2,6 +2,7 @@
 
 import asyncio
 import encodings.idna
+import encodings.punycode
 import http.client
 import socket
 

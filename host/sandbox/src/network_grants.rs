@@ -332,6 +332,11 @@ impl FromStr for HostName {
     type Err = GrantError;
 
     fn from_str(text: &str) -> Result<Self, GrantError> {
+        // Standards differ in what such a name is in DNS (IDNA 2003 and 2008), and so in whose it is.
+        if !text.is_ascii() {
+            let why = "is not ASCII: write the name as DNS has it, such as `xn--bcher-kva.example`";
+            return Err(wrong(text, why));
+        }
         let name = text.strip_suffix('.').unwrap_or(text);
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let label =

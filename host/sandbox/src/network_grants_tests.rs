@@ -135,6 +135,7 @@ fn errors_say_what_to_write() {
         ("tcp://0x7f000001:80", "nor the name of a host"),
         ("tcp://10.0.0.0/33:80", "nor the name of a host"),
         ("tcp://a b:80", "nor the name of a host"),
+        ("tcp://b\u{fc}cher.example:80", "is not ASCII: write the name as DNS has it"),
         ("unix://", "has no path"),
         ("unix://@", "has no path"),
     ] {

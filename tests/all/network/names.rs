@@ -66,11 +66,20 @@ struct Served {
 
 impl Served {
     fn start(mode: &[&str], names: &[&str], options: &[&str]) -> Served {
+        Served::handler(("rust", "dialer"), mode, names, options)
+    }
+
+    fn handler(
+        (language, handler): (&str, &str),
+        mode: &[&str],
+        names: &[&str],
+        options: &[&str],
+    ) -> Served {
         let directory = tempfile::tempdir().unwrap();
         let mut command = host();
         command.args(["serve", "--bind"]);
         command.arg(format!("unix://{}/socket", directory.path().display()));
-        command.arg(build::guest("rust", "dialer").unwrap()).args(mode).args(options);
+        command.arg(build::guest(language, handler).unwrap()).args(mode).args(options);
         let server = Server::start(&mut in_own_network(names, &command), 1).unwrap();
         Served { server, directory }
     }
@@ -166,6 +175,39 @@ fn a_name_leads_to_public_addresses_only_whatever_its_owner_says() {
         client.expect(&[
             ("lookup looked-up.example", "9.9.9.9:80"),
             ("dial looked-up.example 7000", DENIED),
+        ]);
+    }
+}
+
+/// A grant names a host as DNS has it. Python's library makes that of a name by IDNA 2003, in the
+/// guest as in CPython; a name that the contract gets is in ASCII.
+#[test]
+fn a_name_beyond_ascii_is_looked_up_as_python_writes_it_in_dns() {
+    if !is_available() {
+        return;
+    }
+    let names = ["xn--bcher-kva.example=8.8.8.8", "strasse.example=9.9.9.9"];
+    let options =
+        ["--resolve", "xn--bcher-kva.example", "--resolve", "strasse.example", "--cpu-time", "5s"];
+    // Where this process looks the name up, and where the broker does.
+    for mode in modes().filter(|mode| [MODES[1], MODES[4]].contains(mode)) {
+        let served = Served::handler(("python", "outgoing"), mode, &names, &options);
+        for (name, found) in [
+            ("b\u{fc}cher.example", "8.8.8.8"),
+            ("B\u{dc}CHER.example", "8.8.8.8"),
+            ("xn--bcher-kva.example", "8.8.8.8"),
+            // IDNA 2008 has another name for it, which can be another host.
+            ("stra\u{df}e.example", "9.9.9.9"),
+        ] {
+            let mut client = served.connect();
+            assert_eq!(client.ask(&format!("by_name {name} 80")), found, "{name} {mode:?}");
+        }
+        let denied = served.connect().ask("by_name m\u{fc}ller.example 80");
+        assert!(denied.contains("Error"), "{denied}");
+        let served = Served::start(mode, &names, &options);
+        served.connect().expect(&[
+            ("lookup xn--bcher-kva.example", "8.8.8.8:80"),
+            ("lookup b\u{fc}cher.example", "E name or service not known"),
         ]);
     }
 }
