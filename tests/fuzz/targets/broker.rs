@@ -40,7 +40,7 @@ static DOOR: LazyLock<Door> = LazyLock::new(Door::new);
 
 /// A broker in this process, and the way to it.
 struct Door {
-    door: OwnedFd,
+    way: OwnedFd,
     bell: OwnedFd,
     null: File,
 }
@@ -104,7 +104,9 @@ impl Message<'_> {
             Message::Bytes(bytes) => bytes.to_vec(),
             Message::Call { number, values } => {
                 let mut bytes = vec![number % 12];
-                values.iter().for_each(|value| value.write(&mut bytes));
+                for value in values {
+                    value.write(&mut bytes);
+                }
                 bytes
             }
         }
@@ -168,7 +170,7 @@ impl Door {
             _ => None,
         });
         let null = File::open("/dev/null").expect("/dev/null");
-        Door { door, bell: bell.expect("a bell"), null }
+        Door { way: door, bell: bell.expect("a bell"), null }
     }
 
     /// Comes to the door as the process of a request, and rings.
@@ -176,7 +178,7 @@ impl Door {
         let kind = SocketType::SEQPACKET;
         let pair = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
         let (own, other) = pair.expect("a connection");
-        assert!(send(&self.door, b"r", &other, 1), "the broker is there");
+        assert!(send(&self.way, b"r", &other, 1), "the broker is there");
         let _ = write(&self.bell, b".");
         own
     }
