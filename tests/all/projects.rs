@@ -38,6 +38,7 @@ impl Place {
         let mut command = host();
         command.args(arguments).current_dir(self.folder.path()).env("PATH", path);
         // The compiled libraries of the languages.
+        command.env("GOCACHE", guests.join("gocache"));
         command.env("ZIG_GLOBAL_CACHE_DIR", guests.join("zig"));
         command.env("ZIG_LOCAL_CACHE_DIR", guests.join("zig"));
         command
@@ -119,6 +120,12 @@ fn a_new_project_in_cpp_is_built_and_served() {
 }
 
 #[test]
+fn a_new_project_in_go_is_built_and_served() {
+    Place::new().check("go", &[]);
+    Place::new().check("golang", &["--datagram"]);
+}
+
+#[test]
 fn a_new_project_in_javascript_is_built_and_served() {
     Place::new().check("javascript", &[]);
     Place::new().check("js", &["--datagram"]);
@@ -159,6 +166,10 @@ fn a_file_alone_is_a_handler_or_a_program() {
         place.write(name, &sample(sample_name));
         assert_eq!(answer_of_file(&place, name, b" hello "), "HELLO", "{name}");
     }
+    place.write("upper.go", &sample("upper/upper.go"));
+    assert_eq!(answer_of_file(&place, "upper.go", b" hello "), "HELLO");
+    place.write("program.go", "package main\nfunc main() { print(\"\"); println(\"log\") }\n");
+    assert_eq!(answer_of_file(&place, "program.go", b""), "");
     place.write("program.c", "#include <stdio.h>\nint main(void) { puts(\"from C\"); }\n");
     assert_eq!(answer_of_file(&place, "program.c", b""), "from C\n");
     place.write("program.cpp", "#include <cstdio>\nint main() { puts(\"from C++\"); }\n");
@@ -222,7 +233,7 @@ fn new_without_a_language_lists_the_languages() {
     let output = host().arg("new").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
-    for language in ["rust", "c ", "cpp", "javascript", "python", "zig"] {
+    for language in ["rust", "go", "c ", "cpp", "javascript", "python", "zig"] {
         assert!(text.lines().any(|line| line.trim_start().starts_with(language)), "{text}");
     }
 }

@@ -1,9 +1,9 @@
 //! The C bindings in `guest-sdk/c`, which are committed: the output of wit-bindgen for
 //! `wit/`, plus a line that includes `exit.h`.
 
-use crate::component::contract;
 use crate::workspace::{self, Workspace};
 use anyhow::{Context, Result, bail};
+use socketserver_guest_compilers::component::contract;
 use std::fs;
 use wit_bindgen_core::Files;
 
@@ -38,7 +38,7 @@ pub fn check(workspace: &Workspace) -> Result<()> {
 }
 
 fn generate(workspace: &Workspace) -> Result<Files> {
-    let (mut resolve, package) = contract(workspace)?;
+    let (mut resolve, package) = contract(&workspace.wit())?;
     let worlds = resolve.packages[package].worlds.clone();
     let mut generated = Files::default();
     for (name, world) in worlds {

@@ -1,12 +1,13 @@
-//! Encodes core modules as components, and checks components.
+//! Checks components.
 
 use crate::guest::Guest;
 use crate::language::Language;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
+use socketserver_guest_compilers::component::contract;
 use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER;
-use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata};
-use wit_parser::{CloneMaps, PackageId, Resolve, Span, WorldId};
+use wit_component::DecodedWasm;
+use wit_parser::{CloneMaps, Span};
 
 /// The package of the exports and imports of a guest.
 const PACKAGE: &str = "socketserver:handler/";
@@ -63,73 +64,6 @@ const EXIT_WORLD: &str = "
     }
 ";
 
-/// The imports of a handler that sends files, which no world of the contract has.
-const FILES_WORLD: &str = "
-    package socketserver:files;
-
-    world files {
-        import socketserver:handler/sendfile@0.1.0;
-        import wasi:filesystem/preopens@0.2.12;
-    }
-";
-
-/// Reads the contract in `wit/`. Each world also imports what a handler needs that sends
-/// files: a component has the imports that it calls, and no other.
-pub fn contract(workspace: &Workspace) -> Result<(Resolve, PackageId)> {
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_path(workspace.wit()).context("cannot read wit/")?;
-    let files = resolve.push_str("files.wit", FILES_WORLD)?;
-    let files = resolve.select_world(&[files], None)?;
-    for world in resolve.packages[package].worlds.clone().into_values() {
-        resolve.merge_worlds(files, world, &mut CloneMaps::default())?;
-    }
-    Ok((resolve, package))
-}
-
-/// Returns the world of a handler that exports each of `worlds`.
-pub fn merged(resolve: &mut Resolve, package: PackageId, worlds: &[&str]) -> Result<WorldId> {
-    let (first, others) = worlds.split_first().context("the handler exports nothing")?;
-    let into = resolve.select_world(&[package], Some(first))?;
-    for other in others {
-        let from = resolve.select_world(&[package], Some(other))?;
-        resolve.merge_worlds(from, into, &mut CloneMaps::default())?;
-    }
-    Ok(into)
-}
-
-/// Encodes a core module as a component. The module has its component type in a custom
-/// section, which the bindings of wit-bindgen write.
-pub fn encode(module: &[u8]) -> Result<Vec<u8>> {
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(ComponentEncoder::encode)
-        .with_context(|| format!("cannot encode a component that imports only `{PACKAGE}*`"))
-}
-
-/// Encodes a core module as [`encode()`] does, and replaces its imports of WASI's first
-/// preview by imports of `wasi:*`.
-pub fn encode_with_wasi(module: &[u8]) -> Result<Vec<u8>> {
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", ADAPTER))
-        .and_then(ComponentEncoder::encode)
-        .context("cannot encode it as a component")
-}
-
-/// Encodes a core module without a component type as [`encode_with_wasi()`] does.
-pub fn encode_for_worlds(
-    workspace: &Workspace,
-    worlds: &[&str],
-    mut module: Vec<u8>,
-) -> Result<Vec<u8>> {
-    let (mut resolve, package) = contract(workspace)?;
-    let world = merged(&mut resolve, package, worlds)?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
-    encode_with_wasi(&module)
-}
-
 /// Checks that `bytes` is a component that targets a world of the contract and imports
 /// nothing but that, [`EXIT`] and, in a language whose runtime needs them, [`WASI`].
 ///
@@ -166,7 +100,7 @@ pub fn check(workspace: &Workspace, guest: &Guest, bytes: &[u8]) -> Result<()> {
         bail!("{label} exports nothing of {PACKAGE}*");
     }
 
-    let (mut resolve, package) = contract(workspace)?;
+    let (mut resolve, package) = contract(&workspace.wit())?;
     let program = resolve.push_str("exit.wit", EXIT_WORLD)?;
     let program = resolve.select_world(&[program], None)?;
     // The adapter contains the types of the interfaces that it imports.

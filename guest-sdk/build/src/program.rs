@@ -7,6 +7,7 @@ use crate::tool::Log;
 use crate::workspace::{self, Workspace};
 use crate::{c, go, rust};
 use anyhow::{Context, Result, bail};
+use socketserver_guest_compilers as compilers;
 use std::fs;
 use std::path::Path;
 
@@ -32,27 +33,18 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     }
     let module = workspace.out(&guest.label()).with_extension("module");
     fs::create_dir_all(module.parent().context("it is in no folder")?)?;
+    let sources = [guest.source.clone()];
     let mut compiler = match guest.language {
-        Language::C => {
-            let mut compiler = c::compiler(workspace, "cc", log)?;
-            compiler.args(["-std=gnu17", "-s"]);
-            compiler
+        Language::C => compilers::c::c_program(&c::zig(workspace, log)?, &sources, &module),
+        Language::Zig => {
+            compilers::c::zig_program(&c::zig(workspace, log)?, &guest.source, &module)
         }
         Language::Go => {
-            let mut compiler = go::compiler(workspace, log)?;
-            compiler.args(["build", "-trimpath", "-ldflags=-s -w"]);
-            compiler
-        }
-        Language::Zig => {
-            let mut zig = c::zig(workspace, "build-exe", log)?;
-            zig.args(["-O", "ReleaseSmall", "-fstrip", "--stack", "1048576"]);
-            zig.arg(format!("-femit-bin={}", module.display())).arg(&guest.source);
-            log.run(&mut zig, c::HINT)?;
-            return workspace::take(&module);
+            let go = go::compiler(workspace, log)?;
+            compilers::go::program(&go, compilers::go::Sources::Files(&sources), &module)
         }
         _ => bail!("there is no recipe for programs in {}", guest.language.folder()),
     };
-    compiler.arg("-o").arg(&module).arg(&guest.source);
-    log.run(&mut compiler, c::HINT)?;
+    log.run(go::without_network(&mut compiler), c::HINT)?;
     workspace::take(&module)
 }

@@ -1,11 +1,11 @@
 //! Builds guests in Rust: the example targets of the package in `guests/`, and crates of
 //! their own. For WASI a plain `cargo build` writes a component.
 
-use crate::component;
 use crate::guest::Guest;
 use crate::tool::{Log, announce};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
+use socketserver_guest_compilers::component;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;

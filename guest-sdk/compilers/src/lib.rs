@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `c` | C, C++ and Zig, with the compiler of Zig |
+//! | `go` | Go |
 //! | `javascript` | JavaScript, on `QuickJS` |
 //! | `python` | handlers in Python on the contract, with componentize-py |
 //! | `component` | from a core module to a component |
@@ -16,6 +17,7 @@
 
 pub mod c;
 pub mod component;
+pub mod go;
 pub mod javascript;
 pub mod python;
 

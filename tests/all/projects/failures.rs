@@ -17,6 +17,7 @@ fn a_missing_tool_is_a_sentence_that_says_what_to_install() {
         ("a.rs", "install Rust as https://rustup.rs says"),
         ("a.c", "install python3 and python3-venv: `python3` is not installed"),
         ("a.cpp", "install python3 and python3-venv"),
+        ("a.go", "install python3 and python3-venv"),
         ("a.zig", "install python3 and python3-venv"),
         ("a.py", "install python3 and python3-venv"),
         (

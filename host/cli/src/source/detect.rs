@@ -12,12 +12,13 @@ use crate::values::language::Language;
 const MAX_FILES: usize = 10_000;
 
 /// The languages, and the extensions of their files.
-const EXTENSIONS: [(&str, Language); 9] = [
+const EXTENSIONS: [(&str, Language); 10] = [
     ("rs", Language::Rust),
     ("c", Language::C),
     ("cpp", Language::Cpp),
     ("cc", Language::Cpp),
     ("cxx", Language::Cpp),
+    ("go", Language::Go),
     ("js", Language::JavaScript),
     ("mjs", Language::JavaScript),
     ("zig", Language::Zig),
@@ -25,12 +26,16 @@ const EXTENSIONS: [(&str, Language); 9] = [
 ];
 
 /// The files that tell the language of a folder.
-const MANIFESTS: [(&str, Language); 2] =
-    [("Cargo.toml", Language::Rust), ("package.json", Language::JavaScript)];
+const MANIFESTS: [(&str, Language); 3] = [
+    ("Cargo.toml", Language::Rust),
+    ("go.mod", Language::Go),
+    ("package.json", Language::JavaScript),
+];
 
 /// The order in which the files of a folder without a manifest tell its language: a project may
 /// have scripts.
-const ORDER: [Language; 6] = [
+const ORDER: [Language; 7] = [
+    Language::Go,
     Language::Cpp,
     Language::C,
     Language::Zig,
@@ -60,7 +65,7 @@ pub struct Source {
 
 /// Returns true if the main file of a folder imports the others.
 fn has_imports(language: Language) -> bool {
-    !matches!(language, Language::C | Language::Cpp)
+    !matches!(language, Language::C | Language::Cpp | Language::Go)
 }
 
 /// Returns the language of a file, by its extension.
@@ -145,14 +150,18 @@ fn in_folder(folder: &Path) -> Result<(Language, Vec<PathBuf>)> {
         let ends: Vec<_> = EXTENSIONS.iter().map(|(end, _)| format!(".{end}")).collect();
         let (folder, ends) = (printable_path(folder), ends.join(", "));
         bail!(
-            "there is no source of a handler in `{folder}`: no Cargo.toml, package.json or file that ends in {ends}"
+            "there is no source of a handler in `{folder}`: no Cargo.toml, go.mod, package.json or file that ends in {ends}"
         );
     };
     if manifest == Some(Language::Rust) {
         return Ok((language, Vec::new()));
     }
-    let mut files: Vec<_> =
-        files.into_iter().filter(|file| language_of(file) == Some(language)).collect();
+    let mut files: Vec<_> = files
+        .into_iter()
+        .filter(|file| language_of(file) == Some(language))
+        // Tests of Go, which its compiler leaves out.
+        .filter(|file| !file.as_os_str().as_encoded_bytes().ends_with(b"_test.go"))
+        .collect();
     if !has_imports(language) {
         return Ok((language, files));
     }
@@ -232,7 +241,8 @@ mod tests {
     #[test]
     fn the_files_of_a_folder_tell_its_language() {
         let package = ("package.json", r#"{"main": "lib/a.js"}"#);
-        let cases: [(Files<'_>, Language, &[&str]); 7] = [
+        let cases: [(Files<'_>, Language, &[&str]); 8] = [
+            (&[("go.mod", ""), ("a.go", ""), ("a_test.go", "")], Language::Go, &["a.go"]),
             (&[("Cargo.toml", ""), ("src/lib.rs", ""), ("test.py", "")], Language::Rust, &[]),
             (&[package, ("lib/a.js", ""), ("test.mjs", "")], Language::JavaScript, &["a.js"]),
             (
@@ -254,7 +264,10 @@ mod tests {
     #[test]
     fn a_folder_without_a_handler_is_an_error_that_says_what_is_missing() {
         for (files, expected) in [
-            (&[("README.md", "")][..], "no Cargo.toml, package.json or file that ends in .rs"),
+            (
+                &[("README.md", "")][..],
+                "no Cargo.toml, go.mod, package.json or file that ends in .rs",
+            ),
             (&[("a.py", ""), ("b.py", "")], "has several files: name the one with the handler"),
             (&[("package.json", "{")], "package.json"),
             (&[("package.json", r#"{"main": "/etc/passwd"}"#)], "outside of the project"),

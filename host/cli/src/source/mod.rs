@@ -8,11 +8,12 @@
 //! | `sdk` | the SDKs among them |
 //! | `rust` | Rust, with Cargo |
 //! | `zig` | C, C++ and Zig |
-//! | `javascript`, `python` | these languages |
+//! | `go`, `javascript`, `python` | these languages |
 //! | `template` | new projects, from the templates that the program contains |
 
 mod detect;
 mod files;
+mod go;
 mod javascript;
 mod python;
 mod rust;
@@ -69,6 +70,7 @@ impl Source {
         let work = match self.language {
             Language::Rust => rust::prepare(self, &room)?,
             Language::C | Language::Cpp | Language::Zig => zig::prepare(self, &room)?,
+            Language::Go => go::prepare(self, &room)?,
             Language::JavaScript => javascript::prepare(self, &room)?,
             Language::Python => python::prepare(self, &room)?,
         };

@@ -55,6 +55,7 @@ fn facts(language: Language) -> Facts {
         Language::Rust => ("src/lib.rs", "Rust with its target wasm32-wasip2"),
         Language::C => ("handler.c", "Python 3"),
         Language::Cpp => ("handler.cpp", "Python 3"),
+        Language::Go => ("handler.go", "Go 1.25 or newer, or Python 3"),
         Language::JavaScript => ("handler.js", "Node.js with npm"),
         Language::Python => ("server.py", "Python 3"),
         Language::Zig => ("main.zig", "Zig or Python 3"),
@@ -200,7 +201,8 @@ mod tests {
                     assert!(!text.contains("{{") || name.ends_with("zig"), "{language:?} {name}");
                 }
                 let handler = fs::read_to_string(folder.join(facts(language).handler)).unwrap();
-                assert!(handler.lines().count() <= 20, "{language:?}: {handler}");
+                let lines = handler.lines().filter(|line| !line.trim().is_empty()).count();
+                assert!(lines < 20, "{language:?}: {handler}");
             }
         }
     }

@@ -13,15 +13,18 @@ pub enum Language {
     JavaScript,
     /// Python: a program that serves, or a module with a handler on the contract.
     Python,
+    /// Go: a module, or files.
+    Go,
     /// Zig: a program.
     Zig,
 }
 
 impl Language {
     /// All languages, in the order in which they are listed.
-    pub const ALL: [Language; 6] = [
+    pub const ALL: [Language; 7] = [
         Language::Python,
         Language::JavaScript,
+        Language::Go,
         Language::Rust,
         Language::C,
         Language::Cpp,
@@ -36,6 +39,7 @@ impl Language {
             Language::Cpp => "cpp",
             Language::JavaScript => "javascript",
             Language::Python => "python",
+            Language::Go => "go",
             Language::Zig => "zig",
         }
     }
@@ -46,6 +50,7 @@ impl Language {
             Language::Rust => &["rs"],
             Language::C | Language::Zig => &[],
             Language::Cpp => &["c++"],
+            Language::Go => &["golang"],
             Language::JavaScript => &["js"],
             Language::Python => &["py"],
         }
@@ -59,6 +64,7 @@ impl Language {
             Language::Cpp => "C++",
             Language::JavaScript => "JavaScript",
             Language::Python => "Python",
+            Language::Go => "Go",
             Language::Zig => "Zig",
         }
     }
