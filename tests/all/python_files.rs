@@ -169,6 +169,16 @@ fn a_program_that_is_its_own_client_serves_others() {
 }
 
 #[test]
+fn a_request_frees_objects_of_the_program_and_does_not_write_to_what_it_only_reads() {
+    let both = Both::start("memory.py", &TCP);
+    let freed = both.answer(b"freed\n");
+    assert!(freed.contains("'in a tuple'") && freed.contains("'the weak reference'"), "{freed}");
+    both.answer(b"numbers\n");
+    // CPython of the host has other objects that are never freed.
+    assert_eq!(ask(&both.here, b"kept\n"), "[True, True, True, True, True, True]");
+}
+
+#[test]
 fn two_servers_of_one_program_serve_connections_and_datagrams() {
     let mut both = Both::start("both.py", &TCP_AND_UDP);
     assert_eq!(both.answer(b" a line\r\nand more"), " A LINE");

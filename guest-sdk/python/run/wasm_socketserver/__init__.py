@@ -7,6 +7,7 @@ the recorded server as the loop of `serve_forever` does.
 
 | module | content |
 |---|---|
+| `heap` | the memory of the component |
 | `constants` | the numbers of the constants of `socket`, as on Linux |
 | `names` | names of hosts and services |
 | `addresses` | addresses of the contract, and of Python |
@@ -25,6 +26,7 @@ the recorded server as the loop of `serve_forever` does.
 | `library` | imports during requests |
 | `shared` | changes that no other request sees |
 | `request` | a request |
+| `warm` | requests that a build serves |
 | `component` | the order of a build, and the exports of the component |
 
 Each imports only modules above it.

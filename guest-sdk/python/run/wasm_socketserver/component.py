@@ -31,13 +31,21 @@ import types
 
 from componentize_py_types import Err
 
-from . import library, recording, report, request, shared, streams
+from . import heap, library, recording, report, request, shared, streams, warm
 from .phase import Ended, Failed, Phase, Stopped
 
 _NOTHING = """\
 it ended without a server: neither serve_forever() nor handle_request() of a server of
 socketserver was called. A build runs the file as `python3 FILE` does, so a server that is made
 under `if __name__ == "__main__":` is found"""
+# The modules that every request runs.
+_SERVING = (
+    "wasm_socketserver", "wit_world", "socketserver", "socket", "selectors", "threading", "weakref",
+)
+# Sizes of areas of memory, in bytes: for the program, and for a request. More is allocated if
+# they need more, at other places.
+_AREA_OF_PROGRAM = 1 << 20
+_AREA_OF_REQUEST = 512 << 10
 
 
 def _build():
@@ -48,6 +56,10 @@ def _build():
     threads.install()
     recording.install()
     streams.install()
+    heap.fill(_AREA_OF_PROGRAM)
+    heap.move_code(_SERVING)
+    warm.run(StreamRequest)
+    heap.keep_library()
     error = _run(job)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -77,7 +89,16 @@ def _build():
     request.Program.argv = sys.argv
     sys.argv = [""]
     gc.collect()
+    with open(os.path.join(_FOLDER, "objects"), "wb") as file:
+        heap.write_objects(file)
+    heap.keep_frames()
+    # It has names of attributes, which requests would free.
+    sys._clear_type_cache()
+    heap.fill(_AREA_OF_REQUEST)
+    # What the lines before have left in CPython's lists of free objects.
+    gc.collect()
     gc.freeze()
+    heap.fill(_AREA_OF_REQUEST)
 
 
 # The files that the program has read. Another build is needed when one of them has changed.

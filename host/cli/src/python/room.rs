@@ -13,6 +13,7 @@ use socketserver::printable;
 use tempfile::TempDir;
 
 use super::PythonBuild;
+use super::immortal;
 use super::program::{Program, ProgramServer};
 use super::section::append_program;
 use super::support;
@@ -143,17 +144,27 @@ impl Room {
             server.endpoint()?;
         }
         let mut component = fs::read(&output).context("the tool wrote no component")?;
+        immortal::keep_forever(&mut component, &self.read("1/objects", immortal::MAX)?)?;
         append_program(&mut component, &program)?;
         Ok(Built { component, program, report, begun: self.begun })
     }
 
     fn report(&self) -> Result<Report> {
-        let path = self.path("1/report.json");
-        let size = fs::symlink_metadata(&path).context("the build made no report")?.len();
-        if size > MAX_REPORT {
-            bail!("the report of the build has {size} bytes");
+        Ok(serde_json::from_slice(&self.read("1/report.json", MAX_REPORT)?)?)
+    }
+
+    /// Reads a file that the guest has written, of at most `most` bytes.
+    fn read(&self, name: &str, most: u64) -> Result<Vec<u8>> {
+        let path = self.path(name);
+        let metadata = fs::symlink_metadata(&path);
+        let metadata = metadata.with_context(|| format!("the build made no file `{name}`"))?;
+        if !metadata.is_file() || metadata.len() > most {
+            bail!(
+                "the build made a file `{name}` of {} bytes; the most are {most}",
+                metadata.len()
+            );
         }
-        Ok(serde_json::from_slice(&fs::read(path)?)?)
+        Ok(fs::read(path)?)
     }
 }
 

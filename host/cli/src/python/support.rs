@@ -27,9 +27,10 @@ const PACKAGE: Files = files!(
     "python/wasm_socketserver",
     "wasm_socketserver",
     [
-        "__init__.py" "addresses.py" "component.py" "constants.py" "errors.py" "library.py"
-        "link.py" "names.py" "network.py" "phase.py" "polling.py" "processes.py" "recording.py" "report.py"
-        "request.py" "shared.py" "sockets.py" "streams.py" "threads.py" "waiting.py"
+        "__init__.py" "addresses.py" "component.py" "constants.py" "errors.py" "heap.py" "library.py"
+        "link.py" "names.py" "network.py" "phase.py" "polling.py" "processes.py" "recording.py"
+        "report.py" "request.py" "shared.py" "sockets.py" "streams.py" "threads.py" "waiting.py"
+        "warm.py"
     ]
 );
 const CONTRACT: Files = files!("wit", "wit", ["log.wit" "network.wit" "server.wit" "sockets.wit" "types.wit" "worlds.wit"]);
