@@ -136,6 +136,11 @@ impl Client {
     }
 }
 
+/// Returns all headers but `Date`: a second may pass between two answers.
+fn without_date(headers: Vec<(String, String)>) -> Vec<(String, String)> {
+    headers.into_iter().filter(|(name, _)| name != "Date").collect()
+}
+
 #[test]
 fn a_connection_serves_several_requests() {
     for mode in MODES {
@@ -147,7 +152,7 @@ fn a_connection_serves_several_requests() {
             assert_eq!(answer.header("Content-Type"), Some("text/html"));
             assert_eq!(answer.header("Connection"), None);
             let head = client.ask("HEAD", "/", "");
-            assert_eq!(head.headers, answer.headers);
+            assert_eq!(without_date(head.headers), without_date(answer.headers));
             assert_eq!(client.ask("GET", "/none", "").status, 404);
             assert_eq!(client.ask("HEAD", "/none", "").status, 404);
             let answer = client.ask("DELETE", "/", "");
