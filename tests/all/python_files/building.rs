@@ -25,6 +25,7 @@ echo ran >> "$RUNS"
 [ ! -e "$folder/fail" ] || { echo "it is broken"; exit 7; }
 cp "$COMPONENT" "$output"
 cat "$folder/report" > "$support/report.json"
+: > "$support/objects"
 "#;
 
 const REPORT: &str = r#"{"error": null, "output": ["hello\u001b"], "files": ["/0/module.py", "/0/none"],

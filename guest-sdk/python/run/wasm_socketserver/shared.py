@@ -4,7 +4,8 @@ import sys
 
 from .streams import errors, level
 
-_COMPARED = (int, float, str, bytes, bool, type(None), tuple, frozenset)
+_PLAIN = (int, float, str, bytes, bool, type(None))
+_COMPARED = (*_PLAIN, tuple, frozenset)
 _COUNTED = (list, dict, set, bytearray)
 # What socketserver itself changes.
 _OWN = (
@@ -15,6 +16,7 @@ _CHANGED = (
     "Keep what requests share in a file of a granted directory (--dir), or in another server"
 )
 
+# What has objects in it is not kept here: the program may wait for their end.
 _baseline = []
 
 
@@ -30,18 +32,23 @@ def remember(servers):
         for name, value in list(names.items()):
             if name in _OWN or name.startswith("__"):
                 continue
-            if isinstance(value, _COUNTED):
-                _baseline.append((f"the {what} `{prefix}{name}`", names, name, value, len(value)))
-            elif isinstance(value, _COMPARED):
-                _baseline.append((f"the {what} `{prefix}{name}`", names, name, value, None))
+            length = len(value) if isinstance(value, _COUNTED) else None
+            if length is not None or isinstance(value, _COMPARED):
+                kept = value if isinstance(value, _PLAIN) else None
+                label = f"the {what} `{prefix}{name}`"
+                _baseline.append((label, names, name, id(value), kept, length))
 
 
 def warn():
     """Log the names of what the request has changed, if it has changed something."""
     changed = []
-    for label, names, name, value, length in _baseline:
+    for label, names, name, number, _, length in _baseline:
         now = names.get(name)
-        if now is not value or (length is not None and len(now) != length):
+        same = id(now) == number
+        if same and length is not None:
+            # Another object may be where the first was.
+            same = isinstance(now, _COUNTED) and len(now) == length
+        if not same:
             changed.append(label)
     if changed:
         with level("warning"):
