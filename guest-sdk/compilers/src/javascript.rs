@@ -21,7 +21,7 @@ const GLOBALS: &str = "globals.js";
 const PACKAGE: &str = "node_modules/socketserver";
 const PACKAGE_FILES: [&str; 4] = ["package.json", "socketserver.js", "network.js", "sendfile.js"];
 
-/// What a handler imports only if its source names one of these modules.
+/// The imports of a handler whose source names one of these modules. Others have none of them.
 const OPTIONAL: [([&str; 2], &str); 2] = [
     (["socketserver/network.js", "socketserver:handler/network@"], "import network; "),
     (

@@ -1,4 +1,4 @@
-//! What goes wrong: missing tools, errors of compilers, hostile names, and builds without an end.
+//! Failures: missing tools, errors of compilers, hostile names, and builds without an end.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -109,7 +109,7 @@ fn new_writes_into_nothing_but_a_new_folder() {
         assert!(error.contains(expected), "{name}: {error}");
     }
     assert_eq!(names(&place.path("")), ["full", "link"]);
-    // A folder in which nobody can write, root included.
+    // Not even root can write in this folder.
     let mut command = host();
     command.args(["new", "c", "x"]).current_dir("/proc");
     let error = fail(command, 1);

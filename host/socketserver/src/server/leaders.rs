@@ -19,7 +19,7 @@ struct State {
     count: usize,
     /// The number of leaders that wait for clients. They are of this term.
     waiting: usize,
-    /// Those that no leader waits on.
+    /// The epolls on which no leader waits.
     epolls: Vec<OwnedFd>,
     /// The last time at which a leader looked for clients, or was woken for one.
     last_look: Instant,

@@ -12,7 +12,7 @@ use socketserver::{
 
 use super::{Gate, WAIT, client_with, next, talk, wait_until};
 
-/// What the handler and the hooks of a test share.
+/// The state that the handler and the hooks of a test share.
 #[derive(Clone)]
 pub struct Shared {
     pub verified_in: Arc<Mutex<Option<ThreadId>>>,

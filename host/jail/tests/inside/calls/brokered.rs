@@ -150,7 +150,7 @@ pub fn receive_a_socket_and_talk(setup: Setup) -> Done {
     let (own, broker) = UnixStream::pair().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let socket = TcpStream::connect(address).unwrap();
+    let passed = TcpStream::connect(address).unwrap();
     let (mut byte, mut control) = ([1_u8], [0_u64; 3]);
     let mut part = part(&mut byte);
     // SAFETY: an empty message is all zeros.
@@ -164,7 +164,7 @@ pub fn receive_a_socket_and_talk(setup: Setup) -> Done {
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
         (*header).cmsg_len = libc::CMSG_LEN(4) as _;
-        libc::CMSG_DATA(header).cast::<i32>().write_unaligned(socket.as_raw_fd());
+        libc::CMSG_DATA(header).cast::<i32>().write_unaligned(passed.as_raw_fd());
         assert_eq!(libc::sendmsg(broker.as_raw_fd(), &raw const message, 0), 1);
     }
     let (upstream, _) = listener.accept().unwrap();
@@ -181,7 +181,8 @@ pub fn receive_a_socket_and_talk(setup: Setup) -> Done {
     std::io::Write::write_all(&mut &socket, b"x").unwrap();
     let mut data = [0; 1];
     std::io::Read::read_exact(&mut &upstream, &mut data).unwrap();
-    mem::forget((broker, socket));
+    // The jail has closed the first two.
+    mem::forget((broker, passed, socket));
     Ok(())
 }
 
