@@ -6,15 +6,19 @@
 //! other processes, read their memory, or make new executable code.
 //!
 //! ```no_run
-//! use socketserver_jail::{Descriptors, Jail, JailMode, RequestKind, Role};
+//! use std::os::fd::AsRawFd;
 //!
-//! # fn main() -> Result<(), socketserver_jail::JailError> {
+//! use socketserver_jail::{Descriptors, Jail, JailMode, RequestKind, Role, ServedRequest};
+//!
+//! # fn serve(connection: &std::net::TcpStream) -> Result<(), socketserver_jail::JailError> {
 //! // Once, in the process that forks.
 //! let jail = Jail::new(JailMode::Require).prepare(Role::Request)?;
 //! // Once more there, when its sockets are bound: the walls that all children share.
 //! jail.restrict_parent()?;
 //! // In each child, before any code of a handler runs.
-//! let report = jail.enter(Some(RequestKind::Connection), &Descriptors::All)?;
+//! let request =
+//!     ServedRequest { kind: RequestKind::Connection, socket: connection.as_raw_fd() };
+//! let report = jail.enter(Some(request), &Descriptors::All)?;
 //! assert_eq!(report.to_string(), "jail: no_new_privs, rlimits, landlock 7, seccomp");
 //! # Ok(())
 //! # }
