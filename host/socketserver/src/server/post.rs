@@ -116,12 +116,17 @@ impl LeaderPost {
 
     /// Returns the end of the pause, if there is one at this time.
     pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.end_pause(now);
+        self.leaders.paused_until()
+    }
+
+    /// Ends the pause if its time is over.
+    fn end_pause(&self, now: Instant) {
         if self.leaders.end_pause(now) {
             // The event of a client that came in the pause may have gone to a leader that has
             // stepped down.
             ring(&self.bell);
         }
-        self.leaders.paused_until()
     }
 
     /// Returns true if a hook has panicked that a leader has called.
@@ -150,8 +155,8 @@ impl LeaderPost {
         let mut turn = self.turn();
         let Some(listeners) = turn.0.clone() else { return Look::StepDown };
         let now = Instant::now();
+        self.end_pause(now);
         if self.server.control.shutdown_requested()
-            || self.paused_until(now).is_some()
             || !self.leaders.begin_look(term, now)
             || !self.server.dispatcher.has_free_permit()
         {
@@ -324,14 +329,19 @@ mod tests {
     /// request, and false if it steps down.
     fn lead(post: &Arc<LeaderPost>) -> mpsc::Receiver<bool> {
         let (sender, result) = mpsc::channel();
+        let (send_id, id) = mpsc::channel();
         let term = post.promote().unwrap();
         let leader = Arc::clone(post);
-        thread::spawn(move || sender.send(leader.next_request(term).is_some()));
-        while !post.has_waiting_leader() {
+        thread::spawn(move || {
+            send_id.send(rustix::thread::gettid()).unwrap();
+            sender.send(leader.next_request(term).is_some())
+        });
+        let stat = format!("/proc/self/task/{}/stat", id.recv().unwrap().as_raw_nonzero());
+        let sleeps = || std::fs::read_to_string(&stat).unwrap().contains(") S ");
+        // It records that it waits before it waits in the kernel.
+        while !(post.has_waiting_leader() && sleeps()) {
             thread::yield_now();
         }
-        // It waits in the kernel a moment later.
-        thread::sleep(Duration::from_millis(50));
         result
     }
 
