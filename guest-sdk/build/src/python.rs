@@ -15,7 +15,7 @@ use std::process::Command;
 /// The recipe of Python guests, see
 /// [`Language::recipe`](crate::language::Language::recipe).
 pub const RECIPE: &str =
-    concat!(include_str!("python.rs"), include_str!("../../compilers/src/python.rs"));
+    concat!(include_str!("python.rs"), include_str!("../../compilers/src/python/mod.rs"));
 
 const HINT: &str = "install Python 3.10 or later with its `venv` module";
 

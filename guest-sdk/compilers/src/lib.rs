@@ -6,6 +6,7 @@
 //! | `go` | Go |
 //! | `javascript` | JavaScript, on `QuickJS` |
 //! | `python` | handlers in Python on the contract, with componentize-py |
+//! | `python/immortal` | the objects of a component that CPython does not count |
 //! | `component` | from a core module to a component |
 //!
 //! Nothing here installs or runs a program: a function returns a command, which the caller runs

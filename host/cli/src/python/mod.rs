@@ -6,13 +6,11 @@
 //! | `program` | the servers that a file makes: their addresses, classes and attributes |
 //! | `section` | the section of a component that has them |
 //! | `support` | the modules of the guest that stand under CPython's |
-//! | `immortal` | the objects of the component that CPython does not count |
 //! | `tool` | componentize-py: where it is |
 //! | `room` | the folder in which one build runs |
 //! | `cache` | the components that were built before |
 
 mod cache;
-mod immortal;
 mod program;
 mod room;
 mod section;

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use socketserver::printable;
+use socketserver_guest_compilers::python::immortal;
 use tempfile::TempDir;
 
 use super::PythonBuild;
-use super::immortal;
 use super::program::{Program, ProgramServer};
 use super::section::append_program;
 use super::support;

@@ -1,5 +1,7 @@
 //! Handlers in Python on the contract, with componentize-py.
 
+pub mod immortal;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
