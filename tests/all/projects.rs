@@ -1,6 +1,7 @@
 //! Handlers outside of the repository: `new`, `build`, and `serve` of a source.
 
 mod failures;
+mod kept;
 
 use std::env;
 use std::fs;

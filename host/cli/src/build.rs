@@ -8,9 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use socketserver::printable;
 
-use crate::options::{BuildOptions, NewOptions};
+use crate::options::{self, BuildOptions, NewOptions, PackageOptions, RunOptions, ServeOptions};
 use crate::python::{ProgramServer, PythonBuild};
 use crate::report::printable_path;
+use crate::run;
+use crate::settings::Settings;
 use crate::source::{Source, Template, is_python_server, list};
 use crate::values::language::Language;
 use crate::work::say;
@@ -43,8 +45,7 @@ pub fn build(options: &BuildOptions) -> Result<ExitCode> {
     let path = &options.source;
     let is_for_python = !options.arguments.is_empty()
         || !options.packages.python_path.is_empty()
-        || !options.env.is_empty()
-        || options.no_cache;
+        || !options.env.is_empty();
     if has_extension(path, "wat") {
         let name = printable_path(path);
         let bytes = wat::parse_file(path).with_context(|| format!("cannot build `{name}`"))?;
@@ -59,39 +60,61 @@ pub fn build(options: &BuildOptions) -> Result<ExitCode> {
     let Some(source) = Source::find(path)? else {
         bail!("`{}` is no source file that is known: see `build --help`", printable_path(path))
     };
-    if let Some(program) = python_server(&source)? {
+    if let Some(program) = python_server(&source, path)? {
         let name = PathBuf::from(&source.name).with_added_extension("wasm");
-        // The program sees its name as it was given.
-        let program = if source.is_folder { program } else { path.clone() };
         return build_program(options, program, &name);
     }
     ensure!(
         !is_for_python,
-        "arguments, --env, --python-path and --no-cache are for Python programs that serve"
+        "arguments, --env and --python-path are for Python programs that serve"
     );
-    let component = source.build()?;
+    let component = source.build(options.no_cache)?;
     let output = output(options, &component);
     write(&output, |output| fs::copy(&component, output).map(|_| ()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the handler that `serve` loads for a path: a component that is built first, if the path
-/// is a source.
+/// Returns the settings of `serve`. The handler is built first, if its path is a source. A Python
+/// program that serves at its own address is served as `run` serves it.
 ///
 /// # Errors
 ///
-/// The source cannot be built, or is a Python program that serves at its own address.
-pub fn handler(path: &Path) -> Result<PathBuf> {
-    match Source::find(path)? {
-        Some(source) => source.build(),
-        None => Ok(path.to_owned()),
+/// The source cannot be built.
+pub fn settings(options: ServeOptions) -> Result<Settings> {
+    let path = options.handler.clone();
+    let source = match &path {
+        Some(path) => Source::find(path)?.map(|source| (source, path)),
+        None => None,
+    };
+    if let Some((source, path)) = &source
+        && let Some(program) = python_server(source, path)?
+    {
+        let name = printable_path(&program);
+        say(&format!("`{name}` says how it is served: this is `wasm-socketserver run {name}`\n"));
+        return run::settings(RunOptions {
+            program,
+            arguments: options.args,
+            packages: PackageOptions::default(),
+            server: options.server,
+        });
     }
+    let anew = options.server.loading.no_cache;
+    let settings = options.settings();
+    let mut settings = settings.unwrap_or_else(|error| options::exit_contradiction(&error));
+    if let Some((source, _)) = source {
+        settings.handler = Some(source.build(anew)?);
+    }
+    Ok(settings)
 }
 
-/// Returns the file of a Python program that serves at its own address.
-fn python_server(source: &Source) -> Result<Option<PathBuf>> {
-    let is_server = source.language == Language::Python && is_python_server(&source.text()?);
-    Ok(if is_server { Some(source.main()?.to_owned()) } else { None })
+/// Returns the file of a Python program that serves at its own address. The program sees its name
+/// as it was given in `path`.
+fn python_server(source: &Source, path: &Path) -> Result<Option<PathBuf>> {
+    if source.language != Language::Python || !is_python_server(&source.text()?) {
+        return Ok(None);
+    }
+    let below = source.main()?.strip_prefix(&source.path)?;
+    Ok(Some(if source.is_folder { path.join(below) } else { path.to_owned() }))
 }
 
 fn build_program(options: &BuildOptions, program: PathBuf, name: &Path) -> Result<ExitCode> {

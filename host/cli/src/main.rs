@@ -47,7 +47,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::options::{Command, ServeOptions};
+use crate::options::Command;
 use crate::report::log::report_failure;
 use crate::report::{LogFormat, relay};
 use crate::serve::signals;
@@ -63,7 +63,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let (format, result) = match arguments.command.or_else(options::without_command) {
-        Some(Command::Serve(options)) => (options.server.log.settings().format, serve(*options)),
+        Some(Command::Serve(options)) => {
+            let format = options.server.log.settings().format;
+            (format, build::settings(*options).and_then(serve_as))
+        }
         Some(Command::Run(options)) => match run::settings(*options) {
             Ok(settings) => (settings.log.format, serve_as(settings)),
             // The log is not set up.
@@ -84,15 +87,6 @@ fn main() -> ExitCode {
             None => ExitCode::FAILURE,
         }
     })
-}
-
-fn serve(options: ServeOptions) -> Result<ExitCode> {
-    let mut settings =
-        options.settings().unwrap_or_else(|error| options::exit_contradiction(&error));
-    if let Some(handler) = &mut settings.handler {
-        *handler = build::handler(handler)?;
-    }
-    serve_as(settings)
 }
 
 fn serve_as(settings: Settings) -> Result<ExitCode> {

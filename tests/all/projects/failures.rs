@@ -29,9 +29,6 @@ fn a_missing_tool_is_a_sentence_that_says_what_to_install() {
         for command in ["build", "serve"] {
             let mut command = place.command(&[command, file]);
             command.env("PATH", "/nowhere").env("XDG_CACHE_HOME", place.path("cache"));
-            if file == "a.py" && command.get_args().any(|it| it == "serve") {
-                continue;
-            }
             let error = fail(command, 1);
             assert!(error.contains(expected), "{file}: {error}");
         }
@@ -75,7 +72,8 @@ fn a_source_that_is_none_is_an_error() {
     place.write("empty/README.md", "");
     place.write("text.txt", "");
     place.write("no.js", "export const other = 1;\n");
-    place.write("server.py", "import socketserver\n");
+    place.write("many/a.py", "import socketserver\n");
+    place.write("many/b.py", "");
     for (arguments, expected) in [
         (["build", "none.c"], "cannot build `none.c`: No such file"),
         (["build", "none"], "cannot build `none`: No such file"),
@@ -83,13 +81,13 @@ fn a_source_that_is_none_is_an_error() {
         (["serve", "empty"], "there is no source of a handler in"),
         (["build", "text.txt"], "is no source file that is known"),
         (["build", "no.js"], "exports neither `streamRequest` nor `datagramRequest`"),
-        (["serve", "server.py"], "wasm-socketserver run "),
+        (["serve", "many"], "several files: name the one with the handler, a.py or b.py"),
     ] {
         let error = fail(place.command(&arguments), 1);
         assert!(error.contains(expected), "{arguments:?}: {error}");
     }
     place.write("a.c", "int main(void) {}\n");
-    let error = fail(place.command(&["build", "a.c", "--no-cache"]), 1);
+    let error = fail(place.command(&["build", "a.c", "--env", "A=1"]), 1);
     assert!(error.contains("are for Python programs"), "{error}");
 }
 

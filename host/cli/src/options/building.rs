@@ -54,7 +54,7 @@ pub struct BuildOptions {
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = crate::values::env::parse)]
     pub env: Vec<(String, String)>,
 
-    /// Build a Python program anew, and keep the result.
+    /// Build anew, even if nothing has changed, and keep the result.
     #[arg(long)]
     pub no_cache: bool,
 }

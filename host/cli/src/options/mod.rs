@@ -139,7 +139,8 @@ pub enum Command {
 pub struct ServeOptions {
     /// The handler: a component or a program (.wasm), its text (.wat), or its source.
     ///
-    /// A source file or the folder of a project is built first, as `build` does. A program for
+    /// A source file or the folder of a project is built first, as `build` does. A Python program
+    /// that was written for CPython's socketserver is served as `run` serves it. A program for
     /// WASI has its client as its standard input and output. Without a handler the server serves
     /// an embedded sample, which sends its input back in upper case.
     pub handler: Option<PathBuf>,

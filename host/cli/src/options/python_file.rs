@@ -28,7 +28,7 @@ pub struct RunOptions {
 }
 
 /// The packages of a program.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Building the program")]
 pub struct PackageOptions {
     /// Find packages in this folder, as PYTHONPATH does; repeatable.

@@ -44,6 +44,9 @@ const ORDER: [Language; 7] = [
     Language::Python,
 ];
 
+/// The number of files that are suggested as the handler.
+const MAX_NAMES: usize = 5;
+
 /// The names, without extensions, of the file of a folder that has the handler.
 const MAIN: [&str; 4] = ["handler", "main", "index", "server"];
 
@@ -174,7 +177,10 @@ fn in_folder(folder: &Path) -> Result<(Language, Vec<PathBuf>)> {
         Some(place) => Ok((language, vec![files.swap_remove(place)])),
         None if files.len() == 1 => Ok((language, files)),
         None => {
-            bail!("`{}` has several files: name the one with the handler", printable_path(folder))
+            let below = files.iter().filter_map(|file| file.strip_prefix(folder).ok());
+            let some: Vec<_> = below.take(MAX_NAMES).map(printable_path).collect();
+            let (folder, files) = (printable_path(folder), some.join(" or "));
+            bail!("`{folder}` has several files: name the one with the handler, {files}")
         }
     }
 }
@@ -268,7 +274,10 @@ mod tests {
                 &[("README.md", "")][..],
                 "no Cargo.toml, go.mod, package.json or file that ends in .rs",
             ),
-            (&[("a.py", ""), ("b.py", "")], "has several files: name the one with the handler"),
+            (
+                &[("a.py", ""), ("b.py", "")],
+                "has several files: name the one with the handler, a.py or b.py",
+            ),
             (&[("package.json", "{")], "package.json"),
             (&[("package.json", r#"{"main": "/etc/passwd"}"#)], "outside of the project"),
         ] {

@@ -6,32 +6,36 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use socketserver_guest_compilers::javascript::{self, COMPONENTIZE, Folders, HANDLER};
 
+use super::kept::Copied;
 use super::{Room, Source, Work};
-use crate::copy::{Budget, copy_folder};
 use crate::work::{npm_tool, program_in_path, run};
+
+/// Returns a copy of the folder of a project, or of the modules beside a file, which it may import.
+///
+/// # Errors
+///
+/// The folder has too much in it, or a file cannot be read.
+pub fn copy(source: &Source, room: &Room<'_>) -> Result<Copied> {
+    let is_module = |path: &Path| {
+        path.extension().is_some_and(|end| ["js", "mjs", "json"].iter().any(|each| end == *each))
+    };
+    Copied::new(source, room, &COMPONENTIZE.folder(), Some(is_module))
+}
 
 /// Returns the build of a module.
 ///
 /// # Errors
 ///
 /// The compiler is missing and cannot be installed, or a file cannot be read.
-pub fn prepare<'a>(source: &'a Source, room: &'a Room<'a>) -> Result<Work<'a>> {
+pub fn prepare<'a>(copied: &'a Copied, room: &'a Room<'a>) -> Result<Work<'a>> {
     let tool = find_or_install(room.base)?;
-    let main = source.main()?;
     let build = room.folder.join("javascript");
     if build.exists() {
         fs::remove_dir_all(&build)?;
     }
     fs::create_dir(&build)?;
-    let handler = build.join(HANDLER);
-    let main = if source.is_folder {
-        copy_folder(&source.path, &handler, &mut Budget::default())?;
-        main.strip_prefix(&source.path)?.to_str().context("its path is not UTF-8")?
-    } else {
-        fs::create_dir(&handler)?;
-        copy_modules(source.folder(), &handler)?;
-        main.file_name().and_then(|name| name.to_str()).context("its name is not UTF-8")?
-    };
+    fs::rename(&copied.folder, build.join(HANDLER))?;
+    let main = copied.main.to_str().context("its path is not UTF-8")?;
     let (sdk, wit) = (room.sdk.join("javascript"), room.sdk.join("wit"));
     let output = build.join("component.wasm");
     let folders = Folders { sdk: &sdk, wit: &wit, build: &build };
@@ -41,20 +45,6 @@ pub fn prepare<'a>(source: &'a Source, room: &'a Room<'a>) -> Result<Work<'a>> {
         let component = fs::read(&output).context("the compiler wrote no component")?;
         Ok(javascript::finish(component))
     }))
-}
-
-/// Copies the modules that stand beside a file, which it may import.
-fn copy_modules(from: &Path, to: &Path) -> Result<()> {
-    let mut budget = Budget::default();
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let is_module =
-            path.extension().is_some_and(|end| end == "js" || end == "mjs" || end == "json");
-        if is_module && path.is_file() {
-            budget.copy_file(&path, &to.join(path.file_name().unwrap_or_default()))?;
-        }
-    }
-    Ok(())
 }
 
 /// Returns the compiler: that of the cache, or that of the same version in `PATH`. If there is

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one | a build: its folder, its progress and its result |
 //! | `detect` | the language of a file or a folder, and what belongs to the handler |
+//! | `kept` | the component that was last built from a source |
 //! | `files` | the files that the program contains |
 //! | `sdk` | the SDKs among them |
 //! | `rust` | Rust, with Cargo |
@@ -15,6 +16,7 @@ mod detect;
 mod files;
 mod go;
 mod javascript;
+mod kept;
 mod python;
 mod rust;
 mod sdk;
@@ -49,16 +51,19 @@ struct Room<'a> {
 }
 
 impl Source {
-    /// Builds the component, and returns its file, which stands in the cache directory.
+    /// Builds the component, and returns its file, which stands in the cache directory. If nothing
+    /// has changed since it was last built, it is not built again, unless it has to be built
+    /// `anew`.
     ///
     /// # Errors
     ///
     /// A tool is missing and cannot be installed, or fails. The error has the tool's output.
-    pub fn build(&self) -> Result<PathBuf> {
-        self.build_it().with_context(|| format!("cannot build `{}`", printable_path(&self.path)))
+    pub fn build(&self, anew: bool) -> Result<PathBuf> {
+        self.build_it(anew)
+            .with_context(|| format!("cannot build `{}`", printable_path(&self.path)))
     }
 
-    fn build_it(&self) -> Result<PathBuf> {
+    fn build_it(&self, anew: bool) -> Result<PathBuf> {
         let base = &cache_directory()?;
         let builds = create_private(base, "builds")?;
         let key = Sha256::new_with_prefix(self.path.as_os_str().as_encoded_bytes());
@@ -67,21 +72,34 @@ impl Source {
         let lock = File::create(folder.join("lock"))?;
         lock.lock()?;
         let room = Room { base, sdk: sdk::unpack(base)?, folder };
-        let work = match self.language {
-            Language::Rust => rust::prepare(self, &room)?,
-            Language::C | Language::Cpp | Language::Zig => zig::prepare(self, &room)?,
-            Language::Go => go::prepare(self, &room)?,
-            Language::JavaScript => javascript::prepare(self, &room)?,
-            Language::Python => python::prepare(self, &room)?,
+        let output = room.folder.join(&self.name).with_added_extension("wasm");
+        // The other compilers find out themselves what has changed, wherever it is.
+        let copied = match self.language {
+            Language::JavaScript => Some(javascript::copy(self, &room)?),
+            Language::Python => Some(python::copy(self, &room)?),
+            Language::Zig => Some(zig::copy(self, &room)?),
+            Language::Rust | Language::C | Language::Cpp | Language::Go => None,
+        };
+        if !anew && copied.as_ref().is_some_and(|copied| copied.is_source_of(&room, &output)) {
+            return Ok(output);
+        }
+        let work = match (self.language, &copied) {
+            (Language::Rust, _) => rust::prepare(self, &room)?,
+            (Language::Go, _) => go::prepare(self, &room)?,
+            (Language::JavaScript, Some(copied)) => javascript::prepare(copied, &room)?,
+            (Language::Python, Some(copied)) => python::prepare(copied, &room)?,
+            (Language::Zig, Some(copied)) => zig::prepare_zig(copied, &room)?,
+            _ => zig::prepare(self, &room)?,
         };
         let what = format!("building {} ({})", printable_path(&self.path), self.language.name());
         let component = announce(&what, work)?;
-        let output = room.folder.join(&self.name).with_added_extension("wasm");
         let new = output.with_added_extension("new");
-        fs::write(&new, component)
+        fs::write(&new, &component)
             .and_then(|()| fs::rename(&new, &output))
             .with_context(|| format!("cannot write `{}`", printable_path(&output)))?;
-        // The time of the folder is that of its last build.
+        if let Some(copied) = &copied {
+            copied.note(&room, &component)?;
+        }
         prune(&builds, MAX_BUILDS);
         Ok(output)
     }
@@ -92,7 +110,14 @@ type Work<'a> = Box<dyn FnOnce(&mut crate::work::Progress) -> Result<Vec<u8>> + 
 
 /// Returns the first eight bytes of a digest, as text.
 fn short_hex(digest: Sha256) -> String {
-    digest.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
+    let mut text = hex(digest);
+    text.truncate(16);
+    text
+}
+
+/// Returns a digest, as text.
+fn hex(digest: Sha256) -> String {
+    digest.finalize().iter().fold(String::new(), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
         text

@@ -2,32 +2,35 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, bail};
-use socketserver_guest_compilers::python::{self, Folders};
+use anyhow::{Context, Result};
+use socketserver_guest_compilers::python::{self, COMPONENTIZE, Folders};
 
-use super::{Room, Source, Work, is_python_server};
+use super::kept::Copied;
+use super::{Room, Source, Work};
 use crate::python::find_or_install;
-use crate::report::printable_path;
 use crate::work::run;
+
+/// Returns a copy of the folder of a module.
+///
+/// # Errors
+///
+/// The folder has too much in it, or a file cannot be read.
+pub fn copy(source: &Source, room: &Room<'_>) -> Result<Copied> {
+    Copied::new(source, room, &COMPONENTIZE.folder(), None)
+}
 
 /// Returns the build of a module.
 ///
 /// # Errors
 ///
 /// The compiler is missing and cannot be installed, or the module is no handler.
-pub fn prepare<'a>(source: &'a Source, room: &'a Room<'a>) -> Result<Work<'a>> {
-    let file = source.main()?;
-    if is_python_server(&source.text()?) {
-        let name = printable_path(file);
-        bail!(
-            "`{name}` is a program that serves at its own address: `wasm-socketserver run {name}` serves it"
-        );
-    }
+pub fn prepare<'a>(copied: &'a Copied, room: &'a Room<'a>) -> Result<Work<'a>> {
     let tool = find_or_install(room.base)?;
     let (sdk, wit) = (room.sdk.join("python"), room.sdk.join("wit"));
     let output = room.folder.join("component.wasm");
     let folders = Folders { sdk: &sdk, wit: &wit, build: &room.folder };
-    let mut command = python::handler(&tool, folders, file, &output)?;
+    let file = copied.folder.join(&copied.main);
+    let mut command = python::handler(&tool, folders, &file, &output)?;
     Ok(Box::new(move |progress| {
         let _ = fs::remove_file(&output);
         run(&mut command, progress)?;

@@ -8,28 +8,58 @@ use anyhow::{Context, Result};
 use socketserver_guest_compilers::c::{self, CppSdk, World, ZIG, Zig};
 use socketserver_guest_compilers::component;
 
+use super::kept::Copied;
 use super::{Room, Source, Work};
 use crate::values::language::Language;
 use crate::work::{create_private, program_in_path, python_package, run};
 
-/// Returns the build of a source in one of these languages.
+/// Returns a copy of the folder of a program in Zig, or of the folder of its file.
+///
+/// # Errors
+///
+/// The folder has too much in it, or a file cannot be read.
+pub fn copy(source: &Source, room: &Room<'_>) -> Result<Copied> {
+    let tool = match program_in_path("zig") {
+        Some(program) => {
+            let metadata = fs::metadata(&program)?;
+            let (size, modified) = (metadata.len(), metadata.modified()?);
+            format!("{} {size} {modified:?}", program.canonicalize()?.display())
+        }
+        None => ZIG.folder(),
+    };
+    Copied::new(source, room, &tool, None)
+}
+
+/// Returns the build of a program in Zig.
+///
+/// # Errors
+///
+/// The compiler is missing and cannot be installed.
+pub fn prepare_zig<'a>(copied: &'a Copied, room: &'a Room<'a>) -> Result<Work<'a>> {
+    let zig = find_or_install(room.base, true)?;
+    let module = room.folder.join("module.wasm");
+    Ok(Box::new(move |progress| {
+        let _ = fs::remove_file(&module);
+        let mut command = c::zig_program(&zig, &copied.main, &module);
+        run(command.current_dir(&copied.folder), progress)?;
+        fs::read(&module).context("the compiler wrote no module")
+    }))
+}
+
+/// Returns the build of a source in C or C++.
 ///
 /// # Errors
 ///
 /// The compiler is missing and cannot be installed, or a file cannot be read.
 pub fn prepare<'a>(source: &'a Source, room: &'a Room<'a>) -> Result<Work<'a>> {
-    let world = match source.language {
-        Language::Zig => None,
-        _ => World::find(&source.text()?),
-    };
-    let zig = find_or_install(room.base, source.language == Language::Zig)?;
+    let world = World::find(&source.text()?);
+    let zig = find_or_install(room.base, false)?;
     let sources = &source.files;
     let module = room.folder.join("module.wasm");
     let (c_sdk, cpp_sdk) = (room.sdk.join("c"), room.sdk.join("cpp"));
     Ok(Box::new(move |progress| {
         let sdk = CppSdk { c: &c_sdk, cpp: &cpp_sdk };
         let mut command = match (source.language, world) {
-            (Language::Zig, _) => c::zig_program(&zig, source.main()?, &module),
             (Language::Cpp, Some(world)) => {
                 let object = room.folder.join("bindings.o");
                 run(&mut c::cpp_bindings(&zig, world, sdk, &object), progress)?;
