@@ -2,6 +2,7 @@
 
 mod failures;
 mod kept;
+mod types;
 
 use std::env;
 use std::fs;
@@ -133,6 +134,12 @@ fn a_new_project_in_javascript_is_built_and_served() {
 }
 
 #[test]
+fn a_new_project_in_typescript_is_built_and_served() {
+    Place::new().check("typescript", &[]);
+    Place::new().check("ts", &["--datagram"]);
+}
+
+#[test]
 fn a_new_project_in_zig_is_built_and_served() {
     Place::new().check("zig", &[]);
     Place::new().check("zig", &["--datagram"]);
@@ -234,7 +241,7 @@ fn new_without_a_language_lists_the_languages() {
     let output = host().arg("new").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
-    for language in ["rust", "go", "c ", "cpp", "javascript", "python", "zig"] {
+    for language in ["rust", "go", "c ", "cpp", "javascript", "typescript", "python", "zig"] {
         assert!(text.lines().any(|line| line.trim_start().starts_with(language)), "{text}");
     }
 }

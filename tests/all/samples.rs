@@ -43,7 +43,7 @@ macro_rules! test_languages {
 }
 
 test_languages! {
-    [rust c cpp go python javascript] {
+    [rust c cpp go python javascript typescript] {
         upper_answers_the_client_of_python_s_documentation
         upper_treats_bytes_as_python_does
         upper_serves_clients_at_the_same_time

@@ -43,13 +43,14 @@ pub fn example(name: &str) -> Result<PathBuf> {
 
 /// The languages of handlers, which are the names of folders in `target/guests`, and the
 /// extensions of their source files.
-pub const LANGUAGES: [(&str, &str); 6] = [
+pub const LANGUAGES: [(&str, &str); 7] = [
     ("rust", "rs"),
     ("c", "c"),
     ("cpp", "cpp"),
     ("go", "go"),
     ("python", "py"),
     ("javascript", "js"),
+    ("typescript", "ts"),
 ];
 
 /// Returns the path of the handler `name` that was built from its source in `language`.

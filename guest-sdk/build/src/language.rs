@@ -22,17 +22,26 @@ pub enum Language {
     Python,
     /// JavaScript, on `QuickJS`.
     JavaScript,
+    /// TypeScript, on the SDK for JavaScript.
+    TypeScript,
     /// Zig, for programs only: it has no SDK.
     Zig,
 }
 
 impl Language {
     /// All languages with an SDK, in the order in which their guests are built.
-    pub const ALL: [Self; 6] =
-        [Self::Rust, Self::C, Self::Cpp, Self::Go, Self::Python, Self::JavaScript];
+    pub const ALL: [Self; 7] = [
+        Self::Rust,
+        Self::C,
+        Self::Cpp,
+        Self::Go,
+        Self::Python,
+        Self::JavaScript,
+        Self::TypeScript,
+    ];
 
-    /// Returns the name on the command line, which is also the name of the folders in
-    /// `target/guests/` and `guest-sdk/`.
+    /// Returns the name on the command line, which is also the name of the folder in
+    /// `target/guests/`.
     pub fn folder(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -41,8 +50,14 @@ impl Language {
             Self::Go => "go",
             Self::Python => "python",
             Self::JavaScript => "javascript",
+            Self::TypeScript => "typescript",
             Self::Zig => "zig",
         }
+    }
+
+    /// Returns the name of the folder in `guest-sdk/`.
+    pub fn sdk(self) -> &'static str {
+        if self == Self::TypeScript { Self::JavaScript.folder() } else { self.folder() }
     }
 
     /// Returns the extension of source files.
@@ -54,6 +69,7 @@ impl Language {
             Self::Go => "go",
             Self::Python => "py",
             Self::JavaScript => "js",
+            Self::TypeScript => "ts",
             Self::Zig => "zig",
         }
     }
@@ -68,7 +84,7 @@ impl Language {
             Self::Cpp => cpp::RECIPE,
             Self::Go => go::RECIPE,
             Self::Python => python::RECIPE,
-            Self::JavaScript => javascript::RECIPE,
+            Self::JavaScript | Self::TypeScript => javascript::RECIPE,
         }
     }
 
@@ -81,7 +97,7 @@ impl Language {
     /// Returns true if the tool of the language has a WASI of its own, and does not use the
     /// adapter for WASI's first preview.
     pub fn has_own_wasi(self) -> bool {
-        matches!(self, Self::Python | Self::JavaScript)
+        matches!(self, Self::Python | Self::JavaScript | Self::TypeScript)
     }
 
     /// Returns the files that every guest of the language is built from, besides its own
@@ -92,7 +108,9 @@ impl Language {
                 .map(|file| workspace.guests().join(file))
                 .into(),
             Self::Cpp => c::shared_with_cpp(workspace),
-            Self::C | Self::Go | Self::Python | Self::JavaScript | Self::Zig => Vec::new(),
+            Self::C | Self::Go | Self::Python | Self::JavaScript | Self::TypeScript | Self::Zig => {
+                Vec::new()
+            }
         }
     }
 
@@ -104,7 +122,7 @@ impl Language {
             Self::Cpp => cpp::build(workspace, guest, log),
             Self::Go => go::build(workspace, guest, log),
             Self::Python => python::build(workspace, guest, log),
-            Self::JavaScript => javascript::build(workspace, guest, log),
+            Self::JavaScript | Self::TypeScript => javascript::build(workspace, guest, log),
             Self::Zig => bail!("there is no SDK for Zig, so it has programs only"),
         }
     }

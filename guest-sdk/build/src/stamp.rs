@@ -23,7 +23,7 @@ impl Stamp {
         let mut inputs = vec![guest.source.clone()];
         inputs.extend(language.shared_inputs(workspace));
         collect(&workspace.wit(), &mut inputs)?;
-        let sdk = workspace.sdk(language.folder());
+        let sdk = workspace.sdk(language.sdk());
         if sdk.exists() {
             collect(&sdk, &mut inputs)?;
         }

@@ -1,4 +1,4 @@
-//! JavaScript, on `QuickJS`.
+//! JavaScript and TypeScript, on `QuickJS`.
 
 use std::fs;
 use std::path::Path;
@@ -10,6 +10,10 @@ use crate::Package;
 
 /// The package of npm with the compiler, whose program has the same name.
 pub const COMPONENTIZE: Package = Package { name: "componentize-qjs", version: "0.4.5" };
+
+/// The package of npm that makes JavaScript of TypeScript, with which Node.js does that, too. It
+/// replaces types by blanks, so that errors have the lines and columns of the source.
+pub const STRIP: Package = Package { name: "amaro", version: "1.2.1" };
 
 /// The folder of the handler's own files, in the folder of a build.
 pub const HANDLER: &str = "handler";
@@ -49,6 +53,14 @@ pub struct Folders<'a> {
     pub wit: &'a Path,
     /// The folder of the build, in which [`HANDLER`] has the files of the handler.
     pub build: &'a Path,
+}
+
+/// Returns the command that makes JavaScript of the TypeScript modules of a handler, in place, before
+/// [`handler()`] reads them. `amaro` is the folder of [`STRIP`].
+pub fn strip_types(amaro: &Path, folders: Folders<'_>) -> Command {
+    let mut node = Command::new("node");
+    node.arg(folders.sdk.join("strip.mjs")).arg(amaro).arg(folders.build.join(HANDLER));
+    node
 }
 
 /// Writes into the folder of a build what the compiler needs beside the handler, and returns the
@@ -131,11 +143,18 @@ fn read_modules(folder: &Path, text: &mut String) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             read_modules(&path, text)?;
-        } else if path.extension().is_some_and(|end| end == "js" || end == "mjs") {
+        } else if is_module(&path) {
             text.push_str(&String::from_utf8_lossy(&read(&path)?));
         }
     }
     Ok(())
+}
+
+/// Returns true for modules of JavaScript and TypeScript, but not for declarations of types.
+pub fn is_module(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    [".js", ".mjs", ".ts", ".mts"].iter().any(|end| name.ends_with(end.as_bytes()))
+        && ![".d.ts", ".d.mts"].iter().any(|end| name.ends_with(end.as_bytes()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -174,6 +193,15 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn declarations_are_no_modules() {
+        for (name, expected) in
+            [("a.js", true), ("a.mts", true), ("a.d.ts", false), ("a.json", false), ("js", false)]
+        {
+            assert_eq!(is_module(Path::new(name)), expected, "{name}");
+        }
+    }
 
     #[test]
     fn a_world_has_what_the_handler_exports_and_imports() {

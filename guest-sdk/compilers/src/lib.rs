@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `c` | C, C++ and Zig, with the compiler of Zig |
 //! | `go` | Go |
-//! | `javascript` | JavaScript, on `QuickJS` |
+//! | `javascript` | JavaScript and TypeScript, on `QuickJS` |
 //! | `python` | handlers in Python on the contract, with componentize-py |
 //! | `python/immortal` | the objects of a component that CPython does not count |
 //! | `component` | from a core module to a component |

@@ -31,7 +31,7 @@ pub struct NewOptions {
 pub struct BuildOptions {
     /// The source: a file, or the folder of a project.
     ///
-    /// A file ends in .rs, .go, .c, .cpp, .js, .zig, .py or .wat. A folder has a
+    /// A file ends in .rs, .go, .c, .cpp, .js, .ts, .zig, .py or .wat. A folder has a
     /// Cargo.toml, a go.mod, a package.json, or such files.
     #[arg(value_name = "PATH")]
     pub source: PathBuf,

@@ -107,8 +107,8 @@ pub enum Command {
     Run(Box<RunOptions>),
     /// Build a component from a source file or a project.
     ///
-    /// The language follows from the file or the folder: Rust, Go, C, C++, JavaScript, Zig, Python, or
-    /// WebAssembly's text (.wat). The SDKs are part of this program. Compilers from PyPI and npm
+    /// The language follows from the file or the folder: Rust, Go, C, C++, JavaScript, TypeScript, Zig,
+    /// Python, or WebAssembly's text (.wat). The SDKs are part of this program. Compilers from PyPI and npm
     /// are installed in the user's cache directory, in fixed versions; Rust, Python and Node.js
     /// must be there.
     ///

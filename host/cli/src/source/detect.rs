@@ -12,7 +12,7 @@ use crate::values::language::Language;
 const MAX_FILES: usize = 10_000;
 
 /// The languages, and the extensions of their files.
-const EXTENSIONS: [(&str, Language); 10] = [
+const EXTENSIONS: [(&str, Language); 12] = [
     ("rs", Language::Rust),
     ("c", Language::C),
     ("cpp", Language::Cpp),
@@ -21,6 +21,8 @@ const EXTENSIONS: [(&str, Language); 10] = [
     ("go", Language::Go),
     ("js", Language::JavaScript),
     ("mjs", Language::JavaScript),
+    ("ts", Language::TypeScript),
+    ("mts", Language::TypeScript),
     ("zig", Language::Zig),
     ("py", Language::Python),
 ];
@@ -34,12 +36,13 @@ const MANIFESTS: [(&str, Language); 3] = [
 
 /// The order in which the files of a folder without a manifest tell its language: a project may
 /// have scripts.
-const ORDER: [Language; 7] = [
+const ORDER: [Language; 8] = [
     Language::Go,
     Language::Cpp,
     Language::C,
     Language::Zig,
     Language::Rust,
+    Language::TypeScript,
     Language::JavaScript,
     Language::Python,
 ];
@@ -74,6 +77,10 @@ fn has_imports(language: Language) -> bool {
 /// Returns the language of a file, by its extension.
 fn language_of(path: &Path) -> Option<Language> {
     let extension = path.extension()?.to_str()?;
+    // Declarations of types of TypeScript.
+    if Path::new(path.file_stem()?).extension().is_some_and(|end| end == "d") {
+        return None;
+    }
     EXTENSIONS.iter().find(|(end, _)| *end == extension).map(|(_, language)| *language)
 }
 
@@ -149,6 +156,9 @@ fn in_folder(folder: &Path) -> Result<(Language, Vec<PathBuf>)> {
     let manifest = |(name, _): &&(&str, Language)| folder.join(name).is_file();
     let manifest = MANIFESTS.iter().find(manifest).map(|(_, language)| *language);
     let has = |language: &Language| files.iter().any(|file| language_of(file) == Some(*language));
+    // The manifest is the same.
+    let is_typed = manifest == Some(Language::JavaScript) && has(&Language::TypeScript);
+    let manifest = if is_typed { Some(Language::TypeScript) } else { manifest };
     let Some(language) = manifest.or_else(|| ORDER.into_iter().find(has)) else {
         let ends: Vec<_> = EXTENSIONS.iter().map(|(end, _)| format!(".{end}")).collect();
         let (folder, ends) = (printable_path(folder), ends.join(", "));
@@ -169,7 +179,7 @@ fn in_folder(folder: &Path) -> Result<(Language, Vec<PathBuf>)> {
         return Ok((language, files));
     }
     if let Some(main) = main_of_package(folder, language)? {
-        return Ok((language, vec![main]));
+        return Ok((language_of(&main).unwrap_or(language), vec![main]));
     }
     let is_named = |file: &PathBuf, name: &str| file.file_stem().is_some_and(|stem| stem == name);
     let named = MAIN.iter().find_map(|name| files.iter().position(|file| is_named(file, name)));
@@ -188,7 +198,7 @@ fn in_folder(folder: &Path) -> Result<(Language, Vec<PathBuf>)> {
 /// Returns the module that a `package.json` names.
 fn main_of_package(folder: &Path, language: Language) -> Result<Option<PathBuf>> {
     let manifest = folder.join("package.json");
-    if language != Language::JavaScript || !manifest.is_file() {
+    if !matches!(language, Language::JavaScript | Language::TypeScript) || !manifest.is_file() {
         return Ok(None);
     }
     let read =
@@ -247,7 +257,8 @@ mod tests {
     #[test]
     fn the_files_of_a_folder_tell_its_language() {
         let package = ("package.json", r#"{"main": "lib/a.js"}"#);
-        let cases: [(Files<'_>, Language, &[&str]); 8] = [
+        let typed = ("package.json", r#"{"main": "a.mts"}"#);
+        let cases: [(Files<'_>, Language, &[&str]); 11] = [
             (&[("go.mod", ""), ("a.go", ""), ("a_test.go", "")], Language::Go, &["a.go"]),
             (&[("Cargo.toml", ""), ("src/lib.rs", ""), ("test.py", "")], Language::Rust, &[]),
             (&[package, ("lib/a.js", ""), ("test.mjs", "")], Language::JavaScript, &["a.js"]),
@@ -255,6 +266,17 @@ mod tests {
                 &[("package.json", "{}"), ("handler.js", ""), ("a.js", "")],
                 Language::JavaScript,
                 &["handler.js"],
+            ),
+            (
+                &[("package.json", "{}"), ("main.ts", ""), ("test.js", "")],
+                Language::TypeScript,
+                &["main.ts"],
+            ),
+            (&[typed, ("a.mts", ""), ("main.js", "")], Language::TypeScript, &["a.mts"]),
+            (
+                &[("package.json", "{}"), ("main.js", ""), ("main.d.ts", "")],
+                Language::JavaScript,
+                &["main.js"],
             ),
             (&[("b.c", ""), ("src/a.c", ""), ("test.py", "")], Language::C, &["b.c", "a.c"]),
             (&[("a.cc", ""), ("b.c", "")], Language::Cpp, &["a.cc"]),

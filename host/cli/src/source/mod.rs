@@ -9,7 +9,7 @@
 //! | `sdk` | the SDKs among them |
 //! | `rust` | Rust, with Cargo |
 //! | `zig` | C, C++ and Zig |
-//! | `go`, `javascript`, `python` | these languages |
+//! | `go`, `javascript`, `python` | these languages, and TypeScript |
 //! | `template` | new projects, from the templates that the program contains |
 
 mod detect;
@@ -75,7 +75,7 @@ impl Source {
         let output = room.folder.join(&self.name).with_added_extension("wasm");
         // The other compilers find out themselves what has changed, wherever it is.
         let copied = match self.language {
-            Language::JavaScript => Some(javascript::copy(self, &room)?),
+            Language::JavaScript | Language::TypeScript => Some(javascript::copy(self, &room)?),
             Language::Python => Some(python::copy(self, &room)?),
             Language::Zig => Some(zig::copy(self, &room)?),
             Language::Rust | Language::C | Language::Cpp | Language::Go => None,
@@ -86,7 +86,9 @@ impl Source {
         let work = match (self.language, &copied) {
             (Language::Rust, _) => rust::prepare(self, &room)?,
             (Language::Go, _) => go::prepare(self, &room)?,
-            (Language::JavaScript, Some(copied)) => javascript::prepare(copied, &room)?,
+            (Language::JavaScript | Language::TypeScript, Some(copied)) => {
+                javascript::prepare(self, copied, &room)?
+            }
             (Language::Python, Some(copied)) => python::prepare(copied, &room)?,
             (Language::Zig, Some(copied)) => zig::prepare_zig(copied, &room)?,
             _ => zig::prepare(self, &room)?,

@@ -75,6 +75,20 @@ pub fn unpack_rust(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes the types of the modules for JavaScript into a folder.
+///
+/// # Errors
+///
+/// A file cannot be written.
+pub fn unpack_types(folder: &Path) -> Result<()> {
+    let types = SDK.iter().filter(|(name, _)| name.ends_with(".d.ts"));
+    for (name, content) in types {
+        let name = name.strip_prefix("javascript/").unwrap_or(name);
+        write_if_changed(&folder.join(name), content)?;
+    }
+    Ok(())
+}
+
 /// Returns the manifest of the crate for Rust, outside of its workspace.
 fn standalone(manifest: &str) -> String {
     let (manifest, _) = manifest.split_once("\n[lints]").unwrap_or((manifest, ""));

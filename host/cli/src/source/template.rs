@@ -57,6 +57,7 @@ fn facts(language: Language) -> Facts {
         Language::Cpp => ("handler.cpp", "Python 3"),
         Language::Go => ("handler.go", "Go 1.25 or newer, or Python 3"),
         Language::JavaScript => ("handler.js", "Node.js with npm"),
+        Language::TypeScript => ("handler.ts", "Node.js with npm"),
         Language::Python => ("server.py", "Python 3"),
         Language::Zig => ("main.zig", "Zig or Python 3"),
     };
@@ -97,6 +98,10 @@ impl Template {
                 .iter()
                 .fold(text.into_owned(), |text, (key, value)| text.replace(key, value));
             create(&folder.join(path), &text)?;
+        }
+        if self.language == Language::TypeScript {
+            // So that editors and `tsc` know the modules.
+            sdk::unpack_types(&folder.join("types"))?;
         }
         if self.language == Language::Rust {
             // So that Cargo and editors know the crate before the first build.

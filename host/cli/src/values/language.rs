@@ -11,6 +11,8 @@ pub enum Language {
     Cpp,
     /// JavaScript: a module, and those that it imports.
     JavaScript,
+    /// TypeScript: the same.
+    TypeScript,
     /// Python: a program that serves, or a module with a handler on the contract.
     Python,
     /// Go: a module, or files.
@@ -21,9 +23,10 @@ pub enum Language {
 
 impl Language {
     /// All languages, in the order in which they are listed.
-    pub const ALL: [Language; 7] = [
+    pub const ALL: [Language; 8] = [
         Language::Python,
         Language::JavaScript,
+        Language::TypeScript,
         Language::Go,
         Language::Rust,
         Language::C,
@@ -38,6 +41,7 @@ impl Language {
             Language::C => "c",
             Language::Cpp => "cpp",
             Language::JavaScript => "javascript",
+            Language::TypeScript => "typescript",
             Language::Python => "python",
             Language::Go => "go",
             Language::Zig => "zig",
@@ -52,6 +56,7 @@ impl Language {
             Language::Cpp => &["c++"],
             Language::Go => &["golang"],
             Language::JavaScript => &["js"],
+            Language::TypeScript => &["ts"],
             Language::Python => &["py"],
         }
     }
@@ -63,6 +68,7 @@ impl Language {
             Language::C => "C",
             Language::Cpp => "C++",
             Language::JavaScript => "JavaScript",
+            Language::TypeScript => "TypeScript",
             Language::Python => "Python",
             Language::Go => "Go",
             Language::Zig => "Zig",

@@ -56,6 +56,21 @@ pub fn python_package(base: &Path, package: Package) -> Result<PathBuf> {
 /// It cannot be installed.
 pub fn npm_tool(base: &Path, package: Package) -> Result<PathBuf> {
     let Package { name, version } = package;
+    let program = npm_package(base, package)?.join(".bin").join(name);
+    if !program.exists() {
+        bail!("npm installed {name}@{version} without its program");
+    }
+    Ok(program)
+}
+
+/// Returns the folder of modules in the cache that has a package of npm, and installs the package
+/// there if it is not.
+///
+/// # Errors
+///
+/// It cannot be installed.
+pub fn npm_package(base: &Path, package: Package) -> Result<PathBuf> {
+    let Package { name, version } = package;
     let folder = install_once(base, package, |folder, progress| {
         fs::create_dir(folder)?;
         let mut npm = Command::new("npm");
@@ -64,11 +79,7 @@ pub fn npm_tool(base: &Path, package: Package) -> Result<PathBuf> {
             format!("{name} needs Node.js 20 or newer with npm: apt-get install nodejs npm")
         })
     })?;
-    let program = folder.join("node_modules/.bin").join(name);
-    if !program.exists() {
-        bail!("npm installed {name}@{version} without its program");
-    }
-    Ok(program)
+    Ok(folder.join("node_modules"))
 }
 
 /// Returns the folder of a tool in the cache, after `install` has filled it once.

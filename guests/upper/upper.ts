@@ -1,0 +1,20 @@
+// The handler of Python's documentation: sends the data back, upper-cased.
+import { BaseRequestHandler, streamRequest as serve } from 'socketserver';
+
+class MyTCPHandler extends BaseRequestHandler {
+  handle(): void {
+    const data: Uint8Array = this.request.recv(1024);
+    this.request.sendall(strip(data).map(upper));
+  }
+}
+
+export const streamRequest = serve(MyTCPHandler);
+
+// Python's bytes.strip() and bytes.upper() handle ASCII only.
+const isSpace = (byte: number): boolean => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
+const upper = (byte: number): number => (byte >= 0x61 && byte <= 0x7a ? byte - 0x20 : byte);
+
+function strip(data: Uint8Array): Uint8Array {
+  const isText = (byte: number): boolean => !isSpace(byte);
+  return data.subarray(Math.max(data.findIndex(isText), 0), data.findLastIndex(isText) + 1);
+}
