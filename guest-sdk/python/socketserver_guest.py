@@ -11,7 +11,19 @@ import sys
 import traceback
 
 from componentize_py_types import Err
-from wit_world.imports import types
+
+try:
+    # The name in a world with files, where it is not the only interface `types`.
+    from wit_world.imports import socketserver_handler_types as types
+except ImportError:
+    from wit_world.imports import types
+try:
+    from socketserver_sendfile import use_sendfile
+except ImportError:
+    # The world has no interface `sendfile`.
+    def use_sendfile(*_):
+        raise _stdlib._GiveupOnSendfile
+
 
 
 class BaseRequestHandler:
@@ -103,9 +115,8 @@ class Socket:
     close = _stdlib.socket.close
     makefile = _stdlib.socket.makefile
     _decref_socketios = _stdlib.socket._decref_socketios
-    # Reads the file and sends it, as CPython does for a file without a descriptor.
-    sendfile = _stdlib.socket._sendfile_use_send
-    _check_sendfile_params = _stdlib.socket._check_sendfile_params
+    sendfile = _stdlib.socket.sendfile
+    _sendfile_use_send = _stdlib.socket._sendfile_use_send
 
     @property
     def family(self):
@@ -170,6 +181,15 @@ class Socket:
         if flags:
             return _call(self._socket.sendto_with_flags, bytes(data), *flags, self._client)
         return _call(self._socket.sendto, bytes(data), self._client)
+
+    def _sendfile_use_sendfile(self, file, offset=0, count=None):
+        return use_sendfile(self, self._socket, _call, file, offset, count)
+
+    def _check_sendfile_params(self, file, offset, count):
+        _stdlib.socket._check_sendfile_params(self, file, offset, count)
+        # It tests a bit, which another type has here.
+        if self.type != _stdlib.SOCK_STREAM:
+            raise ValueError("only SOCK_STREAM type sockets are supported")
 
     def shutdown(self, how):
         _call(self._socket.shutdown, types.ShutdownHow(how))

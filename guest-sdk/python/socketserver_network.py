@@ -16,8 +16,8 @@ import socket as _stdlib
 
 from componentize_py_types import Err
 from socketserver_guest import Socket as _Request
-from socketserver_guest import _call, _constant, _from_contract
-from wit_world.imports import network, types
+from socketserver_guest import _call, _constant, _from_contract, types
+from wit_world.imports import network
 
 _FAMILIES = {_constant(_stdlib, case.name): case for case in types.Family}
 _TYPES = {_constant(_stdlib, case.name): case for case in types.SocketKind}

@@ -4,6 +4,7 @@
 mod building;
 mod cannot;
 mod dialing;
+mod sending;
 mod web;
 
 use std::io::Write;

@@ -3,6 +3,7 @@ line: `ok` and the result, or `err` and the error. CPython's reference server ru
 code."""
 
 import errno
+import io
 
 try:
     from socketserver_guest import BaseRequestHandler, stream_request
@@ -10,6 +11,15 @@ except ImportError:
     from socketserver import BaseRequestHandler
 
     stream_request = None
+
+
+class Unread(io.FileIO):
+    """A file that nothing reads: the kernel sends it."""
+
+    def read(self, size=-1):
+        raise OSError(errno.EIO, "it is read")
+
+    readinto = readall = read
 
 
 class Calls(BaseRequestHandler):
@@ -90,7 +100,7 @@ class Calls(BaseRequestHandler):
                 with request.makefile(text, buffering) as file:
                     return file.write(b"written ")
             case "sendfile":
-                with open(text, "rb") as file:
+                with Unread(text) as file:
                     offset, count = numbers
                     return request.sendfile(file, offset, count if count >= 0 else None)
             case "shutdown":

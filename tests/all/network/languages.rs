@@ -35,10 +35,9 @@ fn only_a_handler_that_uses_network_imports_it() {
     }
 }
 
-/// The languages whose SDK has `sendfile` of the contract. That of Python reads the file.
 #[test]
 fn only_a_handler_that_sends_files_imports_sendfile() {
-    for language in ["rust", "c", "cpp", "go", "javascript"] {
+    for language in LANGUAGES {
         let sends = |name| {
             let interfaces = imports(language, name);
             interfaces.iter().any(|name| name.starts_with("socketserver:handler/sendfile"))

@@ -19,8 +19,14 @@ const WORLD: &str = "python-handler";
 const EXPORTS: [(&str, &str); 2] =
     [("StreamRequest", "stream-request"), ("DatagramRequest", "datagram-request")];
 
-/// The modules that need the interface `network`.
-const NETWORK: [&str; 2] = ["socketserver_network", "import network"];
+/// The imports of a handler whose source has one of these texts. Others have none of them.
+const OPTIONAL: [([&str; 2], &str); 2] = [
+    (["socketserver_network", "import network"], "import network; "),
+    (
+        [".sendfile(", "import sendfile"],
+        "import sendfile; import wasi:filesystem/preopens@0.2.12; ",
+    ),
+];
 
 /// The folders that a build reads and writes.
 #[derive(Debug, Clone, Copy)]
@@ -70,11 +76,12 @@ pub fn handler(tool: &Path, folders: Folders<'_>, file: &Path, output: &Path) ->
     Ok(componentize)
 }
 
-/// Returns the world of a handler: it exports what the handler exports, and imports `network` only
-/// if the handler does, because the compiler imports the whole world.
+/// Returns the world of a handler: it exports what the handler exports, and has optional imports
+/// only if the handler does, because the compiler imports the whole world.
 fn world(source: &str) -> Result<String> {
-    let network = NETWORK.iter().any(|module| source.contains(module));
-    let network = if network { "import network; " } else { "" };
+    let is_imported =
+        |(texts, _): &&([&str; 2], &str)| texts.iter().any(|text| source.contains(text));
+    let optional: String = OPTIONAL.iter().filter(is_imported).map(|(_, import)| *import).collect();
     let is_exported = |(class, _): &&(&str, &str)| source.contains(class);
     let exports = EXPORTS.iter().filter(is_exported);
     let exports: Vec<_> = exports.map(|(_, interface)| format!("export {interface};")).collect();
@@ -83,7 +90,7 @@ fn world(source: &str) -> Result<String> {
     }
     let exports = exports.join(" ");
     Ok(format!(
-        "package socketserver:handler@0.1.0;\n\nworld {WORLD} {{\n  import sockets; {network}\
+        "package socketserver:handler@0.1.0;\n\nworld {WORLD} {{\n  import sockets; {optional}\
          import server; import log;\n  {exports}\n}}\n"
     ))
 }

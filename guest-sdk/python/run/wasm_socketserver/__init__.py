@@ -16,6 +16,7 @@ the recorded server as the loop of `serve_forever` does.
 | `link` | a socket of the host |
 | `network` | sockets that a handler opens, and names that it looks up |
 | `sockets` | the module `_socket` |
+| `sendfile` | files that the kernel sends |
 | `polling` | the module `select` |
 | `streams` | standard output and standard error |
 | `waiting` | calls that would wait for another thread |

@@ -2,7 +2,7 @@
 
 import os
 
-from wit_world.imports import types
+from wit_world.imports import socketserver_handler_types as types
 
 from .constants import AF_INET, AF_INET6
 from .names import inet_ntop, inet_pton, numeric

@@ -25,13 +25,15 @@ from . import processes, threads, waiting
 processes.install()
 
 import linecache
+import socket
 import socketserver
 import traceback
 import types
 
 from componentize_py_types import Err
 
-from . import heap, library, recording, report, request, shared, streams, warm
+from . import heap, library, recording, report, request, sendfile, shared, streams, warm
+from .errors import call
 from .phase import Ended, Failed, Phase, Stopped
 
 _NOTHING = """\
@@ -52,6 +54,7 @@ def _build():
     with open(os.path.join(_FOLDER, "job.json")) as file:
         job = json.load(file)
     library.install()
+    socket.socket._sendfile_use_sendfile = _sendfile
     waiting.install()
     threads.install()
     recording.install()
@@ -162,6 +165,11 @@ def _keep_sources():
     for file, name in files.items():
         source = library._read(file)
         linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+
+
+def _sendfile(self, file, offset=0, count=None):
+    """CPython's method of sockets, which has no `os.sendfile` here."""
+    return sendfile.use_sendfile(self, self._connected().handle, call, file, offset, count)
 
 
 def _as_error(function, *arguments):

@@ -1,6 +1,6 @@
 """A socket of the host."""
 
-from wit_world.imports import types
+from wit_world.imports import socketserver_handler_types as types
 
 from .addresses import from_contract, to_contract
 from .constants import *

@@ -1,7 +1,8 @@
 """Sockets that a handler opens, and names that it looks up, as far as the operator grants them."""
 
 from componentize_py_types import Err
-from wit_world.imports import network, types
+from wit_world.imports import network
+from wit_world.imports import socketserver_handler_types as types
 
 from . import names
 from .addresses import from_contract, to_contract

@@ -7,7 +7,7 @@ import sys
 import threading
 import weakref
 
-from wit_world.imports import types
+from wit_world.imports import socketserver_handler_types as types
 
 from . import recording, request, sockets
 from .phase import Phase

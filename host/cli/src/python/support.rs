@@ -29,15 +29,23 @@ const PACKAGE: Files = files!(
     [
         "__init__.py" "addresses.py" "component.py" "constants.py" "errors.py" "heap.py" "library.py"
         "link.py" "names.py" "network.py" "phase.py" "polling.py" "processes.py" "recording.py"
-        "report.py" "request.py" "shared.py" "sockets.py" "streams.py" "threads.py" "waiting.py"
+        "report.py" "request.py" "sendfile.py" "shared.py" "sockets.py" "streams.py" "threads.py" "waiting.py"
         "warm.py"
     ]
 );
-const CONTRACT: Files = files!("wit", "wit", ["log.wit" "network.wit" "server.wit" "sockets.wit" "types.wit" "worlds.wit"]);
+const CONTRACT: Files = files!(
+    "wit",
+    "wit",
+    [
+        "log.wit" "network.wit" "sendfile.wit" "server.wit" "sockets.wit" "types.wit" "worlds.wit"
+    ]
+);
+const CONTRACT_OF_FILES: Files =
+    files!("wit/deps", "wit/deps", ["clocks.wit" "filesystem.wit" "io.wit"]);
 const CONTRACT_OF_PYTHON: Files = files!("python", "wit", ["python.wit"]);
 
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
-    [PACKAGE, CONTRACT, CONTRACT_OF_PYTHON].into_iter().flatten().copied()
+    [PACKAGE, CONTRACT, CONTRACT_OF_FILES, CONTRACT_OF_PYTHON].into_iter().flatten().copied()
 }
 
 /// Writes the files into `folder`: the package, and the contract in `wit`.
@@ -80,13 +88,11 @@ mod tests {
     #[test]
     fn every_module_of_the_package_and_the_whole_contract_are_in_the_binary() {
         let embedded = |files: Files| -> Vec<_> {
-            files.iter().map(|(name, _)| name.split_once('/').unwrap().1).collect()
+            files.iter().map(|(name, _)| name.rsplit_once('/').unwrap().1).collect()
         };
         assert_eq!(embedded(PACKAGE), names_in("python/wasm_socketserver", "py"));
-        // The world does not import `sendfile`, which needs the interfaces of WASI.
-        let mut contract = names_in("wit", "wit");
-        contract.retain(|name| name != "sendfile.wit");
-        assert_eq!(embedded(CONTRACT), contract);
+        assert_eq!(embedded(CONTRACT), names_in("wit", "wit"));
+        assert_eq!(embedded(CONTRACT_OF_FILES), names_in("wit/deps", "wit"));
         assert_eq!(embedded(CONTRACT_OF_PYTHON), names_in("python", "wit"));
     }
 }
