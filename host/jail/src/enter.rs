@@ -112,9 +112,14 @@ impl Walls {
 
     fn filter_calls(&self, request: Option<ServedRequest>) -> Result<(), JailError> {
         let Some(filters) = &self.seccomp else { return Ok(()) };
-        match self.inherited_walls() {
-            Some(parent) if !parent.child_filters.includes(request.map(|one| one.kind)) => Ok(()),
-            _ => filters.install(request),
+        let Some(parent) = self.inherited_walls() else { return filters.install(request) };
+        if !parent.child_filters.includes(request.map(|one| one.kind)) {
+            return Ok(());
+        }
+        let shared = self.parent.as_ref().and_then(|parent| parent.filters.as_ref());
+        match shared.filter(|_| parent.shared_filter) {
+            Some(shared) => shared.install_in_child(request),
+            None => filters.install(request),
         }
     }
 }

@@ -81,6 +81,7 @@ impl Prepared {
             dead_namespace,
             has_capabilities: !kept.is_empty(),
             landlock: ruleset.is_some(),
+            shared_filter: filters.is_some(),
             child_filters,
         };
         // The process has one thread, so no other has set it meanwhile.

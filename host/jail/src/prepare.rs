@@ -52,6 +52,8 @@ pub(crate) struct RestrictedParent {
     /// itself instead: Landlock then separates the child from its parent and siblings,
     /// which it does not do for processes in the same ruleset.
     pub(crate) landlock: bool,
+    /// Set if the child has inherited a filter of system calls.
+    pub(crate) shared_filter: bool,
     /// The children that install a filter of their own.
     pub(crate) child_filters: ChildFilters,
 }

@@ -33,7 +33,19 @@ pub(crate) struct Filters {
 
 impl Filters {
     pub(crate) fn new(arch: u32, jail: &Jail, role: Role) -> Self {
-        let compile = |request| program::compile(arch, &policy::for_process(jail, role, request));
+        Filters::compiled(|request| {
+            program::compile(arch, &policy::for_process(jail, role, request))
+        })
+    }
+
+    /// Returns the filters of children on top of the one that they share with their parent.
+    fn on_top_of_shared(arch: u32, jail: &Jail) -> Self {
+        Filters::compiled(|request| {
+            program::compile_on_top(arch, &policy::on_top_of_shared(jail, request))
+        })
+    }
+
+    fn compiled(compile: impl Fn(Option<RequestKind>) -> Vec<sock_filter>) -> Self {
         Filters {
             no_request: compile(None),
             requests: RequestKind::ALL.map(|kind| compile(Some(kind))),
@@ -60,6 +72,8 @@ pub(crate) struct ParentFilters {
     filter: Vec<sock_filter>,
     /// The filter if all children install one of their own.
     filter_for_all: Vec<sock_filter>,
+    /// What children install on top of either.
+    children: Filters,
 }
 
 impl ParentFilters {
@@ -71,6 +85,7 @@ impl ParentFilters {
             needed,
             filter: compile(needed),
             filter_for_all: compile(ChildFilters::All),
+            children: Filters::on_top_of_shared(arch, jail),
         }
     }
 
@@ -81,6 +96,11 @@ impl ParentFilters {
         install(if children == self.needed { &self.filter } else { &self.filter_for_all })?;
         Ok(children)
     }
+
+    /// Installs the filter of a child, in which the shared one stands already.
+    pub(crate) fn install_in_child(&self, request: Option<ServedRequest>) -> Result<(), JailError> {
+        self.children.install(request)
+    }
 }
 
 /// Installs a program as a filter of this thread.
@@ -88,3 +108,6 @@ fn install(program: &[sock_filter]) -> Result<(), JailError> {
     apply_filter(program)
         .map_err(|error| JailError::failed(Wall::Seccomp)(io::Error::other(error.to_string())))
 }
+
+#[cfg(test)]
+mod tests;

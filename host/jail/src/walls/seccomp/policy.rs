@@ -227,6 +227,24 @@ pub(super) fn for_parent_and_children(
     shared.into_iter().collect()
 }
 
+/// Returns the rules of a filter on top of the shared one, in a child for this request, or for
+/// none. Both together allow what the rules of the child allow, as far as the shared filter does.
+/// Each child installs it anew, and most of the rules are the same in both.
+pub(super) fn on_top_of_shared(jail: &Jail, request: Option<RequestKind>) -> Vec<(c_long, Action)> {
+    let own = for_process(jail, Role::Request, request);
+    // The rules for some of the children are the same, or stricter.
+    let shared: BTreeMap<_, _> =
+        for_parent_and_children(jail, ChildFilters::All).into_iter().collect();
+    let unnamed = Action::Errno(libc::EPERM);
+    let mut rules: BTreeMap<_, _> = shared.keys().map(|call| (*call, unnamed)).collect();
+    rules.extend(own);
+    rules.retain(|call, action| {
+        let below = shared.get(call).unwrap_or(&unnamed);
+        *action != Action::Allow && action != below
+    });
+    rules.into_iter().collect()
+}
+
 /// Returns the rule of a process for one request without the descriptor of that request, which
 /// each child has in a filter of its own.
 fn for_all_sockets(action: Action) -> Action {

@@ -99,8 +99,22 @@ const AT_LEAST: u16 = opcode(BPF_JMP | BPF_JGE | BPF_K);
 const SHARES_BITS: u16 = opcode(BPF_JMP | BPF_JSET | BPF_K);
 
 /// Compiles rules to a program for processes of this architecture. A call of another
-/// architecture ends the process.
+/// architecture ends the process, and a call without a rule fails.
 pub(super) fn compile(arch: u32, rules: &[(c_long, Action)]) -> Vec<sock_filter> {
+    compile_with(arch, rules, &fail(DEFAULT_ERRNO))
+}
+
+/// Compiles rules to a program on top of another one, to which it leaves each call without a
+/// rule. The kernel does what the stricter one says.
+pub(super) fn compile_on_top(arch: u32, rules: &[(c_long, Action)]) -> Vec<sock_filter> {
+    compile_with(arch, rules, &allow())
+}
+
+fn compile_with(
+    arch: u32,
+    rules: &[(c_long, Action)],
+    without_rule: &sock_filter,
+) -> Vec<sock_filter> {
     let words = words(rules);
     let limit = length(&words).saturating_mul(32);
     let mut program = vec![
@@ -111,7 +125,7 @@ pub(super) fn compile(arch: u32, rules: &[(c_long, Action)]) -> Vec<sock_filter>
     ];
     program.extend(skip_if(EQUAL, arch, vec![kill()]));
     program.push(step(LOAD, NUMBER));
-    program.extend(skip_unless(AT_LEAST, limit, vec![fail(DEFAULT_ERRNO)]));
+    program.extend(skip_unless(AT_LEAST, limit, vec![without_rule.clone()]));
     program.extend([
         // The bit of the number, 1 << (number % 32), and the index of its word.
         step(AND, 31),
@@ -122,7 +136,7 @@ pub(super) fn compile(arch: u32, rules: &[(c_long, Action)]) -> Vec<sock_filter>
         step(LOAD, NUMBER),
         step(SHIFT_RIGHT, 5),
     ]);
-    program.extend(find_word(&words, 0));
+    program.extend(find_word(&words, 0, without_rule));
     program
 }
 
@@ -147,9 +161,10 @@ pub(super) fn for_process(
 }
 
 /// The rules for 32 successive numbers.
-#[derive(Default, Clone)]
+#[derive(Default, Clone, PartialEq)]
 struct Word {
     allowed: u32,
+    failing: u32,
     killing: u32,
     /// The numbers with other actions.
     others: Vec<(u32, Action)>,
@@ -167,6 +182,7 @@ fn words(rules: &[(c_long, Action)]) -> Vec<Word> {
         let bit = 1 << (number % 32);
         match action {
             Action::Allow => words[index].allowed |= bit,
+            Action::Errno(DEFAULT_ERRNO) => words[index].failing |= bit,
             Action::KillProcess => words[index].killing |= bit,
             Action::AllowIf(_) | Action::AllowElsewhere(_) | Action::Errno(_) => {
                 words[index].others.push((number, *action));
@@ -178,26 +194,30 @@ fn words(rules: &[(c_long, Action)]) -> Vec<Word> {
 
 /// Finds the word whose index is in the accumulator, by bisection. `first` is the index of
 /// the first of these words.
-fn find_word(words: &[Word], first: u32) -> Vec<sock_filter> {
+fn find_word(words: &[Word], first: u32, without_rule: &sock_filter) -> Vec<sock_filter> {
     match words {
-        [] => return vec![fail(DEFAULT_ERRNO)],
-        [word] => return look_up(word),
-        [..] => {}
+        _ if words.iter().all(|word| *word == Word::default()) => {
+            return vec![without_rule.clone()];
+        }
+        [word] => return look_up(word, without_rule),
+        _ => {}
     }
     let (lower, upper) = words.split_at(words.len() / 2);
     let from = first.saturating_add(length(lower));
-    let mut steps = skip_if(AT_LEAST, from, find_word(lower, first));
-    steps.extend(find_word(upper, from));
+    let mut steps = skip_if(AT_LEAST, from, find_word(lower, first, without_rule));
+    steps.extend(find_word(upper, from, without_rule));
     steps
 }
 
 /// Finds the action of the number in its word.
-fn look_up(word: &Word) -> Vec<sock_filter> {
+fn look_up(word: &Word, without_rule: &sock_filter) -> Vec<sock_filter> {
     let mut steps = Vec::new();
-    if word.allowed | word.killing != 0 {
+    let actions =
+        [(word.allowed, allow()), (word.failing, fail(DEFAULT_ERRNO)), (word.killing, kill())];
+    if actions.iter().any(|(bits, _)| *bits != 0) {
         steps.push(step(LOAD_SLOT, BIT));
     }
-    for (bits, action) in [(word.allowed, allow()), (word.killing, kill())] {
+    for (bits, action) in actions {
         if bits != 0 {
             steps.extend(skip_unless(SHARES_BITS, bits, vec![action]));
         }
@@ -208,7 +228,7 @@ fn look_up(word: &Word) -> Vec<sock_filter> {
     for (number, action) in &word.others {
         steps.extend(skip_unless(EQUAL, *number, act(*action)));
     }
-    steps.push(fail(DEFAULT_ERRNO));
+    steps.push(without_rule.clone());
     steps
 }
 
@@ -366,4 +386,4 @@ const fn opcode(operation: u32) -> u16 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

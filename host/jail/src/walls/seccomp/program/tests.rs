@@ -3,7 +3,7 @@ use super::*;
 const MACHINE: u32 = 7;
 
 /// Runs a program as the kernel does.
-fn run(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+pub(crate) fn run(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
     let data = |offset: u32| match offset {
         NUMBER => number,
         ARCH => arch,
