@@ -5,7 +5,8 @@
 //! - `echo`: the client sends and receives 1 GiB at the same time. Both handlers receive up to
 //!   64 KiB and send that back.
 //! - `sendfile`: the client receives a file of 1 GiB, which the kernel sends. The native server
-//!   is CPython's, whose `sendfile` is one call of the kernel for the whole file.
+//!   is CPython's, whose `sendfile` is one call of the kernel for the whole file. The handlers are
+//!   in Rust and in Python.
 //!
 //! The result is the median over the rounds of the ratio of the rates in the same round.
 
@@ -42,7 +43,7 @@ server.serve_forever()
 struct Group {
     name: &'static str,
     title: &'static str,
-    servers: [(&'static str, Server); 2],
+    servers: Vec<(&'static str, Server)>,
     client: fn(SocketAddr, u64) -> Result<()>,
 }
 
@@ -68,9 +69,9 @@ fn main() -> Result<()> {
 
 fn groups(directory: &Path, bytes: u64) -> Result<[Group; 2]> {
     let host = build::install(directory, build::host()?, "host")?;
-    let sandbox = |guest: &str| -> Result<Command> {
+    let sandbox = |language: &str, guest: &str| -> Result<Command> {
         let mut command = Command::new(&host);
-        command.arg("serve").arg(build::guest("rust", guest)?);
+        command.arg("serve").arg(build::guest(language, guest)?);
         command.args(["--bind", "tcp://127.0.0.1:0"]);
         // A connection that lasts for minutes on a slow machine is not what is measured.
         command.args(["--wall-time", "1h", "--cpu-time", "1h"]);
@@ -81,9 +82,9 @@ fn groups(directory: &Path, bytes: u64) -> Result<[Group; 2]> {
     let echo = Group {
         name: "echo",
         title: "echo, each way",
-        servers: [
+        servers: vec![
             ("native Rust", Server::start(Command::new(native).arg("tcp://127.0.0.1:0"), 1)?),
-            ("sandbox: echo (Rust)", Server::start(&mut sandbox("echo")?, 1)?),
+            ("sandbox: echo (Rust)", Server::start(&mut sandbox("rust", "echo")?, 1)?),
         ],
         client: echo,
     };
@@ -93,14 +94,18 @@ fn groups(directory: &Path, bytes: u64) -> Result<[Group; 2]> {
     fs::File::create(&file)?.set_len(bytes)?;
     let mut native = Command::new("python3");
     native.args(["-c", SENDFILE]).arg(&file);
-    let mut sender = sandbox("sender")?;
-    sender.args(["--dir", &format!("{}::/files:ro", files.display())]);
+    let sender = |language| -> Result<Server> {
+        let mut sender = sandbox(language, "sender")?;
+        sender.args(["--dir", &format!("{}::/files:ro", files.display())]);
+        Server::start(&mut sender, 1)
+    };
     let sendfile = Group {
         name: "sendfile",
         title: "sendfile",
-        servers: [
+        servers: vec![
             ("native: CPython", Server::start(&mut native, 1)?),
-            ("sandbox: sender (Rust)", Server::start(&mut sender, 1)?),
+            ("sandbox: sender (Rust)", sender("rust")?),
+            ("sandbox: sender (Python)", sender("python")?),
         ],
         client: receive,
     };
@@ -108,7 +113,7 @@ fn groups(directory: &Path, bytes: u64) -> Result<[Group; 2]> {
 }
 
 fn measure(group: &Group, mib: u64, rounds: u64) -> Result<()> {
-    let mut runs = [Vec::new(), Vec::new()];
+    let mut runs = vec![Vec::new(); group.servers.len()];
     // The first run brings the file into memory.
     for round in 0..=rounds {
         for ((name, server), runs) in group.servers.iter().zip(&mut runs) {
@@ -141,6 +146,7 @@ fn measure(group: &Group, mib: u64, rounds: u64) -> Result<()> {
 }
 
 /// The results of one server in one round.
+#[derive(Clone)]
 struct Run {
     /// MiB per second.
     rate: f64,
