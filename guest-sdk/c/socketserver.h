@@ -328,26 +328,26 @@ typedef struct {
   ss_address client_address;
 } ss_connection;
 
-// Exports a function `bool handle(ss_connection *request)` from the component as its handler. If
-// it returns false, `errno` is the error of the request. A handler uses this once, or defines the
-// three functions of stream_handler.h.
-#define SS_EXPORT(handle)                                                                               \
-  static ss_connection ss_request;                                                                      \
+#define SS_EXPORT_(type, connection, open, handle, flush)                                               \
+  static type ss_request;                                                                               \
   bool exports_socketserver_handler_stream_request_setup(                                               \
       exports_socketserver_handler_stream_request_own_socket_t socket,                                  \
       exports_socketserver_handler_stream_request_address_t *client_address, ss_string *err) {          \
-    (void)err;                                                                                          \
-    ss_request.socket = socket;                                                                         \
-    ss_request.client_address = ss_address_take(client_address);                                        \
-    return true;                                                                                        \
+    ss_connection taken = {socket, ss_address_take(client_address)};                                    \
+    connection = taken;                                                                                 \
+    return (open) || ss_fail(err);                                                                      \
   }                                                                                                     \
   bool exports_socketserver_handler_stream_request_handle(ss_string *err) {                             \
-    return handle(&ss_request) || ss_fail(err);                                                         \
+    return (handle) || ss_fail(err);                                                                    \
   }                                                                                                     \
   bool exports_socketserver_handler_stream_request_finish(ss_string *err) {                             \
-    (void)err;                                                                                          \
-    return true;                                                                                        \
+    return (flush) || ss_fail(err);                                                                     \
   }
+
+// Exports a function `bool handle(ss_connection *request)` from the component as its handler. If
+// it returns false, `errno` is the error of the request. A handler uses this once, or that of
+// stream_files.h, or defines the three functions of stream_handler.h.
+#define SS_EXPORT(handle) SS_EXPORT_(ss_connection, ss_request, true, handle(&ss_request), true)
 #endif
 
 #endif

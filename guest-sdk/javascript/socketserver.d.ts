@@ -125,6 +125,50 @@ export class BaseRequestHandler<Request extends Socket | Datagram = Socket> {
   finish(): void;
 }
 
+/** A file to read bytes from. Iterating over it reads lines. */
+export class Reader {
+  /** `recv` returns at most `size` bytes, and none at the end. */
+  constructor(recv: (size: number) => Uint8Array, size?: number);
+  /** Reads a line with its line feed, or at most `limit` bytes of it, or nothing at the end. */
+  readline(limit?: number): Uint8Array;
+  /** Reads `size` bytes, or all until the end, and fewer only at the end. */
+  read(size?: number): Uint8Array;
+  [Symbol.iterator](): Generator<Uint8Array, void>;
+}
+
+/** A file to write bytes to, or texts, which are written as UTF-8. */
+export class Writer {
+  constructor(socket: Pick<Socket, 'send' | 'sendall'>, size?: number);
+  readonly closed: boolean;
+  /** Writes all of `data`, and returns the number of its bytes. */
+  write(data: Data): number;
+  /** Sends what is in the buffer. */
+  flush(): void;
+  /** Sends what is in the buffer, and refuses later writes. */
+  close(): void;
+}
+
+/** A handler that reads and writes a connection as files. */
+export class StreamRequestHandler extends BaseRequestHandler<Socket> {
+  /** The sizes of the buffers: 0 for none, below 0 for 8192. */
+  rbufsize: number;
+  wbufsize: number;
+  /** The timeout of the connection in seconds, or null. */
+  timeout: number | null;
+  disableNagleAlgorithm: boolean;
+  connection: Socket;
+  rfile: Reader;
+  wfile: Writer;
+}
+
+/** A handler that reads a datagram from a file, and whose `finish` sends what was written. */
+export class DatagramRequestHandler extends BaseRequestHandler<Datagram> {
+  packet: Uint8Array;
+  socket: Socket;
+  rfile: Reader;
+  wfile: Writer;
+}
+
 /** What the module of a handler exports. */
 export interface Export {
   setup(request: unknown, clientAddress: unknown): void;

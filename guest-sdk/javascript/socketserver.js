@@ -1,9 +1,14 @@
 // Request handlers for wasm-socketserver in JavaScript, with the classes and names of
-// Python's `socketserver` and `socket`: extend `BaseRequestHandler`, and export
-// `streamRequest(Handler)` as `streamRequest`.
+// Python's `socketserver` and `socket`: extend `BaseRequestHandler`, `StreamRequestHandler` or
+// `DatagramRequestHandler`, and export `streamRequest(Handler)` as `streamRequest`.
 //
 // Sizes are bytes, times are seconds, data is a `Uint8Array` or a text, which is sent as
 // UTF-8. Flags, levels and options are the numbers of Linux.
+
+import { call, encode, ERRORS, SocketError } from './errors.js';
+import { concat, Reader, Writer } from './files.js';
+
+export { call, Reader, SocketError, Writer };
 
 export const [AF_UNIX, AF_INET, AF_INET6] = [1, 2, 10];
 export const [SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET] = [1, 2, 3, 4, 5];
@@ -29,62 +34,6 @@ export const familyOf = (name) => FAMILIES[FAMILY_NAMES.indexOf(name)];
 export const familyName = (family) => FAMILY_NAMES[FAMILIES.indexOf(family)];
 export const typeOf = (name) => TYPES[TYPE_NAMES.indexOf(name)];
 export const typeName = (type) => TYPE_NAMES[TYPES.indexOf(type)];
-
-// The codes of Node.js and the texts for the cases of `error-code`.
-const ERRORS = {
-  'timed-out': ['ETIMEDOUT', 'timed out'],
-  'would-block': ['EAGAIN', 'resource temporarily unavailable'],
-  'in-progress': ['EINPROGRESS', 'operation now in progress'],
-  already: ['EALREADY', 'operation already in progress'],
-  closed: ['EBADF', 'bad file descriptor'],
-  denied: ['EACCES', 'permission denied'],
-  'connection-reset': ['ECONNRESET', 'connection reset by peer'],
-  'connection-aborted': ['ECONNABORTED', 'software caused connection abort'],
-  'connection-refused': ['ECONNREFUSED', 'connection refused'],
-  'broken-pipe': ['EPIPE', 'broken pipe'],
-  'not-connected': ['ENOTCONN', 'socket is not connected'],
-  'is-connected': ['EISCONN', 'socket is already connected'],
-  'address-in-use': ['EADDRINUSE', 'address already in use'],
-  'address-not-available': ['EADDRNOTAVAIL', 'cannot assign requested address'],
-  'address-family-not-supported': ['EAFNOSUPPORT', 'address family not supported by protocol'],
-  'destination-address-required': ['EDESTADDRREQ', 'destination address required'],
-  'host-unreachable': ['EHOSTUNREACH', 'no route to host'],
-  'network-unreachable': ['ENETUNREACH', 'network is unreachable'],
-  'network-down': ['ENETDOWN', 'network is down'],
-  'message-too-long': ['EMSGSIZE', 'message too long'],
-  'invalid-argument': ['EINVAL', 'invalid argument'],
-  'no-such-file': ['ENOENT', 'no such file or directory'],
-  'no-protocol-option': ['ENOPROTOOPT', 'protocol not available'],
-  'protocol-not-supported': ['EPROTONOSUPPORT', 'protocol not supported'],
-  'wrong-protocol-type': ['EPROTOTYPE', 'protocol wrong type for socket'],
-  'not-supported': ['EOPNOTSUPP', 'operation not supported'],
-  'no-buffer-space': ['ENOBUFS', 'no buffer space available'],
-  'not-enough-memory': ['ENOMEM', 'cannot allocate memory'],
-  'too-many-open-files': ['EMFILE', 'too many open files'],
-  other: ['EIO', 'unexpected error, named in the log of the host'],
-};
-
-// The error of a failed call on a socket. `code` is that of Node.js, such as `ECONNREFUSED`.
-export class SocketError extends Error {
-  constructor(code, text) {
-    super(text);
-    this.name = 'SocketError';
-    this.code = code;
-  }
-}
-
-// Calls a function of the contract. Its error code becomes a `SocketError`.
-export function call(run) {
-  try {
-    return run();
-  } catch (error) {
-    const known = ERRORS[error?.payload];
-    throw known ? new SocketError(...known) : error;
-  }
-}
-
-const encode = (data) =>
-  typeof data === 'string' ? Uint8Array.from(unescape(encodeURIComponent(data)), (letter) => letter.charCodeAt(0)) : data;
 
 // Converts an address from the contract: `{ family, host, port }` for IP, with `flowinfo` and
 // `scopeId` for IPv6, and `{ family, path }` for Unix. An abstract name begins with '\0'.
@@ -241,6 +190,58 @@ export class BaseRequestHandler {
   setup() {}
   handle() {}
   finish() {}
+}
+
+// A handler that reads and writes a connection as files, `rfile` and `wfile`. A class that
+// overrides `setup` or `finish` calls the one of this class, as in Python.
+export class StreamRequestHandler extends BaseRequestHandler {
+  // The sizes of the buffers. With 0 there is none, below 0 it is that of Python, 8192.
+  rbufsize = -1;
+  wbufsize = 0;
+  // The timeout of the connection in seconds, or null.
+  timeout = null;
+  // Sends small writes at once (`TCP_NODELAY`).
+  disableNagleAlgorithm = false;
+
+  setup() {
+    this.connection = this.request;
+    if (this.timeout !== null) this.connection.settimeout(this.timeout);
+    if (this.disableNagleAlgorithm) this.connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1);
+    this.rfile = new Reader((size) => this.connection.recv(size), this.rbufsize);
+    this.wfile = new Writer(this.connection, this.wbufsize);
+  }
+
+  finish() {
+    try {
+      if (!this.wfile.closed) this.wfile.flush();
+    } catch (error) {
+      // An error that stays is that of `close`.
+      if (!(error instanceof SocketError)) throw error;
+    }
+    this.wfile.close();
+  }
+}
+
+// A handler that reads a datagram from `rfile`. `finish` sends what was written to `wfile` as one
+// datagram, which is empty if nothing was written. To send no reply, or several, extend
+// `BaseRequestHandler`.
+export class DatagramRequestHandler extends BaseRequestHandler {
+  #reply = [];
+
+  setup() {
+    [this.packet, this.socket] = this.request;
+    let rest = this.packet;
+    this.rfile = new Reader(() => {
+      const data = rest;
+      rest = new Uint8Array();
+      return data;
+    });
+    this.wfile = new Writer({ sendall: (data) => this.#reply.push(data.slice()) }, 0);
+  }
+
+  finish() {
+    this.socket.sendto(concat(this.#reply), this.clientAddress);
+  }
 }
 
 // Returns the export `streamRequest` for a handler class.

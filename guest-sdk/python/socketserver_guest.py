@@ -3,7 +3,6 @@
 import atexit
 import errno
 import functools
-import io
 import ipaddress
 import os
 import socket as _stdlib
@@ -11,6 +10,11 @@ import sys
 import traceback
 
 from componentize_py_types import Err
+from socketserver_handlers import (
+    BaseRequestHandler,
+    DatagramRequestHandler,
+    StreamRequestHandler,
+)
 
 try:
     # The name in a world with files, where it is not the only interface `types`.
@@ -23,41 +27,6 @@ except ImportError:
     # The world has no interface `sendfile`.
     def use_sendfile(*_):
         raise _stdlib._GiveupOnSendfile
-
-
-
-class BaseRequestHandler:
-    """Python's `socketserver.BaseRequestHandler`.
-
-    An object of a subclass serves one request. The attribute `request` is the
-    socket, or for a datagram the pair of its data and the socket to reply on.
-    The attribute `client_address` is the address of the client.
-    """
-
-    def setup(self):
-        pass
-
-    def handle(self):
-        pass
-
-    def finish(self):
-        pass
-
-
-class DatagramRequestHandler(BaseRequestHandler):
-    """Python's `socketserver.DatagramRequestHandler`.
-
-    The attribute `rfile` reads the datagram, and `finish` sends what was written to `wfile` as one
-    datagram, which is empty if nothing was written.
-    """
-
-    def setup(self):
-        self.packet, self.socket = self.request
-        self.rfile = io.BytesIO(self.packet)
-        self.wfile = io.BytesIO()
-
-    def finish(self):
-        self.socket.sendto(self.wfile.getvalue(), self.client_address)
 
 
 def stream_request(handler_class):

@@ -18,6 +18,7 @@ mod counters;
 mod datagrams;
 mod documents;
 mod exhaustion;
+mod files;
 mod http_static;
 mod jail;
 mod listen_options;

@@ -62,8 +62,10 @@ impl Zig {
 const DATAGRAM_HEADERS: [&str; 3] = ["datagram.h", "datagram.hpp", "datagram_handler.h"];
 
 /// The other headers of the SDKs.
-const HEADERS: [&str; 7] = [
+const HEADERS: [&str; 9] = [
     "stream_handler.h",
+    "stream_files.h",
+    "stream_files.hpp",
     "socketserver.h",
     "socketserver.hpp",
     "network.h",
