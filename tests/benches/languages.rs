@@ -13,7 +13,7 @@
 //! The servers are measured in turn, in several rounds; figures are medians over the rounds, and
 //! the ratio is within a round. The output is the table of `docs/src/benchmarks.md`.
 //!
-//! `cargo bench --workspace --bench languages [-- [--rounds N] [--seconds N]]`
+//! `cargo bench --workspace --bench languages [-- [--rounds N] [--seconds N] [--only LANGUAGE]]`
 
 use std::env;
 use std::fs;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use socketserver_tests::bench::{ProcessorTime, is_test, median, number, progress};
+use socketserver_tests::bench::{ProcessorTime, is_test, median, number, option, progress};
 use socketserver_tests::build::{self, LANGUAGES};
 use socketserver_tests::load::Target;
 use socketserver_tests::measure::{CLIENTS, Measurement, measure};
@@ -56,6 +56,7 @@ fn main() -> Result<()> {
     }
     let rounds = number("--rounds")?.unwrap_or(5).max(1);
     let seconds = number("--seconds")?.unwrap_or(2).max(1);
+    let only = option("--only");
     let directory = tempfile::tempdir()?;
     let folder = directory.path().to_owned();
     let host = build::install(&folder, build::host()?, "host")?;
@@ -63,8 +64,13 @@ fn main() -> Result<()> {
     let begun = ProcessorTime::now()?;
     let mut rows = Vec::new();
     let text = build::root().join("guests/upper/upper.wat");
-    rows.push(bench.row("WAT", &text, None)?);
+    if only.is_none() {
+        rows.push(bench.row("WAT", &text, None)?);
+    }
     for (language, extension) in LANGUAGES {
+        if only.as_ref().is_some_and(|only| only != language) {
+            continue;
+        }
         let source = text.with_extension(extension);
         rows.push(bench.row(language, &build::guest(language, "upper")?, Some(&source))?);
     }
@@ -157,8 +163,8 @@ impl Bench {
         Ok(Row { name, facts, server, measurements: Vec::new() })
     }
 
-    /// Returns the time of a build in seconds, or `None` if it fails: the tools of
-    /// `cargo guests` for Rust are not those of a user.
+    /// Returns the time of a build in seconds, or `None` if it fails, as it does where Rust has no
+    /// target for WebAssembly but that of Debian's packages.
     fn build_time(&self, language: &str, source: &Path) -> Result<Option<f64>> {
         let folder = self.folder.join(language);
         fs::create_dir_all(&folder)?;
@@ -192,6 +198,8 @@ impl Bench {
         path.push(env::var_os("PATH").unwrap_or_default());
         let mut command = Command::new(&self.host);
         command.args(arguments).env("PATH", path).env("XDG_CACHE_HOME", self.folder.join("cache"));
+        // The compiled libraries of the languages.
+        command.env("CARGO_TARGET_DIR", guests.join("languages"));
         command.env("GOCACHE", guests.join("gocache"));
         for variable in ["ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"] {
             command.env(variable, guests.join("zig"));

@@ -104,7 +104,8 @@ pub fn handler(
         }
         Sources::Module(folder) => {
             let work = folders.bindings.with_extension("work");
-            let used = [folder, folders.bindings, folders.sdk, &folders.sdk.join("runtime")];
+            let root = module_root(folder).unwrap_or(folder);
+            let used = [root, folders.bindings, folders.sdk, &folders.sdk.join("runtime")];
             let used = used.map(|folder| format!("use {:?}\n", folder.display().to_string()));
             fs::write(&work, format!("go 1.{MINOR}\n\n{}", used.concat()))
                 .with_context(|| format!("cannot write {}", work.display()))?;
@@ -119,8 +120,13 @@ pub fn handler(
 pub enum Sources<'a> {
     /// Files.
     Files(&'a [PathBuf]),
-    /// The folder of a module, which has a `go.mod`.
+    /// The folder of a package in a module: see [`module_root()`].
     Module(&'a Path),
+}
+
+/// Returns the folder with the `go.mod` of a package: its own, or the nearest above it.
+pub fn module_root(package: &Path) -> Option<&Path> {
+    package.ancestors().find(|folder| folder.join("go.mod").is_file())
 }
 
 /// Returns the command that compiles a program to a core module.

@@ -22,7 +22,7 @@ pub fn prepare<'a>(source: &'a Source, room: &'a Room<'a>) -> Result<Work<'a>> {
     let (sdk, wit) = (room.sdk.join("go"), room.sdk.join("wit"));
     let bindings = room.folder.join("bindings");
     let module = room.folder.join("module.wasm");
-    let is_module = source.is_folder && source.path.join("go.mod").is_file();
+    let is_module = source.is_folder && go::module_root(&source.path).is_some();
     Ok(Box::new(move |progress| {
         let sources =
             if is_module { Sources::Module(&source.path) } else { Sources::Files(&source.files) };
