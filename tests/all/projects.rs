@@ -215,13 +215,12 @@ fn a_handler_may_have_several_files() {
 fn a_package_in_go_may_stand_below_its_module() {
     let place = Place::new();
     place.write("module/go.mod", "module example.com/many\n\ngo 1.25\n");
-    place.write("module/text/text.go", "package text\n\nconst Answer = \"from a package\"\n");
-    let program = "package main\n\nimport (\n\t\"fmt\"\n\n\t\"example.com/many/text\"\n)\n\n\
-                   func main() { fmt.Println(text.Answer) }\n";
-    place.write("module/cmd/program/main.go", program);
-    assert_eq!(answer_of_file(&place, "module/cmd/program", b""), "from a package\n");
-    let handler = build::root().join("guests/upper/upper.go");
-    place.write("module/cmd/handler/main.go", &fs::read_to_string(handler).unwrap());
+    place.write("module/text/text.go", "package text\n\nconst Space = \" \\t\\r\\n\"\n");
+    let handler = fs::read_to_string(build::root().join("guests/upper/upper.go")).unwrap();
+    let handler = handler
+        .replace("\"bytes\"\n", "\"bytes\"\n\t\"example.com/many/text\"\n")
+        .replace(r#"" \t\n\v\f\r""#, "text.Space");
+    place.write("module/cmd/handler/main.go", &handler);
     assert_eq!(answer_of_file(&place, "module/cmd/handler", b" hello "), "HELLO");
 }
 
