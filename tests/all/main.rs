@@ -35,6 +35,7 @@ mod profile;
 mod programs;
 mod projects;
 mod python_files;
+mod python_layout;
 mod requests;
 mod sample_programs;
 mod samples;

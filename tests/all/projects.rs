@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::client::ask;
 use crate::fixture::host;
+use crate::python_layout::check_faults;
 
 /// A folder outside of the repository, in which commands run.
 struct Place {
@@ -186,6 +187,15 @@ fn a_file_alone_is_a_handler_or_a_program() {
         place.write("upper.rs", &sample("upper/upper.rs"));
         assert_eq!(answer_of_file(&place, "upper.rs", b" hello "), "HELLO");
     }
+}
+
+#[test]
+fn a_build_lays_out_the_memory_of_a_handler_in_python() {
+    let place = Place::new();
+    let sample = fs::read_to_string(build::root().join("guests/upper/upper.py")).unwrap();
+    place.write("upper.py", &sample);
+    assert_eq!(answer_of_file(&place, "upper.py", b" hello "), "HELLO");
+    check_faults(&place.path("built.wasm"));
 }
 
 #[test]

@@ -114,6 +114,18 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
 }
 
+/// Returns the page faults of a process that did not wait for a disk (`proc_pid_stat(5)`).
+///
+/// # Errors
+///
+/// The process has ended.
+pub fn page_faults(pid: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("a stat file without a name")?;
+    // Field 10 is minflt. The first two were cut off.
+    Ok(fields.split_whitespace().nth(7).context("a short stat file")?.parse()?)
+}
+
 fn bytes(text: &str) -> Result<u64> {
     let kibibytes = text.trim().strip_suffix("kB").context("the size is not in kB")?;
     Ok(kibibytes.trim().parse::<u64>()? << 10)

@@ -14,8 +14,11 @@ use std::process::Command;
 
 /// The recipe of Python guests, see
 /// [`Language::recipe`](crate::language::Language::recipe).
-pub const RECIPE: &str =
-    concat!(include_str!("python.rs"), include_str!("../../compilers/src/python/mod.rs"));
+pub const RECIPE: &str = concat!(
+    include_str!("python.rs"),
+    include_str!("../../compilers/src/python/mod.rs"),
+    include_str!("../../compilers/src/python/immortal.rs")
+);
 
 const HINT: &str = "install Python 3.10 or later with its `venv` module";
 
@@ -30,7 +33,7 @@ pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>>
     let tool = venv.join("bin").join(COMPONENTIZE.name);
     let mut componentize = python::handler(&tool, folders, &guest.source, &output)?;
     log.run(&mut componentize, "remove target/guests/venv and try again")?;
-    workspace::take(&output)
+    python::finish(workspace::take(&output)?, &build)
 }
 
 /// Installs a package from `PyPI` unless it is installed, and returns the virtual environment that

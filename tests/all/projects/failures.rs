@@ -67,6 +67,27 @@ fn the_error_of_a_compiler_is_shown_whole() {
 }
 
 #[test]
+fn the_traceback_of_a_handler_in_python_begins_with_its_own_file() {
+    let place = Place::new();
+    place.write("bad.py", "import other\nStreamRequest = other.make()\n");
+    place.write("other.py", "def make():\n    raise ValueError('as asked')\n");
+    let error = fail(place.command(&["build", "bad.py"]), 1);
+    let expected = r#"Traceback (most recent call last):
+  File "/0/bad.py", line 2, in <module>
+    StreamRequest = other.make()
+                    ~~~~~~~~~~^^
+  File "/0/other.py", line 2, in make
+    raise ValueError('as asked')
+ValueError: as asked
+"#;
+    assert!(error.contains(expected), "{error}");
+    assert!(!error.contains("_wasm_socketserver"), "{error}");
+    place.write("bare.py", "# StreamRequest\n");
+    let error = fail(place.command(&["build", "bare.py"]), 1);
+    assert!(error.contains("module 'bare' has no attribute 'StreamRequest'"), "{error}");
+}
+
+#[test]
 fn a_source_that_is_none_is_an_error() {
     let place = Place::new();
     place.write("empty/README.md", "");

@@ -15,8 +15,9 @@ pub const MAX: u64 = 64 << 20;
 /// The count of an object that is never freed, in CPython 3.14 for 32 bits
 /// (`_Py_IMMORTAL_INITIAL_REFCNT`).
 const IMMORTAL: u32 = 5 << 28;
-/// A count from which on CPython does not count (`_Py_IMMORTAL_MINIMUM_REFCNT`).
-const COUNTS_NO_MORE: u32 = 1 << 30;
+/// More than the references of an object that CPython counts, and less than the address of one.
+/// Where an object was freed, the address of the next free block is in the place of its count.
+const MAX_COUNT: u32 = 1 << 20;
 /// The size of an entry of the list: the address of an object, and that of its type.
 const ENTRY: usize = 8;
 
@@ -42,7 +43,7 @@ pub fn keep_forever(component: &mut [u8], objects: &[u8]) -> Result<usize> {
         let (address, kind) = (word(entry, 0), word(entry, 4));
         let Some(place) = find(&segments, address as usize) else { continue };
         let (count, found) = (word(component, place), word(component, place + 4));
-        if found == kind && (1..COUNTS_NO_MORE).contains(&count) {
+        if found == kind && (1..MAX_COUNT).contains(&count) {
             component[place..place + 4].copy_from_slice(&IMMORTAL.to_le_bytes());
             set += 1;
         }
@@ -102,15 +103,15 @@ mod tests {
 
     const TYPE: u32 = 0x1234;
 
-    /// A component with an object at 16, one that CPython counts no more at 32, and the first
-    /// bytes of one at 60.
+    /// A component with an object at 16, one that CPython counts no more at 32, one that was freed
+    /// at 48, and the first bytes of one at 60.
     fn component() -> Vec<u8> {
         let text = r#"(component
             (core module (memory 1) (data (i32.const 4) "others"))
             (core module (memory 1)
                 (data (i32.const 60) "\01\00\00\00\34\12")
                 (data (i32.const 16)
-                    "\03\00\00\00\34\12\00\00........\00\00\00\50\34\12\00\00........")))"#;
+                    "\03\00\00\00\34\12\00\00........\00\00\00\50\34\12\00\00........\78\56\34\00\34\12\00\00")))"#;
         wat::parse_str(text).unwrap()
     }
 
@@ -140,6 +141,7 @@ mod tests {
         for wrong in [
             (16, TYPE + 1),
             (17, TYPE),
+            (48, TYPE),
             (60, TYPE),
             (0, TYPE),
             (4, TYPE),

@@ -28,6 +28,16 @@ const OPTIONAL: [([&str; 2], &str); 2] = [
     ),
 ];
 
+/// The package of the SDK that lays out the memory of a handler. It is imported by another name,
+/// which no module of the handler has.
+const LAYOUT: &str = "run/wasm_socketserver";
+const LAYOUT_FILES: [(&str, &str); 2] = [("handler.py", "__init__.py"), ("heap.py", "heap.py")];
+const LAYOUT_NAME: &str = "_wasm_socketserver";
+
+/// The folder with the only packages that the compiler finds, in that of a build.
+const PACKAGES: &str = "packages";
+const SITE: &str = "lib/site-packages";
+
 /// The folders that a build reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Folders<'a> {
@@ -39,8 +49,8 @@ pub struct Folders<'a> {
     pub build: &'a Path,
 }
 
-/// Returns the command that makes the component of a handler. The handler can import what is in
-/// the folder of its file.
+/// Returns the command that makes the component of a handler, which [`finish()`] completes. The
+/// handler can import what is in the folder of its file.
 ///
 /// # Errors
 ///
@@ -56,13 +66,20 @@ pub fn handler(tool: &Path, folders: Folders<'_>, file: &Path, output: &Path) ->
     copy(folders.wit, &wit)?;
     fs::write(wit.join("python.wit"), world(&source)?).context("cannot write the world")?;
     // Otherwise a handler could import what happens to be installed for this machine's Python.
-    let packages = folders.build.join("no-packages");
-    fs::create_dir_all(packages.join("lib/site-packages"))?;
+    let packages = folders.build.join(PACKAGES);
+    let layout = packages.join(SITE).join(LAYOUT_NAME);
+    fs::create_dir_all(&layout)?;
+    for (from, to) in LAYOUT_FILES {
+        let from = folders.sdk.join(LAYOUT).join(from);
+        fs::copy(&from, layout.join(to))
+            .with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    fs::write(layout.join("module"), module)?;
 
     let mut componentize = Command::new(tool);
     componentize.arg("--wit-path").arg(&wit).args(["--world", WORLD]);
     componentize
-        .args(["componentize", module, "--python-path"])
+        .args(["componentize", LAYOUT_NAME, "--python-path"])
         .arg(file.parent().unwrap_or(Path::new(".")))
         .arg("--python-path")
         .arg(folders.sdk)
@@ -74,6 +91,22 @@ pub fn handler(tool: &Path, folders: Folders<'_>, file: &Path, output: &Path) ->
         .env_remove("PYTHONHOME")
         .env_remove("RUST_BACKTRACE");
     Ok(componentize)
+}
+
+/// Completes a component that the command of [`handler()`] has made: CPython does not count the
+/// objects that requests do not free.
+///
+/// # Errors
+///
+/// The component is damaged, or the handler's module has changed the list of the objects.
+pub fn finish(mut component: Vec<u8>, build: &Path) -> Result<Vec<u8>> {
+    let objects = build.join(PACKAGES).join(SITE).join(LAYOUT_NAME).join("objects");
+    let metadata = fs::symlink_metadata(&objects).context("the build made no list of objects")?;
+    if !metadata.is_file() || metadata.len() > immortal::MAX {
+        bail!("the build made a list of objects of {} bytes", metadata.len());
+    }
+    immortal::keep_forever(&mut component, &fs::read(objects)?)?;
+    Ok(component)
 }
 
 /// Returns the world of a handler: it exports what the handler exports, and has optional imports

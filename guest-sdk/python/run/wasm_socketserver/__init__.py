@@ -29,6 +29,7 @@ the recorded server as the loop of `serve_forever` does.
 | `request` | a request |
 | `warm` | requests that a build serves |
 | `component` | the order of a build, and the exports of the component |
+| `handler` | the same for a handler on the contract, which needs no other module than `heap` |
 
 Each imports only modules above it.
 """

@@ -87,6 +87,7 @@ def write_objects(file):
     Nothing is kept while they are found: it would be in the memory of the component. An address
     may occur more than once.
     """
+    _write(file, _filled)
     for each in _library:
         _write(file, each)
     for each in gc.get_objects():

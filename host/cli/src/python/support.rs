@@ -27,9 +27,10 @@ const PACKAGE: Files = files!(
     "python/wasm_socketserver",
     "wasm_socketserver",
     [
-        "__init__.py" "addresses.py" "component.py" "constants.py" "errors.py" "heap.py" "library.py"
-        "link.py" "names.py" "network.py" "phase.py" "polling.py" "processes.py" "recording.py"
-        "report.py" "request.py" "sendfile.py" "shared.py" "sockets.py" "streams.py" "threads.py" "waiting.py"
+        "__init__.py" "addresses.py" "component.py" "constants.py" "errors.py" "handler.py" "heap.py"
+        "library.py" "link.py" "names.py" "network.py" "phase.py" "polling.py" "processes.py"
+        "recording.py" "report.py" "request.py" "sendfile.py" "shared.py" "sockets.py" "streams.py"
+        "threads.py" "waiting.py"
         "warm.py"
     ]
 );

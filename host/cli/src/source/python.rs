@@ -34,6 +34,7 @@ pub fn prepare<'a>(copied: &'a Copied, room: &'a Room<'a>) -> Result<Work<'a>> {
     Ok(Box::new(move |progress| {
         let _ = fs::remove_file(&output);
         run(&mut command, progress)?;
-        fs::read(&output).context("the compiler wrote no component")
+        let component = fs::read(&output).context("the compiler wrote no component")?;
+        python::finish(component, &room.folder)
     }))
 }

@@ -1,0 +1,1 @@
+../../../../../../guest-sdk/python/run/wasm_socketserver/handler.py
