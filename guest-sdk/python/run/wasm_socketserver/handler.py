@@ -20,9 +20,9 @@ _open = open
 _SDK = "socketserver_guest"
 # The modules that the tool imports next, for each handler.
 _NEXT = ("wit_world.imports.sockets", "wit_world.imports.log", "random")
-# Sizes of areas of memory, in bytes: for the handler's module, and for a request.
-_AREA_OF_HANDLER = 1 << 20
-_AREA_OF_REQUEST = 512 << 10
+# The size of the area of memory for a request, in bytes. A handler must fit into the memory of the
+# profile `hostile`, so its module has what blocks are free.
+_AREA_OF_REQUEST = 128 << 10
 # CPython rewrites code at its second run, and tries again later what it cannot rewrite.
 _TIMES = 40
 _DATA = b"hello\n"
@@ -127,7 +127,6 @@ def _lay_out():
     gc.callbacks[:] = callbacks
 
 
-heap.fill(_AREA_OF_HANDLER)
 heap.keep_library()
 _module = _import()
 for _name in _NEXT:
