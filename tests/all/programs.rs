@@ -42,6 +42,16 @@ fn stop_without_failure(mut server: Server) {
 }
 
 #[test]
+fn a_program_in_go_shares_no_memory_with_the_adapter() {
+    let mut server = Server::start(serve().arg(build::guest("go", "plain").unwrap()), 1).unwrap();
+    for size in [0, 5, 70_000, 6_000_000] {
+        assert!(ask(&server, &vec![b'a'; size]) == vec![b'A'; size], "{size}");
+        server.wait_for_log(&format!("read {size}")).unwrap();
+    }
+    assert!(server.stop().unwrap().success());
+}
+
+#[test]
 fn a_program_reads_its_client_to_the_end_and_answers_in_every_mode() {
     let large: Vec<u8> = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     for language in LANGUAGES {

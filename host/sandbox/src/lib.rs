@@ -59,6 +59,7 @@
 //! | `load/` | `loader` | the settings of loading |
 //! | | `source` | from a file to the binary of a component or a core module |
 //! | | `adapter` | from a core module to a component |
+//! | | `go_memory` | room for the adapter in the memory of a program in Go |
 //! | | `compiler`, `wire` | the compiler, its process, and the wire format of its result |
 //! | | `cache` | compiled components on disk |
 //! | | `footprint` | the memory that each instance of a component takes, known at load |

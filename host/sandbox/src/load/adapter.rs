@@ -13,6 +13,7 @@ use wasmparser::{ExternalKind, Import, Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use crate::error::LoadError;
+use crate::load::go_memory;
 
 /// The function with which a program begins.
 const START: &str = "_start";
@@ -22,7 +23,7 @@ const MEMORY: &str = "memory";
 
 /// The version of what this file does, for the key of the cache. Change it with this file and
 /// with the version of `wit-component`.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// Returns a digest of everything but the module that shapes the component.
 pub(crate) fn version() -> [u8; 32] {
@@ -36,8 +37,9 @@ pub(crate) fn version() -> [u8; 32] {
 /// The module is no program, imports something else than WASI's first preview, or is not valid.
 pub(crate) fn to_component(module: &[u8]) -> Result<Vec<u8>, LoadError> {
     check(module)?;
+    let with_room = go_memory::with_room(module);
     ComponentEncoder::default()
-        .module(module)
+        .module(with_room.as_deref().unwrap_or(module))
         .and_then(|encoder| encoder.adapter(PREVIEW1, ADAPTER))
         .and_then(|mut encoder| encoder.encode())
         .map_err(|error| refused(&format!("{error:#}")))

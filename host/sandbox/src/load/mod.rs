@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod compiler;
 pub(crate) mod component;
 pub(crate) mod footprint;
+mod go_memory;
 pub(crate) mod loader;
 pub(crate) mod source;
 pub(crate) mod wire;
