@@ -72,17 +72,20 @@ fn the_traceback_of_a_handler_in_python_begins_with_its_own_file() {
     place.write("bad.py", "import other\nStreamRequest = other.make()\n");
     place.write("other.py", "def make():\n    raise ValueError('as asked')\n");
     let error = fail(place.command(&["build", "bad.py"]), 1);
+    // Some installations of the tool mark the expression.
+    let is_mark = |line: &&str| line.trim().chars().all(|c| c == '~' || c == '^');
+    let lines = error.lines().filter(|line| line.is_empty() || !is_mark(line));
+    let error: String = lines.flat_map(|line| [line, "\n"]).collect();
     let expected = r#"Traceback (most recent call last):
   File "/0/bad.py", line 2, in <module>
     StreamRequest = other.make()
-                    ~~~~~~~~~~^^
   File "/0/other.py", line 2, in make
     raise ValueError('as asked')
 ValueError: as asked
 "#;
     assert!(error.contains(expected), "{error}");
     assert!(!error.contains("_wasm_socketserver"), "{error}");
-    place.write("bare.py", "# StreamRequest\n");
+    place.write("bare.py", "import socketserver_guest\n# StreamRequest\n");
     let error = fail(place.command(&["build", "bare.py"]), 1);
     assert!(error.contains("module 'bare' has no attribute 'StreamRequest'"), "{error}");
 }

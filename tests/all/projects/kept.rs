@@ -28,6 +28,10 @@ for argument; do
     case $argument in -femit-bin=*) output=${argument#*=} ;; esac
     before=$argument
 done
+case $0 in */componentize-py)
+    # The list of objects that the SDK writes.
+    : > "$VIRTUAL_ENV/lib/site-packages/_wasm_socketserver/objects" ;;
+esac
 cp "$COMPONENT" "$output"
 "#;
 
