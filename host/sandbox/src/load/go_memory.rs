@@ -3,7 +3,7 @@
 //! The adapter for WASI's first preview keeps its state and its stack in two pages of the program's
 //! memory. It takes them from `cabi_realloc`, or with `memory.grow` if the program does not export
 //! that. Go's allocator assumes that nothing else makes the memory grow (`sbrk` in Go's
-//! runtime/mem_sbrk.go), and would use these pages, too. So the program gets a `cabi_realloc`, whose
+//! `runtime/mem_sbrk.go`), and would use these pages, too. So the program gets a `cabi_realloc`, whose
 //! pages are between the static data and the heap. The heap begins where the table
 //! `runtime.firstmoduledata` says that the static data end.
 
