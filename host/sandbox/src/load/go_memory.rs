@@ -263,7 +263,7 @@ mod tests {
     /// Returns a program as Go's linker writes it, with the table at 4096, and `fields`.
     fn program(section: &str, table: &[u64], fields: &str) -> Vec<u8> {
         let bytes = table.iter().flat_map(|field| field.to_le_bytes());
-        let table: String = bytes.map(|byte| format!("\\{byte:02x}")).collect();
+        let table = bytes.fold(String::new(), |text, byte| format!("{text}\\{byte:02x}"));
         let text = format!(
             r#"(module
                 (@custom "{section}" (before first) "id")
