@@ -72,7 +72,7 @@ pub(crate) struct ParentFilters {
     filter: Vec<sock_filter>,
     /// The filter if all children install one of their own.
     filter_for_all: Vec<sock_filter>,
-    /// What children install on top of either.
+    /// Filters that children install on top of either.
     children: Filters,
 }
 
