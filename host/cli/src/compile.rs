@@ -1,7 +1,7 @@
 //! `compile`: the hidden command that compiles a handler. The server starts it in a process of
 //! its own, which limits itself and enters the jail before it reads the handler.
 
-use std::io::{stdin, stdout};
+use std::io::{Read, stdin, stdout};
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 use socketserver_jail::{Descriptors, Jail, Role};
-use socketserver_sandbox::{Engine, EngineSettings, compile_for_parent};
+use socketserver_sandbox::{Engine, EngineSettings, Functions, compile_for_parent};
 
 use crate::options::CompileOptions;
 
@@ -27,7 +27,10 @@ pub fn compile(options: &CompileOptions) -> Result<ExitCode> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot see its parent end")?;
     let settings =
         EngineSettings { bounds_checks: options.bounds_checks, ..EngineSettings::default() };
-    let engine = Engine::for_compiling(&settings)?;
+    // They come from the parent's cache, which is trusted like the parent.
+    let mut functions = Vec::new();
+    stdin().lock().take(options.functions).read_to_end(&mut functions).context("cannot read")?;
+    let engine = Engine::for_compiling(&settings, Functions::new(functions).into())?;
     let stack = getrlimit(Resource::Stack);
     let current = Some(stack.current.map_or(STACK, |now| now.min(STACK)));
     let limit = Rlimit { current, maximum: stack.maximum };

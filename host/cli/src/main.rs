@@ -15,12 +15,14 @@
 //! | `run` | `run`: a Python file as a server |
 //! | `build` | `new` and `build`, and the build that `serve` begins with |
 //! | `compile` | the hidden command `compile`, which compiles a handler |
+//! | `snapshot` | the hidden command `snapshot`, which loads a program into a component |
 //! | `broker` | the hidden command `broker`, which opens sockets for handlers in the jail |
 //! | `reference` | the reference pages of the book, made from the code by a test |
 //!
 //! Each of them uses only those of them that stand in an earlier place of this list:
 //! `values/`, `report/`, `loading`, `settings`, `options/`, `serve/`, `inspect`, `work/`, `copy`,
-//! `python/`, `source/`, `run`, `build`, `compile` and `broker`.
+//! `python/`, `source/`, `run`, `build`, `compile`,
+//! `snapshot` and `broker`.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -39,6 +41,7 @@ mod report;
 mod run;
 mod serve;
 mod settings;
+mod snapshot;
 mod source;
 mod values;
 mod work;
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Some(Command::Build(options)) => (LogFormat::Text, build::build(&options)),
         Some(Command::Inspect(options)) => (LogFormat::Text, inspect::inspect(&options)),
         Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
+        Some(Command::Snapshot(options)) => (LogFormat::Text, snapshot::snapshot(options)),
         Some(Command::Broker(options)) => (options.log.settings().format, broker::broker(&options)),
         Some(Command::Relay) => (LogFormat::Text, relay::relay()),
         None => return ExitCode::from(2),

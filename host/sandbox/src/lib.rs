@@ -38,6 +38,7 @@
 //! |---|---|---|
 //! | `engine/` | `mod` | the engine of the process, and its pool of instances |
 //! | | `settings` | settings for all guests of an engine: stack, bounds checks |
+//! | | `functions` | functions that were compiled before |
 //! | | `ticker` | the thread that counts epochs |
 //! | `limits/` | `memory` | memory and tables of one instance, and memory of all instances |
 //! | | `cpu` | CPU time and wall time of one instance |
@@ -64,6 +65,7 @@
 //! | | `cache` | compiled components on disk |
 //! | | `footprint` | the memory that each instance of a component takes, known at load |
 //! | | `component` | a compiled component, and its imports and exports |
+//! | `snapshot/` | | the memory that a component leaves when it runs at build, as a component |
 //! | `instance/` | `handler` | the handler that a component is made into |
 //! | | `request` | one request: `setup`, `handle`, `finish` |
 //! | | `program` | one request to a program: `run` |
@@ -88,11 +90,13 @@ mod network_grants;
 mod network_rules;
 mod policy;
 mod public_address;
+mod snapshot;
 mod sys;
 mod world;
 
 pub use broker::{Broker, BrokerLimits, ProcessKind, serve_broker};
 pub use engine::Engine;
+pub use engine::functions::Functions;
 pub use engine::settings::{BoundsChecks, EngineSettings};
 pub use error::{CacheError, EngineError, LoadError};
 pub use host::counters::HandlerCounters;
@@ -105,5 +109,6 @@ pub use load::loader::Loader;
 pub use load::source::read as read_component;
 pub use network_grants::{GrantError, HostName, NetworkGrants, Protocol, SocketGrant};
 pub use policy::{Dir, OnKill, Policy, UnknownWord};
+pub use snapshot::{BuildFolder, compiled_functions, keep_functions, take_snapshot};
 pub use sys::{keep_program_in_huge_pages, return_large_blocks};
 pub use world::World;

@@ -1,36 +1,33 @@
-//! The cache of builds, the tool, and their errors. A program in the place of the tool makes
-//! these tests quick.
+//! The cache of builds, the tool, and their errors. The tool is in none of these places: CPython
+//! is prepared already, so that programs are built without it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::PoisonError;
 
 use socketserver_tests::build;
 use tempfile::TempDir;
 
+use super::{BUILDING, file};
 use crate::fixture::host;
 
-/// A tool that makes a component of no use, and says that the program read `module.py`.
-const TOOL: &str = r#"#!/bin/sh
-if [ "$1" = --version ]; then echo componentize-py 0.25.1; exit; fi
-while [ $# -gt 0 ]; do
-    case $1 in
-        --output) output=$2 ;;
-        --python-path) case $2 in */1) support=$2 ;; */0) folder=$2 ;; esac ;;
-    esac
-    shift
-done
-echo ran >> "$RUNS"
-[ ! -e "$folder/fail" ] || { echo "it is broken"; exit 7; }
-cp "$COMPONENT" "$output"
-cat "$folder/report" > "$support/report.json"
-: > "$support/objects"
-"#;
+/// A program that reads `module.py`, and `none` if it is there.
+const PROGRAM: &str = r#"
+import os, socketserver
+import module
 
-const REPORT: &str = r#"{"error": null, "output": ["hello\u001b"], "files": ["/0/module.py", "/0/none"],
-    "servers": [{"kind": "stream", "class": "S", "handler": "H", "bind": "BIND",
-    "concurrency": "sync", "attributes": {}, "ignored": []}]}"#;
+class Upper(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(self.request.recv(99).upper())
+
+print("hello\x1b")
+try:
+    open("none").close()
+except FileNotFoundError:
+    pass
+socketserver.TCPServer(("127.0.0.1", 0), Upper).serve_forever()
+"#;
 
 struct Setup {
     folder: TempDir,
@@ -38,20 +35,34 @@ struct Setup {
 
 impl Setup {
     fn new() -> Setup {
-        let folder = tempfile::tempdir().unwrap();
-        let setup = Setup { folder };
-        fs::create_dir(setup.path("bin")).unwrap();
+        let setup = Setup { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(setup.path("program")).unwrap();
-        let tool = setup.path("bin/componentize-py");
-        fs::write(&tool, TOOL).unwrap();
-        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
-        setup.write("server.py", "");
-        setup.write("module.py", "first");
-        setup.write("report", &REPORT.replace("BIND", "tcp://127.0.0.1:0"));
+        setup.write("server.py", PROGRAM);
+        setup.write("module.py", "first = 1");
         setup
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    /// With CPython prepared, and a program without modules compiled.
+    fn prepared() -> Setup {
+        let setup = Setup::new();
+        let building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut command = host();
+        command.arg("build").arg(file("documented.py")).arg("--output").arg(setup.path("any.wasm"));
+        let built = command.output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let (from, to) = ("target/tests-cache/wasm-socketserver", setup.path("cache"));
+        fs::create_dir(&to).unwrap();
+        let copy = Command::new("sh")
+            .args(["-c", r#"mkdir -m 700 "$1/wasm-socketserver" && cp -a "$0"/snapshot-* "$0"/functions-* "$0"/python-base "$1/wasm-socketserver""#])
+            .arg(build::root().join(from))
+            .arg(&to)
+            .status();
+        assert!(copy.unwrap().success());
+        drop(building);
+        setup
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -63,20 +74,12 @@ impl Setup {
         let mut command = host();
         command.args(arguments).arg(self.path("program/server.py"));
         command.current_dir(self.folder.path());
-        command.env("XDG_CACHE_HOME", self.path("cache"));
-        command.env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()));
-        command.env("RUNS", self.path("runs"));
-        command.env("COMPONENT", build::guest("rust", "upper").unwrap());
+        command.env("XDG_CACHE_HOME", self.path("cache")).env("PATH", "/nowhere");
         command
     }
 
     fn build(&self) -> Output {
         self.command(&["build"]).output().unwrap()
-    }
-
-    /// Returns the number of times that the tool has run.
-    fn runs(&self) -> usize {
-        fs::read_to_string(self.path("runs")).unwrap_or_default().lines().count()
     }
 }
 
@@ -87,34 +90,33 @@ fn error_of(output: &Output) -> String {
 
 #[test]
 fn a_program_is_built_again_when_a_file_that_it_read_has_changed() {
-    let setup = Setup::new();
-    let built = setup.build();
-    let text = String::from_utf8(built.stderr.clone()).unwrap();
-    assert!(built.status.success(), "{text}");
-    assert!(text.contains("server.py printed: hello\\u{1b}\n"), "{text}");
-    assert!(
-        text.contains("server.wasm: S with H, on tcp://127.0.0.1:0; requests run one at a time")
-    );
-    assert!(setup.path("server.wasm").exists());
-    assert_eq!(setup.runs(), 1);
-    let steps: [(&dyn Fn(), usize); 6] = [
-        (&|| {}, 1),
-        (&|| setup.write("unread.py", "new"), 1),
-        (&|| setup.write("module.py", "second"), 2),
-        (&|| setup.write("none", "it is there now"), 3),
-        (&|| setup.write("server.py", "# changed"), 4),
-        (&|| assert!(setup.command(&["build", "--no-cache"]).status().unwrap().success()), 5),
+    let setup = Setup::prepared();
+    let steps: [(&dyn Fn(), bool); 6] = [
+        (&|| {}, true),
+        (&|| setup.write("unread.py", "new"), false),
+        (&|| setup.write("module.py", "second = 2"), true),
+        (&|| setup.write("none", "it is there now"), true),
+        (&|| setup.write("server.py", &format!("# changed\n{PROGRAM}")), true),
+        (&|| {}, false),
     ];
-    for (change, runs) in steps {
+    for (number, (change, is_built)) in steps.into_iter().enumerate() {
         change();
-        assert!(setup.build().status.success());
-        assert_eq!(setup.runs(), runs);
+        let built = setup.build();
+        let text = String::from_utf8(built.stderr).unwrap();
+        assert!(built.status.success(), "{text}");
+        assert_eq!(text.contains("building "), is_built, "{number}: {text}");
+        assert_eq!(text.contains("server.py printed: hello\\u{1b}\n"), is_built, "{text}");
+        let server =
+            "server.wasm: TCPServer with Upper, on tcp://127.0.0.1:0; requests run one at a time";
+        assert!(text.contains(server), "{text}");
     }
+    let anew = setup.command(&["build", "--no-cache"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&anew.stderr).contains("building "));
 }
 
 #[test]
 fn run_serves_a_component_of_build_as_its_program_says() {
-    let setup = Setup::new();
+    let setup = Setup::prepared();
     assert!(setup.build().status.success());
     let mut command = host();
     command.arg("run").arg(setup.path("server.wasm"));
@@ -128,25 +130,19 @@ fn run_serves_a_component_of_build_as_its_program_says() {
 
 #[test]
 fn errors_of_a_build_are_shown() {
-    let setup = Setup::new();
+    let setup = Setup::prepared();
     let cases = [
-        (
-            r#"{"error": "no server\nbut this", "output": [], "files": [], "servers": []}"#,
-            "no server\nbut this",
-        ),
-        (&REPORT.replace("BIND", "tcp://\\u001b"), "`S` cannot be bound"),
-        (&REPORT.replace("BIND", "udp://127.0.0.1:1"), "not at an address for its requests"),
-        ("", "EOF while parsing"),
+        ("print(1)", "it ended without a server"),
+        ("raise ValueError('a\x1b')", "ValueError: a"),
+        // The program ends its instance.
+        ("import os\nos.abort()", "wasm trap"),
     ];
-    for (report, expected) in cases {
-        setup.write("report", report);
+    for (program, expected) in cases {
+        setup.write("server.py", program);
         let error = error_of(&setup.build());
         assert!(error.contains("cannot build `") && error.contains(expected), "{error}");
         assert!(!error.contains('\x1b'), "{error}");
     }
-    setup.write("fail", "");
-    let error = error_of(&setup.build());
-    assert!(error.contains("failed (exit status: 7):\nit is broken"), "{error}");
     // Nothing is left of builds that failed.
     let rooms = setup.path("cache/wasm-socketserver/rooms");
     assert_eq!(fs::read_dir(rooms).unwrap().count(), 0);
@@ -155,9 +151,19 @@ fn errors_of_a_build_are_shown() {
 }
 
 #[test]
+fn a_program_cannot_change_the_library_of_later_programs() {
+    let setup = Setup::prepared();
+    let change = "open('/python/this.py', 'a').write('changed')";
+    setup.write("server.py", change);
+    let error = error_of(&setup.build());
+    assert!(error.contains("Error: [Errno"), "{error}");
+}
+
+#[test]
 fn a_missing_tool_is_one_line_that_says_what_to_install() {
     let setup = Setup::new();
-    let output = setup.command(&["build"]).env("PATH", Path::new("/nowhere")).output().unwrap();
+    fs::create_dir(setup.path("cache")).unwrap();
+    let output = setup.build();
     let error = error_of(&output);
     assert!(
         error.contains("install python3 and python3-venv: `python3` is not installed"),

@@ -1,7 +1,9 @@
 """The order of a build, and the exports of the component.
 
-The tool imports this module, and keeps the memory that it leaves. The file `job.json` beside the
-package names the program. The file `report.json` says how the build went.
+The tool imports this module, and keeps the memory that it leaves: CPython without a program. To
+build a program, the host calls `handle` of that component without a connection, and keeps the
+memory again. The file `job.json` in the folder of this package names the program, and the file
+`report.json` says how the build went.
 """
 
 import gc
@@ -50,9 +52,9 @@ _AREA_OF_PROGRAM = 1 << 20
 _AREA_OF_REQUEST = 512 << 10
 
 
-def _build():
-    with open(os.path.join(_FOLDER, "job.json")) as file:
-        job = json.load(file)
+def _prepare():
+    """Make all that programs have in common."""
+    library.copy(os.path.join(_FOLDER, "library"))
     library.install()
     socket.socket._sendfile_use_sendfile = _sendfile
     waiting.install()
@@ -63,6 +65,14 @@ def _build():
     heap.move_code(_SERVING)
     warm.run(StreamRequest)
     heap.keep_library()
+
+
+def _build():
+    """Run the program, and keep what a request needs of it."""
+    # The folders are others than before.
+    sys.path_importer_cache.clear()
+    with open(os.path.join(_FOLDER, "job.json")) as file:
+        job = json.load(file)
     error = _run(job)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -188,7 +198,10 @@ class StreamRequest:
         StreamRequest.request = ("stream", handle, client_address)
 
     def handle(self):
-        _as_error(request.run, *StreamRequest.request)
+        if StreamRequest.request is None:
+            _as_error(_build)
+        else:
+            _as_error(request.run, *StreamRequest.request)
 
     def finish(self):
         pass
@@ -208,4 +221,4 @@ class DatagramRequest:
         pass
 
 
-_build()
+_prepare()

@@ -14,6 +14,7 @@ _IMPORT = re.compile(
 )
 _NAME = re.compile(r"\w+(\.\w+)*")
 # Where the tool keeps modules of its own, and this package.
+_LIBRARY = "/python"
 _TOOL = ("/world/", "/bundled/", "/1/")
 # Modules that are imported by names that no `import` has.
 _ALWAYS = (
@@ -101,6 +102,16 @@ class Unknown:
                 name=name,
             )
         return None
+
+
+def copy(folder):
+    """Copy CPython's library, which only the tool has, for later builds."""
+    for path, _, names in os.walk(_LIBRARY):
+        to = folder + path.removeprefix(_LIBRARY)
+        os.mkdir(to)
+        for name in names:
+            with open(f"{path}/{name}", "rb") as read, open(f"{to}/{name}", "wb") as written:
+                written.write(read.read())
 
 
 def install():

@@ -18,6 +18,9 @@ pub struct CompileOptions {
     /// Compile with these bounds checks.
     #[arg(long)]
     pub bounds_checks: BoundsChecks,
+    /// Read a set of compiled functions of this many bytes before the handler.
+    #[arg(long)]
+    pub functions: u64,
     /// Enter the jail in this mode.
     #[arg(long, value_parser = words::jail())]
     pub jail: JailMode,

@@ -7,7 +7,7 @@
 //! | `listening`, `running`, `limits`, `access`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
 //! | `python_file` | the options of `run` |
 //! | `building` | the options of `new` and `build` |
-//! | `compile`, `broker` | the options of hidden commands |
+//! | `compile`, `snapshot`, `broker` | the options of hidden commands |
 //! | `profile` | `--profile`, and the stack of a handler |
 //! | `defaults` | the defaults of options, in their help |
 //! | `words` | options with a fixed set of words |
@@ -35,6 +35,7 @@ mod python;
 mod python_file;
 mod running;
 mod settings;
+mod snapshot;
 mod suggest;
 mod words;
 
@@ -57,6 +58,7 @@ pub use profile::ProfileOptions;
 pub use python::PythonOptions;
 pub use python_file::{PackageOptions, RunOptions};
 pub use running::RunningOptions;
+pub use snapshot::SnapshotOptions;
 pub use words::level_word;
 
 /// Python's socketserver as a host for sandboxed request handlers.
@@ -126,6 +128,9 @@ pub enum Command {
     /// Compile a handler from standard input to standard output.
     #[command(hide = true)]
     Compile(CompileOptions),
+    /// Load a program into a component.
+    #[command(hide = true)]
+    Snapshot(SnapshotOptions),
     /// Open sockets for processes in the jail.
     #[command(hide = true)]
     Broker(Box<BrokerOptions>),

@@ -131,7 +131,8 @@ fn digest_of(path: &Path) -> Option<String> {
     Some(hex(Sha256::new_with_prefix(content)))
 }
 
-fn hex(digest: Sha256) -> String {
+/// Returns a digest as text.
+pub fn hex(digest: Sha256) -> String {
     digest.finalize().iter().fold(String::new(), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");

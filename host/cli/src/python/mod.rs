@@ -7,9 +7,11 @@
 //! | `section` | the section of a component that has them |
 //! | `support` | the modules of the guest that stand under CPython's |
 //! | `tool` | componentize-py: where it is |
+//! | `base` | CPython in a component, into which programs are loaded |
 //! | `room` | the folder in which one build runs |
 //! | `cache` | the components that were built before |
 
+mod base;
 mod cache;
 mod program;
 mod room;
@@ -25,6 +27,7 @@ pub use program::{Attributes, Kind, Program, ProgramServer};
 pub use section::read_program;
 pub use tool::find_or_install;
 
+use base::Base;
 use cache::{BuildCache, Key};
 use room::Room;
 
@@ -73,10 +76,10 @@ impl PythonBuild {
         if let Some(built) = cache.get(&key, self).filter(|_| !self.anew) {
             return Ok(built);
         }
-        let tool = find_or_install(&base)?;
+        let cpython = Base::find_or_make(&base)?;
         let room = Room::create(&create_private(&base, "rooms")?, self)?;
         let name = printable_path(&self.file);
-        let built = announce(&format!("building {name}"), |progress| room.run(&tool, progress))?;
+        let built = announce(&format!("building {name}"), |progress| room.run(&cpython, progress))?;
         for line in &built.report.output {
             output(&name, line);
         }

@@ -125,3 +125,25 @@ impl Program {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_the_server_cannot_have_is_an_error() {
+        let server = |bind: &str| ProgramServer {
+            kind: Kind::Stream,
+            class: "S".to_owned(),
+            handler: "H".to_owned(),
+            bind: bind.to_owned(),
+            concurrency: "sync".to_owned(),
+            attributes: Attributes::default(),
+            ignored: Vec::new(),
+        };
+        let error = |bind| format!("{:#}", server(bind).endpoint().unwrap_err());
+        assert!(server("tcp://127.0.0.1:1").endpoint().is_ok());
+        assert!(error("tcp://\u{1b}").contains("`S` cannot be bound"));
+        assert!(error("udp://127.0.0.1:1").contains("not at an address for its requests"));
+    }
+}

@@ -14,9 +14,9 @@ use socketserver_guest_compilers::python::immortal;
 use tempfile::TempDir;
 
 use super::PythonBuild;
+use super::base::Base;
 use super::program::{Program, ProgramServer};
 use super::section::append_program;
-use super::support;
 use crate::copy::{Budget, copy_folder};
 use crate::work::{Progress, run};
 
@@ -92,9 +92,7 @@ impl Room {
         for (number, packages) in (2..).zip(&build.packages) {
             copy_folder(packages, &room.path(&number.to_string()), &mut budget)?;
         }
-        support::write_to(&room.path("1"))?;
-        // Otherwise a program could import what happens to be installed on this machine.
-        fs::create_dir_all(room.path("none/lib/site-packages"))?;
+        fs::create_dir(room.path("1"))?;
         let job = Job {
             file,
             folder: "/0".to_owned(),
@@ -111,28 +109,29 @@ impl Room {
         self.folder.path().join(name)
     }
 
-    /// Runs the tool.
+    /// Loads the program into the component of CPython.
     ///
     /// # Errors
     ///
-    /// The tool fails, or the program makes no server. The error says what the program did.
-    pub fn run(&self, tool: &Path, progress: &mut Progress) -> Result<Built> {
+    /// The program ends its instance, or makes no server. The error says what the program did.
+    pub fn run(&self, base: &Base, progress: &mut Progress) -> Result<Built> {
         let output = self.path("component.wasm");
-        let mut command = Command::new(tool);
-        command.arg("--wit-path").arg(self.path("1/wit")).args(["--world", support::WORLD]);
-        command.args(["componentize", support::ENTRY]);
+        let folder = |path: &Path, name: &str| {
+            let mut argument = path.as_os_str().to_owned();
+            argument.push("=/");
+            argument.push(name);
+            argument
+        };
+        // This path leads to this program also if its file has been replaced.
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["snapshot", "--component"]).arg(base.component());
+        command.arg("--read-only").arg(folder(&base.library(), "python"));
         // The program sees these folders as /0, /1 and so on.
         for number in 0..2 + self.packages {
-            command.arg("--python-path").arg(self.path(&number.to_string()));
+            let number = number.to_string();
+            command.arg("--folder").arg(folder(&self.path(&number), &number));
         }
-        command
-            .arg("--output")
-            .arg(&output)
-            .env("VIRTUAL_ENV", self.path("none"))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env_remove("PYTHONPATH")
-            .env_remove("PYTHONHOME")
-            .env_remove("RUST_BACKTRACE");
+        command.arg("--output").arg(&output);
         run(&mut command, progress)?;
         let report = self.report()?;
         if let Some(error) = &report.error {
@@ -143,7 +142,7 @@ impl Room {
         for server in &program.servers {
             server.endpoint()?;
         }
-        let mut component = fs::read(&output).context("the tool wrote no component")?;
+        let mut component = fs::read(&output).context("there is no component")?;
         immortal::keep_forever(&mut component, &self.read("1/objects", immortal::MAX)?)?;
         append_program(&mut component, &program)?;
         Ok(Built { component, program, report, begun: self.begun })

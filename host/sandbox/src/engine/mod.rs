@@ -1,5 +1,6 @@
 //! The engine of the process, and its pool of instances.
 
+pub(crate) mod functions;
 pub(crate) mod settings;
 pub(crate) mod ticker;
 
@@ -11,6 +12,7 @@ use wasmtime::{
     Collector, Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
 };
 
+use crate::engine::functions::Functions;
 use crate::engine::settings::EngineSettings;
 use crate::engine::ticker::{TICK, Ticker};
 use crate::error::EngineError;
@@ -107,15 +109,23 @@ impl Engine {
         Ok(Engine::from_parts(engine, settings, None, None, Some(timer)))
     }
 
-    /// Returns an engine for [`compile_for_parent`](crate::compile_for_parent) alone. It
-    /// generates the code that other engines with these settings load, and reserves nothing.
+    /// Returns an engine for [`compile_for_parent`](crate::compile_for_parent) and
+    /// [`take_snapshot`](crate::take_snapshot) alone. It generates the code that other engines with these settings load, and
+    /// reserves nothing. It takes the code of functions from `functions` if it is there.
     ///
     /// # Errors
     ///
     /// This machine cannot run the engine at all.
-    pub fn for_compiling(settings: &EngineSettings) -> Result<Self, EngineError> {
-        let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
-        Ok(Engine::from_parts(engine, settings, None, None, None))
+    pub fn for_compiling(
+        settings: &EngineSettings,
+        functions: Arc<Functions>,
+    ) -> Result<Self, EngineError> {
+        let mut config = config(settings);
+        config
+            .enable_incremental_compilation(functions)
+            .and_then(|config| wasmtime::Engine::new(config))
+            .map(|engine| Engine::from_parts(engine, settings, None, None, None))
+            .map_err(|error| EngineError::Engine(format!("{error:#}")))
     }
 
     fn from_parts(
@@ -321,7 +331,7 @@ mod tests {
             assert_eq!(pooled.fallback(), None);
             let code = hash(&pooled);
             assert_eq!(hash(&Engine::on_demand(&settings).unwrap()), code);
-            assert_eq!(hash(&Engine::for_compiling(&settings).unwrap()), code);
+            assert_eq!(hash(&Engine::for_compiling(&settings, Arc::default()).unwrap()), code);
             codes.push(code);
         }
         assert_ne!(codes[0], codes[1]);

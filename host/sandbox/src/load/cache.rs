@@ -28,6 +28,10 @@ const DIGEST: usize = 32;
 
 /// The number of entries that are kept. The oldest are removed first.
 const MAX_ENTRIES: usize = 100;
+/// The beginning of the names of sets of functions, and the number of these that are kept: one
+/// for each version and each set of settings of the engine.
+const FUNCTIONS: &str = "functions-";
+const MAX_FUNCTIONS: usize = 4;
 /// The largest entry that is read, in bytes.
 const MAX_ENTRY: u64 = 2 << 30;
 
@@ -72,6 +76,19 @@ impl Key {
         hasher.0.update(adapter::version());
         let digest = hasher.0.chain_update(HEADER).chain_update(Sha256::digest(component));
         Key(hex(&digest.finalize()))
+    }
+
+    /// Returns the key of a component that is instrumented for a snapshot.
+    pub(crate) fn of_instrumented(engine: &wasmtime::Engine, component: &[u8]) -> Key {
+        let Key(digest) = Key::new(engine, component);
+        Key(format!("snapshot-{digest}"))
+    }
+
+    /// Returns the key of the set of functions for an engine.
+    pub(crate) fn of_functions(engine: &wasmtime::Engine) -> Key {
+        let mut hasher = Sha256Hasher(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Key(format!("{FUNCTIONS}{}", hex(&hasher.0.chain_update(HEADER).finalize())))
     }
 
     /// Returns the digest of an entry with this key. An entry in the place of another counts
@@ -148,6 +165,23 @@ impl Cache {
     ///
     /// The entry is not private, or cannot be read.
     pub(crate) fn get(&self, key: &Key) -> Result<Option<CachedComponent>, CacheError> {
+        let component = |(footprint, code)| CachedComponent {
+            artifact: Artifact::from_private_cache(code),
+            footprint: Footprint::from_bytes(footprint),
+        };
+        Ok(self.read(key)?.map(component))
+    }
+
+    /// Returns a set of functions, if there is one and it is whole.
+    ///
+    /// # Errors
+    ///
+    /// The entry is not private, or cannot be read.
+    pub(crate) fn functions(&self, key: &Key) -> Result<Option<Vec<u8>>, CacheError> {
+        Ok(self.read(key)?.map(|(_, functions)| functions))
+    }
+
+    fn read(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let path = directory.path.join(&key.0);
         let io_error = |error| CacheError::Io { path: path.clone(), error };
@@ -164,13 +198,13 @@ impl Cache {
             return Err(CacheError::NotPrivate { path, why });
         }
         check_private(&path, &metadata, 0o022)?;
-        let component = read_entry(&file, metadata.len(), key).map_err(io_error)?;
-        if component.is_none() {
+        let entry = read_entry(&file, metadata.len(), key).map_err(io_error)?;
+        if entry.is_none() {
             tracing::warn!(path = %path.display(), "a damaged entry of the cache is removed");
             unlinkat(&directory.opened, &key.0, AtFlags::empty())
                 .map_err(|error| io_error(error.into()))?;
         }
-        Ok(component)
+        Ok(entry)
     }
 
     /// Keeps a component under `key`: whole or not at all, also if other processes write at
@@ -185,13 +219,30 @@ impl Cache {
         artifact: &Artifact,
         footprint: &Footprint,
     ) -> Result<(), CacheError> {
-        let (code, footprint) = (artifact.bytes(), footprint.to_bytes());
+        self.write(key, footprint.to_bytes(), artifact.bytes())
+    }
+
+    /// Keeps a set of functions under `key`, as [`put`](Self::put) does.
+    ///
+    /// # Errors
+    ///
+    /// The entry cannot be written.
+    pub(crate) fn put_functions(&self, key: &Key, functions: &[u8]) -> Result<(), CacheError> {
+        self.write(key, [0; FOOTPRINT_BYTES], functions)
+    }
+
+    fn write(
+        &self,
+        key: &Key,
+        footprint: [u8; FOOTPRINT_BYTES],
+        content: &[u8],
+    ) -> Result<(), CacheError> {
         let Some(directory) = &self.directory else { return Ok(()) };
         let io_error = |error| CacheError::Io { path: directory.path.join(&key.0), error };
         let directory = &directory.itself();
         // tempfile makes the file readable and writable by the owner alone.
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(io_error)?;
-        for part in [HEADER.as_slice(), &key.digest(&footprint, code), &footprint, code] {
+        for part in [HEADER.as_slice(), &key.digest(&footprint, content), &footprint, content] {
             file.write_all(part).map_err(io_error)?;
         }
         file.persist(directory.join(&key.0)).map_err(|error| io_error(error.error))?;
@@ -210,8 +261,11 @@ fn check_private(path: &Path, metadata: &fs::Metadata, others: u32) -> Result<()
     Err(CacheError::NotPrivate { path: path.to_owned(), why })
 }
 
+/// The footprint and the content of an entry. Sets of functions have no footprint.
+type Entry = ([u8; FOOTPRINT_BYTES], Vec<u8>);
+
 /// Reads an entry. Returns `None` if it is damaged, or is the entry of another key.
-fn read_entry(mut file: &File, size: u64, key: &Key) -> io::Result<Option<CachedComponent>> {
+fn read_entry(mut file: &File, size: u64, key: &Key) -> io::Result<Option<Entry>> {
     let mut header = [0; HEADER.len()];
     let (mut digest, mut footprint) = ([0; DIGEST], [0; FOOTPRINT_BYTES]);
     if size > MAX_ENTRY || size < (header.len() + digest.len() + footprint.len()) as u64 {
@@ -223,26 +277,28 @@ fn read_entry(mut file: &File, size: u64, key: &Key) -> io::Result<Option<Cached
     let mut code = Vec::new();
     file.take(MAX_ENTRY).read_to_end(&mut code)?;
     let is_whole = header == *HEADER && digest == key.digest(&footprint, &code);
-    Ok(is_whole.then(|| CachedComponent {
-        artifact: Artifact::from_private_cache(code),
-        footprint: Footprint::from_bytes(footprint),
-    }))
+    Ok(is_whole.then_some((footprint, code)))
 }
 
-/// Removes the oldest entries beyond [`MAX_ENTRIES`].
+/// Removes the oldest entries beyond [`MAX_ENTRIES`] and [`MAX_FUNCTIONS`].
 fn prune(directory: &Path) -> io::Result<()> {
-    let mut entries = Vec::new();
+    let (mut entries, mut functions) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         // Another process may have removed it meanwhile. Folders are not entries.
         let Ok(metadata) = entry.metadata() else { continue };
         if let (true, Ok(modified)) = (metadata.is_file(), metadata.modified()) {
-            entries.push((modified, entry.path()));
+            let is_functions =
+                entry.file_name().as_encoded_bytes().starts_with(FUNCTIONS.as_bytes());
+            let kind = if is_functions { &mut functions } else { &mut entries };
+            kind.push((modified, entry.path()));
         }
     }
-    entries.sort();
-    for (_, path) in entries.iter().take(entries.len().saturating_sub(MAX_ENTRIES)) {
-        let _ = fs::remove_file(path);
+    for (mut entries, most) in [(entries, MAX_ENTRIES), (functions, MAX_FUNCTIONS)] {
+        entries.sort();
+        for (_, path) in entries.iter().take(entries.len().saturating_sub(most)) {
+            let _ = fs::remove_file(path);
+        }
     }
     Ok(())
 }

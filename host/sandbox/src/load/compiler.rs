@@ -38,7 +38,9 @@ pub enum Compiler {
 }
 
 /// A program that calls [`compile_for_parent`] with its standard input and output, and with
-/// an engine that [`Engine::for_compiling`] returns for the same settings.
+/// an engine that [`Engine::for_compiling`] returns for the same settings. Its standard input
+/// begins with the set of functions for that engine, whose length in bytes is in the option
+/// `--functions`.
 ///
 /// Its result is machine code, which runs here without a check. So the program must be
 /// trusted like the calling one, and mostly is the same.
@@ -46,7 +48,7 @@ pub enum Compiler {
 pub struct CompilerProcess {
     /// The path of the program.
     pub program: PathBuf,
-    /// Its arguments. Its environment is empty.
+    /// Its arguments, before `--functions`. Its environment is empty.
     pub arguments: Vec<OsString>,
     /// The address space in bytes to which it limits itself (`RLIMIT_AS`). Here it bounds
     /// the result, and stands in errors.
@@ -65,15 +67,21 @@ impl CompilerProcess {
 }
 
 impl Compiler {
-    /// Compiles a component, given as a binary or as text.
+    /// Compiles a component, given as a binary or as text. A process takes the code of
+    /// functions from the set `functions` if it is there.
     ///
     /// # Errors
     ///
     /// The source is no component, or its compilation fails or reaches a limit.
-    pub(crate) fn compile(&self, engine: &Engine, source: Vec<u8>) -> Result<Artifact, LoadError> {
+    pub(crate) fn compile(
+        &self,
+        engine: &Engine,
+        source: Vec<u8>,
+        functions: &[u8],
+    ) -> Result<Artifact, LoadError> {
         match self {
             Compiler::InProcess => compile(engine, source),
-            Compiler::Process(process) => process.compile(&source),
+            Compiler::Process(process) => process.compile(&source, functions),
         }
     }
 }
@@ -105,13 +113,14 @@ fn compile(engine: &Engine, source: Vec<u8>) -> Result<Artifact, LoadError> {
 }
 
 impl CompilerProcess {
-    fn compile(&self, source: &[u8]) -> Result<Artifact, LoadError> {
+    fn compile(&self, source: &[u8], functions: &[u8]) -> Result<Artifact, LoadError> {
         let not_started =
             |error: io::Error| LoadError::Compiler(format!("cannot be started: {error}"));
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
+            .arg(format!("--functions={}", functions.len()))
             .env_clear()
-            .stdin(memory_file(source).map_err(not_started)?)
+            .stdin(memory_file(&[functions, source]).map_err(not_started)?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -157,9 +166,11 @@ impl CompilerProcess {
 }
 
 /// Returns a file in memory that has no name and that will be read from its beginning.
-fn memory_file(content: &[u8]) -> io::Result<Stdio> {
+fn memory_file(parts: &[&[u8]]) -> io::Result<Stdio> {
     let mut file = std::fs::File::from(memfd_create("component", MemfdFlags::CLOEXEC)?);
-    file.write_all(content)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
     file.rewind()?;
     Ok(file.into())
 }

@@ -19,6 +19,9 @@ use crate::world::World;
 
 /// The size of a source, in bytes, beyond which it takes seconds to compile.
 const LARGE: usize = 1 << 20;
+/// The size of a source, in bytes, beyond which the functions that were compiled before are worth
+/// their reading. Components with an interpreter in them are larger.
+const HAS_INTERPRETER: usize = 4 << 20;
 
 /// A compiled component.
 pub struct Component {
@@ -148,7 +151,15 @@ fn load_or_compile(
     } else {
         tracing::debug!(bytes = source.len(), "compiling a handler");
     }
-    let artifact = loader.compiler.compile(engine, source)?;
+    let functions = if usable && source.len() > HAS_INTERPRETER {
+        loader.cache.functions(&Key::of_functions(engine.wasmtime())).unwrap_or_else(|error| {
+            warn(error);
+            None
+        })
+    } else {
+        None
+    };
+    let artifact = loader.compiler.compile(engine, source, &functions.unwrap_or_default())?;
     let (component, footprint) = load(engine, &artifact)
         .map_err(|error| LoadError::Compile(printable(&format!("{error:#}"), 500)))?;
     if usable {

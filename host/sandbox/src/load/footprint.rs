@@ -276,7 +276,7 @@ mod tests {
     use crate::sys::Artifact;
 
     fn footprint(text: &str) -> Footprint {
-        let engine = Engine::for_compiling(&EngineSettings::default()).unwrap();
+        let engine = Engine::for_compiling(&EngineSettings::default(), Default::default()).unwrap();
         let artifact = Artifact::compile(engine.wasmtime(), text.as_bytes()).unwrap();
         Footprint::from_artifact(artifact.bytes()).unwrap()
     }
