@@ -96,8 +96,23 @@ impl Server {
         command: &mut Command,
         sockets: usize,
     ) -> Result<Server> {
+        Server::start_with(Stdio::null(), stderr, command, sockets)
+    }
+
+    /// As [`start_logging_to`](Self::start_logging_to), with `stdin` as the standard input of
+    /// the program.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn start_with(
+        stdin: impl Into<Stdio>,
+        stderr: impl Into<Stdio>,
+        command: &mut Command,
+        sockets: usize,
+    ) -> Result<Server> {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()

@@ -90,6 +90,7 @@ pub fn settings(options: ServeOptions) -> Result<Settings> {
         && let Some(program) = python_server(source, path)?
     {
         let name = printable_path(&program);
+        ensure!(options.digest.is_none(), "--digest is for components: build `{name}` first");
         say(&format!("`{name}` says how it is served: this is `wasm-socketserver run {name}`\n"));
         return run::settings(RunOptions {
             program,

@@ -61,6 +61,11 @@ impl LoadSettings {
         Ok(self.engine)
     }
 
+    /// Returns the longest time that loading takes.
+    pub fn longest(&self) -> Duration {
+        self.compile_time.saturating_mul(CompilerProcess::WALL_TIME_FACTOR)
+    }
+
     /// Returns a loader that compiles in a process of this program.
     pub fn loader(&self) -> Loader {
         let (memory, seconds) = self.compiler_limits();

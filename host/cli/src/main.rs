@@ -14,6 +14,10 @@
 //! | `source/` | sources in all languages: from a file or a project to a component |
 //! | `run` | `run`: a Python file as a server |
 //! | `build` | `new` and `build`, and the build that `serve` begins with |
+//! | `config/` | the configuration file |
+//! | `generation` | the hidden command `generation`: a process that serves one handler of a configuration |
+//! | `check` | `check`: whether the handlers of a configuration can be served |
+//! | `supervise/` | `up`: a process that owns the sockets of several handlers |
 //! | `compile` | the hidden command `compile`, which compiles a handler |
 //! | `snapshot` | the hidden command `snapshot`, which loads a program into a component |
 //! | `broker` | the hidden command `broker`, which opens sockets for handlers in the jail |
@@ -21,16 +25,19 @@
 //!
 //! Each of them uses only those of them that stand in an earlier place of this list:
 //! `values/`, `report/`, `loading`, `settings`, `options/`, `serve/`, `inspect`, `work/`, `copy`,
-//! `python/`, `source/`, `run`, `build`, `compile`,
-//! `snapshot` and `broker`.
+//! `python/`, `source/`, `run`, `build`, `config/`, `generation`, `check`,
+//! `supervise/`, `compile`, `snapshot` and `broker`.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod broker;
 mod build;
+mod check;
 mod compile;
+mod config;
 mod copy;
+mod generation;
 mod inspect;
 mod loading;
 mod options;
@@ -43,41 +50,64 @@ mod serve;
 mod settings;
 mod snapshot;
 mod source;
+mod supervise;
 mod values;
 mod work;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use socketserver::service::{self, ServiceEnvironment};
 
-use crate::options::Command;
+use crate::options::{Command, GenerationOptions};
 use crate::report::log::report_failure;
 use crate::report::{LogFormat, relay};
+use crate::serve::service::ServiceManager;
 use crate::serve::signals;
 use crate::settings::Settings;
+use crate::supervise::ask;
 use crate::work::Interrupted;
 
 /// Runs a command. The exit code is 0 if it succeeded, 1 if it failed, and 2 if the command
 /// line is wrong.
 fn main() -> ExitCode {
+    // First, while there is one thread, and before a descriptor of this program is where a
+    // passed one would be.
+    let environment = service::take_environment();
     let arguments = options::parse();
     if let Err(error) = signals::reset_inherited().context("cannot handle signals") {
         report_failure(LogFormat::Text, &error);
         return ExitCode::FAILURE;
     }
+    let environment = match environment {
+        Ok(environment) => environment,
+        Err(error) => {
+            report_failure(LogFormat::Text, &error.into());
+            return ExitCode::FAILURE;
+        }
+    };
     let (format, result) = match arguments.command.or_else(options::without_command) {
+        Some(Command::Serve(options)) if options.print_config => {
+            (LogFormat::Text, config::print_to_standard_output())
+        }
         Some(Command::Serve(options)) => {
             let format = options.server.log.settings().format;
-            (format, build::settings(*options).and_then(serve_as))
+            (format, build::settings(*options).and_then(|settings| serve_as(settings, environment)))
         }
         Some(Command::Run(options)) => match run::settings(*options) {
-            Ok(settings) => (settings.log.format, serve_as(settings)),
+            Ok(settings) => (settings.log.format, serve_as(settings, environment)),
             // The log is not set up.
             Err(error) => (LogFormat::Text, Err(error)),
         },
         Some(Command::New(options)) => (LogFormat::Text, build::new(&options)),
         Some(Command::Build(options)) => (LogFormat::Text, build::build(&options)),
         Some(Command::Inspect(options)) => (LogFormat::Text, inspect::inspect(&options)),
+        Some(Command::Up(options)) => (LogFormat::Text, supervise::up(&options, environment)),
+        Some(Command::Reload(options)) => (LogFormat::Text, ask::order(&options, "reload")),
+        Some(Command::Status(options)) => (LogFormat::Text, ask::status(&options)),
+        Some(Command::Stop(options)) => (LogFormat::Text, ask::order(&options, "stop")),
+        Some(Command::Check(options)) => (LogFormat::Text, check::check(&options)),
+        Some(Command::Generation(options)) => generation(&options),
         Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
         Some(Command::Snapshot(options)) => (LogFormat::Text, snapshot::snapshot(options)),
         Some(Command::Broker(options)) => (options.log.settings().format, broker::broker(&options)),
@@ -93,7 +123,22 @@ fn main() -> ExitCode {
     })
 }
 
-fn serve_as(settings: Settings) -> Result<ExitCode> {
-    serve::serve(settings)?;
+fn serve_as(settings: Settings, environment: ServiceEnvironment) -> Result<ExitCode> {
+    let ServiceEnvironment { sockets, notify_socket, watchdog } = environment;
+    serve::serve(settings, sockets, ServiceManager::connect(notify_socket, watchdog))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the command, and returns the format in which its failure is reported.
+fn generation(options: &GenerationOptions) -> (LogFormat, Result<ExitCode>) {
+    let (serve, sockets, door) = match generation::receive() {
+        Ok(given) => given.into_parts(),
+        Err(error) => return (LogFormat::Text, Err(error)),
+    };
+    let format = if options.check { LogFormat::Text } else { serve.server.log.settings().format };
+    match build::settings(serve) {
+        Ok(settings) => (format, generation::run(options, settings, sockets, door)),
+        // The log is not set up.
+        Err(error) => (LogFormat::Text, Err(error)),
+    }
 }

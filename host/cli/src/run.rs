@@ -8,9 +8,10 @@ use socketserver::{ConcurrencyKind, SocketType, printable};
 use socketserver_sandbox::{Loader, read_component};
 
 use crate::options::{self, RunOptions, ServerOptions};
-use crate::python::{Attributes, Built, Kind, Program, ProgramServer, PythonBuild, read_program};
+use crate::python::{Attributes, Built, Kind, Program, PythonBuild, read_program};
 use crate::report::printable_path;
 use crate::settings::Settings;
+use crate::values::endpoint::Bind;
 use crate::work::say;
 
 /// The longest name of a class that is shown, in bytes.
@@ -61,10 +62,10 @@ fn component_of(options: &RunOptions) -> Result<Built> {
 fn apply(program: &Program, options: &mut ServerOptions) -> Result<()> {
     let servers = &program.servers;
     if options.listening.bind.is_empty() {
-        let endpoints = servers.iter().map(ProgramServer::endpoint);
+        let endpoints = servers.iter().map(|server| server.endpoint().map(Bind::Address));
         options.listening.bind = endpoints.collect::<Result<_>>()?;
     }
-    for endpoint in &options.listening.bind {
+    for endpoint in options.listening.bind.iter().filter_map(Bind::address) {
         let served = servers.iter().any(|it| it.kind.socket_type() == endpoint.socket_type());
         ensure!(
             served,

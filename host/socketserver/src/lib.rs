@@ -75,7 +75,8 @@
 //! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
 //!
 //! Python does not have: [`Concurrency::Workers`], several sockets for one
-//! server, [`ListenOptions`], [`ServerBuilder::graceful_shutdown`],
+//! server, [`ListenOptions`], [`ServerBuilder::listen_on`], [`service`],
+//! [`ServerBuilder::graceful_shutdown`],
 //! [`Hooks::after_fork_in_child`], [`Hooks::request_finished`], [`Request::keep`],
 //! [`Request::earliest_arrival`], [`Request::is_last_of_process`], the limits of a
 //! [`Request`], and its async calls ([`block_on`]).
@@ -101,6 +102,7 @@
 //! | `concurrency/` | the ways of running requests: one at a time, in threads, in processes |
 //! | `access/` | rules that refuse clients, for `verify_request` |
 //! | `handler`, `hooks` | the code of the program: its handler, and the methods that it overrides |
+//! | `service` | what a service manager such as systemd passes to the program |
 //! | `server_info` | facts about a server, and its defaults |
 //! | `address` | the addresses of sockets |
 //! | `capacity` | the number of requests that the machine can hold |
@@ -127,6 +129,7 @@ mod reason;
 mod request;
 mod server;
 mod server_info;
+pub mod service;
 mod sys;
 mod text;
 
@@ -139,6 +142,7 @@ pub use handler::{
 };
 pub use hooks::{DefaultHooks, DropReason, Hooks};
 pub use listen::bind_hint::BindHint;
+pub use listen::bound_socket::{BoundSocket, BoundSocketError};
 pub use listen::descriptor_passing::{kernel_refuses_descriptors, refuse_descriptors};
 pub use listen::endpoint::{Endpoint, EndpointError};
 pub use listen::options::{KeepAlive, ListenOptions, OptionError, UrlOption};

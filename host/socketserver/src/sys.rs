@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code)]
 
+use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::mem;
@@ -14,6 +16,7 @@ use std::sync::atomic::AtomicU64;
 use crossbeam_utils::CachePadded;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::fs::{Mode, OFlags, fstat, open, stat};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, getpid};
 use socket2::SockAddr;
@@ -123,6 +126,50 @@ pub(crate) fn exit_now(status: i32) -> ! {
 pub(crate) fn close_inherited(fd: BorrowedFd<'_>) {
     // SAFETY: as above, no code in this process uses the descriptor any more.
     unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Removes variables from the environment of this process, and returns their values.
+///
+/// # Errors
+///
+/// There are some, and this process has other threads, or `/proc` is missing.
+pub(crate) fn take_variables<const N: usize>(
+    names: [&str; N],
+) -> io::Result<[Option<OsString>; N]> {
+    let values = names.map(env::var_os);
+    if values.iter().any(Option::is_some) {
+        let threads = Tasks::new()?.threads()?;
+        if threads != 1 {
+            return Err(io::Error::other(format!("this process has {threads} threads")));
+        }
+        for name in names {
+            // SAFETY: there is one thread, so no other reads the environment meanwhile.
+            unsafe { env::remove_var(name) };
+        }
+    }
+    Ok(values)
+}
+
+/// Takes the descriptors from 3 on that the process that started this one has opened for it,
+/// and makes the programs that this process starts not have them.
+///
+/// The caller has read their number in variables that name this process and that it has
+/// removed. Each descriptor has one owner therefore.
+///
+/// # Errors
+///
+/// One of the descriptors is not open.
+pub(crate) fn take_passed_descriptors(count: u32) -> Result<Vec<OwnedFd>, RawFd> {
+    let numbers = (3..).take(count as usize);
+    let take = |number: RawFd| {
+        // SAFETY: the descriptor is borrowed for this call, which fails if it is not open.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+        fcntl_setfd(borrowed, FdFlags::CLOEXEC).map_err(|_| number)?;
+        // SAFETY: the descriptor is open, and by the protocol this process owns it. No other
+        // code knows it, because the variables that announce it are taken once.
+        Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    };
+    numbers.map(take).collect()
 }
 
 /// The size of the signal stack of a thread that runs requests: enough for a handler

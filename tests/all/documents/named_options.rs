@@ -54,8 +54,17 @@ fn options(text: &str) -> BTreeSet<String> {
 
 /// Returns the options that each command has, hidden commands included.
 fn existing() -> BTreeSet<String> {
-    let commands: [&[&str]; 7] =
-        [&[], &["new"], &["serve"], &["run"], &["build"], &["inspect"], &["compile"]];
+    let commands: [&[&str]; 9] = [
+        &[],
+        &["new"],
+        &["serve"],
+        &["run"],
+        &["build"],
+        &["inspect"],
+        &["status"],
+        &["generation"],
+        &["compile"],
+    ];
     let mut existing = BTreeSet::new();
     for command in commands {
         let output =

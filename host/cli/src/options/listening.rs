@@ -3,9 +3,8 @@
 #![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
 
 use clap::{ArgAction, Args};
-use socketserver::Endpoint;
 
-use crate::values::endpoint;
+use crate::values::endpoint::{self, Bind};
 use crate::values::owner::{self, Owner};
 
 /// The addresses of the server, and the files of its Unix sockets.
@@ -17,10 +16,11 @@ pub struct ListeningOptions {
     /// tcp://HOST:PORT or udp://HOST:PORT, with IPv6 addresses in brackets; port 0 takes a
     /// free port. unix://PATH for streams and unixgram://PATH for datagrams; @NAME in place
     /// of a path is an abstract name. Options of the socket follow a question mark, such as
-    /// udp://0.0.0.0:514?rcvbuf=4MiB. By default the server listens on 127.0.0.1:9999, with
-    /// TCP or UDP as the handler needs.
-    #[arg(long, value_name = "URL", value_parser = endpoint::endpoint)]
-    pub bind: Vec<Endpoint>,
+    /// udp://0.0.0.0:514?rcvbuf=4MiB. systemd://NAME takes the sockets of that name that
+    /// systemd passes, and systemd:// those that no other --bind names. By default the server
+    /// listens on 127.0.0.1:9999, with TCP or UDP as the handler needs.
+    #[arg(long, value_name = "URL", value_parser = endpoint::bind)]
+    pub bind: Vec<Bind>,
 
     /// Remove the socket file of an earlier server that has ended.
     ///

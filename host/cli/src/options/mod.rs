@@ -7,6 +7,7 @@
 //! | `listening`, `running`, `limits`, `access`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
 //! | `python_file` | the options of `run` |
 //! | `building` | the options of `new` and `build` |
+//! | `configuration` | the options of `up`, `check`, `status`, `reload` and `stop` |
 //! | `compile`, `snapshot`, `broker` | the options of hidden commands |
 //! | `profile` | `--profile`, and the stack of a handler |
 //! | `defaults` | the defaults of options, in their help |
@@ -23,6 +24,7 @@ mod access;
 mod broker;
 mod building;
 mod compile;
+mod configuration;
 pub mod defaults;
 mod grants;
 mod isolation;
@@ -42,12 +44,13 @@ mod words;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use access::AccessOptions;
 pub use broker::BrokerOptions;
 pub use building::{BuildOptions, NewOptions};
 pub use compile::CompileOptions;
+pub use configuration::{CheckOptions, ControlOptions, GenerationOptions, UpOptions};
 pub use grants::{GrantOptions, granting_option};
 pub use isolation::IsolationOptions;
 pub use limits::LimitOptions;
@@ -60,6 +63,8 @@ pub use python_file::{PackageOptions, RunOptions};
 pub use running::RunningOptions;
 pub use snapshot::SnapshotOptions;
 pub use words::level_word;
+
+use crate::values::digest::{self, Digest};
 
 /// Python's socketserver as a host for sandboxed request handlers.
 ///
@@ -125,6 +130,43 @@ pub enum Command {
     /// Exit codes: 0 if the handler can be served, 1 if it cannot, 2 if the command line is
     /// wrong.
     Inspect(InspectOptions),
+    /// Serve the handlers of a configuration file until SIGINT or SIGTERM.
+    ///
+    /// This process has the listening sockets, and starts a process for each handler. One that
+    /// ends is started anew. SIGHUP or `reload` reads the file again: handlers that have changed
+    /// are replaced, and no client is refused meanwhile.
+    ///
+    /// Exit codes: 0 after the first signal, 130 or 143 if a second SIGINT or SIGTERM ended the
+    /// server, 1 if a handler or an address cannot be served at the start, 2 if the file or the
+    /// command line is wrong.
+    Up(UpOptions),
+    /// Have `up` read its configuration file again, and wait until it serves as the file says.
+    ///
+    /// A handler that cannot be served as the file says stays as it was.
+    ///
+    /// Exit codes: 0 if all is as the file says, 1 if it is not or there is no server, 2 if the
+    /// command line is wrong.
+    Reload(ControlOptions),
+    /// Show the handlers of `up`.
+    ///
+    /// Exit codes: 0 if all handlers serve, 1 if one does not or there is no server, 2 if the
+    /// command line is wrong.
+    Status(ControlOptions),
+    /// End `up`, as SIGTERM does, and wait until it has ended.
+    ///
+    /// Exit codes: 0 if the server has ended, 1 if there is none, 2 if the command line is wrong.
+    Stop(ControlOptions),
+    /// Load and try every handler of a configuration file, and open no port.
+    ///
+    /// Each handler is loaded, compiled and tried as `serve` does before it serves: in a process
+    /// of its own, in the jail if it will be served in one.
+    ///
+    /// Exit codes: 0 if all handlers can be served, 1 if one cannot, 2 if the file or the command
+    /// line is wrong.
+    Check(CheckOptions),
+    /// Serve a handler as the arguments in standard input say.
+    #[command(hide = true)]
+    Generation(GenerationOptions),
     /// Compile a handler from standard input to standard output.
     #[command(hide = true)]
     Compile(CompileOptions),
@@ -155,6 +197,18 @@ pub struct ServeOptions {
     /// The first argument that the program sees is its name.
     #[arg(last = true, requires = "handler", value_name = "ARG")]
     pub args: Vec<String>,
+
+    /// Refuse the handler unless its component has this digest, as sha256sum prints it.
+    ///
+    /// DIGEST is sha256: and 64 hexadecimal digits.
+    #[arg(long, value_name = "DIGEST", value_parser = digest::parse, hide_short_help = true)]
+    pub digest: Option<Digest>,
+
+    /// Print a configuration file that says the same, and do not serve.
+    ///
+    /// `check` and `up` read the file.
+    #[arg(long, hide_short_help = true)]
+    pub print_config: bool,
 
     /// The options of the server.
     #[command(flatten)]
@@ -257,6 +311,26 @@ pub fn parse() -> Arguments {
     })
 }
 
+/// Returns the values of the command line of this process, which is that of `serve`.
+pub fn serve_matches() -> Option<ArgMatches> {
+    let matches = definition().try_get_matches().ok()?;
+    matches.subcommand_matches("serve").cloned()
+}
+
+/// Parses the arguments of `serve`.
+///
+/// # Errors
+///
+/// An argument is unknown or wrong, or two exclude each other.
+pub fn parse_serve(arguments: &[String]) -> Result<ServeOptions, clap::Error> {
+    let line = ["wasm-socketserver", "serve"].into_iter();
+    let line = line.chain(arguments.iter().map(String::as_str));
+    match Arguments::try_parse_from(line)?.command {
+        Some(Command::Serve(options)) => Ok(*options),
+        _ => Err(definition().error(ErrorKind::InvalidSubcommand, "this is not `serve`")),
+    }
+}
+
 /// Returns `serve` with its defaults, which runs if there is no command.
 pub fn without_command() -> Option<Command> {
     Arguments::parse_from(["wasm-socketserver", "serve"]).command
@@ -279,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_short_help_has_one_line_for_each_option() {
-        for name in ["new", "serve", "run", "build", "inspect"] {
+        for name in ["new", "serve", "run", "build", "inspect", "check", "up", "status"] {
             let mut definition = definition();
             definition.build();
             let command = definition.find_subcommand_mut(name).unwrap();

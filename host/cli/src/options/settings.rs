@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use socketserver::{Concurrency, ConcurrencyKind, Endpoint, Forking, Threading, Workers};
+use socketserver::{Concurrency, ConcurrencyKind, Forking, Threading, Workers};
 use socketserver_jail::JailMode;
 use socketserver_sandbox::Policy;
 
 use super::{ListeningOptions, PythonOptions, RunningOptions, ServeOptions, ServerOptions};
 use crate::settings::{Drain, Settings, ShutdownSettings, SocketSettings, default_endpoint};
+use crate::values::endpoint::Bind;
 
 impl ServeOptions {
     /// Returns what the options mean.
@@ -19,6 +20,7 @@ impl ServeOptions {
     pub fn settings(self) -> Result<Settings> {
         let mut settings = self.server.settings(self.handler)?;
         settings.policy.args = self.args;
+        settings.digest = self.digest;
         Ok(settings)
     }
 }
@@ -33,7 +35,7 @@ impl ServerOptions {
         let default = Settings::default();
         let concurrency = concurrency(&self, default.concurrency.kind())?;
         let kind = concurrency.kind();
-        let endpoints = endpoints(&self)?;
+        let bind = bind(&self)?;
         let shutdown = shutdown(&self.running, &self.python, kind);
         let profile = self.profile.profile();
         let jail = match self.isolation.jail {
@@ -56,9 +58,10 @@ impl ServerOptions {
         };
         Ok(Settings {
             handler,
+            digest: None,
             loading: self.loading.settings(&self.profile, jail),
             policy,
-            endpoints,
+            bind,
             sockets: sockets(&self.listening, &self.python),
             concurrency,
             once: self.running.once,
@@ -159,16 +162,20 @@ fn processes(concurrency: &Concurrency) -> usize {
     }
 }
 
-/// Returns the addresses that the options name.
-fn endpoints(options: &ServerOptions) -> Result<Vec<Endpoint>> {
+/// Returns the addresses and the passed sockets that the options name.
+fn bind(options: &ServerOptions) -> Result<Vec<Bind>> {
     let bind = &options.listening.bind;
     let Some(class) = options.python.server else { return Ok(bind.clone()) };
-    for endpoint in bind {
-        class.check(endpoint)?;
+    for bind in bind {
+        match bind {
+            Bind::Address(endpoint) => class.check(endpoint)?,
+            // The socket itself says which transport it has.
+            Bind::Passed(_) => bail!("{class} binds an address: use --concurrency with {bind}"),
+        }
     }
     match class.scheme() {
         _ if !bind.is_empty() => Ok(bind.clone()),
-        scheme @ ("tcp" | "udp") => Ok(vec![default_endpoint(scheme)?]),
+        scheme @ ("tcp" | "udp") => Ok(vec![Bind::Address(default_endpoint(scheme)?)]),
         scheme => bail!("{class} needs a path: --bind {scheme}://PATH"),
     }
 }

@@ -31,6 +31,15 @@ pub fn print_ready_lines(endpoints: &[Endpoint]) {
     }
 }
 
+/// Returns a sentence about the server, for the service manager.
+pub fn status(endpoints: &[Endpoint]) -> String {
+    let first = endpoints.first().map(ToString::to_string).unwrap_or_default();
+    match endpoints.len() {
+        0 | 1 => format!("serving {first}"),
+        all => format!("serving {first} and {} more", all - 1),
+    }
+}
+
 /// Prints to standard error how to try the embedded sample.
 pub fn print_example(endpoint: &Endpoint) {
     let Some(address) = endpoint.address().to_socket_addr() else { return };

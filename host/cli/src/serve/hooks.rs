@@ -11,6 +11,7 @@ use socketserver::{
 };
 
 use super::restrictions::{Restrictions, request_kind};
+use super::service::ServiceManager;
 use super::signals::{PrintRequests, SignalHandlers};
 use crate::report::LogFormat;
 use crate::report::counters::Counters;
@@ -24,6 +25,8 @@ pub struct ServeHooks {
     pub handler: String,
     /// The signal handlers of this process.
     pub signals: SignalHandlers,
+    /// The service manager, which gets signs of life from the loop.
+    pub manager: Arc<ServiceManager>,
     /// The restrictions of forked processes.
     pub restrictions: Restrictions,
     /// The rules about clients.
@@ -119,7 +122,11 @@ impl Hooks for ServeHooks {
 
     fn service_actions(&self) {
         log_dropped_lines(false);
-        if !self.counters.is_in_worker() && self.print_requests.take() {
+        if self.counters.is_in_worker() {
+            return;
+        }
+        self.manager.give_sign_of_life();
+        if self.print_requests.take() {
             self.counters.print(self.log_format);
         }
     }
@@ -142,7 +149,9 @@ impl Hooks for ServeHooks {
         let failed = |error| HandlerError::new(Reason::Child, error);
         self.signals.apply_to_child().map_err(failed)?;
         let (kind, keep) = (request.map(request_kind), request.map(AsFd::as_fd));
-        self.restrictions.apply_to_child(kind, keep, self.signals.descriptors())
+        let unneeded = self.signals.descriptors().iter().copied();
+        let unneeded: Vec<_> = unneeded.chain(self.manager.descriptor()).collect();
+        self.restrictions.apply_to_child(kind, keep, &unneeded)
     }
 
     fn handle_dropped(&self, endpoint: &Endpoint, count: u64, reason: DropReason) {

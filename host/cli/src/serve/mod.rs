@@ -8,6 +8,8 @@
 //! | `broker` | the start of the process that opens sockets for handlers in the jail |
 //! | `process_limits` | the limits of a forked process, which the kernel and the parent enforce |
 //! | `hooks` | the events of the server, as lines of the log and as counters |
+//! | `passed` | the sockets that systemd passes |
+//! | `service` | reports to systemd |
 //! | `announce` | the lines that say where the server listens |
 //! | `signals` | SIGINT, SIGTERM and SIGUSR1 |
 //! | `shutdown` | the end of the server |
@@ -15,8 +17,10 @@
 mod announce;
 mod broker;
 mod hooks;
+mod passed;
 mod process_limits;
 pub mod restrictions;
+pub mod service;
 mod shutdown;
 pub mod signals;
 mod start;
@@ -28,21 +32,29 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use nix::unistd::dup2_stdin;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socketserver::service::PassedSocket;
 use socketserver::{ConcurrencyKind, ServeError};
 
 pub use process_limits::ProcessLimits;
+pub use start::{check as check_handler, with_option};
 
 use crate::report::counters::Counters;
 use crate::report::{log, log_writer, output};
 use crate::settings::Settings;
+use service::ServiceManager;
 use shutdown::{FinalCounters, Shutdown};
 
-/// Serves until a signal, or one request, and ends the process.
+/// Serves until a signal, or one request, and ends the process. The server takes the sockets
+/// that it is passed, and reports to the service manager.
 ///
 /// # Errors
 ///
 /// The server cannot start, or cannot go on.
-pub fn serve(settings: Settings) -> Result<()> {
+pub fn serve(
+    settings: Settings,
+    sockets: Vec<PassedSocket>,
+    manager: ServiceManager,
+) -> Result<()> {
     let is_terminal = io::stderr().is_terminal();
     let log = settings.log;
     log::init(log.format, log.level, log.rate, is_terminal);
@@ -56,6 +68,8 @@ pub fn serve(settings: Settings) -> Result<()> {
     }
     raise_descriptor_limit();
     close_standard_input();
+    manager.log_failure();
+    let manager = Arc::new(manager);
     // Before the ready line: a program that reads the line may send a signal.
     let (handlers, events) = signals::install().context("cannot handle signals")?;
     let counters = Arc::new(Counters::new().context("cannot make counters")?);
@@ -65,19 +79,23 @@ pub fn serve(settings: Settings) -> Result<()> {
         settings: settings.shutdown,
         second_signal: events.second_signal.clone(),
         final_counters,
+        manager: Arc::clone(&manager),
     };
     let is_sample = settings.handler.is_none();
-    let (once, poll_interval) = (settings.once, settings.poll_interval);
+    let (once, poll_interval) = (settings.once, manager.poll_interval(settings.poll_interval));
     // Without threads, the thread that serves is busy with a request when the signal comes.
     let is_sync = settings.concurrency.kind() == ConcurrencyKind::Sync;
     let signalled = is_sync.then(|| events.shutdown.try_clone()).transpose()?;
-    let server = Arc::new(start::server(settings, handlers, events, &counters)?);
+    let longest_request = is_sync.then_some(settings.policy.wall_time);
+    let server = start::server(settings, sockets, handlers, events, &counters, &manager)?;
+    let server = Arc::new(server);
     if let Some(signalled) = signalled {
         let exit = shutdown.exit_after_grace(signalled, Arc::clone(&server));
         exit.context("cannot wait for signals")?;
     }
     shutdown.defer_second_signal();
     announce::print_ready_lines(server.endpoints());
+    manager.ready(&announce::status(server.endpoints()), longest_request);
     if is_sample && is_terminal {
         announce::print_example(&server.endpoints()[0]);
     }
@@ -99,7 +117,7 @@ pub fn serve(settings: Settings) -> Result<()> {
 
 /// Raises the limit of open files to what the system allows this process. Servers are
 /// expected to do so; the lower limit is for programs that use `select(2)`.
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use socketserver::Server;
 
+use super::service::ServiceManager;
 use super::signals::SecondSignal;
 use crate::report::LogFormat;
 use crate::report::counters::Counters;
@@ -27,6 +28,8 @@ pub struct Shutdown {
     pub second_signal: SecondSignal,
     /// The counters, if the operator wants to see them at the end.
     pub final_counters: Option<FinalCounters>,
+    /// The service manager, which is told that the server ends.
+    pub manager: Arc<ServiceManager>,
 }
 
 /// The counters that are printed at the end.
@@ -77,8 +80,10 @@ impl Shutdown {
         Ok(())
     }
 
-    /// Logs that a signal has come, and how long the server waits.
+    /// Logs that a signal has come, and how long the server waits, and tells the service
+    /// manager.
     pub fn log_begin(&self) {
+        self.manager.stopping(self.settings.grace);
         log_grace(self.waits().then_some(self.settings.grace));
     }
 

@@ -3,22 +3,29 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow, ensure};
+use socketserver::access::Access;
+use socketserver::service::PassedSocket;
 use socketserver::{
     BindHint, BuildError, Concurrency, ConcurrencyKind, Endpoint, Needs, RequestHandler, Server,
-    ServerBuilder, printable, run_in_child,
+    printable, run_in_child,
 };
 use socketserver_jail::JailMode;
-use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings};
+use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings, read_component};
+use tracing::Level;
 
 use super::broker;
 use super::hooks::ServeHooks;
+use super::passed::{self, Place};
 use super::process_limits::ProcessLimits;
 use super::restrictions::Restrictions;
+use super::service::ServiceManager;
 use super::signals::{self, SignalEvents, SignalHandlers};
 use crate::report::counters::Counters;
-use crate::report::printable_path;
-use crate::settings::{Drain, Settings, default_endpoint};
+use crate::report::{log, log_writer, printable_path};
+use crate::settings::{Drain, LogSettings, Settings, default_endpoint};
+use crate::values::digest::Digest;
+use crate::values::endpoint::Bind;
 
 /// The handler that is served when none is named: its name and its text.
 const SAMPLE: (&str, &str) =
@@ -27,6 +34,76 @@ const SAMPLE: (&str, &str) =
 /// The longest error of a preflight process, in bytes.
 const MAX_ERROR: usize = 4 << 10;
 
+/// A handler that can be served, and all that was found out about it before a socket is bound.
+struct Tried {
+    /// The name of the handler, as sentences have it.
+    name: String,
+    handler: ComponentHandler,
+    places: Vec<Place>,
+    limits: ProcessLimits,
+    access: Access,
+    restrictions: Restrictions,
+    /// True if the handler opens sockets in the jail.
+    brokered: bool,
+}
+
+/// Loads a handler and tries it. Without places, the handler is served at its default address.
+fn try_handler(
+    settings: &Settings,
+    mut places: Vec<Place>,
+    signals: &SignalHandlers,
+    counters: &Arc<Counters>,
+    manager: &ServiceManager,
+) -> Result<Tried> {
+    let name = settings.handler.as_deref().map_or_else(
+        || "the embedded sample".to_owned(),
+        |path| format!("`{}`", printable_path(path)),
+    );
+    let cannot_serve = || format!("cannot serve {name}");
+    manager.loading(&name, settings.loading.longest());
+    let kind = settings.concurrency.kind();
+    let engine = engine(kind, &settings.loading.engine()?)?;
+    let handler = handler(settings, &engine).with_context(cannot_serve)?;
+    let handler = handler.with_counters(Arc::<Counters>::clone(counters));
+    if places.is_empty() {
+        places.push(Place::Address(endpoint_for(&handler)?));
+    }
+    let endpoints: Vec<_> = places.iter().map(|place| place.endpoint().clone()).collect();
+    let limits = ProcessLimits::for_policy(&settings.policy);
+    let access = settings.access.rules(kind == ConcurrencyKind::Workers);
+    let access = access.context("cannot tell the time for --access-times")?;
+    let brokered = settings.jail != JailMode::Off && handler.opens_sockets();
+    let restrictions =
+        Restrictions::prepare(settings, &endpoints, handler.descriptors(), limits, brokered)?;
+    if kind.forks() && handler.has_start() {
+        preflight(&handler, kind, signals, &restrictions, limits.preflight)
+            .with_context(cannot_serve)?;
+    }
+    Ok(Tried { name, handler, places, limits, access, restrictions, brokered })
+}
+
+/// Loads a handler and tries it, as a server does before it binds its sockets.
+///
+/// # Errors
+///
+/// The handler cannot be served, or the machine lacks what that needs.
+pub fn check(settings: &Settings) -> Result<()> {
+    let log = LogSettings::default();
+    log::init(log.format, Level::WARN, log.rate, false);
+    log_writer::share_state().context("cannot share the state of the log")?;
+    let (signals, _events) = signals::install().context("cannot handle signals")?;
+    let counters = Arc::new(Counters::new().context("cannot make counters")?);
+    let addresses = settings.bind.iter().filter_map(Bind::address).cloned();
+    let places = addresses.map(Place::Address).collect();
+    let manager = ServiceManager::default();
+    let tried = try_handler(settings, places, &signals, &counters, &manager)?;
+    for place in &tried.places {
+        let fits = tried.handler.check_endpoint(place.endpoint());
+        fits.map_err(|why| anyhow!("cannot serve {}: {why}", place.endpoint()))?;
+    }
+    Ok(())
+}
+
 /// Returns a server that listens, and whose process has given up what it does not need.
 ///
 /// # Errors
@@ -34,33 +111,17 @@ const MAX_ERROR: usize = 4 << 10;
 /// The handler or an address cannot be served, or the machine lacks what that needs.
 pub fn server(
     settings: Settings,
+    passed: Vec<PassedSocket>,
     handlers: SignalHandlers,
     events: SignalEvents,
     counters: &Arc<Counters>,
+    manager: &Arc<ServiceManager>,
 ) -> Result<Server> {
-    let handler_name = settings.handler.as_deref().map_or_else(
-        || "the embedded sample".to_owned(),
-        |path| format!("`{}`", printable_path(path)),
-    );
-    let cannot_serve = || format!("cannot serve {handler_name}");
+    let places = passed::places(&settings.bind, passed)?;
+    let tried = try_handler(&settings, places, &handlers, counters, manager)?;
+    let Tried { name, handler, places, limits, access, restrictions, brokered } = tried;
     let kind = settings.concurrency.kind();
-    let engine = engine(kind, &settings.loading.engine()?)?;
-    let handler = handler(&settings, &engine).with_context(cannot_serve)?;
-    let handler = handler.with_counters(Arc::<Counters>::clone(counters));
-    let mut endpoints = settings.endpoints.clone();
-    if endpoints.is_empty() {
-        endpoints.push(endpoint_for(&handler)?);
-    }
-    let limits = ProcessLimits::for_policy(&settings.policy);
-    let access = settings.access.rules(kind == ConcurrencyKind::Workers);
-    let access = access.context("cannot tell the time for --access-times")?;
-    let brokered = settings.jail != JailMode::Off && handler.opens_sockets();
-    let restrictions =
-        Restrictions::prepare(&settings, &endpoints, handler.descriptors(), limits, brokered)?;
-    if kind.forks() && handler.has_start() {
-        preflight(&handler, kind, &handlers, &restrictions, limits.preflight)
-            .with_context(cannot_serve)?;
-    }
+    let changes_user = settings.user.is_some() && !kind.forks();
     let broker = brokered.then(|| broker::start(&settings)).transpose()?;
     let (handler, restrictions) = match broker {
         Some(broker) => {
@@ -77,6 +138,7 @@ pub fn server(
         restrictions: restrictions.clone(),
         access,
         counters: Arc::clone(counters),
+        manager: Arc::clone(manager),
         print_requests: events.print_requests,
         log_format: settings.log.format,
         last_accept_error: Mutex::new(None),
@@ -93,12 +155,16 @@ pub fn server(
         Some(timeout) => builder.timeout(Some(timeout)),
         None => builder,
     };
-    let built = endpoints.into_iter().fold(builder, ServerBuilder::bind).build();
+    let built = places.into_iter().fold(builder, |builder, place| place.add_to(builder)).build();
     let server = built.map_err(with_option)?;
     // From here on the process opens and binds nothing.
     restrictions.apply_to_server()?;
+    if changes_user {
+        // The kernel forgets it with the user.
+        manager.end_with_parent().context("cannot end with the process that started this one")?;
+    }
     tracing::debug!(
-        handler = handler_name,
+        handler = name,
         concurrency = kind.as_str(),
         max_requests = server.max_requests(),
         "serving"
@@ -121,7 +187,12 @@ fn engine(kind: ConcurrencyKind, settings: &EngineSettings) -> Result<Engine> {
 fn handler(settings: &Settings, engine: &Engine) -> Result<ComponentHandler> {
     let loader = settings.loading.loader();
     let component = match &settings.handler {
-        Some(path) => Component::load(engine, path, &loader)?,
+        Some(path) => {
+            let bytes = read_component(path, loader.component_size)?;
+            check_digest(settings.digest, &bytes)?;
+            let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+            Component::new(engine, &name, bytes, &loader)?
+        }
         None => Component::new(engine, SAMPLE.0, SAMPLE.1.into(), &loader)?,
     };
     let policy = settings.policy.clone();
@@ -131,6 +202,14 @@ fn handler(settings: &Settings, engine: &Engine) -> Result<ComponentHandler> {
     } else {
         ComponentHandler::new(engine, &component, policy)?
     })
+}
+
+/// Checks that a component has the digest that it must have.
+fn check_digest(wanted: Option<Digest>, bytes: &[u8]) -> Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let digest = Digest::compute(bytes);
+    ensure!(digest == wanted, "its digest is {digest}, and must be {wanted}");
+    Ok(())
 }
 
 /// Returns the address for a handler when no option names one: TCP if the handler serves
@@ -191,7 +270,7 @@ fn with_capacity(
 }
 
 /// Returns the error, with the option that helps if there is one.
-fn with_option(error: BuildError) -> Error {
+pub fn with_option(error: BuildError) -> Error {
     let BuildError::Bind { hint: Some(hint), .. } = &error else { return error.into() };
     let hint = *hint;
     let option = match hint {

@@ -18,6 +18,8 @@ pub use sockets::SocketSettings;
 
 use crate::loading::LoadSettings;
 use crate::report::LogFormat;
+use crate::values::digest::Digest;
+use crate::values::endpoint::Bind;
 use crate::values::owner::Identity;
 
 /// The settings of `serve`. They do not contradict each other.
@@ -25,13 +27,16 @@ use crate::values::owner::Identity;
 pub struct Settings {
     /// The file of the handler, or `None` for the embedded sample.
     pub handler: Option<PathBuf>,
+    /// The digest that the component of the handler must have, if it must have one.
+    pub digest: Option<Digest>,
     /// The loading of the handler.
     pub loading: LoadSettings,
     /// The limits of one request, the limits of all requests of one process, and the parts of
     /// the host that the handler sees.
     pub policy: Policy,
-    /// The addresses that the server listens on. Without any, the handler decides.
-    pub endpoints: Vec<Endpoint>,
+    /// The addresses that the server listens on, and the sockets that it is passed. Without
+    /// any, the handler decides.
+    pub bind: Vec<Bind>,
     /// The sockets at these addresses.
     pub sockets: SocketSettings,
     /// The concurrency.
@@ -60,9 +65,10 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             handler: None,
+            digest: None,
             loading: LoadSettings::default(),
             policy: Policy::default(),
-            endpoints: Vec::new(),
+            bind: Vec::new(),
             sockets: SocketSettings::default(),
             concurrency: Concurrency::Threading(Threading::new()),
             once: false,

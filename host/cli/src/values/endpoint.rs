@@ -1,14 +1,68 @@
-//! Addresses that the server listens on.
+//! Addresses that the server listens on, and sockets that it is passed.
+
+use std::fmt;
 
 use socketserver::{Endpoint, EndpointError};
 
 use super::nearest::nearest;
 
-/// The schemes of addresses.
-const SCHEMES: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
+/// The schemes of addresses, and of passed sockets.
+const SCHEMES: [&str; 5] = ["tcp", "udp", "unix", "unixgram", "systemd"];
 
-/// Parses the URL of an address. The error says which scheme was probably meant.
-pub fn endpoint(text: &str) -> Result<Endpoint, String> {
+/// The scheme of passed sockets.
+const SYSTEMD: &str = "systemd://";
+
+/// The longest name of a passed socket, in bytes, as in systemd.
+const MAX_NAME: usize = 255;
+
+/// A value of `--bind`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bind {
+    /// An address that the server binds.
+    Address(Endpoint),
+    /// The sockets of this name that systemd passes, or all that no other `--bind` names.
+    Passed(Option<String>),
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bind::Address(endpoint) => write!(f, "{endpoint}"),
+            Bind::Passed(name) => write!(f, "{SYSTEMD}{}", name.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+impl Bind {
+    /// Returns the address, if the server binds one.
+    pub fn address(&self) -> Option<&Endpoint> {
+        match self {
+            Bind::Address(endpoint) => Some(endpoint),
+            Bind::Passed(_) => None,
+        }
+    }
+}
+
+/// Parses a value of `--bind`. The error says which scheme was probably meant.
+pub fn bind(text: &str) -> Result<Bind, String> {
+    let Some(name) = text.strip_prefix(SYSTEMD) else { return endpoint(text).map(Bind::Address) };
+    if name.contains('?') {
+        return Err("systemd has bound the socket: its unit has the options of the socket, such \
+                    as ReceiveBuffer="
+            .to_owned());
+    }
+    let is_name = |byte| (b' '..=b'~').contains(&byte) && byte != b':';
+    if name.len() > MAX_NAME || !name.bytes().all(is_name) {
+        return Err(format!(
+            "a name of at most {MAX_NAME} printable characters without a colon, as \
+             FileDescriptorName= in the socket unit"
+        ));
+    }
+    Ok(Bind::Passed((!name.is_empty()).then(|| name.to_owned())))
+}
+
+/// Parses the URL of an address.
+fn endpoint(text: &str) -> Result<Endpoint, String> {
     text.parse().map_err(|error: EndpointError| match &error {
         EndpointError::Scheme(scheme) => match nearest(scheme, SCHEMES) {
             Some(near) => format!("{error}. A similar scheme exists: `{near}://`"),
@@ -42,6 +96,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn passed_sockets_have_the_names_of_systemd() {
+        for (text, name) in [("systemd://", None), ("systemd://web-1.socket", Some("web-1.socket"))]
+        {
+            let parsed = bind(text).unwrap();
+            assert_eq!(parsed, Bind::Passed(name.map(str::to_owned)));
+            assert_eq!(parsed.to_string(), text);
+        }
+        let long = format!("systemd://{}", "n".repeat(256));
+        for wrong in ["systemd://a:b", "systemd://a\n", "systemd://web?rcvbuf=4MiB", &long] {
+            assert!(bind(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn errors_name_the_scheme_that_was_meant() {
         for (text, suggestion) in [
             ("tpc://127.0.0.1:80", ". A similar scheme exists: `tcp://`"),
@@ -52,6 +120,7 @@ mod tests {
             ("/run/upper", ", such as unix:///run/upper"),
             ("http://127.0.0.1:80", "unixgram://PATH"),
             ("localhost", "unixgram://PATH"),
+            ("system://web", ". A similar scheme exists: `systemd://`"),
         ] {
             let error = endpoint(text).unwrap_err();
             assert!(error.ends_with(suggestion), "{text}: {error}");

@@ -7,10 +7,12 @@
 //! | `endpoint`, `server_class` | addresses, and Python's server classes |
 //! | `access` | clients, rates and the text for refused clients |
 //! | `dir`, `env` | directories and environment variables for handlers |
+//! | `digest` | digests of components |
 //! | `language` | the languages of handlers |
 //! | `nearest` | the word that a wrong word was meant to be |
 
 pub mod access;
+pub mod digest;
 pub mod dir;
 pub mod endpoint;
 pub mod env;

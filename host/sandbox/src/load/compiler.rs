@@ -19,9 +19,6 @@ use crate::load::source::{self, Binary};
 use crate::load::wire;
 use crate::sys::Artifact;
 
-/// The wall time that a compiler process may take, as a multiple of its CPU time.
-const WALL_TIME_FACTOR: u32 = 10;
-
 /// The most code that is read from a compiler process, in bytes.
 const MAX_CODE: u64 = 1 << 30;
 
@@ -64,6 +61,9 @@ impl CompilerProcess {
 
     /// The default of [`time`](Self::time): 60 s.
     pub const DEFAULT_TIME: Duration = Duration::from_mins(1);
+
+    /// The wall time that a compiler process may take, as a multiple of its CPU time.
+    pub const WALL_TIME_FACTOR: u32 = 10;
 }
 
 impl Compiler {
@@ -125,7 +125,7 @@ impl CompilerProcess {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(not_started)?;
-        let deadline = Instant::now() + self.time.saturating_mul(WALL_TIME_FACTOR);
+        let deadline = Instant::now() + self.time.saturating_mul(Self::WALL_TIME_FACTOR);
         let stdout = child.stdout.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into());
         let result = stdout.and_then(|stdout| {
             let limit = self.memory.min(MAX_CODE);
@@ -144,9 +144,9 @@ impl CompilerProcess {
         let out_of_memory =
             stderr.contains("memory allocation of") || stderr.contains("out of memory");
         match (error.kind(), status.signal()) {
-            (io::ErrorKind::TimedOut, _) => {
-                LoadError::CompileWallTime { limit: self.time.saturating_mul(WALL_TIME_FACTOR) }
-            }
+            (io::ErrorKind::TimedOut, _) => LoadError::CompileWallTime {
+                limit: self.time.saturating_mul(Self::WALL_TIME_FACTOR),
+            },
             (_, Some(libc::SIGXCPU)) => LoadError::CompileTime { limit: self.time },
             (_, ABORTED | None) if out_of_memory => LoadError::CompileMemory { limit: self.memory },
             (_, ABORTED) if stderr.contains("has overflowed its stack") => LoadError::CompileStack,

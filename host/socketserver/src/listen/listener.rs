@@ -13,6 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::options;
 use crate::address::{Address, AddressFamily, SocketType, UnixAddress};
+use crate::listen::bound_socket::{BoundSocket, longest_queue};
 use crate::listen::descriptor_passing::PassedDescriptors;
 use crate::listen::endpoint::Endpoint;
 use crate::listen::packet_info;
@@ -56,6 +57,8 @@ pub(crate) struct Listener {
     endpoint: Endpoint,
     info: Arc<ServerInfo>,
     passed: PassedDescriptors,
+    /// True if another process may serve at the socket after this one.
+    is_shared: bool,
     has_packet_info: bool,
     /// The number of dropped datagrams that the kernel reported last.
     dropped: AtomicU32,
@@ -114,13 +117,49 @@ impl Listener {
         if socket_type == SocketType::Stream {
             socket.listen(i32::try_from(request_queue_size).unwrap_or(i32::MAX))?;
         }
+        let server_address = Address::from_kernel(&socket.local_addr()?)?;
+        let endpoint = endpoint.with_bound_address(server_address);
+        Listener::with_socket(socket, endpoint, request_queue_size, passed, options)
+    }
+
+    /// Takes clients from a socket that another process has bound.
+    pub(crate) fn adopt(bound: BoundSocket, options: &SocketOptions) -> io::Result<Listener> {
+        let endpoint = bound.endpoint().clone();
+        let socket = bound.socket;
+        let family = endpoint.address().family();
+        if endpoint.has_packet_info() {
+            packet_info::enable(&socket, family)?;
+        }
+        let is_unix = family == AddressFamily::Unix;
+        if is_unix && endpoint.socket_type() == SocketType::Dgram {
+            set_socket_passcred(&socket, true)?;
+        }
+        let passed = if is_unix {
+            PassedDescriptors::of_unix_socket(&socket, options.may_start_threads)
+        } else {
+            PassedDescriptors::Refused
+        };
+        let mut listener =
+            Listener::with_socket(socket, endpoint, longest_queue(), passed, options)?;
+        listener.is_shared = true;
+        Ok(listener)
+    }
+
+    fn with_socket(
+        socket: Socket,
+        endpoint: Endpoint,
+        request_queue_size: u32,
+        passed: PassedDescriptors,
+        options: &SocketOptions,
+    ) -> io::Result<Listener> {
         // The loop must not block if a client has gone, or another process has taken it.
         socket.set_nonblocking(true)?;
-        let server_address = Address::from_kernel(&socket.local_addr()?)?;
+        let (socket_type, server_address) = (endpoint.socket_type(), endpoint.address().clone());
         Ok(Listener {
+            is_shared: false,
             has_packet_info: endpoint.has_packet_info(),
             dropped: AtomicU32::new(0),
-            endpoint: endpoint.with_bound_address(server_address.clone()),
+            endpoint,
             info: Arc::new(ServerInfo {
                 address_family: server_address.family(),
                 server_address,
@@ -191,6 +230,16 @@ impl Listener {
         let _ = self.socket.shutdown(std::net::Shutdown::Read);
     }
 
+    /// Returns the socket for another process.
+    pub(crate) fn to_bound_socket(&self) -> io::Result<BoundSocket> {
+        Ok(BoundSocket { socket: self.socket.try_clone()?, endpoint: self.endpoint.clone() })
+    }
+
+    /// Returns true if another process may serve at the socket after this one.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -210,10 +259,10 @@ impl Listener {
 }
 
 /// Empties the queue if it may have descriptors: the close of the socket would close them
-/// in this thread.
+/// in this thread. Those in the queue of a shared socket are for the next server.
 impl Drop for Listener {
     fn drop(&mut self) {
-        if self.passed.may_come() {
+        if self.passed.may_come() && !self.is_shared {
             // More than any queue holds, so that clients cannot prolong this without end.
             for _ in 0..1 << 16 {
                 match self.get_request() {

@@ -9,10 +9,12 @@
 //! | `unix_path`, `stale_socket` | the file of a Unix socket, and the removal of a stale file |
 //! | `packet_info`, `own_addresses` | the destination of a datagram, and the server's own addresses |
 //! | `descriptor_passing` | the descriptors that clients of Unix sockets pass |
+//! | `bound_socket` | listening sockets that another process has bound |
 //! | `bind_hint` | advice about an address that cannot be bound |
 
 pub(crate) mod arrivals;
 pub(crate) mod bind_hint;
+pub(crate) mod bound_socket;
 pub(crate) mod descriptor_passing;
 pub(crate) mod endpoint;
 pub(crate) mod listener;

@@ -16,6 +16,7 @@ use crate::error::BuildError;
 use crate::handler::RequestHandler;
 use crate::hooks::{DefaultHooks, Hooks};
 use crate::listen::bind_hint::BindHint;
+use crate::listen::bound_socket::BoundSocket;
 use crate::listen::endpoint::Endpoint;
 use crate::listen::listener::{Listener, SocketOptions};
 use crate::listen::own_addresses::OwnAddresses;
@@ -25,6 +26,23 @@ use crate::server_info;
 /// The `timeout` of Python's `ForkingMixIn`.
 const FORKING_TIMEOUT: Duration = Duration::from_mins(5);
 
+/// A place where the server listens.
+enum Place {
+    /// An address that the server binds.
+    Address(Endpoint),
+    /// A socket that another process has bound.
+    Socket(BoundSocket),
+}
+
+impl Place {
+    fn endpoint(&self) -> &Endpoint {
+        match self {
+            Place::Address(endpoint) => endpoint,
+            Place::Socket(socket) => socket.endpoint(),
+        }
+    }
+}
+
 /// The settings of a server: in Python, the arguments of its constructor, its class
 /// attributes and its base classes. [`Server::builder`] returns one, and
 /// [`build`](Self::build) makes the server.
@@ -32,7 +50,7 @@ const FORKING_TIMEOUT: Duration = Duration::from_mins(5);
 pub struct ServerBuilder {
     handler: Box<dyn RequestHandler>,
     hooks: Box<dyn Hooks>,
-    endpoints: Vec<Endpoint>,
+    places: Vec<Place>,
     concurrency: Concurrency,
     socket: SocketOptions,
     /// Set if `timeout` was called: the default depends on the concurrency.
@@ -48,7 +66,7 @@ impl ServerBuilder {
         ServerBuilder {
             handler,
             hooks: Box::new(DefaultHooks),
-            endpoints: Vec::new(),
+            places: Vec::new(),
             concurrency: Concurrency::Sync,
             socket: SocketOptions {
                 request_queue_size: Self::REQUEST_QUEUE_SIZE,
@@ -78,7 +96,14 @@ impl ServerBuilder {
 
     /// Adds an endpoint to listen on. One loop serves all endpoints of a server.
     pub fn bind(mut self, endpoint: Endpoint) -> Self {
-        self.endpoints.push(endpoint);
+        self.places.push(Place::Address(endpoint));
+        self
+    }
+
+    /// Adds a socket that another process has bound, such as systemd. The settings of
+    /// sockets do not apply to it, except for `max_packet_size` and `timeout`.
+    pub fn listen_on(mut self, socket: BoundSocket) -> Self {
+        self.places.push(Place::Socket(socket));
         self
     }
 
@@ -224,6 +249,33 @@ impl ServerBuilder {
         self
     }
 
+    /// Binds, listens and returns the sockets, for a process that serves at them. No handler
+    /// is called.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), as far as sockets go.
+    pub fn bind_only(self) -> Result<Vec<BoundSocket>, BuildError> {
+        let endpoints = self.checked_endpoints()?;
+        let listeners = listen(self.places, &endpoints, &self.socket)?;
+        Ok(listeners.iter().map(Listener::to_bound_socket).collect::<io::Result<_>>()?)
+    }
+
+    /// Returns the endpoints, whose options fit them.
+    fn checked_endpoints(&self) -> Result<Vec<Endpoint>, BuildError> {
+        if self.places.is_empty() {
+            return Err(BuildError::NoAddress);
+        }
+        let endpoints: Vec<_> = self.places.iter().map(|place| place.endpoint().clone()).collect();
+        for endpoint in &endpoints {
+            endpoint
+                .options()
+                .check(endpoint.scheme(), endpoint.address())
+                .map_err(|error| BuildError::Options { endpoint: endpoint.clone(), error })?;
+        }
+        Ok(endpoints)
+    }
+
     /// Binds, listens and returns the server. Python's constructor with
     /// `bind_and_activate`.
     ///
@@ -235,14 +287,8 @@ impl ServerBuilder {
     /// - The machine cannot hold as many requests as were asked for.
     /// - A number in [`signals_for_parent`](Self::signals_for_parent) is not a signal.
     pub fn build(mut self) -> Result<Server, BuildError> {
-        if self.endpoints.is_empty() {
-            return Err(BuildError::NoAddress);
-        }
-        for endpoint in &self.endpoints {
-            endpoint
-                .options()
-                .check(endpoint.scheme(), endpoint.address())
-                .map_err(|error| BuildError::Options { endpoint: endpoint.clone(), error })?;
+        let endpoints = self.checked_endpoints()?;
+        for endpoint in &endpoints {
             self.handler.check_endpoint(endpoint).map_err(|reason| BuildError::WrongHandler {
                 endpoint: endpoint.clone(),
                 reason,
@@ -258,16 +304,7 @@ impl ServerBuilder {
         let control = Control::new(self.stop.map(Arc::new), self.attention, graceful)?;
         let dispatcher =
             self.concurrency.dispatcher(&control, signal_set(&self.signals_for_parent)?)?;
-        let listeners = self
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                Listener::bind(endpoint, &self.socket).map_err(|error| {
-                    let hint = BindHint::find(endpoint, &self.endpoints, &error);
-                    BuildError::Bind { endpoint: endpoint.clone(), error, hint }
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let listeners = listen(self.places, &endpoints, &self.socket)?;
         let own = Arc::new(OwnAddresses::new(&listeners));
         let app = Arc::new(Application { handler: self.handler, hooks: self.hooks });
         let endpoints = listeners.iter().map(|listener| listener.endpoint().clone()).collect();
@@ -276,6 +313,26 @@ impl ServerBuilder {
         Ok(Server::from_parts(parts, endpoints))
     }
 }
+
+/// Listens at the places, which are these endpoints.
+fn listen(
+    places: Vec<Place>,
+    endpoints: &[Endpoint],
+    options: &SocketOptions,
+) -> Result<Vec<Listener>, BuildError> {
+    let listen = |(place, endpoint): (Place, &Endpoint)| {
+        let listener = match place {
+            Place::Address(endpoint) => Listener::bind(&endpoint, options),
+            Place::Socket(socket) => Listener::adopt(socket, options),
+        };
+        listener.map_err(|error| {
+            let hint = BindHint::find(endpoint, endpoints, &error);
+            BuildError::Bind { endpoint: endpoint.clone(), error, hint }
+        })
+    };
+    places.into_iter().zip(endpoints).map(listen).collect()
+}
+
 /// Returns the set of these signals, if there are any.
 fn signal_set(signals: &[i32]) -> io::Result<Option<SigSet>> {
     if signals.is_empty() {

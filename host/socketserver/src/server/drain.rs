@@ -36,6 +36,10 @@ pub(super) fn stop_listening(server: &Parts) {
     let mut queues = Vec::with_capacity(listeners.len());
     for (index, listener) in listeners.iter().enumerate() {
         let info = listener.info();
+        if listener.is_shared() {
+            // Its clients wait for the next server, which serves them sooner.
+            continue;
+        }
         if info.address_family == AddressFamily::Unix {
             // Clients in its queue can still be taken.
             listener.refuse();

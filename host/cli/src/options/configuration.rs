@@ -1,0 +1,51 @@
+//! Options of the commands that read a configuration file.
+
+#![allow(clippy::doc_markdown, reason = "--help prints these texts as they stand")]
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// The options of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckOptions {
+    /// The configuration file.
+    #[arg(default_value = DEFAULT)]
+    pub config: PathBuf,
+}
+
+/// The options of `up`.
+#[derive(Debug, Clone, Args)]
+pub struct UpOptions {
+    /// The configuration file.
+    #[arg(default_value = DEFAULT)]
+    pub config: PathBuf,
+}
+
+/// The options of the commands that ask a server.
+#[derive(Debug, Clone, Args)]
+pub struct ControlOptions {
+    /// Ask at this socket.
+    ///
+    /// The key `control` of the configuration names it.
+    #[arg(long, value_name = "PATH", default_value = "/run/wasm-socketserver/control.sock")]
+    pub control: PathBuf,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The configuration file if none is named.
+const DEFAULT: &str = "/etc/wasm-socketserver/config.toml";
+
+/// The options of a process that serves one handler of a configuration.
+#[derive(Debug, Clone, Args)]
+pub struct GenerationOptions {
+    /// The name of the handler, for those who look at processes.
+    pub name: String,
+
+    /// Load and try the handler, and do not serve.
+    #[arg(long)]
+    pub check: bool,
+}

@@ -1,0 +1,151 @@
+//! The control socket: a Unix socket that only the user of the supervisor can open. A client
+//! writes one word in a line, and reads one JSON object.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use socketserver::{Address, Endpoint, HandlerError, Request as Connection, Server, UnixAddress};
+
+use crate::report::printable_path;
+
+/// The most clients at once.
+const MAX_CLIENTS: usize = 16;
+
+/// The time in which a client asks.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The longest word.
+const MAX_WORD: usize = 64;
+
+/// What the supervisor answers to `reload` and `stop`, and to what it does not know.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// What went wrong, if anything did.
+    pub problems: Vec<String>,
+}
+
+/// The control socket of a supervisor.
+pub struct Control {
+    listener: UnixListener,
+    asking: Vec<(Client, String, Instant)>,
+    reloading: Vec<Client>,
+    stopping: Vec<Client>,
+}
+
+/// What a client asks for.
+pub enum Request {
+    Status(Client),
+    Reload(Client),
+    Stop(Client),
+}
+
+/// The connection of a client.
+pub struct Client(UnixStream);
+
+impl Client {
+    /// Answers, and closes the connection. A client that does not read gets less.
+    pub fn answer(mut self, answer: &impl Serialize) {
+        let mut text = serde_json::to_string(answer).unwrap_or_default();
+        text.push('\n');
+        let _ = self.0.write(text.as_bytes());
+    }
+}
+
+impl Control {
+    /// Binds the socket. The file of a supervisor that has ended is removed.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be bound, as when another supervisor has it.
+    pub fn bind(path: &Path) -> Result<Control> {
+        let nothing = |_: &Connection, _: &Address, _: &_| Ok::<(), HandlerError>(());
+        let socket = Server::builder(nothing)
+            .bind(Endpoint::unix(UnixAddress::Pathname(path.to_owned())))
+            .socket_mode(0o600)
+            .remove_stale_socket(true)
+            .bind_only();
+        let failed = || format!("cannot bind the control socket `{}`", printable_path(path));
+        let mut sockets = socket.with_context(failed)?;
+        let socket = sockets.pop().with_context(failed)?;
+        let listener = UnixListener::from(OwnedFd::from(socket));
+        Ok(Control { listener, asking: Vec::new(), reloading: Vec::new(), stopping: Vec::new() })
+    }
+
+    /// Returns the descriptors that become readable when a client comes or asks.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let asking = self.asking.iter().map(|(client, ..)| client.0.as_fd());
+        let has_room = self.asking.len() < MAX_CLIENTS;
+        has_room.then(|| self.listener.as_fd()).into_iter().chain(asking)
+    }
+
+    /// Returns the time at which a client has asked for too long.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.asking.iter().map(|(.., deadline)| *deadline).min()
+    }
+
+    /// Returns what clients ask for.
+    pub fn requests(&mut self) -> Vec<Request> {
+        while self.asking.len() < MAX_CLIENTS {
+            let Ok((stream, _)) = self.listener.accept() else { break };
+            if stream.set_nonblocking(true).is_ok() {
+                let deadline = Instant::now() + LONGEST;
+                self.asking.push((Client(stream), String::new(), deadline));
+            }
+        }
+        let mut requests = Vec::new();
+        for (mut client, mut word, deadline) in std::mem::take(&mut self.asking) {
+            let mut bytes = [0; MAX_WORD];
+            let is_open = match client.0.read(&mut bytes) {
+                Ok(0) => false,
+                Ok(count) => {
+                    word.push_str(&String::from_utf8_lossy(&bytes[..count]));
+                    true
+                }
+                Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+            };
+            match word.strip_suffix('\n') {
+                Some("status") => requests.push(Request::Status(client)),
+                Some("reload") => requests.push(Request::Reload(client)),
+                Some("stop") => requests.push(Request::Stop(client)),
+                Some(_) => client.answer(&Done {
+                    problems: vec!["the words are status, reload and stop".to_owned()],
+                }),
+                None if is_open && word.len() <= MAX_WORD && deadline > Instant::now() => {
+                    self.asking.push((client, word, deadline));
+                }
+                None => {}
+            }
+        }
+        requests
+    }
+
+    /// Keeps a client until the reload has ended.
+    pub fn wait_for_reload(&mut self, client: Client) {
+        self.reloading.push(client);
+    }
+
+    /// Keeps a client until the supervisor ends.
+    pub fn wait_for_stop(&mut self, client: Client) {
+        self.stopping.push(client);
+    }
+
+    /// Answers those that wait for the reload.
+    pub fn reloaded(&mut self, problems: &[String]) {
+        for client in self.reloading.drain(..) {
+            client.answer(&Done { problems: problems.to_vec() });
+        }
+    }
+
+    /// Answers those that wait for the end.
+    pub fn stopped(&mut self) {
+        self.reloaded(&["the server has ended".to_owned()]);
+        for client in self.stopping.drain(..) {
+            client.answer(&Done { problems: Vec::new() });
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! The handlers of a supervisor: their generations, and what happens to these.
+
+use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+use socketserver::service::PassedSocket;
+use socketserver_sandbox::{Loader, read_component};
+
+use super::MARGIN;
+use super::process::Process;
+use super::sockets::{self, Listening};
+use crate::config::Handler;
+use crate::values::digest::Digest;
+
+/// The pause before the first new start of a process that has died, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The time after which a process that serves has not failed at its start.
+const GOOD_LIFE: Duration = Duration::from_mins(1);
+
+/// All handlers.
+pub struct Handlers {
+    slots: BTreeMap<String, Slot>,
+    /// Processes that end, with the names of their handlers.
+    ending: Vec<(String, Process)>,
+    /// Sockets of systemd that no handler has taken yet.
+    passed: Vec<PassedSocket>,
+    generations: u64,
+}
+
+/// A handler, and what serves it.
+struct Slot {
+    handler: Handler,
+    stamp: Stamp,
+    sockets: Vec<Rc<Listening>>,
+    /// The process that serves, if there is one.
+    current: Option<Process>,
+    /// The process that will serve in its place.
+    next: Option<Next>,
+    /// The number of failures since a process last served for long.
+    failures: u32,
+    /// The number of processes that were started because another has died.
+    restarts: u64,
+    /// The time at which a process is started.
+    restart_at: Option<Instant>,
+    last_failure: Option<String>,
+}
+
+struct Next {
+    process: Process,
+    handler: Handler,
+    stamp: Stamp,
+    sockets: Vec<Rc<Listening>>,
+}
+
+/// What a handler was made from. Two that are equal need no new process.
+#[derive(PartialEq)]
+struct Stamp {
+    arguments: Vec<String>,
+    folder: PathBuf,
+    /// `None` for a folder, whose content is not compared.
+    content: Option<Digest>,
+}
+
+impl Stamp {
+    fn compute(handler: &Handler) -> Stamp {
+        let path = handler.options.handler.as_deref().map(|path| handler.folder.join(path));
+        let bytes =
+            path.and_then(|path| read_component(&path, Loader::DEFAULT_COMPONENT_SIZE).ok());
+        Stamp {
+            arguments: handler.arguments.clone(),
+            folder: handler.folder.clone(),
+            content: bytes.map(|bytes| Digest::compute(&bytes)),
+        }
+    }
+
+    fn is_same(&self, other: &Stamp) -> bool {
+        self.content.is_some() && self == other
+    }
+}
+
+/// What has become of a process.
+pub enum Outcome {
+    /// It serves.
+    Serves,
+    /// It did not come to serve.
+    Failed {
+        /// The name of its handler.
+        name: String,
+        /// The reason.
+        why: String,
+    },
+}
+
+/// What `status` reports about a handler.
+#[derive(Debug, Serialize, serde::Deserialize)]
+pub struct HandlerStatus {
+    pub name: String,
+    /// `serving`, `starting`, or `waiting` until a process is started anew.
+    pub state: String,
+    pub generation: Option<u64>,
+    pub pid: Option<u32>,
+    /// The time since the start of the process.
+    pub seconds: u64,
+    /// True if another generation is about to take its place.
+    pub replacing: bool,
+    pub restarts: u64,
+    pub addresses: Vec<String>,
+    pub status: String,
+    pub last_failure: Option<String>,
+}
+
+/// What `status` reports.
+#[derive(Debug, Serialize, serde::Deserialize)]
+pub struct Status {
+    pub handlers: Vec<HandlerStatus>,
+    /// The number of processes that finish their requests.
+    pub ending: usize,
+}
+
+impl Handlers {
+    /// Makes the handlers of a supervisor that was passed these sockets.
+    pub fn new(passed: Vec<PassedSocket>) -> Handlers {
+        Handlers { slots: BTreeMap::new(), ending: Vec::new(), passed, generations: 0 }
+    }
+
+    /// Starts what these handlers need beside what is there already, and ends all others.
+    ///
+    /// # Errors
+    ///
+    /// Some cannot be started, and stay as they are.
+    pub fn apply(&mut self, handlers: Vec<Handler>) -> Result<(), Vec<String>> {
+        let is_first = self.slots.is_empty();
+        let mut problems = Vec::new();
+        let removed: Vec<_> = self
+            .slots
+            .keys()
+            .filter(|name| !handlers.iter().any(|it| it.name == **name))
+            .cloned()
+            .collect();
+        for name in removed {
+            tracing::info!(
+                "the handler `{name}` ends: the configuration does not name it any more"
+            );
+            if let Some(slot) = self.slots.remove(&name) {
+                self.end(slot);
+            }
+        }
+        for handler in handlers {
+            let name = handler.name.clone();
+            if let Err(error) = self.change(handler) {
+                let problem = format!("the handler `{name}` cannot be started: {error:#}");
+                tracing::error!("{problem}");
+                problems.push(problem);
+            }
+        }
+        if is_first && let Err(error) = sockets::check_left(&self.passed) {
+            problems.push(format!("{error:#}"));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Starts a process for a handler, unless one serves it as it is.
+    fn change(&mut self, handler: Handler) -> Result<()> {
+        let stamp = Stamp::compute(&handler);
+        let old = self.slots.get(&handler.name);
+        if old.is_some_and(|old| {
+            old.current.is_some() && old.next.is_none() && old.stamp.is_same(&stamp)
+        }) {
+            return Ok(());
+        }
+        let open = |slot: &Slot| {
+            let next = slot.next.iter().flat_map(|next| &next.sockets);
+            slot.sockets.iter().chain(next).cloned().collect::<Vec<_>>()
+        };
+        let open: Vec<_> = self.slots.values().flat_map(open).collect();
+        let sockets = sockets::listen(&handler, &open, &mut self.passed)?;
+        self.generations += 1;
+        let process =
+            Process::start(&handler, sockets.iter().map(|socket| &**socket), self.generations)?;
+        let name = handler.name.clone();
+        tracing::debug!(
+            "the handler `{name}`: generation {} starts, process {}",
+            process.generation,
+            process.pid()
+        );
+        let next = Next { process, handler: handler.clone(), stamp, sockets };
+        if let Some(slot) = self.slots.get_mut(&name) {
+            slot.restart_at = None;
+            if let Some(mut other) = slot.next.replace(next) {
+                other.process.kill();
+                self.ending.push((name, other.process));
+            }
+            return Ok(());
+        }
+        let slot = Slot {
+            handler,
+            // That of no handler, until one serves.
+            stamp: Stamp { arguments: Vec::new(), folder: PathBuf::new(), content: None },
+            sockets: Vec::new(),
+            current: None,
+            next: Some(next),
+            failures: 0,
+            restarts: 0,
+            restart_at: None,
+            last_failure: None,
+        };
+        self.slots.insert(name, slot);
+        Ok(())
+    }
+
+    /// Ends the processes of a handler. Its sockets close with them.
+    fn end(&mut self, slot: Slot) {
+        let Slot { handler, sockets, current, next, .. } = slot;
+        // First, so that clients that come later are refused, and do not wait for nothing.
+        drop(sockets);
+        if let Some(mut next) = next {
+            next.process.kill();
+            self.ending.push((handler.name.clone(), next.process));
+        }
+        if let Some(mut current) = current {
+            current.end(grace(&handler) + MARGIN);
+            self.ending.push((handler.name, current));
+        }
+    }
+
+    /// Looks what has become of all processes. Those that have died are started anew, unless
+    /// the end has begun.
+    pub fn look(&mut self, is_ending: bool) -> Vec<Outcome> {
+        let now = Instant::now();
+        let mut outcomes = Vec::new();
+        for (name, slot) in &mut self.slots {
+            outcomes.extend(slot.look_at_next(name, now, &mut self.ending));
+            if slot.look_at_current(name, now) && !is_ending {
+                slot.schedule(name, now);
+            }
+        }
+        let due =
+            self.slots.values_mut().filter(|slot| slot.restart_at.is_some_and(|at| at <= now));
+        let due: Vec<_> = due
+            .filter(|_| !is_ending)
+            .map(|slot| {
+                slot.restart_at = None;
+                slot.restarts += 1;
+                slot.handler.clone()
+            })
+            .collect();
+        for handler in due {
+            let name = handler.name.clone();
+            if let Err(error) = self.change(handler) {
+                tracing::error!("the handler `{name}` cannot be started: {error:#}");
+                if let Some(slot) = self.slots.get_mut(&name) {
+                    slot.restart_at = Some(now + LONGEST_PAUSE);
+                }
+            }
+        }
+        self.ending.retain_mut(|(name, process)| {
+            process.hear();
+            if process.kill_if_late(now) {
+                tracing::warn!(
+                    "generation {} of `{name}` did not end in time, and is killed",
+                    process.generation
+                );
+            }
+            let ended = process.has_ended();
+            if let Some(status) = ended {
+                tracing::debug!(
+                    "generation {} of `{name}` has ended: {status}",
+                    process.generation
+                );
+            }
+            ended.is_none()
+        });
+        outcomes
+    }
+
+    /// Returns the earliest time at which there is something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let of_slot = |slot: &Slot| {
+            let next = slot.next.as_ref().and_then(|next| next.process.deadline);
+            slot.restart_at.into_iter().chain(next)
+        };
+        let ending = self.ending.iter().filter_map(|(_, process)| process.deadline);
+        self.slots.values().flat_map(of_slot).chain(ending).min()
+    }
+
+    /// Returns the descriptors that become readable at a report.
+    pub fn doors(&self) -> Vec<BorrowedFd<'_>> {
+        let current = self.slots.values().filter_map(|slot| slot.current.as_ref());
+        let next = self.slots.values().filter_map(|slot| slot.next.as_ref());
+        let next = next.map(|next| &next.process);
+        let ending = self.ending.iter().map(|(_, process)| process);
+        current.chain(next).chain(ending).map(Process::door).collect()
+    }
+
+    /// Returns true if a process has not come to serve yet.
+    pub fn are_starting(&self) -> bool {
+        self.slots.values().any(|slot| slot.next.is_some())
+    }
+
+    /// Returns the number of handlers.
+    pub fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Returns the longest time that a handler has for its requests at the end.
+    pub fn longest_grace(&self) -> Duration {
+        self.slots.values().map(|slot| grace(&slot.handler)).max().unwrap_or_default()
+    }
+
+    /// Returns true if no client waits at a socket.
+    pub fn queues_are_empty(&self) -> bool {
+        !self.slots.values().flat_map(|slot| &slot.sockets).any(|socket| socket.has_clients())
+    }
+
+    /// Ends all processes, and closes the sockets.
+    pub fn end_all(&mut self) {
+        for (_, slot) in std::mem::take(&mut self.slots) {
+            self.end(slot);
+        }
+    }
+
+    /// Returns true if no process is left.
+    pub fn have_ended(&self) -> bool {
+        self.slots.is_empty() && self.ending.is_empty()
+    }
+
+    /// Kills all processes, and waits for their end.
+    pub fn kill(&mut self) {
+        for (name, slot) in std::mem::take(&mut self.slots) {
+            let Slot { current, next, .. } = slot;
+            let all = current.into_iter().chain(next.map(|next| next.process));
+            self.ending.extend(all.map(|process| (name.clone(), process)));
+        }
+        for (_, process) in &mut self.ending {
+            process.kill();
+            // A process that was killed ends at once.
+            let _ = process.wait();
+        }
+        self.ending.clear();
+    }
+
+    /// Returns a report about all handlers.
+    pub fn status(&self) -> Status {
+        let status = |(name, slot): (&String, &Slot)| {
+            let process = slot.current.as_ref().or(slot.next.as_ref().map(|next| &next.process));
+            let sockets = match &slot.next {
+                Some(next) if slot.current.is_none() => &next.sockets,
+                _ => &slot.sockets,
+            };
+            let state = match (&slot.current, &slot.next) {
+                (Some(_), _) => "serving",
+                (None, Some(_)) => "starting",
+                (None, None) => "waiting",
+            };
+            HandlerStatus {
+                name: name.clone(),
+                state: state.to_owned(),
+                generation: process.map(|process| process.generation),
+                pid: process.map(Process::pid),
+                seconds: process.map_or(0, |process| process.started.elapsed().as_secs()),
+                replacing: slot.current.is_some() && slot.next.is_some(),
+                restarts: slot.restarts,
+                addresses: sockets.iter().map(|socket| socket.url()).collect(),
+                status: process.map(|process| process.status.clone()).unwrap_or_default(),
+                last_failure: slot.last_failure.clone(),
+            }
+        };
+        Status { handlers: self.slots.iter().map(status).collect(), ending: self.ending.len() }
+    }
+}
+
+impl Slot {
+    /// Looks at the process that will serve. It takes the place of the other one when it does.
+    fn look_at_next(
+        &mut self,
+        name: &str,
+        now: Instant,
+        ending: &mut Vec<(String, Process)>,
+    ) -> Option<Outcome> {
+        let next = self.next.as_mut()?;
+        next.process.hear();
+        let generation = next.process.generation;
+        if next.process.is_ready {
+            let Next { process, handler, stamp, sockets } = self.next.take()?;
+            tracing::info!(
+                "the handler `{name}`: generation {generation} serves, process {}",
+                process.pid()
+            );
+            let time = grace(&self.handler) + MARGIN;
+            (self.handler, self.stamp, self.sockets) = (handler, stamp, sockets);
+            self.last_failure = None;
+            if let Some(mut old) = self.current.replace(process) {
+                // It takes no client any more. Those in the queue are for the new one.
+                old.end(time);
+                ending.push((name.to_owned(), old));
+            }
+            return Some(Outcome::Serves);
+        }
+        let is_late = next.process.kill_if_late(now);
+        let ended = next.process.has_ended();
+        if !is_late && ended.is_none() {
+            return None;
+        }
+        let why = match ended {
+            Some(status) if !is_late => {
+                format!("generation {generation} ended with {status}, before it served")
+            }
+            _ => format!("generation {generation} did not come to serve in time"),
+        };
+        let Next { process, sockets, .. } = self.next.take()?;
+        if ended.is_none() {
+            ending.push((name.to_owned(), process));
+        }
+        self.last_failure = Some(why.clone());
+        if self.current.is_some() {
+            tracing::error!("the handler `{name}` stays as it was: {why}");
+        } else {
+            tracing::error!("the handler `{name}`: {why}");
+            // Its clients wait there.
+            if self.sockets.is_empty() {
+                self.sockets = sockets;
+            }
+            self.schedule(name, now);
+        }
+        Some(Outcome::Failed { name: name.to_owned(), why })
+    }
+
+    /// Looks at the process that serves. Returns true if it has died.
+    fn look_at_current(&mut self, name: &str, now: Instant) -> bool {
+        let Some(current) = &mut self.current else { return false };
+        current.hear();
+        let Some(status) = current.has_ended() else { return false };
+        let why = format!("generation {} ended with {status}", current.generation);
+        tracing::error!("the handler `{name}`: {why}");
+        if now.saturating_duration_since(current.started) >= GOOD_LIFE {
+            self.failures = 0;
+        }
+        self.current = None;
+        self.last_failure = Some(why);
+        // Another one is about to take its place anyway.
+        self.next.is_none()
+    }
+
+    /// Starts a process anew after a pause, which grows with each failure.
+    fn schedule(&mut self, name: &str, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        let doubled = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16));
+        let pause = doubled.min(LONGEST_PAUSE);
+        self.restart_at = Some(now + pause);
+        tracing::warn!("the handler `{name}` is started anew in {pause:?}");
+    }
+}
+
+/// Returns the time that a handler has for its requests at the end.
+fn grace(handler: &Handler) -> Duration {
+    let settings = handler.options.clone().settings();
+    settings.map(|settings| settings.shutdown.grace).unwrap_or_default()
+}

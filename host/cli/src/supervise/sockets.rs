@@ -1,0 +1,100 @@
+//! The listening sockets of handlers. They stay open while generations come and go.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socketserver::service::PassedSocket;
+use socketserver::{Address, BoundSocket, HandlerError, Request, Server};
+
+use crate::config::Handler;
+use crate::generation::MAX_SOCKETS;
+use crate::serve::with_option;
+use crate::settings::SocketSettings;
+use crate::values::endpoint::Bind;
+
+/// A listening socket, and what it was made from.
+pub struct Listening {
+    key: String,
+    socket: BoundSocket,
+}
+
+impl Listening {
+    /// Returns the URL of the socket.
+    pub fn url(&self) -> String {
+        self.socket.endpoint().to_string()
+    }
+
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Returns true if a client waits at the socket.
+    pub fn has_clients(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// Returns the sockets of a handler. Those that are in `open` are not bound again.
+pub fn listen(
+    handler: &Handler,
+    open: &[Rc<Listening>],
+    passed: &mut Vec<PassedSocket>,
+) -> Result<Vec<Rc<Listening>>> {
+    let settings = handler.options.clone().settings()?.sockets;
+    let mut sockets = Vec::new();
+    for bind in &handler.options.server.listening.bind {
+        let key = key(handler, bind, &settings);
+        let old: Vec<_> = open.iter().filter(|socket| socket.key == key).cloned().collect();
+        if !old.is_empty() {
+            sockets.extend(old);
+            continue;
+        }
+        let new = match bind {
+            Bind::Address(endpoint) => {
+                let nothing = |_: &Request, _: &Address, _: &_| Ok::<(), HandlerError>(());
+                let builder = settings.apply(Server::builder(nothing)).bind(endpoint.clone());
+                builder.bind_only().map_err(with_option)?
+            }
+            Bind::Passed(name) => take(passed, name.as_deref())?,
+        };
+        sockets
+            .extend(new.into_iter().map(|socket| Rc::new(Listening { key: key.clone(), socket })));
+    }
+    ensure!(sockets.len() <= MAX_SOCKETS, "a handler has at most {MAX_SOCKETS} sockets");
+    Ok(sockets)
+}
+
+/// Takes the passed sockets of that name, or all that are left.
+fn take(passed: &mut Vec<PassedSocket>, name: Option<&str>) -> Result<Vec<BoundSocket>> {
+    let is_wanted = |socket: &mut PassedSocket| name.is_none_or(|name| socket.name == name);
+    let taken: Vec<_> = passed.extract_if(.., is_wanted).collect();
+    let shown = name.unwrap_or_default();
+    ensure!(!taken.is_empty(), "systemd has passed no socket that systemd://{shown} can take");
+    let bound = |PassedSocket { name, fd }: PassedSocket| {
+        BoundSocket::try_from(fd).with_context(|| format!("cannot serve the socket `{name}`"))
+    };
+    taken.into_iter().map(bound).collect()
+}
+
+/// Returns a text that differs between sockets that differ.
+fn key(handler: &Handler, bind: &Bind, settings: &SocketSettings) -> String {
+    let is_free = bind.address().and_then(|end| end.address().to_socket_addr());
+    // Each handler has a free port of its own.
+    let name = is_free.filter(|it| it.port() == 0).map_or("", |_| &*handler.name);
+    let SocketSettings { request_queue_size, allow_reuse_address, allow_reuse_port, .. } = settings;
+    let own =
+        (request_queue_size, allow_reuse_address, allow_reuse_port, settings.mode, settings.owner);
+    format!("{name} {bind} {own:?}")
+}
+
+/// Returns an error if a socket that was passed has no handler.
+pub fn check_left(passed: &[PassedSocket]) -> Result<()> {
+    match passed.first() {
+        Some(socket) => Err(anyhow!("no handler takes the socket `{}` of systemd", socket.name)),
+        None => Ok(()),
+    }
+}
