@@ -1,10 +1,17 @@
-// The generated bindings that the other headers here stand on: those of datagrams for a handler
-// that includes datagram.h first, and those of connections for all others. The two have the same
-// imports, and other names for the types below.
+// The generated bindings that the other headers here stand on: those of both kinds for a handler
+// that includes both.h first, those of datagrams for one that includes datagram.h first, and those
+// of connections for all others. They have the same imports, and other names for the types below.
 #ifndef SOCKETSERVER_BINDINGS_H
 #define SOCKETSERVER_BINDINGS_H
 
-#ifdef SOCKETSERVER_DATAGRAM
+#if defined SOCKETSERVER_BOTH
+#include "both_handler.h"
+typedef both_handler_string_t ss_string;
+typedef both_handler_list_u8_t ss_bytes;
+typedef both_handler_list_u32_t ss_numbers;
+#define ss_string_dup_n both_handler_string_dup_n
+#define ss_bytes_free both_handler_list_u8_free
+#elif defined SOCKETSERVER_DATAGRAM
 #include "datagram_handler.h"
 typedef datagram_handler_string_t ss_string;
 typedef datagram_handler_list_u8_t ss_bytes;

@@ -1,5 +1,6 @@
 // Handlers of datagrams in the manner of socketserver.h. Include this header before
-// socketserver.h, network.h and sendfile.h.
+// socketserver.h, network.h and sendfile.h. A component that serves connections, too, includes
+// both.h before all of them.
 //
 // A handler is a function: `bool handle(ss_datagram *request)` after SS_EXPORT_DATAGRAM, which
 // is Python's BaseRequestHandler, or `bool handle(ss_datagram_files *request)` after
@@ -8,10 +9,12 @@
 #ifndef SOCKETSERVER_DATAGRAM_H
 #define SOCKETSERVER_DATAGRAM_H
 
+#ifndef SOCKETSERVER_BOTH
 #ifdef SOCKETSERVER_H
-#error "include datagram.h before socketserver.h, network.h and sendfile.h"
+#error "include datagram.h before socketserver.h, network.h and sendfile.h, or both.h before all of them if the component has a handler of connections, too"
 #endif
 #define SOCKETSERVER_DATAGRAM
+#endif
 #include "socketserver.h"
 
 #include <stdio.h>
@@ -60,21 +63,22 @@ static inline bool ss_datagram_flush(ss_datagram_files *request) {
   return fflush(request->wfile) == 0 && ss_reply(&request->datagram, request->reply, request->reply_size) >= 0;
 }
 
-#define SS_EXPORT_DATAGRAM_(type, datagram, open, handle, flush)                                             \
-  static type ss_request;                                                                                    \
-  bool exports_socketserver_handler_datagram_request_setup(                                                  \
-      exports_socketserver_handler_datagram_request_tuple2_list_u8_own_socket_t *request,                    \
-      exports_socketserver_handler_datagram_request_address_t *client_address, ss_string *err) {             \
-    datagram = ss_datagram_take(request, client_address);                                                    \
-    return (open) || ss_fail(err);                                                                           \
-  }                                                                                                          \
+#define SS_EXPORT_DATAGRAM_(type, datagram, open, handle, flush)                                                 \
+  static type ss_dgram_request;                                                                                  \
+  bool exports_socketserver_handler_datagram_request_setup(                                                      \
+      exports_socketserver_handler_datagram_request_tuple2_list_u8_own_socket_t *request,                        \
+      exports_socketserver_handler_datagram_request_address_t *client_address, ss_string *err) {                 \
+    datagram = ss_datagram_take(request, client_address);                                                        \
+    return (open) || ss_fail(err);                                                                               \
+  }                                                                                                              \
   bool exports_socketserver_handler_datagram_request_handle(ss_string *err) { return (handle) || ss_fail(err); } \
   bool exports_socketserver_handler_datagram_request_finish(ss_string *err) { return (flush) || ss_fail(err); }
 
 // Exports a function from the component as its handler. A handler uses one of the two, once.
-#define SS_EXPORT_DATAGRAM(handle) SS_EXPORT_DATAGRAM_(ss_datagram, ss_request, true, handle(&ss_request), true)
-#define SS_EXPORT_DATAGRAM_FILES(handle)                                                          \
-  SS_EXPORT_DATAGRAM_(ss_datagram_files, ss_request.datagram, ss_datagram_open(&ss_request), handle(&ss_request), \
-                      ss_datagram_flush(&ss_request))
+#define SS_EXPORT_DATAGRAM(handle) \
+  SS_EXPORT_DATAGRAM_(ss_datagram, ss_dgram_request, true, handle(&ss_dgram_request), true)
+#define SS_EXPORT_DATAGRAM_FILES(handle)                                                                 \
+  SS_EXPORT_DATAGRAM_(ss_datagram_files, ss_dgram_request.datagram, ss_datagram_open(&ss_dgram_request), \
+                      handle(&ss_dgram_request), ss_datagram_flush(&ss_dgram_request))
 
 #endif

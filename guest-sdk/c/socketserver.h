@@ -1,7 +1,7 @@
 // The sockets of a handler as C programmers know them: functions that return -1 and set
 // `errno`, on top of the generated bindings. A function that is not called adds nothing to
 // the handler. `network.h` opens other sockets, `sendfile.h` sends files, and `datagram.h` is for
-// handlers of datagrams, which include it first.
+// handlers of datagrams and `both.h` for those of both kinds, which include it first.
 //
 // Each function has the name of a method of Python's `socket`. Sizes are bytes and times
 // are seconds. Flags, levels and options are those of constants.h.
@@ -348,6 +348,9 @@ typedef struct {
 // it returns false, `errno` is the error of the request. A handler uses this once, or that of
 // stream_files.h, or defines the three functions of stream_handler.h.
 #define SS_EXPORT(handle) SS_EXPORT_(ss_connection, ss_request, true, handle(&ss_request), true)
+#else
+#define SS_EXPORT(handle) \
+  _Static_assert(0, "a handler that includes datagram.h is one of datagrams: include both.h first to serve connections, too");
 #endif
 
 #endif

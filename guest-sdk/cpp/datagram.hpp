@@ -1,12 +1,15 @@
 // Handlers of datagrams, with the classes of Python's `socketserver`: derive from
 // `BaseDatagramRequestHandler` or `DatagramRequestHandler`, override `handle`, and name the class
-// in `SOCKETSERVER_EXPORT_DATAGRAM`. Include this header before the others.
+// in `SOCKETSERVER_EXPORT_DATAGRAM`. Include this header before the others. A component that serves
+// connections, too, includes both.hpp before all of them.
 #pragma once
 
+#ifndef SOCKETSERVER_BOTH
 #ifdef SOCKETSERVER_BINDINGS_H
-#error "include datagram.hpp before socketserver.hpp, network.hpp and sendfile.hpp"
+#error "include datagram.hpp before socketserver.hpp, network.hpp and sendfile.hpp, or both.hpp before all of them if the component has a handler of connections, too"
 #endif
 #define SOCKETSERVER_DATAGRAM
+#endif
 #include "socketserver.hpp"
 
 namespace socketserver {
@@ -75,21 +78,21 @@ class DatagramRequestHandler : public BaseDatagramRequestHandler {
 }  // namespace socketserver
 
 // Exports `Handler` from the component. A guest uses it once.
-#define SOCKETSERVER_EXPORT_DATAGRAM(Handler)                                                                        \
-  static Handler socketserver_handler;                                                                               \
-  extern "C" bool exports_socketserver_handler_datagram_request_setup(                                               \
-      exports_socketserver_handler_datagram_request_tuple2_list_u8_own_socket_t *request,                            \
-      exports_socketserver_handler_datagram_request_address_t *client_address, ss_string *err) {                     \
-    auto &data = request->f0;                                                                                        \
-    socketserver_handler.request.data.assign(reinterpret_cast<const char *>(data.ptr), data.len);                    \
-    ss_bytes_free(&data);                                                                                            \
-    socketserver_handler.request.socket.own = request->f1;                                                           \
-    socketserver_handler.client_address = socketserver::Address::take(*client_address);                              \
-    return socketserver::report(socketserver_handler.setup(), err);                                                  \
-  }                                                                                                                  \
-  extern "C" bool exports_socketserver_handler_datagram_request_handle(ss_string *err) {                             \
-    return socketserver::report(socketserver_handler.handle(), err);                                                 \
-  }                                                                                                                  \
-  extern "C" bool exports_socketserver_handler_datagram_request_finish(ss_string *err) {                             \
-    return socketserver::report(socketserver_handler.finish(), err);                                                 \
+#define SOCKETSERVER_EXPORT_DATAGRAM(Handler)                                                              \
+  static Handler socketserver_datagram_handler;                                                            \
+  extern "C" bool exports_socketserver_handler_datagram_request_setup(                                     \
+      exports_socketserver_handler_datagram_request_tuple2_list_u8_own_socket_t *request,                  \
+      exports_socketserver_handler_datagram_request_address_t *client_address, ss_string *err) {           \
+    auto &data = request->f0;                                                                              \
+    socketserver_datagram_handler.request.data.assign(reinterpret_cast<const char *>(data.ptr), data.len); \
+    ss_bytes_free(&data);                                                                                  \
+    socketserver_datagram_handler.request.socket.own = request->f1;                                        \
+    socketserver_datagram_handler.client_address = socketserver::Address::take(*client_address);           \
+    return socketserver::report(socketserver_datagram_handler.setup(), err);                               \
+  }                                                                                                        \
+  extern "C" bool exports_socketserver_handler_datagram_request_handle(ss_string *err) {                   \
+    return socketserver::report(socketserver_datagram_handler.handle(), err);                              \
+  }                                                                                                        \
+  extern "C" bool exports_socketserver_handler_datagram_request_finish(ss_string *err) {                   \
+    return socketserver::report(socketserver_datagram_handler.finish(), err);                              \
   }

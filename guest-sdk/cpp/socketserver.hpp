@@ -282,6 +282,10 @@ inline bool report(const Result<> &result, ss_string *err) {
 }  // namespace socketserver
 
 // Exports `Handler` from the component. A guest uses it once.
+#ifdef SOCKETSERVER_DATAGRAM
+#define SOCKETSERVER_EXPORT(Handler) \
+  static_assert(false, "a handler that includes datagram.hpp is one of datagrams: include both.hpp first to serve connections, too");
+#else
 #define SOCKETSERVER_EXPORT(Handler)                                                                        \
   static Handler socketserver_handler;                                                                      \
   extern "C" bool exports_socketserver_handler_stream_request_setup(                                        \
@@ -297,3 +301,4 @@ inline bool report(const Result<> &result, ss_string *err) {
   extern "C" bool exports_socketserver_handler_stream_request_finish(ss_string *err) {        \
     return socketserver::report(socketserver_handler.finish(), err);                                        \
   }
+#endif

@@ -48,6 +48,8 @@ test_languages! {
         upper_treats_bytes_as_python_does
         upper_serves_clients_at_the_same_time
         upper_reports_a_reset
+        echo_sends_all_data_back_until_the_client_has_finished
+        echo_reports_a_reset_and_serves_the_next_client
     }
 }
 
@@ -137,6 +139,37 @@ fn upper_reports_a_reset(language: &str) {
     assert!(line.contains("connection reset"), "{line}");
     assert!(line.contains("blame=\"client\""), "{line}");
     assert_eq!(ask(&server, b"next"), b"NEXT");
+}
+
+fn echo_sends_all_data_back_until_the_client_has_finished(language: &str) {
+    let server = served(language, "echo");
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let long = b"e".repeat(70_000);
+    for data in [&every_byte[..], b"", b"\r\n", &long] {
+        assert_eq!(ask(&server, data), data, "{language}");
+    }
+    // Each part comes back before the client sends the next one, and the end of the request is the
+    // client's.
+    let mut client = server.connect().unwrap();
+    for part in [&b"one"[..], b" ", b"two\n"] {
+        client.write_all(part).unwrap();
+        expect(&mut client, part);
+    }
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut client), b"", "{language}");
+}
+
+fn echo_reports_a_reset_and_serves_the_next_client(language: &str) {
+    let mut server = served(language, "echo");
+    let mut client = server.connect().unwrap();
+    client.write_all(b"begun").unwrap();
+    expect(&mut client, b"begun");
+    reset(client);
+    let line = server.wait_for_log("Exception occurred").unwrap();
+    assert!(line.contains("connection reset"), "{line}");
+    assert!(line.contains("blame=\"client\""), "{line}");
+    assert_eq!(ask(&server, b"next"), b"next");
+    assert!(server.stop().unwrap().success());
 }
 
 /// Returns the samples in `guests/`, as pairs of language and name.
@@ -315,10 +348,12 @@ fn whoami_sends_the_addresses_of_both_ends() {
     }
 }
 
-/// The component has a handler for each kind of socket, exported by two `export!`.
+/// The component has a handler for each kind of socket.
 #[test]
 fn both_serves_tcp_and_udp_in_one_process() {
-    for (language, mode) in ["rust", "go"].iter().flat_map(|one| MODES.map(|mode| (one, mode))) {
+    for (language, mode) in
+        ["rust", "c", "cpp", "go"].iter().flat_map(|one| MODES.map(|mode| (one, mode)))
+    {
         let guest = build::guest(language, "both").unwrap();
         let mut command = serve();
         command.arg(&guest).args(["--bind", "udp://127.0.0.1:0"]).args(mode);

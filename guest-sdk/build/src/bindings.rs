@@ -1,11 +1,21 @@
-//! The C bindings in `guest-sdk/c`, which are committed: the output of wit-bindgen for
-//! `wit/`, plus a line that includes `exit.h`.
+//! The C bindings in `guest-sdk/c`, which are committed: the output of wit-bindgen for the worlds of
+//! `wit/` and for one that has both, plus a line that includes `exit.h`.
 
 use crate::workspace::{self, Workspace};
 use anyhow::{Context, Result, bail};
 use socketserver_guest_compilers::component::contract;
 use std::fs;
 use wit_bindgen_core::Files;
+
+/// The world of a handler that serves both kinds of sockets, which the contract has no name for.
+const BOTH_WORLD: &str = "
+    package socketserver:both;
+
+    world both-handler {
+        include socketserver:handler/stream-handler@0.1.0;
+        include socketserver:handler/datagram-handler@0.1.0;
+    }
+";
 
 /// Generates the bindings of every world of the contract.
 pub fn write(workspace: &Workspace) -> Result<()> {
@@ -39,9 +49,10 @@ pub fn check(workspace: &Workspace) -> Result<()> {
 
 fn generate(workspace: &Workspace) -> Result<Files> {
     let (mut resolve, package) = contract(&workspace.wit())?;
-    let worlds = resolve.packages[package].worlds.clone();
+    let both = resolve.push_str("both.wit", BOTH_WORLD)?;
+    let worlds = [package, both].map(|package| resolve.packages[package].worlds.clone());
     let mut generated = Files::default();
-    for (name, world) in worlds {
+    for (name, world) in worlds.into_iter().flatten() {
         wit_bindgen_c::Opts::default()
             .build()
             .generate(&mut resolve, world, &mut generated)

@@ -58,6 +58,9 @@ impl Zig {
     }
 }
 
+/// The headers for handlers of both kinds: a source that includes one targets both worlds.
+const BOTH_HEADERS: [&str; 3] = ["both.h", "both.hpp", "both_handler.h"];
+
 /// The headers for handlers of datagrams: a source that includes one targets that world.
 const DATAGRAM_HEADERS: [&str; 3] = ["datagram.h", "datagram.hpp", "datagram_handler.h"];
 
@@ -81,6 +84,8 @@ pub enum World {
     Stream,
     /// Handlers of datagrams.
     Datagram,
+    /// Handlers of connections and of datagrams.
+    Both,
 }
 
 impl World {
@@ -94,7 +99,9 @@ impl World {
                 lines.filter(|line| line.starts_with('#') && line.contains("include"));
             includes.any(|line| quoted.iter().any(|name| line.contains(name)))
         };
-        if DATAGRAM_HEADERS.into_iter().any(includes) {
+        if BOTH_HEADERS.into_iter().any(includes) {
+            Some(World::Both)
+        } else if DATAGRAM_HEADERS.into_iter().any(includes) {
             Some(World::Datagram)
         } else {
             HEADERS.into_iter().any(includes).then_some(World::Stream)
@@ -106,6 +113,7 @@ impl World {
         let name = match self {
             World::Stream => "stream_handler",
             World::Datagram => "datagram_handler",
+            World::Both => "both_handler",
         };
         sdk.join(format!("{name}{end}"))
     }
@@ -207,6 +215,8 @@ mod tests {
             ("  # include <stream_handler.h>\n", Some(World::Stream)),
             ("#include \"socketserver.hpp\"", Some(World::Stream)),
             ("#include \"datagram_handler.h\"\n#include \"x.h\"", Some(World::Datagram)),
+            ("#include \"both.h\"\n", Some(World::Both)),
+            ("#include \"datagram.hpp\"\n#include \"both.hpp\"", Some(World::Both)),
             ("#include <stdio.h>\n// not \"socketserver.h\"\n", None),
             ("", None),
         ] {
