@@ -106,6 +106,8 @@ impl EngineSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::engine::Engine;
     use crate::sys::Artifact;
@@ -114,7 +116,7 @@ mod tests {
     fn guarded_selects(settings: &EngineSettings) -> usize {
         let text = "(component (core module (memory 1)
             (func (export \"load\") (param i32) (result i32) (i32.load (local.get 0)))))";
-        let engine = Engine::for_compiling(settings, Default::default()).unwrap();
+        let engine = Engine::for_compiling(settings, Arc::default()).unwrap();
         let artifact = Artifact::compile(engine.wasmtime(), text.as_bytes()).unwrap();
         let is_cmov = |code: &&[u8]| matches!(code, [0x48..=0x4f, 0x0f, 0x43 | 0x47, _]);
         artifact.bytes().windows(4).filter(is_cmov).count()

@@ -270,13 +270,15 @@ fn metadata(artifact: &[u8]) -> wasmtime::Result<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::engine::Engine;
     use crate::engine::settings::EngineSettings;
     use crate::sys::Artifact;
 
     fn footprint(text: &str) -> Footprint {
-        let engine = Engine::for_compiling(&EngineSettings::default(), Default::default()).unwrap();
+        let engine = Engine::for_compiling(&EngineSettings::default(), Arc::default()).unwrap();
         let artifact = Artifact::compile(engine.wasmtime(), text.as_bytes()).unwrap();
         Footprint::from_artifact(artifact.bytes()).unwrap()
     }
