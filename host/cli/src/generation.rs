@@ -68,7 +68,7 @@ pub fn command(
     Ok((command, door))
 }
 
-/// What a process was given through its door.
+/// The sockets and the connection that a process was given through its door.
 pub struct Given {
     /// The options of `serve`.
     pub options: ServeOptions,

@@ -1,4 +1,4 @@
-//! What a service manager such as systemd tells a process that it starts: sockets that it has
+//! The messages of a service manager such as systemd to a process: sockets that it has
 //! bound (`sd_listen_fds(3)`), and the address for reports (`sd_notify(3)`).
 
 use std::ffi::{OsStr, OsString};
@@ -34,7 +34,7 @@ pub struct PassedSocket {
     pub fd: OwnedFd,
 }
 
-/// What the service manager tells this process.
+/// The messages of the service manager to this process.
 #[derive(Debug, Default)]
 pub struct ServiceEnvironment {
     /// The sockets, in the order of the manager.

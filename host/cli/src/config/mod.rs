@@ -69,7 +69,7 @@ pub struct Handler {
     pub place: Place,
     /// The arguments of `serve` that say the same, without the command itself.
     pub arguments: Vec<String>,
-    /// What these arguments mean.
+    /// The meaning of these arguments.
     pub options: ServeOptions,
 }
 

@@ -22,10 +22,10 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// The longest word.
 const MAX_WORD: usize = 64;
 
-/// What the supervisor answers to `reload` and `stop`, and to what it does not know.
+/// The answer of the supervisor to `reload` and `stop`, and to what it does not know.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Done {
-    /// What went wrong, if anything did.
+    /// The problems, if there were any.
     pub problems: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ pub struct Control {
     stopping: Vec<Client>,
 }
 
-/// What a client asks for.
+/// A request of a client.
 pub enum Request {
     Status(Client),
     Reload(Client),

@@ -59,7 +59,7 @@ struct Next {
     sockets: Vec<Rc<Listening>>,
 }
 
-/// What a handler was made from. Two that are equal need no new process.
+/// The origin of a handler. Two that are equal need no new process.
 #[derive(PartialEq)]
 struct Stamp {
     arguments: Vec<String>,
@@ -85,7 +85,7 @@ impl Stamp {
     }
 }
 
-/// What has become of a process.
+/// The outcome of the start of a process.
 pub enum Outcome {
     /// It serves.
     Serves,
@@ -98,7 +98,7 @@ pub enum Outcome {
     },
 }
 
-/// What `status` reports about a handler.
+/// The report of `status` about a handler.
 #[derive(Debug, Serialize, serde::Deserialize)]
 pub struct HandlerStatus {
     pub name: String,
@@ -116,7 +116,7 @@ pub struct HandlerStatus {
     pub last_failure: Option<String>,
 }
 
-/// What `status` reports.
+/// The report of `status`.
 #[derive(Debug, Serialize, serde::Deserialize)]
 pub struct Status {
     pub handlers: Vec<HandlerStatus>,

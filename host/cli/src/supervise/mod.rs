@@ -97,7 +97,7 @@ struct Supervisor {
     control: Option<Control>,
     handlers: Handlers,
     phase: Phase,
-    /// What a reload has done, for those that asked for it.
+    /// The problems of a reload, for those that asked for it.
     reports: Vec<String>,
 }
 
