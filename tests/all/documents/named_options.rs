@@ -54,7 +54,7 @@ fn options(text: &str) -> BTreeSet<String> {
 
 /// Returns the options that each command has, hidden commands included.
 fn existing() -> BTreeSet<String> {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &[],
         &["new"],
         &["serve"],
@@ -64,6 +64,7 @@ fn existing() -> BTreeSet<String> {
         &["status"],
         &["generation"],
         &["compile"],
+        &["snapshot"],
     ];
     let mut existing = BTreeSet::new();
     for command in commands {
