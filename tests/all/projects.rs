@@ -2,6 +2,7 @@
 
 mod failures;
 mod kept;
+mod names;
 mod types;
 
 use std::env;

@@ -15,6 +15,30 @@ use crate::values::language::Language;
 /// The longest name of a project, in bytes.
 const MAX_NAME: usize = 64;
 
+/// The names that no project in a language can have, because a tool of the language takes them for
+/// something else, and the reasons. All other names work: they are names of folders, of a module of
+/// Go below `example.com`, or of a package of Cargo whose library has a fixed name.
+const TAKEN: [(&[Language], &[&str], &str); 3] = [
+    (
+        &[Language::JavaScript, Language::TypeScript],
+        &["node_modules"],
+        "npm takes a folder of this name for installed packages",
+    ),
+    (
+        &[Language::Rust],
+        &["socketserver-guest"],
+        "the crate that the handler depends on has this name",
+    ),
+    (
+        &[Language::Go],
+        &[
+            "aux", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9", "con",
+            "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9", "nul", "prn",
+        ],
+        "it is a device of Windows, and Go refuses such names everywhere",
+    ),
+];
+
 /// A project to write.
 #[derive(Debug, Clone, Copy)]
 pub struct Template {
@@ -74,6 +98,7 @@ impl Template {
     /// The name is none, the folder has something in it, or a file cannot be written.
     pub fn write(self, parent: &Path, name: &str) -> Result<String> {
         check_name(name)?;
+        self.check_taken(name)?;
         if !self.exists() {
             bail!("{} has no handlers of datagrams: leave out --datagram", self.language.name());
         }
@@ -108,6 +133,16 @@ impl Template {
             sdk::unpack_rust(&folder.join(RUST_CRATE))?;
         }
         Ok(format!("cd {name} && wasm-socketserver {command} {target}"))
+    }
+
+    fn check_taken(self, name: &str) -> Result<()> {
+        for (languages, names, reason) in TAKEN {
+            let is_taken = names.iter().any(|taken| taken.eq_ignore_ascii_case(name));
+            if is_taken && languages.contains(&self.language) {
+                bail!("`{name}` is no name of a project in {}: {reason}", self.language.name());
+            }
+        }
+        Ok(())
     }
 
     fn exists(self) -> bool {
