@@ -35,6 +35,7 @@ mod processes;
 mod profile;
 mod programs;
 mod projects;
+mod proxy_protocol;
 mod python_files;
 mod python_layout;
 mod requests;

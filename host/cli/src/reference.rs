@@ -193,6 +193,19 @@ fn option_of(reason: Reason) -> &'static str {
 /// Returns what happened to a refused client, and the option that sets the rule.
 fn explain_refusal(rule: Refusal) -> (&'static str, &'static str) {
     match rule {
+        Refusal::ProxyFrom => {
+            ("the connection is not from a proxy that is named", "`--proxy-from`")
+        }
+        Refusal::ProxyMissing => (
+            "the connection of a proxy does not begin with a header, or ended before its end",
+            "`--proxy-from`",
+        ),
+        Refusal::ProxyMalformed => {
+            ("the header of a proxy is malformed, or longer than 4096 bytes", "`--proxy-from`")
+        }
+        Refusal::ProxyTimeout => {
+            ("the header of a proxy was not whole in time", "`--proxy-timeout`")
+        }
         Refusal::Deny => ("a deny rule names the client", "`--deny`"),
         Refusal::Peer => (
             "a rule depends on the user of a Unix client, and the kernel does not know it",

@@ -175,6 +175,9 @@ pub enum BuildError {
         /// The reason, by the handler.
         reason: String,
     },
+    /// A socket cannot take connections from proxies.
+    #[error("{0}")]
+    Proxies(String),
     /// The settings ask for more requests at once than the machine can hold.
     #[error(
         "{asked} requests at once are more than this machine can hold: {capacity}; ask for fewer, or raise that limit"

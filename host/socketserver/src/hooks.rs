@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::access::Refusal;
 use crate::address::Address;
 use crate::error::HandlerError;
 use crate::listen::endpoint::Endpoint;
@@ -22,6 +23,12 @@ pub trait Hooks: Send + Sync + 'static {
     fn verify_request(&self, _request: &Request, _client_address: &Address) -> bool {
         true
     }
+
+    /// Reports that a connection was refused before [`verify_request`](Self::verify_request),
+    /// because of its PROXY protocol header: see
+    /// [`ServerBuilder::proxies`](crate::ServerBuilder::proxies). `peer` is the other end of
+    /// the connection. Does nothing by default.
+    fn handle_refused(&self, _peer: &Address, _rule: Refusal) {}
 
     /// Reports that a request has failed. The thread that ran the request calls it,
     /// before the request is shut down. By default it writes to standard error as

@@ -75,7 +75,7 @@
 //! | `self.request`, `data, socket = self.request` | [`Request`], with [`Request::data`] |
 //!
 //! Python does not have: [`Concurrency::Workers`], several sockets for one
-//! server, [`ListenOptions`], [`ServerBuilder::listen_on`], [`service`],
+//! server, [`ListenOptions`], [`ServerBuilder::listen_on`], [`ServerBuilder::proxies`], [`service`],
 //! [`ServerBuilder::graceful_shutdown`],
 //! [`Hooks::after_fork_in_child`], [`Hooks::request_finished`], [`Request::keep`],
 //! [`Request::earliest_arrival`], [`Request::is_last_of_process`], the limits of a
@@ -100,6 +100,7 @@
 //! | `listen/` | listening sockets: endpoints, their options, the files of Unix sockets |
 //! | `request/` | the request: its transport, deadlines, limits and options |
 //! | `concurrency/` | the ways of running requests: one at a time, in threads, in processes |
+//! | `proxy/` | the PROXY protocol: clients that a proxy names |
 //! | `access/` | rules that refuse clients, for `verify_request` |
 //! | `handler`, `hooks` | the code of the program: its handler, and the methods that it overrides |
 //! | `service` | what a service manager such as systemd passes to the program |
@@ -125,6 +126,7 @@ mod handler;
 mod hooks;
 mod listen;
 mod poll;
+mod proxy;
 mod reason;
 mod request;
 mod server;
@@ -146,6 +148,7 @@ pub use listen::bound_socket::{BoundSocket, BoundSocketError};
 pub use listen::descriptor_passing::{kernel_refuses_descriptors, refuse_descriptors};
 pub use listen::endpoint::{Endpoint, EndpointError};
 pub use listen::options::{KeepAlive, ListenOptions, OptionError, UrlOption};
+pub use proxy::ProxyProtocol;
 pub use reason::{Blame, Reason};
 pub use request::Request;
 pub use request::address_calls::AddressCalls;

@@ -2,7 +2,7 @@
 
 use clap::Arg;
 use clap::builder::StyledStr;
-use socketserver::{Forking, Threading};
+use socketserver::{Forking, ProxyProtocol, Threading};
 use socketserver_sandbox::CompilerProcess;
 
 use super::profile::Profile;
@@ -32,7 +32,7 @@ fn defaults_in(profile: Profile) -> [(&'static str, String); 13] {
 }
 
 /// Returns the other options that have a default, by their names, with the default of each.
-fn other_defaults() -> [(&'static str, String); 15] {
+fn other_defaults() -> [(&'static str, String); 16] {
     let Settings { policy, sockets, concurrency, poll_interval, shutdown, log, .. } =
         Settings::default();
     let threading = Threading::new();
@@ -51,6 +51,7 @@ fn other_defaults() -> [(&'static str, String); 15] {
         ("daemon-threads", threading.daemon_threads.to_string()),
         ("block-on-close", threading.block_on_close.to_string()),
         ("max-children", Forking::new().max_children.to_string()),
+        ("proxy-timeout", humantime::format_duration(ProxyProtocol::TIMEOUT).to_string()),
         ("poll-interval", poll_interval.as_secs_f64().to_string()),
     ]
 }

@@ -4,7 +4,7 @@
 //! | file | content |
 //! |---|---|
 //! | this one | the commands, and the options of `serve` and `inspect` |
-//! | `listening`, `running`, `limits`, `access`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
+//! | `listening`, `running`, `limits`, `access`, `proxy`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
 //! | `python_file` | the options of `run` |
 //! | `building` | the options of `new` and `build` |
 //! | `configuration` | the options of `up`, `check`, `status`, `reload` and `stop` |
@@ -33,6 +33,7 @@ mod listening;
 mod loading;
 mod log;
 mod profile;
+mod proxy;
 mod python;
 mod python_file;
 mod running;
@@ -58,6 +59,7 @@ pub use listening::ListeningOptions;
 pub use loading::LoadingOptions;
 pub use log::LogOptions;
 pub use profile::ProfileOptions;
+pub use proxy::ProxyOptions;
 pub use python::PythonOptions;
 pub use python_file::{PackageOptions, RunOptions};
 pub use running::RunningOptions;
@@ -237,6 +239,10 @@ pub struct ServerOptions {
     /// The rules about clients.
     #[command(flatten)]
     pub access: AccessOptions,
+
+    /// The proxies that name the clients of their connections.
+    #[command(flatten)]
+    pub proxy: ProxyOptions,
 
     /// The parts of the host that the handler sees.
     #[command(flatten)]

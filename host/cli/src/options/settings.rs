@@ -68,6 +68,7 @@ impl ServerOptions {
             timeout: self.python.timeout,
             poll_interval: self.python.poll_interval.unwrap_or(default.poll_interval),
             access: self.access.settings(),
+            proxies: self.proxy.settings()?,
             jail,
             user: self.isolation.user,
             shutdown,

@@ -112,6 +112,10 @@ impl Hooks for ServeHooks {
         }
     }
 
+    fn handle_refused(&self, peer: &Address, rule: Refusal) {
+        self.refused(peer, rule);
+    }
+
     fn request_finished(&self, request: &Request, _: &Address, error: Option<&HandlerError>) {
         self.counters.finished(request, error);
     }

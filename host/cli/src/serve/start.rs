@@ -69,6 +69,10 @@ fn try_handler(
         places.push(Place::Address(endpoint_for(&handler)?));
     }
     let endpoints: Vec<_> = places.iter().map(|place| place.endpoint().clone()).collect();
+    if let Some(proxies) = &settings.proxies {
+        let mut checks = endpoints.iter().map(|endpoint| proxies.check_endpoint(endpoint));
+        checks.try_for_each(|check| check).map_err(|why| anyhow!("--proxy-from: {why}"))?;
+    }
     let limits = ProcessLimits::for_policy(&settings.policy);
     let access = settings.access.rules(kind == ConcurrencyKind::Workers);
     let access = access.context("cannot tell the time for --access-times")?;
@@ -153,6 +157,10 @@ pub fn server(
     let builder = settings.sockets.apply(builder);
     let builder = match settings.timeout {
         Some(timeout) => builder.timeout(Some(timeout)),
+        None => builder,
+    };
+    let builder = match settings.proxies {
+        Some(proxies) => builder.proxies(proxies),
         None => builder,
     };
     let built = places.into_iter().fold(builder, |builder, place| place.add_to(builder)).build();

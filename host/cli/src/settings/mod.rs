@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use socketserver::{Concurrency, Endpoint, Threading};
+use socketserver::{Concurrency, Endpoint, ProxyProtocol, Threading};
 use socketserver_jail::JailMode;
 use socketserver_sandbox::Policy;
 use tracing::Level;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// The rules about clients.
     pub access: AccessSettings,
+    /// The proxies that name the clients of their connections, if the server is behind some.
+    pub proxies: Option<ProxyProtocol>,
     /// The jail of the processes that serve.
     pub jail: JailMode,
     /// The user that runs requests, if it is not the user of this process.
@@ -75,6 +77,7 @@ impl Default for Settings {
             timeout: None,
             poll_interval: Duration::from_millis(500),
             access: AccessSettings::default(),
+            proxies: None,
             jail: JailMode::Off,
             user: None,
             shutdown: ShutdownSettings::default(),

@@ -26,7 +26,7 @@ impl ClientSet {
     }
 
     /// Returns true if `client` is in the set. `peer` is `None` for IP clients.
-    pub(super) fn includes(self, client: &Address, peer: Option<PeerCredentials>) -> bool {
+    pub(crate) fn includes(self, client: &Address, peer: Option<PeerCredentials>) -> bool {
         match self {
             ClientSet::Network(network) => {
                 ip(client).is_some_and(|ip| canonical(network).contains(&ip))

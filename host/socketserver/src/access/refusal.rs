@@ -6,6 +6,15 @@ use std::fmt;
 /// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
+    /// The connection is not from one of the [proxies](crate::ProxyProtocol) of the server.
+    ProxyFrom,
+    /// The connection from a proxy does not begin with a header of the PROXY protocol, or has
+    /// ended before its header was whole.
+    ProxyMissing,
+    /// The header of the PROXY protocol is malformed.
+    ProxyMalformed,
+    /// The header of the PROXY protocol was not whole in time.
+    ProxyTimeout,
     /// [`Access::deny`](super::Access::deny) names the client.
     Deny,
     /// No [`Access::allow`](super::Access::allow) names the client.
@@ -33,7 +42,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every rule, in the order in which the rules apply.
-    pub const ALL: [Refusal; 10] = [
+    pub const ALL: [Refusal; 14] = [
+        Refusal::ProxyFrom,
+        Refusal::ProxyMissing,
+        Refusal::ProxyMalformed,
+        Refusal::ProxyTimeout,
         Refusal::Deny,
         Refusal::Peer,
         Refusal::Allow,
@@ -49,6 +62,10 @@ impl Refusal {
     /// Returns the rule as one word, such as `per-source`.
     pub fn as_str(self) -> &'static str {
         match self {
+            Refusal::ProxyFrom => "proxy-from",
+            Refusal::ProxyMissing => "proxy-missing",
+            Refusal::ProxyMalformed => "proxy-malformed",
+            Refusal::ProxyTimeout => "proxy-timeout",
             Refusal::Deny => "deny",
             Refusal::Allow => "allow",
             Refusal::Peer => "peer",

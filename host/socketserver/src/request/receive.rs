@@ -5,12 +5,14 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use super::Request;
 use super::flags::ReceiveFlags;
 use super::io::CallWait;
 use super::opened::Opened;
 use super::traffic::ReceiveLimit;
-use super::transport::Transport;
+use super::transport::{TransferError, Transport};
 use super::wait::block_on;
 use crate::address::{Address, UnixAddress};
 
@@ -174,6 +176,17 @@ impl Request {
         let count = self.transfer(call, || connection.recv_into(buffer)).await?;
         self.count_received(count);
         Ok(count)
+    }
+
+    /// Receives at most `most` bytes, or looks at them, without waiting. They are not a part of
+    /// the request: they count for no limit.
+    pub(crate) fn receive_header(&self, most: usize, peek: bool) -> io::Result<Vec<u8>> {
+        let mut data = Vec::with_capacity(most);
+        match self.0.transport.connection()?.recv(&mut data, peek) {
+            Ok(_) => Ok(data),
+            Err(TransferError::WouldBlock(_)) => Err(Errno::AGAIN.into()),
+            Err(TransferError::Failed(error)) => Err(error),
+        }
     }
 
     /// Returns the part of `wanted` bytes that may be received; 0 if the stream ends

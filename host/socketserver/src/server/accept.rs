@@ -24,6 +24,9 @@ pub(super) enum Taken {
     Done,
     /// There was no request.
     Nothing,
+    /// The proxy of the connection has not named its client yet, or the connection was refused
+    /// before that.
+    Unnamed,
     /// The process has run out of a resource: try again after a pause.
     Exhausted,
     /// The handler asked for the end of the process.
@@ -59,8 +62,26 @@ pub(super) fn take_request(
     begin(job)
 }
 
-/// Serves a request that was taken, or refuses it.
+/// Serves a request that was taken, or refuses it. If its proxy has not named its client yet,
+/// the request waits for that.
 pub(super) fn serve_or_refuse(server: &Parts, sockets: ServerSockets<'_>, job: Job) -> Taken {
+    let named = match &server.proxied {
+        Some(proxied) => proxied.name_client(job),
+        None => Some(job),
+    };
+    named.map_or(Taken::Unnamed, |job| verify_and_serve(server, sockets, job))
+}
+
+/// Serves the next client that a proxy has named, if there is one and a permit for it.
+pub(super) fn serve_named(server: &Parts, sockets: ServerSockets<'_>) -> Option<Taken> {
+    if !server.has_named_client() {
+        return None;
+    }
+    let job = server.proxied.as_ref()?.next_named()?;
+    Some(verify_and_serve(server, sockets, job))
+}
+
+fn verify_and_serve(server: &Parts, sockets: ServerSockets<'_>, job: Job) -> Taken {
     if !server.app.hooks.verify_request(&job.request, &job.client_address) {
         job.request.shutdown_request();
         return Taken::Done;

@@ -9,6 +9,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::control::Control;
 use super::parts::Parts;
+use super::proxied::ProxiedClients;
 use super::{Server, drain};
 use crate::address::SocketType;
 use crate::concurrency::{Application, Concurrency};
@@ -21,6 +22,7 @@ use crate::listen::endpoint::Endpoint;
 use crate::listen::listener::{Listener, SocketOptions};
 use crate::listen::own_addresses::OwnAddresses;
 use crate::listen::unix_path::SocketFile;
+use crate::proxy::ProxyProtocol;
 use crate::server_info;
 
 /// The `timeout` of Python's `ForkingMixIn`.
@@ -59,6 +61,7 @@ pub struct ServerBuilder {
     attention: Option<OwnedFd>,
     graceful: bool,
     signals_for_parent: Vec<i32>,
+    proxies: Option<ProxyProtocol>,
 }
 
 impl ServerBuilder {
@@ -83,6 +86,7 @@ impl ServerBuilder {
             attention: None,
             graceful: false,
             signals_for_parent: Vec::new(),
+            proxies: None,
         }
     }
 
@@ -231,6 +235,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Takes connections from proxies only, which name the client of each in a header of the
+    /// PROXY protocol. It holds for all sockets of the server, which are for connections.
+    pub fn proxies(mut self, proxies: ProxyProtocol) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
     /// Makes forked children and workers leave these signals, by number, to the process that
     /// serves: the signals are blocked in a child from its first instruction, so that a
     /// signal to the whole process group runs the handler of one process. A child that
@@ -273,6 +284,10 @@ impl ServerBuilder {
                 .check(endpoint.scheme(), endpoint.address())
                 .map_err(|error| BuildError::Options { endpoint: endpoint.clone(), error })?;
         }
+        if let Some(proxies) = &self.proxies {
+            let mut checks = endpoints.iter().map(|endpoint| proxies.check_endpoint(endpoint));
+            checks.try_for_each(|check| check).map_err(BuildError::Proxies)?;
+        }
         Ok(endpoints)
     }
 
@@ -308,8 +323,9 @@ impl ServerBuilder {
         let own = Arc::new(OwnAddresses::new(&listeners));
         let app = Arc::new(Application { handler: self.handler, hooks: self.hooks });
         let endpoints = listeners.iter().map(|listener| listener.endpoint().clone()).collect();
-        let parts =
+        let mut parts =
             Parts::new(app, dispatcher, control, self.socket.timeout, listeners.into(), own);
+        parts.proxied = self.proxies.map(ProxiedClients::new).transpose()?;
         Ok(Server::from_parts(parts, endpoints))
     }
 }

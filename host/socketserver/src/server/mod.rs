@@ -7,6 +7,7 @@
 //! | `builder`, `class` | the construction of a server, and Python's names for some |
 //! | `serve`, `poller` | the loop, and its wait for events |
 //! | `post`, `leaders` | the place where threads take requests themselves, and these threads |
+//! | `proxied` | connections whose proxy has not named their client yet |
 //! | `accept` | taking one request, and giving it to the dispatcher |
 //! | `control` | the shutdown of a running loop |
 //! | `drain` | the graceful end: the clients that waited are served |
@@ -21,6 +22,7 @@ mod leaders;
 mod parts;
 mod poller;
 pub(crate) mod post;
+pub(crate) mod proxied;
 mod serve;
 mod worker;
 
@@ -240,6 +242,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.parts.close_listeners();
         self.parts.waiting().clear();
+        if let Some(proxied) = &self.parts.proxied {
+            proxied.clear();
+        }
         self.parts.dispatcher.close(&self.parts.app, None);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::control::Control;
+use super::proxied::ProxiedClients;
 use crate::concurrency::{Application, Dispatcher, Job, max_leaders};
 use crate::error::ServeError;
 use crate::hooks::DropReason;
@@ -30,6 +31,8 @@ pub(super) struct Parts {
     /// [`LeaderPost`](super::post::LeaderPost).
     pub bell: Option<Arc<OwnedFd>>,
     pub arrivals: Arrivals,
+    /// The connections whose proxy has not named their client yet, if the server has proxies.
+    pub proxied: Option<ProxiedClients>,
     /// The listener whose turn is next. Where there is a permit for one request only, all
     /// listeners get their turns.
     next_listener: AtomicUsize,
@@ -59,6 +62,7 @@ impl Parts {
             max_leaders: max_leaders(),
             bell: None,
             arrivals: Arrivals::new(&listeners),
+            proxied: None,
             next_listener: AtomicUsize::new(0),
             waiting: Mutex::default(),
             listeners: Mutex::new(Some(listeners)),
@@ -90,6 +94,22 @@ impl Parts {
     /// Takes the listening sockets from the server, which is closed from then on.
     pub(super) fn take_listeners(&self) -> Option<Arc<[Listener]>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns true if there is a client that a proxy has named, and a permit for it.
+    pub(super) fn has_named_client(&self) -> bool {
+        let has_named = self.proxied.as_ref().is_some_and(ProxiedClients::has_named);
+        has_named && self.dispatcher.has_free_permit()
+    }
+
+    /// Returns true if there is a place for another connection from a proxy.
+    pub(super) fn has_place(&self) -> bool {
+        !self.proxied.as_ref().is_some_and(ProxiedClients::is_full)
+    }
+
+    /// Returns the number of connections from proxies that are not served yet.
+    pub(super) fn count_proxied(&self) -> usize {
+        self.proxied.as_ref().map_or(0, ProxiedClients::count)
     }
 
     pub(super) fn waiting(&self) -> MutexGuard<'_, VecDeque<Job>> {

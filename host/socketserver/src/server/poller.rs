@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::accept::{Taken, serve_or_refuse, take_request};
+use super::accept::{Taken, serve_named, serve_or_refuse, take_request};
 use super::parts::Parts;
-use crate::concurrency::ServerSockets;
+use crate::concurrency::{Job, ServerSockets};
 use crate::listen::listener::Listener;
 use crate::poll::{Polled, poll_until};
 
@@ -42,6 +42,7 @@ impl<'a> Poller<'a> {
         let stop = server.control.stop_fd().map(&mut add);
         let attention = server.control.attention_fd().map(&mut add);
         server.dispatcher.children_fd().map(&mut add);
+        server.proxied.as_ref().map(|proxied| add(proxied.as_fd()));
         let first_listener = fds.len();
         let of_listeners = listeners.iter().map(AsFd::as_fd);
         fds.extend(of_listeners.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -60,7 +61,8 @@ impl<'a> Poller<'a> {
         for fd in &mut self.fds {
             fd.clear_revents();
         }
-        if takes_requests && self.server.dispatcher.has_free_permit() {
+        let server = self.server;
+        if takes_requests && server.has_place() && server.dispatcher.has_free_permit() {
             let now = Instant::now();
             // A first look without waiting shows which queues are empty now.
             let late = self.server.arrivals.begin_look(now);
@@ -78,6 +80,9 @@ impl<'a> Poller<'a> {
         }
         if self.stop_requested() {
             self.server.control.request_shutdown();
+        }
+        if let Some(proxied) = &self.server.proxied {
+            proxied.advance();
         }
         Ok(())
     }
@@ -121,10 +126,19 @@ impl<'a> Poller<'a> {
     pub(super) fn take_request(&mut self, listener: usize) -> Taken {
         self.server.take_turn(listener);
         take_request(self.server, self.listeners, listener, |job| {
-            let waiting = VecDeque::new();
-            let sockets = ServerSockets { listeners: self.listeners, waiting: &waiting };
-            serve_or_refuse(self.server, sockets, job)
+            serve_or_refuse(self.server, self.sockets(), job)
         })
+    }
+
+    /// Serves the next client that a proxy has named, if there is one and a permit for it.
+    pub(super) fn serve_named(&self) -> Option<Taken> {
+        serve_named(self.server, self.sockets())
+    }
+
+    fn sockets(&self) -> ServerSockets<'a> {
+        const NONE: &VecDeque<Job> = &VecDeque::new();
+        let proxied = self.server.proxied.as_ref();
+        ServerSockets { listeners: self.listeners, waiting: NONE, proxied }
     }
 
     /// Forgets that the listener with this index was ready: it has no request.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::parts::Parts;
+use super::proxied::ProxiedClients;
 use super::{drain, serve};
 use crate::address::SocketType;
 use crate::concurrency::{Concurrency, Threading, WorkerSettings};
@@ -65,6 +66,7 @@ fn serve_and_drain(
     worker.reports_drops = false;
     worker.max_leaders = max_leaders;
     worker.bell = Some(bell);
+    worker.proxied = server.proxied.as_ref().map(ProxiedClients::for_worker).transpose()?;
     let worker = Arc::new(worker);
     serve::serve_forever(&worker, poll_interval, |_, _, _| Ok(()))?;
     // The sockets of datagrams stay open, because requests still reply on them.

@@ -71,7 +71,11 @@ fn a_leader_that_waits_hands_its_leadership_to_a_parked_thread_if_there_is_one()
     let control = Control::new(None, None, None).unwrap();
     let threads = RequestThreads::new(&Threading::new(), control).unwrap();
     threads.begin_run(post);
-    let sockets = ServerSockets { listeners: &[], waiting: &std::collections::VecDeque::new() };
+    let sockets = ServerSockets {
+        listeners: &[],
+        waiting: &std::collections::VecDeque::new(),
+        proxied: None,
+    };
     let start = || {
         let (job, client) = job();
         threads.process_request(job, sockets);
