@@ -13,6 +13,7 @@ use socketserver_tests::process::{Server, wait_until};
 use crate::client::ask;
 use crate::fixture::{FIXTURE, File, Fixture, MODES, serve};
 
+mod access;
 mod guests;
 mod unread;
 

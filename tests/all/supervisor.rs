@@ -317,3 +317,19 @@ fn a_handler_that_cannot_be_served_at_the_start_is_exit_code_1() {
         assert_eq!(ask(one), Err(ErrorKind::ConnectionRefused));
     }
 }
+
+#[test]
+fn the_access_log_names_the_generation() {
+    let folder = Folder::new();
+    let [one, _] = addresses();
+    folder.write("one.wat", answers('a'));
+    folder.write("c.toml", configuration(&[table("one", "one.wat", one, "access-log = \"all\"")]));
+    let mut server = up(&folder, 1);
+    for generation in [1, 2] {
+        wait_for_answer(one, "a");
+        let line = server.wait_for_log("INFO request").unwrap();
+        assert!(line.contains(&format!(" generation={generation} ")), "{line}");
+        folder.write("one.wat", answers('a') + " ");
+        assert!(order(&folder, &["reload"]).status.success());
+    }
+}

@@ -123,7 +123,7 @@ pub fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let manager = ServiceManager::of_parent(door)?;
-    serve::serve(settings, sockets, manager)?;
+    serve::serve(settings, serve::Given { sockets, manager, generation: options.number })?;
     Ok(ExitCode::SUCCESS)
 }
 

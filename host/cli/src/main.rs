@@ -125,7 +125,8 @@ fn main() -> ExitCode {
 
 fn serve_as(settings: Settings, environment: ServiceEnvironment) -> Result<ExitCode> {
     let ServiceEnvironment { sockets, notify_socket, watchdog } = environment;
-    serve::serve(settings, sockets, ServiceManager::connect(notify_socket, watchdog))?;
+    let manager = ServiceManager::connect(notify_socket, watchdog);
+    serve::serve(settings, serve::Given { sockets, manager, generation: None })?;
     Ok(ExitCode::SUCCESS)
 }
 

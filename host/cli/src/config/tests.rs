@@ -5,6 +5,7 @@ use crate::options::definition;
 
 /// A value for each key that is an option.
 const VALUES: &[(&str, &str)] = &[
+    ("access-log", "failed"),
     ("access-times", "08:00-18:30"),
     ("allow", "10.0.0.0/8"),
     ("allow", "127.0.0.1"),

@@ -45,6 +45,10 @@ pub struct GenerationOptions {
     /// The name of the handler, for those who look at processes.
     pub name: String,
 
+    /// The number of the generation.
+    #[arg(long)]
+    pub number: Option<u64>,
+
     /// Load and try the handler, and do not serve.
     #[arg(long)]
     pub check: bool,

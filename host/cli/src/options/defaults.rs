@@ -32,7 +32,7 @@ fn defaults_in(profile: Profile) -> [(&'static str, String); 13] {
 }
 
 /// Returns the other options that have a default, by their names, with the default of each.
-fn other_defaults() -> [(&'static str, String); 16] {
+fn other_defaults() -> [(&'static str, String); 17] {
     let Settings { policy, sockets, concurrency, poll_interval, shutdown, log, .. } =
         Settings::default();
     let threading = Threading::new();
@@ -43,6 +43,7 @@ fn other_defaults() -> [(&'static str, String); 16] {
         ("on-kill", policy.on_kill.as_str().to_owned()),
         ("log-format", log.format.as_str().to_owned()),
         ("log-level", name_of_level(log.level).to_owned()),
+        ("access-log", log.access.as_str().to_owned()),
         ("log-rate", log.rate.to_string()),
         ("remove-stale-socket", sockets.remove_stale_socket.to_string()),
         ("request-queue-size", sockets.request_queue_size.to_string()),

@@ -7,6 +7,7 @@ use tracing::Level;
 
 use super::words;
 use crate::report::LogFormat;
+use crate::report::access_log::AccessLog;
 use crate::settings::LogSettings;
 
 /// The content and the format of the log.
@@ -42,10 +43,28 @@ pub struct LogOptions {
 
     /// Log at most N lines in a second; drop the rest.
     ///
-    /// Each process counts for itself. Lines of handlers may be half of them. The log says
-    /// how many lines were dropped.
+    /// Each process counts for itself. Lines of handlers and of the access log may be half of
+    /// them. The log says how many lines were dropped.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub log_rate: Option<u32>,
+
+    /// Log a line for these requests: off, failed or all.
+    #[arg(
+        long,
+        value_name = "REQUESTS",
+        value_parser = words::access_log(),
+        hide_possible_values = true
+    )]
+    #[arg(
+        long_help = "Log a line at the end of these requests, with the duration, the CPU time, \
+        the memory and the bytes:\n\
+        - off: none\n\
+        - failed: those that failed\n\
+        - all: all\n\n\
+        The lines have the level info, and the target access. They and the lines of handlers are \
+        at most half of --log-rate. A process that was killed leaves a line without numbers."
+    )]
+    pub access_log: Option<AccessLog>,
 
     /// Print the counters at the end.
     ///
@@ -63,6 +82,7 @@ impl LogOptions {
             format: self.log_format.unwrap_or(default.format),
             level: self.log_level.unwrap_or(default.level),
             rate: self.log_rate.unwrap_or(default.rate),
+            access: self.access_log.unwrap_or(default.access),
             stats: self.stats,
         }
     }

@@ -8,6 +8,7 @@ use tracing::Level;
 
 use super::profile::Profile;
 use crate::report::LogFormat;
+use crate::report::access_log::AccessLog;
 use crate::values::language::Language;
 
 /// Returns a parser of `--concurrency`. Workers have an option of their own.
@@ -34,6 +35,11 @@ pub fn profile() -> impl TypedValueParser<Value = Profile> {
 /// Returns a parser of `--log-format`.
 pub fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     one_of(LogFormat::ALL.iter().map(|format| (format.as_str(), *format)).collect())
+}
+
+/// Returns a parser of `--access-log`.
+pub fn access_log() -> impl TypedValueParser<Value = AccessLog> {
+    one_of(AccessLog::ALL.iter().map(|value| (value.as_str(), *value)).collect())
 }
 
 /// The words for the levels of the log.

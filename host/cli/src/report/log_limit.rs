@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Allows a number of lines in each second. Handlers and clients can cause a line each time
-/// they act, without end. Lines that handlers write are at most half of all, so that they
-/// cannot keep the host from reporting what handlers do.
+/// they act, without end. Lines that handlers write, and those about requests that went well,
+/// are at most half of all, so that they cannot keep the host from reporting what fails.
 pub struct LineLimit {
     per_second: u32,
     window: Mutex<Window>,
@@ -17,13 +17,13 @@ pub struct LineLimit {
 struct Window {
     start: Instant,
     lines: u32,
-    /// The number of them that handlers wrote.
-    guest_lines: u32,
+    /// The number of them that handlers wrote, or that are about each request.
+    frequent_lines: u32,
 }
 
 impl Window {
     fn new() -> Self {
-        Window { start: Instant::now(), lines: 0, guest_lines: 0 }
+        Window { start: Instant::now(), lines: 0, frequent_lines: 0 }
     }
 }
 
@@ -34,15 +34,15 @@ impl LineLimit {
     }
 
     /// Counts one more line, and returns whether it may be written now.
-    pub fn allow(&self, is_guest: bool) -> bool {
+    pub fn allow(&self, is_frequent: bool) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.start.elapsed() >= SECOND {
             *window = Window::new();
         }
-        if is_guest && window.guest_lines >= self.per_second.div_ceil(2) {
+        if is_frequent && window.frequent_lines >= self.per_second.div_ceil(2) {
             return false;
         }
-        window.guest_lines += u32::from(is_guest);
+        window.frequent_lines += u32::from(is_frequent);
         window.lines = window.lines.saturating_add(1);
         window.lines <= self.per_second
     }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_have_half_of_the_lines() {
+    fn frequent_lines_are_half_of_the_lines() {
         let limit = LineLimit::new(4);
         assert_eq!((0..5).filter(|_| limit.allow(true)).count(), 2);
         assert_eq!((0..5).filter(|_| limit.allow(false)).count(), 2);

@@ -19,6 +19,9 @@ use tracing_subscriber::registry::LookupSpan;
 /// The target of lines that handlers write. No line of the host has it.
 pub const GUEST: &str = "guest";
 
+/// The target of the lines about each request.
+pub const ACCESS: &str = "access";
+
 /// Formats each event as a line.
 pub struct Text;
 

@@ -12,7 +12,7 @@ use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::log_limit::LineLimit;
-use super::log_text::GUEST;
+use super::log_text::{ACCESS, GUEST};
 use super::output::Output;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -108,8 +108,8 @@ impl LogWriter {
         LogWriter { limit: LineLimit::new(lines_per_second) }
     }
 
-    fn line(&self, is_guest: bool) -> Line {
-        if EXEMPT.get().is_some() || self.limit.allow(is_guest) {
+    fn line(&self, is_frequent: bool) -> Line {
+        if EXEMPT.get().is_some() || self.limit.allow(is_frequent) {
             return Line::Written;
         }
         count_dropped();
@@ -133,7 +133,7 @@ impl<'a> MakeWriter<'a> for LogWriter {
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
-        self.line(metadata.target() == GUEST)
+        self.line([GUEST, ACCESS].contains(&metadata.target()))
     }
 }
 

@@ -14,6 +14,7 @@ use super::restrictions::{Restrictions, request_kind};
 use super::service::ServiceManager;
 use super::signals::{PrintRequests, SignalHandlers};
 use crate::report::LogFormat;
+use crate::report::access_log::{AccessLog, Ended, Names};
 use crate::report::counters::Counters;
 use crate::report::log::log_dropped_lines;
 use crate::report::log_text::quoted;
@@ -35,6 +36,10 @@ pub struct ServeHooks {
     pub counters: Arc<Counters>,
     /// The requests of the operator to print the counters.
     pub print_requests: PrintRequests,
+    /// The requests that have a line in the access log.
+    pub access_log: AccessLog,
+    /// The number of the generation, if `up` has started this process.
+    pub generation: Option<u64>,
     /// The format in which the counters are printed.
     pub log_format: LogFormat,
     /// The last time that a failure to accept was logged: they come in floods.
@@ -69,6 +74,10 @@ impl ServeHooks {
                 pause.unwrap_or_default()
             );
         }
+    }
+
+    fn names(&self) -> Names<'_> {
+        Names { handler: &self.handler, generation: self.generation }
     }
 
     /// Logs a failed request. The error, which the handler may have written, is in quotes; the
@@ -116,8 +125,14 @@ impl Hooks for ServeHooks {
         self.refused(peer, rule);
     }
 
-    fn request_finished(&self, request: &Request, _: &Address, error: Option<&HandlerError>) {
+    fn request_finished(
+        &self,
+        request: &Request,
+        client_address: &Address,
+        error: Option<&HandlerError>,
+    ) {
         self.counters.finished(request, error);
+        self.access_log.log(self.names(), Some(request), Ended { client_address, error });
     }
 
     fn handle_error(&self, _request: &Request, client_address: &Address, error: &HandlerError) {
@@ -139,6 +154,8 @@ impl Hooks for ServeHooks {
         if let Some(client_address) = client_address {
             self.counters.child_failed(error);
             self.failed(client_address, error);
+            let ended = Ended { client_address, error: Some(error) };
+            self.access_log.log(self.names(), None, ended);
             return;
         }
         let (handler, blame, reason) =

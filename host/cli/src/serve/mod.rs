@@ -44,17 +44,24 @@ use crate::settings::Settings;
 use service::ServiceManager;
 use shutdown::{FinalCounters, Shutdown};
 
+/// The things that a server is given by the process that has started it.
+pub struct Given {
+    /// The listening sockets.
+    pub sockets: Vec<PassedSocket>,
+    /// The service manager, which gets reports.
+    pub manager: ServiceManager,
+    /// The number of the generation, if `up` has started the process.
+    pub generation: Option<u64>,
+}
+
 /// Serves until a signal, or one request, and ends the process. The server takes the sockets
 /// that it is passed, and reports to the service manager.
 ///
 /// # Errors
 ///
 /// The server cannot start, or cannot go on.
-pub fn serve(
-    settings: Settings,
-    sockets: Vec<PassedSocket>,
-    manager: ServiceManager,
-) -> Result<()> {
+pub fn serve(settings: Settings, given: Given) -> Result<()> {
+    let Given { sockets, manager, generation } = given;
     let is_terminal = io::stderr().is_terminal();
     let log = settings.log;
     log::init(log.format, log.level, log.rate, is_terminal);
@@ -87,7 +94,9 @@ pub fn serve(
     let is_sync = settings.concurrency.kind() == ConcurrencyKind::Sync;
     let signalled = is_sync.then(|| events.shutdown.try_clone()).transpose()?;
     let longest_request = is_sync.then_some(settings.policy.wall_time);
-    let server = start::server(settings, sockets, handlers, events, &counters, &manager)?;
+    let parts =
+        start::Parts { handlers, events, counters: &counters, manager: &manager, generation };
+    let server = start::server(settings, sockets, parts)?;
     let server = Arc::new(server);
     if let Some(signalled) = signalled {
         let exit = shutdown.exit_after_grace(signalled, Arc::clone(&server));

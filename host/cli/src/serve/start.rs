@@ -21,6 +21,7 @@ use super::process_limits::ProcessLimits;
 use super::restrictions::Restrictions;
 use super::service::ServiceManager;
 use super::signals::{self, SignalEvents, SignalHandlers};
+use crate::report::access_log::AccessLog;
 use crate::report::counters::Counters;
 use crate::report::{log, log_writer, printable_path};
 use crate::settings::{Drain, LogSettings, Settings, default_endpoint};
@@ -47,6 +48,20 @@ struct Tried {
     brokered: bool,
 }
 
+/// The parts of a process that its server uses.
+pub struct Parts<'a> {
+    /// The handlers of signals.
+    pub handlers: SignalHandlers,
+    /// The events that these report.
+    pub events: SignalEvents,
+    /// The counters.
+    pub counters: &'a Arc<Counters>,
+    /// The service manager.
+    pub manager: &'a Arc<ServiceManager>,
+    /// The number of the generation, if `up` has started the process.
+    pub generation: Option<u64>,
+}
+
 /// Loads a handler and tries it. Without places, the handler is served at its default address.
 fn try_handler(
     settings: &Settings,
@@ -65,6 +80,8 @@ fn try_handler(
     let engine = engine(kind, &settings.loading.engine()?)?;
     let handler = handler(settings, &engine).with_context(cannot_serve)?;
     let handler = handler.with_counters(Arc::<Counters>::clone(counters));
+    let measures = settings.log.access != AccessLog::Off;
+    let handler = if measures { handler.with_usage() } else { handler };
     if places.is_empty() {
         places.push(Place::Address(endpoint_for(&handler)?));
     }
@@ -113,14 +130,8 @@ pub fn check(settings: &Settings) -> Result<()> {
 /// # Errors
 ///
 /// The handler or an address cannot be served, or the machine lacks what that needs.
-pub fn server(
-    settings: Settings,
-    passed: Vec<PassedSocket>,
-    handlers: SignalHandlers,
-    events: SignalEvents,
-    counters: &Arc<Counters>,
-    manager: &Arc<ServiceManager>,
-) -> Result<Server> {
+pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -> Result<Server> {
+    let Parts { handlers, events, counters, manager, generation } = parts;
     let places = passed::places(&settings.bind, passed)?;
     let tried = try_handler(&settings, places, &handlers, counters, manager)?;
     let Tried { name, handler, places, limits, access, restrictions, brokered } = tried;
@@ -143,6 +154,8 @@ pub fn server(
         access,
         counters: Arc::clone(counters),
         manager: Arc::clone(manager),
+        access_log: settings.log.access,
+        generation,
         print_requests: events.print_requests,
         log_format: settings.log.format,
         last_accept_error: Mutex::new(None),

@@ -18,6 +18,7 @@ pub use sockets::SocketSettings;
 
 use crate::loading::LoadSettings;
 use crate::report::LogFormat;
+use crate::report::access_log::AccessLog;
 use crate::values::digest::Digest;
 use crate::values::endpoint::Bind;
 use crate::values::owner::Identity;
@@ -121,13 +122,21 @@ pub struct LogSettings {
     pub level: Level,
     /// The number of lines that a process logs in a second.
     pub rate: u32,
+    /// The requests that have a line each.
+    pub access: AccessLog,
     /// True if the counters are printed at the end.
     pub stats: bool,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        LogSettings { format: LogFormat::Text, level: Level::INFO, rate: 1000, stats: false }
+        LogSettings {
+            format: LogFormat::Text,
+            level: Level::INFO,
+            rate: 1000,
+            access: AccessLog::Off,
+            stats: false,
+        }
     }
 }
 

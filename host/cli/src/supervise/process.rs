@@ -69,6 +69,7 @@ impl Process {
         let arguments = arguments(handler, fds.len())?;
         let (mut command, door) = generation::command(handler, &arguments, &fds)?;
         // A terminal sends its signals to the supervisor only, which passes them on.
+        command.arg(format!("--number={generation}"));
         let child = command.process_group(0).spawn().context("cannot start a process")?;
         let started = Instant::now();
         let deadline = Some(started + LONGEST_START);

@@ -53,6 +53,8 @@ pub struct ComponentHandler {
     /// The memory images, if children need them.
     images: Arc<[RawFd]>,
     pub(super) counters: Option<Arc<dyn HandlerCounters>>,
+    /// Set if requests are told what they have used.
+    pub(super) measures: bool,
     /// The process that opens sockets for guests, if this one may not.
     broker: Option<Arc<Broker>>,
     /// An instance for the first request. Each forked child finds a copy of it here, takes
@@ -146,6 +148,7 @@ impl ComponentHandler {
             has_start: false,
             images: Arc::default(),
             counters: None,
+            measures: false,
             broker: None,
             prewarmed: Mutex::default(),
         };
@@ -194,6 +197,14 @@ impl ComponentHandler {
             store.data_mut().log.lock().set_counters(Arc::clone(&counters));
         }
         ComponentHandler { counters: Some(counters), ..self }
+    }
+
+    /// Measures from now on the CPU time and the memory of each request, and reports them to
+    /// [`Request::set_usage`]. To read the clock of a thread twice costs a short request some
+    /// percent of its time.
+    #[must_use]
+    pub fn with_usage(self) -> Self {
+        ComponentHandler { measures: true, ..self }
     }
 
     /// Has sockets opened by a broker from now on. This process and the processes that it forks

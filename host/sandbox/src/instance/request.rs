@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use socketserver::{
     Address, Endpoint, HandlerError, Reason, Request, RequestHandler, ServerInfo, SocketType,
-    combine_results,
+    Usage, combine_results,
 };
 use wasmtime_wasi::I32Exit;
 
@@ -14,6 +14,7 @@ use crate::instance::failure::{Step, call_failure, guest_error};
 use crate::instance::handler::{Arrived, ComponentHandler};
 use crate::instance::program::run_program;
 use crate::instance::store::Instantiated;
+use crate::limits::cpu::thread_cpu_time;
 use crate::policy::OnKill;
 use crate::world::World;
 
@@ -93,6 +94,7 @@ impl ComponentHandler {
         server: &Arc<ServerInfo>,
     ) -> Result<(), Failure> {
         let arrived = Arrived { request, client_address };
+        let cpu_begin = self.measures.then(thread_cpu_time);
         let mut instantiated = self.instance_for(arrived).map_err(Failure::Killed)?;
         if let Some(counters) = &self.counters {
             counters.instance_used();
@@ -105,6 +107,11 @@ impl ComponentHandler {
             }
             Calls::Program(run) => run_program(run, &mut instantiated, client_address),
         };
+        if let Some(begin) = cpu_begin {
+            let cpu_time = thread_cpu_time().saturating_sub(begin);
+            let memory = instantiated.store.data().memory.used() as u64;
+            request.set_usage(Usage { cpu_time, memory });
+        }
         if request.is_last_of_process() {
             instantiated.leave_to_kernel();
         }

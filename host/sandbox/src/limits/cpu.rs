@@ -114,7 +114,8 @@ impl RunTime {
     }
 }
 
-fn thread_cpu_time() -> Duration {
+/// Returns the CPU time that this thread has used.
+pub(crate) fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

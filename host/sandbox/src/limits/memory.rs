@@ -116,6 +116,12 @@ impl InstanceMemory {
         }
     }
 
+    /// Returns the bytes that the Store has. Memories and tables do not shrink, so it never had
+    /// more.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
     /// Returns the limit for which the guest was last refused memory.
     pub(crate) fn refusal(&self) -> Option<MemoryRefusal> {
         self.refusal

@@ -13,6 +13,7 @@
 //! | `opened`, `address_calls` | sockets that the handler of a request opens, and calls on them that another process makes |
 //! | `deadlines`, `wait` | the timeouts of a request, and the one place where it waits |
 //! | `traffic` | the bytes that a request has moved, and may move |
+//! | `usage` | the resources that its handler has used |
 //! | `options`, `sockopt` | the options of its socket, and the list of those that handlers may use |
 //! | `credentials` | the user of a Unix client |
 
@@ -31,13 +32,14 @@ mod sendfile;
 pub(crate) mod sockopt;
 pub(crate) mod traffic;
 mod transport;
+mod usage;
 pub(crate) mod wait;
 
 use std::io::Result;
 use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -48,6 +50,7 @@ use deadlines::Deadlines;
 pub(crate) use limits::Guards;
 use traffic::Traffic;
 use transport::{Connection, Datagram, Transport};
+pub use usage::Usage;
 
 use crate::address::{Address, AddressFamily, SocketType};
 use crate::listen::descriptor_passing::PassedDescriptors;
@@ -76,6 +79,7 @@ pub struct Request(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     transport: Transport,
+    begun: Instant,
     earliest_arrival: Instant,
     /// Set when the handler has closed the request.
     closed: AtomicBool,
@@ -84,6 +88,7 @@ struct Inner {
     deadlines: Deadlines,
     traffic: Arc<Traffic>,
     guards: Mutex<Guards>,
+    usage: OnceLock<Usage>,
 }
 
 impl Request {
@@ -131,14 +136,17 @@ impl Request {
     }
 
     fn from_transport(transport: Transport, received: usize) -> Self {
+        let begun = Instant::now();
         Request(Arc::new(Inner {
             transport,
-            earliest_arrival: Instant::now(),
+            begun,
+            earliest_arrival: begun,
             closed: AtomicBool::new(false),
             is_last_of_process: AtomicBool::new(false),
             deadlines: Deadlines::new(),
             traffic: Arc::new(Traffic::new(received)),
             guards: Mutex::default(),
+            usage: OnceLock::new(),
         }))
     }
 

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -351,12 +351,14 @@ impl Request {
     fn beside(&self, transport: Transport) -> Request {
         Request(Arc::new(Inner {
             transport,
+            begun: self.0.begun,
             earliest_arrival: self.0.earliest_arrival,
             closed: false.into(),
             is_last_of_process: self.is_last_of_process().into(),
             deadlines: Deadlines::sharing(&self.0.deadlines),
             traffic: Arc::clone(&self.0.traffic),
             guards: Mutex::default(),
+            usage: OnceLock::new(),
         }))
     }
 }
