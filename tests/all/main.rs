@@ -27,6 +27,7 @@ mod load;
 mod loading;
 mod log;
 mod matrix;
+mod monitor;
 mod network;
 mod options;
 mod overtime;

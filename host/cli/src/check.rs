@@ -26,7 +26,7 @@ pub fn check(options: &CheckOptions) -> Result<ExitCode> {
     let mut all_can = true;
     for handler in &config.handlers {
         // The door stays open until the process has ended.
-        let (mut command, _door) = generation::command(handler, &handler.arguments, &[])?;
+        let (mut command, _door) = generation::command(handler, &handler.arguments, &[], None)?;
         let output = command.arg("--check").stdout(Stdio::null()).output();
         let output = output.context("cannot start a process that tries the handler")?;
         let can = output.status.success();

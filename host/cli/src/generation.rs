@@ -34,12 +34,12 @@ const MAX_ARGUMENTS: u64 = 8 << 20;
 /// The most sockets of one handler.
 pub const MAX_SOCKETS: usize = 64;
 
-/// The space for the descriptors of a message: the arguments, and the sockets.
-const SPACE: usize = cmsg_space!(ScmRights(1 + MAX_SOCKETS));
+/// The space for the descriptors of a message: the arguments, the counters and the sockets.
+const SPACE: usize = cmsg_space!(ScmRights(2 + MAX_SOCKETS));
 
 /// Returns the command that starts a process for a handler, and the other side of its door.
 /// The process gets these arguments of `serve`, and these sockets, whose names are their
-/// numbers.
+/// numbers, and the file of the counters, if someone looks at them.
 ///
 /// # Errors
 ///
@@ -48,6 +48,7 @@ pub fn command(
     handler: &Handler,
     arguments: &[String],
     sockets: &[BorrowedFd<'_>],
+    counters: Option<BorrowedFd<'_>>,
 ) -> Result<(Command, UnixDatagram)> {
     let mut file = File::from(memfd_create("arguments", MemfdFlags::CLOEXEC)?);
     // Each is followed by a zero, which none contains.
@@ -56,7 +57,8 @@ pub fn command(
     let (door, other) = UnixDatagram::pair()?;
     door.set_nonblocking(true)?;
     ensure!(sockets.len() <= MAX_SOCKETS, "a handler has at most {MAX_SOCKETS} sockets");
-    let fds: Vec<_> = [file.as_fd()].into_iter().chain(sockets.iter().copied()).collect();
+    let others = counters.into_iter().chain(sockets.iter().copied());
+    let fds: Vec<_> = std::iter::once(file.as_fd()).chain(others).collect();
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = SendAncillaryBuffer::new(&mut space);
     ensure!(control.push(SendAncillaryMessage::ScmRights(&fds)), "too many sockets");
@@ -64,6 +66,7 @@ pub fn command(
     // This path leads to this program also if its file has been replaced.
     let mut command = Command::new("/proc/self/exe");
     command.arg("generation").arg(&handler.name).current_dir(&handler.folder);
+    command.args(counters.map(|_| "--counted"));
     command.stdin(OwnedFd::from(other));
     Ok((command, door))
 }
@@ -74,6 +77,8 @@ pub struct Given {
     pub options: ServeOptions,
     /// The listening sockets.
     pub sockets: Vec<PassedSocket>,
+    /// The file of the counters.
+    counters: Option<OwnedFd>,
     /// The door.
     door: UnixDatagram,
 }
@@ -83,7 +88,7 @@ pub struct Given {
 /// # Errors
 ///
 /// Standard input is something else, or has other content.
-pub fn receive() -> Result<Given> {
+pub fn receive(counted: bool) -> Result<Given> {
     let stdin = io::stdin();
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -97,6 +102,7 @@ pub fn receive() -> Result<Given> {
         _ => Vec::new(),
     });
     let Some(arguments) = fds.next() else { bail!("there are no arguments") };
+    let counters = if counted { fds.next() } else { None };
     let sockets = fds.enumerate().map(|(at, fd)| PassedSocket { name: at.to_string(), fd });
     let sockets = sockets.collect();
     let mut text = String::new();
@@ -104,7 +110,7 @@ pub fn receive() -> Result<Given> {
     let arguments: Vec<_> = text.split_terminator('\0').map(str::to_owned).collect();
     let options = parse_serve(&arguments);
     let options = options.map_err(|error| anyhow!("{}", error.to_string().trim_end()))?;
-    Ok(Given { options, sockets, door: stdin.as_fd().try_clone_to_owned()?.into() })
+    Ok(Given { options, sockets, counters, door: stdin.as_fd().try_clone_to_owned()?.into() })
 }
 
 /// Serves, or tries, a handler.
@@ -112,24 +118,29 @@ pub fn receive() -> Result<Given> {
 /// # Errors
 ///
 /// The handler cannot be served.
-pub fn run(
-    options: &GenerationOptions,
-    settings: Settings,
-    sockets: Vec<PassedSocket>,
-    door: UnixDatagram,
-) -> Result<ExitCode> {
+pub fn run(options: &GenerationOptions, settings: Settings, parts: Parts) -> Result<ExitCode> {
     if options.check {
         serve::check_handler(&settings)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let Parts { sockets, counters, door } = parts;
     let manager = ServiceManager::of_parent(door)?;
-    serve::serve(settings, serve::Given { sockets, manager, generation: options.number })?;
+    let generation = options.number;
+    serve::serve(settings, serve::Given { sockets, manager, generation, counters })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The things that a process was given beside its options.
+pub struct Parts {
+    sockets: Vec<PassedSocket>,
+    counters: Option<OwnedFd>,
+    door: UnixDatagram,
 }
 
 impl Given {
     /// Returns the options, and what else the process was given.
-    pub fn into_parts(self) -> (ServeOptions, Vec<PassedSocket>, UnixDatagram) {
-        (self.options, self.sockets, self.door)
+    pub fn into_parts(self) -> (ServeOptions, Parts) {
+        let Given { options, sockets, counters, door } = self;
+        (options, Parts { sockets, counters, door })
     }
 }

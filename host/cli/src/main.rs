@@ -8,6 +8,7 @@
 //! | `options/` | the command line: what an operator types |
 //! | `serve/` | `serve`: from settings to a server, and to its end |
 //! | `report/` | the log, the counters and the output |
+//! | `monitor/` | the listening socket where operators and programs look at a server |
 //! | `inspect` | `inspect`: a report about a handler |
 //! | `work/`, `copy` | the programs that a build runs, and its folders |
 //! | `python/` | Python files: from a file to a component |
@@ -40,6 +41,7 @@ mod copy;
 mod generation;
 mod inspect;
 mod loading;
+mod monitor;
 mod options;
 mod python;
 #[cfg(test)]
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
         Some(Command::Snapshot(options)) => (LogFormat::Text, snapshot::snapshot(options)),
         Some(Command::Broker(options)) => (options.log.settings().format, broker::broker(&options)),
+        Some(Command::Monitor(options)) => (LogFormat::Text, monitor::process::monitor(options)),
         Some(Command::Relay) => (LogFormat::Text, relay::relay()),
         None => return ExitCode::from(2),
     };
@@ -126,19 +129,19 @@ fn main() -> ExitCode {
 fn serve_as(settings: Settings, environment: ServiceEnvironment) -> Result<ExitCode> {
     let ServiceEnvironment { sockets, notify_socket, watchdog } = environment;
     let manager = ServiceManager::connect(notify_socket, watchdog);
-    serve::serve(settings, serve::Given { sockets, manager, generation: None })?;
+    serve::serve(settings, serve::Given { sockets, manager, generation: None, counters: None })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the command, and returns the format in which its failure is reported.
 fn generation(options: &GenerationOptions) -> (LogFormat, Result<ExitCode>) {
-    let (serve, sockets, door) = match generation::receive() {
+    let (serve, parts) = match generation::receive(options.counted) {
         Ok(given) => given.into_parts(),
         Err(error) => return (LogFormat::Text, Err(error)),
     };
     let format = if options.check { LogFormat::Text } else { serve.server.log.settings().format };
     match build::settings(serve) {
-        Ok(settings) => (format, generation::run(options, settings, sockets, door)),
+        Ok(settings) => (format, generation::run(options, settings, parts)),
         // The log is not set up.
         Err(error) => (LogFormat::Text, Err(error)),
     }

@@ -15,7 +15,10 @@ use std::sync::atomic::AtomicU64;
 
 use crossbeam_utils::CachePadded;
 use nix::sys::signal::{SigSet, SigmaskHow};
-use rustix::fs::{Mode, OFlags, fstat, open, stat};
+use rustix::fs::{
+    MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate,
+    memfd_create, open, stat,
+};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, getpid};
@@ -284,11 +287,43 @@ impl<T: SharedData> Shared<T> {
     ///
     /// The machine has no memory for it.
     pub fn zeroed() -> io::Result<Self> {
-        let (protection, flags) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        let size = size_of::<T>().max(1);
+        Shared::map(libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// Makes a file in memory that holds a value of zero bytes, which another program can open.
+    ///
+    /// # Errors
+    ///
+    /// The machine has no memory for it.
+    pub fn file() -> io::Result<OwnedFd> {
+        let file = memfd_create("shared", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&file, size_of::<T>().max(1) as u64)?;
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        Ok(file)
+    }
+
+    /// Returns the value in a file that [`file`](Self::file) has made for this type. All
+    /// programs that open the file must be the same, because nothing says what the bytes mean.
+    ///
+    /// # Errors
+    ///
+    /// The file has another size, or could become shorter, or cannot be mapped.
+    pub fn in_file(file: BorrowedFd<'_>) -> io::Result<Self> {
+        let size = fstat(file)?.st_size;
+        // A page beyond the end of a file would end the process that reads it.
+        let is_whole = usize::try_from(size) == Ok(size_of::<T>().max(1));
+        if !is_whole || !fcntl_get_seals(file)?.contains(SealFlags::SHRINK) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Shared::map(libc::MAP_SHARED, file.as_raw_fd())
+    }
+
+    /// Maps memory of this process only, or the file, which is as long as the value and cannot
+    /// become shorter.
+    fn map(flags: libc::c_int, file: RawFd) -> io::Result<Self> {
+        let (size, protection) = (size_of::<T>().max(1), libc::PROT_READ | libc::PROT_WRITE);
         // SAFETY: a new mapping, wherever the kernel has room for it.
-        let mapped = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
+        let mapped = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, file, 0) };
         if mapped == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

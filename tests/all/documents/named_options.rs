@@ -54,7 +54,7 @@ fn options(text: &str) -> BTreeSet<String> {
 
 /// Returns the options that each command has, hidden commands included.
 fn existing() -> BTreeSet<String> {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &[],
         &["new"],
         &["serve"],
@@ -63,6 +63,7 @@ fn existing() -> BTreeSet<String> {
         &["inspect"],
         &["status"],
         &["generation"],
+        &["monitor"],
         &["compile"],
         &["snapshot"],
     ];

@@ -19,7 +19,8 @@ pub const SOURCE: &str = "source";
 const ARGS: &str = "args";
 
 /// The options that have no key.
-const WITHOUT_KEY: [&str; 5] = ["help", "version", "print-config", "check", "once"];
+const WITHOUT_KEY: [&str; 7] =
+    ["help", "version", "print-config", "check", "once", "metrics", "agent"];
 
 /// The most values of one key.
 const MAX_VALUES: usize = 1024;

@@ -17,16 +17,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use socketserver::printable;
+use socketserver::{Endpoint, printable};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use file::{Place, Problem, Problems};
 pub use write::print_to_standard_output;
 
+use crate::monitor::MonitorSettings;
 use crate::options::{ServeOptions, parse_serve};
 use crate::settings::LogSettings;
-use crate::values::endpoint::Bind;
+use crate::values::endpoint::{self, Bind};
 use crate::values::nearest::nearest;
 use file::File;
 use keys::{Keys, Options};
@@ -54,6 +55,8 @@ pub struct Config {
     pub log: LogSettings,
     /// The path of the control socket, if there is to be one.
     pub control: Option<PathBuf>,
+    /// The addresses at which others look at the handlers.
+    pub monitor: MonitorSettings,
     /// The handlers, sorted by name.
     pub handlers: Vec<Handler>,
 }
@@ -108,6 +111,7 @@ impl Reader {
         self.check_keys(&file, &table, &TOP, "the file");
         self.check_version(&file, &table, true);
         let defaults = self.options(&file, table.get("defaults"), "defaults");
+        let monitor = self.monitor(&file, table.get("server"));
         let (log, control) = self.server(&file, table.get("server"), &defaults);
         let mut handlers = BTreeMap::new();
         self.handlers(&file, &table, &defaults, &mut handlers);
@@ -124,7 +128,7 @@ impl Reader {
         }
         let handlers: Vec<_> = handlers.into_values().collect();
         self.check_addresses(&handlers);
-        Some(Config { log, control, handlers })
+        Some(Config { log, control, monitor, handlers })
     }
 
     fn open(&mut self, path: &Path) -> Option<File> {
@@ -189,7 +193,7 @@ impl Reader {
         let mut control = None;
         let mut options = defaults.only(&SERVER);
         if let Some(entries) = table.and_then(|table| table.get_ref().as_table()) {
-            let known: Vec<_> = SERVER.into_iter().chain(["control"]).collect();
+            let known: Vec<_> = SERVER.into_iter().chain(["control", "metrics", "agent"]).collect();
             self.check_keys(file, entries, &known, "[server]");
             match entries.get("control").map(|value| (value, value.get_ref().as_str())) {
                 Some((_, Some(path))) if !path.is_empty() => {
@@ -211,6 +215,33 @@ impl Reader {
         }
         let log = parse_serve(&options.arguments());
         (log.map_or_else(|_| LogSettings::default(), |serve| serve.server.log.settings()), control)
+    }
+
+    /// Returns the addresses of the monitor in the table `server`.
+    fn monitor(&mut self, file: &File, table: Option<&Value<'_>>) -> MonitorSettings {
+        let entries = table.and_then(|table| table.get_ref().as_table());
+        let mut addresses = |key: &str| {
+            let value = entries.and_then(|entries| entries.get(key));
+            value.map(|value| self.addresses(file, key, value)).unwrap_or_default()
+        };
+        MonitorSettings { metrics: addresses("metrics"), agent: addresses("agent") }
+    }
+
+    fn addresses(&mut self, file: &File, key: &str, value: &Value<'_>) -> Vec<Endpoint> {
+        let values = match value.get_ref() {
+            DeValue::Array(values) => values.iter().collect(),
+            _ => vec![value],
+        };
+        let mut addresses = Vec::new();
+        for value in values {
+            let url =
+                value.get_ref().as_str().ok_or("write tcp://HOST:PORT or unix://PATH".to_owned());
+            match url.and_then(endpoint::stream) {
+                Ok(address) => addresses.push(address),
+                Err(why) => self.problem(file.place(value.span().start), format!("{key}: {why}")),
+            }
+        }
+        addresses
     }
 
     fn handlers(

@@ -210,6 +210,36 @@ fn each_mistake_has_a_place_and_the_right_word() {
 }
 
 #[test]
+fn the_addresses_of_the_monitor_are_those_of_the_server() {
+    let handler = "[handler.a]\nsource = \"a\"\nbind = \"tcp://:80\"\n";
+    let read = |server: &str| read(&format!("version = 1\n[server]\n{server}\n{handler}"));
+    let both =
+        "metrics = [\"tcp://127.0.0.1:9464\", \"unix:///m\"]\nagent = \"tcp://127.0.0.1:9465\"";
+    let monitor = read(both).unwrap().monitor;
+    let shown = |all: &[Endpoint]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&monitor.metrics), ["tcp://127.0.0.1:9464", "unix:///m"]);
+    assert_eq!(shown(&monitor.agent), ["tcp://127.0.0.1:9465"]);
+    for (server, problem) in [
+        ("metrics = 1", "3:11: metrics: write tcp://HOST:PORT or unix://PATH"),
+        ("metrics = [\"udp://127.0.0.1:1\"]", "3:12: metrics: write tcp://HOST:PORT or unix"),
+        ("agent = \"tcp://127.0.0.1:1?nodelay=true\"", "3:9: agent: write tcp://HOST:PORT"),
+        ("metric = \"\"", "3:1: `metric` is no key of [server]: did you mean `metrics`?"),
+    ] {
+        let problems = read(server).unwrap_err();
+        assert!(problems.contains(problem), "{server}\n{problems}");
+    }
+}
+
+#[test]
+fn a_printed_configuration_has_the_addresses_of_the_monitor() {
+    let given = ["wasm-socketserver", "serve", "a.wasm", "--bind=tcp://:1", "--metrics=unix://@m"];
+    let matches = definition().try_get_matches_from(given).unwrap();
+    let text = write::print(matches.subcommand_matches("serve").unwrap()).unwrap();
+    let config = read(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    assert_eq!(config.monitor.metrics[0].to_string(), "unix://@m");
+}
+
+#[test]
 fn all_mistakes_are_named_in_their_order() {
     let text = "version = 1\n[handler.a]\nworkers = true\nbund = 1\n[defaults]\nstats = 2\n";
     let problems = read(text).unwrap_err();

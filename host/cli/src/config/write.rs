@@ -39,7 +39,10 @@ pub fn print(serve: &ArgMatches) -> Result<String> {
         "--print-config needs --bind: the file names the addresses of a handler"
     );
     ensure!(!serve.get_flag("once"), "--once has no key: `up` starts what has ended anew");
-    let mut text = format!("version = {VERSION}\n\n[handler.{}]\n", name(handler));
+    let mut text = format!("version = {VERSION}\n");
+    write_server(&mut text, serve)?;
+    // Writing to a String does not fail.
+    let _ = write!(text, "\n[handler.{}]\n", name(handler));
     line(&mut text, SOURCE, &string(&path(handler)?));
     for key in Keys::of_serve().all() {
         if let Some(value) = value(key, serve)? {
@@ -52,6 +55,24 @@ pub fn print(serve: &ArgMatches) -> Result<String> {
         line(&mut text, "args", &array(&arguments));
     }
     Ok(text)
+}
+
+/// Writes the table of the process that shows the handlers, if one is to do so.
+fn write_server(text: &mut String, serve: &ArgMatches) -> Result<()> {
+    let mut is_first = true;
+    for key in ["metrics", "agent"] {
+        let Some(values) = serve.get_raw(key) else { continue };
+        let convert = |value: &OsStr| {
+            let value = value.to_str().with_context(|| format!("--{key} is not UTF-8"))?;
+            Ok(string(&bind(value)?))
+        };
+        let values = values.map(convert).collect::<Result<Vec<_>>>()?;
+        if std::mem::take(&mut is_first) {
+            text.push_str("\n[server]\n");
+        }
+        line(text, key, &array(&values));
+    }
+    Ok(())
 }
 
 fn line(text: &mut String, key: &str, value: &str) {

@@ -49,6 +49,10 @@ pub struct GenerationOptions {
     #[arg(long)]
     pub number: Option<u64>,
 
+    /// Count in the file that comes through the door.
+    #[arg(long)]
+    pub counted: bool,
+
     /// Load and try the handler, and do not serve.
     #[arg(long)]
     pub check: bool,

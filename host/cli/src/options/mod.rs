@@ -4,7 +4,7 @@
 //! | file | content |
 //! |---|---|
 //! | this one | the commands, and the options of `serve` and `inspect` |
-//! | `listening`, `running`, `limits`, `access`, `proxy`, `grants`, `isolation`, `loading`, `log`, `python` | a group of options each, in the order of `--help` |
+//! | `listening`, `running`, `limits`, `access`, `proxy`, `grants`, `isolation`, `loading`, `log`, `monitoring`, `python` | a group of options each, in the order of `--help` |
 //! | `python_file` | the options of `run` |
 //! | `building` | the options of `new` and `build` |
 //! | `configuration` | the options of `up`, `check`, `status`, `reload` and `stop` |
@@ -32,6 +32,7 @@ mod limits;
 mod listening;
 mod loading;
 mod log;
+mod monitoring;
 mod profile;
 mod proxy;
 mod python;
@@ -58,6 +59,7 @@ pub use limits::LimitOptions;
 pub use listening::ListeningOptions;
 pub use loading::LoadingOptions;
 pub use log::LogOptions;
+pub use monitoring::{MonitorOptions, MonitoringOptions};
 pub use profile::ProfileOptions;
 pub use proxy::ProxyOptions;
 pub use python::PythonOptions;
@@ -178,6 +180,9 @@ pub enum Command {
     /// Open sockets for processes in the jail.
     #[command(hide = true)]
     Broker(Box<BrokerOptions>),
+    /// Show a server whose counters are in standard input.
+    #[command(hide = true)]
+    Monitor(MonitorOptions),
     /// Write standard input to standard output, and wait for its reader.
     #[command(hide = true)]
     Relay,
@@ -259,6 +264,10 @@ pub struct ServerOptions {
     /// The log and the counters.
     #[command(flatten)]
     pub log: LogOptions,
+
+    /// The addresses at which others look at the server.
+    #[command(flatten)]
+    pub monitoring: MonitoringOptions,
 
     /// Python's classes and attributes.
     #[command(flatten)]

@@ -73,6 +73,7 @@ impl ServerOptions {
             user: self.isolation.user,
             shutdown,
             log: self.log.settings(),
+            monitor: self.monitoring.settings(),
         })
     }
 }

@@ -6,7 +6,7 @@
 //! | `log_text` | the log as text: quotes and colours |
 //! | `log_writer`, `log_limit` | standard error as a log that blocks nothing, and its limit |
 //! | `access_log` | the lines about each request |
-//! | `counters` | the counters, which all processes share |
+//! | `counters/` | the counters, which all processes share |
 //! | `output` | standard output and standard error, written without waiting |
 //! | `relay` | the process that writes where writing has to wait |
 

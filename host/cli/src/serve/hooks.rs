@@ -83,6 +83,7 @@ impl ServeHooks {
     /// Logs a failed request. The error, which the handler may have written, is in quotes; the
     /// sentence around it is the host's.
     fn failed(&self, client_address: &Address, error: &HandlerError) {
+        self.counters.failed(client_address, error);
         let (handler, blame, reason) =
             (&*self.handler, error.blame().as_str(), error.reason().as_str());
         let (client, peer) = (shown(client_address), client_address.to_string());
@@ -111,7 +112,7 @@ impl Hooks for ServeHooks {
     fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
         match self.access.verify_request(request, client_address) {
             Ok(()) => {
-                self.counters.accepted();
+                self.counters.accepted(request, client_address);
                 true
             }
             Err(rule) => {

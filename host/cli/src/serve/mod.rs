@@ -27,6 +27,7 @@ mod start;
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -52,6 +53,8 @@ pub struct Given {
     pub manager: ServiceManager,
     /// The number of the generation, if `up` has started the process.
     pub generation: Option<u64>,
+    /// The file of the counters, if another program looks at them.
+    pub counters: Option<OwnedFd>,
 }
 
 /// Serves until a signal, or one request, and ends the process. The server takes the sockets
@@ -61,7 +64,7 @@ pub struct Given {
 ///
 /// The server cannot start, or cannot go on.
 pub fn serve(settings: Settings, given: Given) -> Result<()> {
-    let Given { sockets, manager, generation } = given;
+    let Given { sockets, manager, generation, counters } = given;
     let is_terminal = io::stderr().is_terminal();
     let log = settings.log;
     log::init(log.format, log.level, log.rate, is_terminal);
@@ -79,7 +82,12 @@ pub fn serve(settings: Settings, given: Given) -> Result<()> {
     let manager = Arc::new(manager);
     // Before the ready line: a program that reads the line may send a signal.
     let (handlers, events) = signals::install().context("cannot handle signals")?;
-    let counters = Arc::new(Counters::new().context("cannot make counters")?);
+    let monitored = !settings.monitor.is_empty();
+    let file =
+        counters.map_or_else(|| monitored.then(Counters::file).transpose(), |it| Ok(Some(it)));
+    let file = file.context("cannot make counters")?;
+    let counters = file.as_ref().map_or_else(Counters::new, |file| Counters::in_file(file.as_fd()));
+    let counters = Arc::new(counters.context("cannot make counters")?);
     let final_counters =
         log.stats.then(|| FinalCounters { counters: Arc::clone(&counters), format: log.format });
     let shutdown = Shutdown {
@@ -87,6 +95,7 @@ pub fn serve(settings: Settings, given: Given) -> Result<()> {
         second_signal: events.second_signal.clone(),
         final_counters,
         manager: Arc::clone(&manager),
+        counters: Arc::clone(&counters),
     };
     let is_sample = settings.handler.is_none();
     let (once, poll_interval) = (settings.once, manager.poll_interval(settings.poll_interval));
@@ -95,7 +104,7 @@ pub fn serve(settings: Settings, given: Given) -> Result<()> {
     let signalled = is_sync.then(|| events.shutdown.try_clone()).transpose()?;
     let longest_request = is_sync.then_some(settings.policy.wall_time);
     let parts =
-        start::Parts { handlers, events, counters: &counters, manager: &manager, generation };
+        start::Parts { handlers, events, counters: &counters, manager: &manager, generation, file };
     let server = start::server(settings, sockets, parts)?;
     let server = Arc::new(server);
     if let Some(signalled) = signalled {
@@ -103,6 +112,7 @@ pub fn serve(settings: Settings, given: Given) -> Result<()> {
         exit.context("cannot wait for signals")?;
     }
     shutdown.defer_second_signal();
+    counters.serves(server.max_requests());
     announce::print_ready_lines(server.endpoints());
     manager.ready(&announce::status(server.endpoints()), longest_request);
     if is_sample && is_terminal {

@@ -30,6 +30,8 @@ pub struct Shutdown {
     pub final_counters: Option<FinalCounters>,
     /// The service manager, which is told that the server ends.
     pub manager: Arc<ServiceManager>,
+    /// The counters, which show that the server ends.
+    pub counters: Arc<Counters>,
 }
 
 /// The counters that are printed at the end.
@@ -83,6 +85,7 @@ impl Shutdown {
     /// Logs that a signal has come, and how long the server waits, and tells the service
     /// manager.
     pub fn log_begin(&self) {
+        self.counters.drains();
         self.manager.stopping(self.settings.grace);
         log_grace(self.waits().then_some(self.settings.grace));
     }

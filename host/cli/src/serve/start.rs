@@ -1,5 +1,6 @@
 //! The start of `serve`: the handler, and the server around it.
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::process_limits::ProcessLimits;
 use super::restrictions::Restrictions;
 use super::service::ServiceManager;
 use super::signals::{self, SignalEvents, SignalHandlers};
+use crate::monitor::process::{self as monitor, Shown};
 use crate::report::access_log::AccessLog;
 use crate::report::counters::Counters;
 use crate::report::{log, log_writer, printable_path};
@@ -60,6 +62,8 @@ pub struct Parts<'a> {
     pub manager: &'a Arc<ServiceManager>,
     /// The number of the generation, if `up` has started the process.
     pub generation: Option<u64>,
+    /// The file of the counters, if another program looks at them.
+    pub file: Option<OwnedFd>,
 }
 
 /// Loads a handler and tries it. Without places, the handler is served at its default address.
@@ -80,7 +84,7 @@ fn try_handler(
     let engine = engine(kind, &settings.loading.engine()?)?;
     let handler = handler(settings, &engine).with_context(cannot_serve)?;
     let handler = handler.with_counters(Arc::<Counters>::clone(counters));
-    let measures = settings.log.access != AccessLog::Off;
+    let measures = settings.log.access != AccessLog::Off || counters.is_watched();
     let handler = if measures { handler.with_usage() } else { handler };
     if places.is_empty() {
         places.push(Place::Address(endpoint_for(&handler)?));
@@ -131,7 +135,7 @@ pub fn check(settings: &Settings) -> Result<()> {
 ///
 /// The handler or an address cannot be served, or the machine lacks what that needs.
 pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -> Result<Server> {
-    let Parts { handlers, events, counters, manager, generation } = parts;
+    let Parts { handlers, events, counters, manager, generation, file } = parts;
     let places = passed::places(&settings.bind, passed)?;
     let tried = try_handler(&settings, places, &handlers, counters, manager)?;
     let Tried { name, handler, places, limits, access, restrictions, brokered } = tried;
@@ -147,8 +151,9 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     events.second_signal.make_first_graceful();
     restrictions.log_walls();
     let concurrency = with_capacity(settings.concurrency, &handler, limits);
+    let handler_name = handler.name().to_owned();
     let hooks = ServeHooks {
-        handler: handler.name().to_owned(),
+        handler: handler_name.clone(),
         signals: handlers,
         restrictions: restrictions.clone(),
         access,
@@ -178,6 +183,11 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     };
     let built = places.into_iter().fold(builder, |builder, place| place.add_to(builder)).build();
     let server = built.map_err(with_option)?;
+    if let Some(counters) = file.filter(|_| !settings.monitor.is_empty()) {
+        let (user, endpoints) = (settings.user, server.endpoints());
+        let shown = Shown { handler: &handler_name, endpoints, user, counters };
+        monitor::start(&settings.monitor, shown)?;
+    }
     // From here on the process opens and binds nothing.
     restrictions.apply_to_server()?;
     if changes_user {

@@ -17,6 +17,7 @@ pub use access::AccessSettings;
 pub use sockets::SocketSettings;
 
 use crate::loading::LoadSettings;
+use crate::monitor::MonitorSettings;
 use crate::report::LogFormat;
 use crate::report::access_log::AccessLog;
 use crate::values::digest::Digest;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub shutdown: ShutdownSettings,
     /// The content and the format of the log.
     pub log: LogSettings,
+    /// The addresses at which others look at the server.
+    pub monitor: MonitorSettings,
 }
 
 /// The settings of a server about which nothing is said. Options and their help have these
@@ -83,6 +86,7 @@ impl Default for Settings {
             user: None,
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
+            monitor: MonitorSettings::default(),
         }
     }
 }

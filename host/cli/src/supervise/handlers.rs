@@ -14,6 +14,7 @@ use socketserver_sandbox::{Loader, read_component};
 use super::MARGIN;
 use super::process::Process;
 use super::sockets::{self, Listening};
+use super::watch::{Past, Watched};
 use crate::config::Handler;
 use crate::values::digest::Digest;
 
@@ -32,6 +33,8 @@ pub struct Handlers {
     /// Sockets of systemd that no handler has taken yet.
     passed: Vec<PassedSocket>,
     generations: u64,
+    /// Set if someone looks at the counters.
+    counted: bool,
 }
 
 /// A handler, and what serves it.
@@ -50,6 +53,8 @@ struct Slot {
     /// The time at which a process is started.
     restart_at: Option<Instant>,
     last_failure: Option<String>,
+    /// The counters of processes that have ended.
+    past: Past,
 }
 
 struct Next {
@@ -125,9 +130,10 @@ pub struct Status {
 }
 
 impl Handlers {
-    /// Makes the handlers of a supervisor that was passed these sockets.
-    pub fn new(passed: Vec<PassedSocket>) -> Handlers {
-        Handlers { slots: BTreeMap::new(), ending: Vec::new(), passed, generations: 0 }
+    /// Makes the handlers of a supervisor that was passed these sockets. If they are `counted`,
+    /// [`watched`](Self::watched) shows them.
+    pub fn new(passed: Vec<PassedSocket>, counted: bool) -> Handlers {
+        Handlers { slots: BTreeMap::new(), ending: Vec::new(), passed, generations: 0, counted }
     }
 
     /// Starts what these handlers need beside what is there already, and ends all others.
@@ -182,8 +188,8 @@ impl Handlers {
         let open: Vec<_> = self.slots.values().flat_map(open).collect();
         let sockets = sockets::listen(&handler, &open, &mut self.passed)?;
         self.generations += 1;
-        let process =
-            Process::start(&handler, sockets.iter().map(|socket| &**socket), self.generations)?;
+        let listening = sockets.iter().map(|socket| &**socket);
+        let process = Process::start(&handler, listening, self.generations, self.counted)?;
         let name = handler.name.clone();
         tracing::debug!(
             "the handler `{name}`: generation {} starts, process {}",
@@ -210,6 +216,7 @@ impl Handlers {
             restarts: 0,
             restart_at: None,
             last_failure: None,
+            past: Past::new(),
         };
         self.slots.insert(name, slot);
         Ok(())
@@ -260,6 +267,7 @@ impl Handlers {
                 }
             }
         }
+        let slots = &mut self.slots;
         self.ending.retain_mut(|(name, process)| {
             process.hear();
             if process.kill_if_late(now) {
@@ -274,6 +282,9 @@ impl Handlers {
                     "generation {} of `{name}` has ended: {status}",
                     process.generation
                 );
+                if let Some(slot) = slots.get_mut(name) {
+                    slot.past.add(process);
+                }
             }
             ended.is_none()
         });
@@ -344,6 +355,25 @@ impl Handlers {
             let _ = process.wait();
         }
         self.ending.clear();
+    }
+
+    /// Returns what there is to see of all handlers.
+    pub fn watched(&self) -> Vec<Watched> {
+        let Status { handlers, .. } = self.status();
+        let watched = |(status, (name, slot)): (HandlerStatus, (&String, &Slot))| {
+            let ending = self.ending.iter().filter(|(other, _)| other == name);
+            let ending = ending.map(|(_, process)| process);
+            let next = slot.next.as_ref().map(|next| &next.process);
+            let processes = slot.current.iter().chain(next).chain(ending);
+            let live = processes.filter_map(|process| process.counters.clone()).collect();
+            Watched { status, past: slot.past.clone(), live }
+        };
+        handlers.into_iter().zip(&self.slots).map(watched).collect()
+    }
+
+    /// Returns the number of processes that finish their requests.
+    pub fn ending(&self) -> usize {
+        self.ending.len()
     }
 
     /// Returns a report about all handlers.
@@ -442,6 +472,7 @@ impl Slot {
         if now.saturating_duration_since(current.started) >= GOOD_LIFE {
             self.failures = 0;
         }
+        self.past.add(current);
         self.current = None;
         self.last_failure = Some(why);
         // Another one is about to take its place anyway.

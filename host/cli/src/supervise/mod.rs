@@ -8,6 +8,7 @@
 //! | `process` | one generation of a handler: a process |
 //! | `sockets` | the listening sockets |
 //! | `events` | the signals |
+//! | `watch` | the metrics and the page |
 //! | `control` | the control socket |
 //! | `ask` | `status`, `reload` and `stop`: the other side of the control socket |
 
@@ -17,6 +18,7 @@ mod events;
 mod handlers;
 mod process;
 mod sockets;
+mod watch;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ use crate::work::say;
 use control::{Control, Request};
 use events::Events;
 use handlers::{Handlers, Outcome};
+use watch::{Monitor, Shown, Watched};
 
 /// The longest time between two rounds of the loop.
 const LONGEST_ROUND: Duration = Duration::from_secs(10);
@@ -69,10 +72,13 @@ pub fn up(options: &UpOptions, environment: ServiceEnvironment) -> Result<ExitCo
     manager.log_failure();
     let events = Events::install().context("cannot handle signals")?;
     let control = config.control.as_deref().map(Control::bind).transpose()?;
-    let handlers = Handlers::new(sockets);
+    let monitor = (!config.monitor.is_empty()).then(|| Monitor::start(&config.monitor));
+    let monitor = monitor.transpose()?;
+    let handlers = Handlers::new(sockets, monitor.is_some());
     let phase = Phase::Starting;
     let path = options.config.clone();
-    Supervisor { path, manager, events, control, handlers, phase, reports: Vec::new() }.run(config)
+    let reports = Vec::new();
+    Supervisor { path, manager, events, control, monitor, handlers, phase, reports }.run(config)
 }
 
 /// The phases of the process.
@@ -95,6 +101,7 @@ struct Supervisor {
     manager: ServiceManager,
     events: Events,
     control: Option<Control>,
+    monitor: Option<Monitor>,
     handlers: Handlers,
     phase: Phase,
     /// The problems of a reload, for those that asked for it.
@@ -108,6 +115,7 @@ impl Supervisor {
             bail!("{}", problems.join("; "));
         }
         loop {
+            self.show();
             self.wait()?;
             let mut stop = self.events.take_stop();
             let mut reload = self.events.take_reload();
@@ -141,6 +149,16 @@ impl Supervisor {
             }
             self.manager.give_sign_of_life();
             log::log_dropped_lines(false);
+        }
+    }
+
+    /// Shows what has become of the handlers.
+    fn show(&mut self) {
+        let (is_ending, serves) = (self.is_ending(), self.phase != Phase::Starting);
+        if let Some(monitor) = &mut self.monitor {
+            let handlers = self.handlers.watched();
+            let ready = serves && !is_ending && handlers.iter().all(Watched::serves);
+            monitor.show(Shown { handlers, ready, draining: is_ending }, self.handlers.ending());
         }
     }
 
@@ -228,6 +246,9 @@ impl Supervisor {
                 let count = self.handlers.count();
                 if self.phase == Phase::Starting {
                     tracing::info!("all {count} handlers serve");
+                }
+                if let Some(monitor) = self.monitor.as_mut() {
+                    monitor.loaded(self.phase == Phase::Reloading, self.reports.is_empty());
                 }
                 self.manager.ready(&format!("{count} handlers"), None);
                 let reports = std::mem::take(&mut self.reports);

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -14,6 +15,7 @@ use socketserver::printable;
 use super::sockets::Listening;
 use crate::config::Handler;
 use crate::generation;
+use crate::report::counters::Counters;
 
 /// The time that a process has until it reports, if it does not ask for more. Its handler may
 /// have to be built first.
@@ -44,6 +46,8 @@ const OF_SOCKETS: [&str; 8] = [
 pub struct Process {
     child: Child,
     door: UnixDatagram,
+    /// The counters of the process, if someone looks at them.
+    pub counters: Option<Arc<Counters>>,
     /// The number of the generation.
     pub generation: u64,
     /// The time of the start.
@@ -64,17 +68,32 @@ impl Process {
         handler: &Handler,
         sockets: impl Iterator<Item = &'a Listening>,
         generation: u64,
+        counted: bool,
     ) -> Result<Process> {
         let fds: Vec<_> = sockets.map(Listening::as_fd).collect();
         let arguments = arguments(handler, fds.len())?;
-        let (mut command, door) = generation::command(handler, &arguments, &fds)?;
+        let file = counted.then(Counters::file).transpose().context("no room for counters")?;
+        let file = file.as_ref().map(AsFd::as_fd);
+        let counters = file.map(Counters::in_file).transpose().context("no room for counters")?;
+        let counters = counters.map(Arc::new);
+        let (mut command, door) = generation::command(handler, &arguments, &fds, file)?;
         // A terminal sends its signals to the supervisor only, which passes them on.
         command.arg(format!("--number={generation}"));
         let child = command.process_group(0).spawn().context("cannot start a process")?;
         let started = Instant::now();
         let deadline = Some(started + LONGEST_START);
         let (is_ready, is_stopping, status) = (false, false, String::new());
-        Ok(Process { child, door, generation, started, is_ready, deadline, is_stopping, status })
+        Ok(Process {
+            child,
+            door,
+            counters,
+            generation,
+            started,
+            is_ready,
+            deadline,
+            is_stopping,
+            status,
+        })
     }
 
     pub fn pid(&self) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use socketserver::{Endpoint, EndpointError};
+use socketserver::{Endpoint, EndpointError, SocketType};
 
 use super::nearest::nearest;
 
@@ -59,6 +59,15 @@ pub fn bind(text: &str) -> Result<Bind, String> {
         ));
     }
     Ok(Bind::Passed((!name.is_empty()).then(|| name.to_owned())))
+}
+
+/// Parses the URL of an address of connections, without options.
+pub fn stream(text: &str) -> Result<Endpoint, String> {
+    let endpoint = endpoint(text)?;
+    if endpoint.socket_type() != SocketType::Stream || text.contains('?') {
+        return Err("write tcp://HOST:PORT or unix://PATH, without options".to_owned());
+    }
+    Ok(endpoint)
 }
 
 /// Parses the URL of an address.
