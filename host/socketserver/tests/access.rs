@@ -324,9 +324,10 @@ fn a_refused_datagram_is_not_answered() {
 #[test]
 fn each_refusal_has_its_own_word() {
     let words = Refusal::ALL.map(Refusal::as_str);
+    let proxies = ["proxy-from", "proxy-missing", "proxy-malformed", "proxy-timeout"];
     let first = ["deny", "peer", "allow", "reset", "hours", "load"];
     let last = ["source-rate", "per-source", "rate", "pause"];
-    assert_eq!(words[..], [&first[..], &last].concat());
+    assert_eq!(words[..], [&proxies[..], &first, &last].concat());
     assert_eq!(Refusal::PerSource.to_string(), "per-source");
 }
 
