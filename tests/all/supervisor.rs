@@ -1,5 +1,7 @@
 //! `up`: several handlers, and what happens to their processes.
 
+mod draining;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;

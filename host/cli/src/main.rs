@@ -106,6 +106,7 @@ fn main() -> ExitCode {
         Some(Command::Inspect(options)) => (LogFormat::Text, inspect::inspect(&options)),
         Some(Command::Up(options)) => (LogFormat::Text, supervise::up(&options, environment)),
         Some(Command::Reload(options)) => (LogFormat::Text, ask::order(&options, "reload")),
+        Some(Command::Drain(options)) => (LogFormat::Text, ask::drain(&options)),
         Some(Command::Status(options)) => (LogFormat::Text, ask::status(&options)),
         Some(Command::Stop(options)) => (LogFormat::Text, ask::order(&options, "stop")),
         Some(Command::Check(options)) => (LogFormat::Text, check::check(&options)),

@@ -61,7 +61,7 @@ fn existing() -> BTreeSet<String> {
         &["run"],
         &["build"],
         &["inspect"],
-        &["status"],
+        &["drain"],
         &["generation"],
         &["monitor"],
         &["compile"],

@@ -15,6 +15,7 @@ mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use socketserver::{Endpoint, printable};
@@ -29,6 +30,7 @@ use crate::options::{ServeOptions, parse_serve};
 use crate::settings::LogSettings;
 use crate::values::endpoint::{self, Bind};
 use crate::values::nearest::nearest;
+use crate::values::units::duration_or_zero;
 use file::File;
 use keys::{Keys, Options};
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The addresses at which others look at the handlers.
     pub monitor: MonitorSettings,
+    /// The time that a handler which is drained serves on.
+    pub drain_delay: Duration,
     /// The handlers, sorted by name.
     pub handlers: Vec<Handler>,
 }
@@ -112,7 +116,7 @@ impl Reader {
         self.check_version(&file, &table, true);
         let defaults = self.options(&file, table.get("defaults"), "defaults");
         let monitor = self.monitor(&file, table.get("server"));
-        let (log, control) = self.server(&file, table.get("server"), &defaults);
+        let (log, control, drain_delay) = self.server(&file, table.get("server"), &defaults);
         let mut handlers = BTreeMap::new();
         self.handlers(&file, &table, &defaults, &mut handlers);
         for path in self.included(&file, table.get("include")) {
@@ -128,7 +132,7 @@ impl Reader {
         }
         let handlers: Vec<_> = handlers.into_values().collect();
         self.check_addresses(&handlers);
-        Some(Config { log, control, monitor, handlers })
+        Some(Config { log, control, monitor, drain_delay, handlers })
     }
 
     fn open(&mut self, path: &Path) -> Option<File> {
@@ -189,11 +193,12 @@ impl Reader {
         file: &File,
         table: Option<&Value<'_>>,
         defaults: &Options,
-    ) -> (LogSettings, Option<PathBuf>) {
-        let mut control = None;
+    ) -> (LogSettings, Option<PathBuf>, Duration) {
+        let (mut control, mut drain_delay) = (None, Duration::ZERO);
         let mut options = defaults.only(&SERVER);
         if let Some(entries) = table.and_then(|table| table.get_ref().as_table()) {
-            let known: Vec<_> = SERVER.into_iter().chain(["control", "metrics", "agent"]).collect();
+            let known: Vec<_> =
+                SERVER.into_iter().chain(["control", "drain-delay", "metrics", "agent"]).collect();
             self.check_keys(file, entries, &known, "[server]");
             match entries.get("control").map(|value| (value, value.get_ref().as_str())) {
                 Some((_, Some(path))) if !path.is_empty() => {
@@ -205,6 +210,17 @@ impl Reader {
                 ),
                 None => {}
             }
+            if let Some(value) = entries.get("drain-delay") {
+                let text =
+                    value.get_ref().as_str().ok_or("write a duration such as \"5s\"".to_owned());
+                match text.and_then(duration_or_zero) {
+                    Ok(delay) => drain_delay = delay,
+                    Err(why) => {
+                        let place = file.place(value.span().start);
+                        self.problem(place, &format!("drain-delay: {why}"));
+                    }
+                }
+            }
             let known = |key: &str| SERVER.contains(&key);
             let entries = entries.iter().filter(|(key, _)| known(key.get_ref()));
             let entries: DeTable<'_> =
@@ -214,7 +230,8 @@ impl Reader {
             self.problem(file.place(table.span().start), "write a table [server]");
         }
         let log = parse_serve(&options.arguments());
-        (log.map_or_else(|_| LogSettings::default(), |serve| serve.server.log.settings()), control)
+        let log = log.map_or_else(|_| LogSettings::default(), |serve| serve.server.log.settings());
+        (log, control, drain_delay)
     }
 
     /// Returns the addresses of the monitor in the table `server`.

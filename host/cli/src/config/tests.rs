@@ -195,6 +195,14 @@ fn each_mistake_has_a_place_and_the_right_word() {
             "./c.toml:3:1: `grace` is no key of [server]",
         ),
         (
+            "version = 1\n[server]\ndrain-delay = 5\n{}",
+            "./c.toml:3:15: drain-delay: write a duration such as \"5s\"",
+        ),
+        (
+            "version = 1\n[server]\ndrain-delay = \"5 sec onds\"\n{}",
+            "./c.toml:3:15: drain-delay: write a duration such as 500ms, 10s or 2m 30s",
+        ),
+        (
             "version = 1\n{}[handler.b]\nsource = \"b\"\nbind = [\"tcp://0.0.0.0:80?nodelay=true\"]\n",
             "tcp://0.0.0.0:80 is the address of [handler.",
         ),

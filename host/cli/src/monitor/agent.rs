@@ -40,7 +40,7 @@ pub fn answer(name: Option<&str>, source: &dyn Source) -> Vec<u8> {
 
 fn words(view: &View, handlers: &[&HandlerView]) -> String {
     let has = |state| handlers.iter().any(|handler| handler.state == state);
-    if view.draining || has("draining") {
+    if view.draining || has("draining") || has("drained") {
         return "drain\n".to_owned();
     }
     if handlers.is_empty() {

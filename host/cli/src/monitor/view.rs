@@ -40,7 +40,7 @@ pub struct SupervisorView {
 pub struct HandlerView {
     /// Its name.
     pub name: String,
-    /// `starting`, `serving`, `draining`, or `waiting` until a process is started anew.
+    /// `starting`, `serving`, `draining`, `drained`, or `waiting` until a process is started anew.
     pub state: String,
     /// The generation that serves, if a supervisor counts them.
     pub generation: Option<u64>,

@@ -36,6 +36,21 @@ pub struct ControlOptions {
     pub json: bool,
 }
 
+/// The options of `drain`.
+#[derive(Debug, Clone, Args)]
+pub struct DrainOptions {
+    /// The handler; all handlers if none is named.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Have the handler serve again.
+    #[arg(long)]
+    pub undo: bool,
+
+    #[command(flatten)]
+    pub control: ControlOptions,
+}
+
 /// The configuration file if none is named.
 const DEFAULT: &str = "/etc/wasm-socketserver/config.toml";
 

@@ -52,7 +52,7 @@ pub use access::AccessOptions;
 pub use broker::BrokerOptions;
 pub use building::{BuildOptions, NewOptions};
 pub use compile::CompileOptions;
-pub use configuration::{CheckOptions, ControlOptions, GenerationOptions, UpOptions};
+pub use configuration::{CheckOptions, ControlOptions, DrainOptions, GenerationOptions, UpOptions};
 pub use grants::{GrantOptions, granting_option};
 pub use isolation::IsolationOptions;
 pub use limits::LimitOptions;
@@ -156,6 +156,15 @@ pub enum Command {
     /// Exit codes: 0 if all handlers serve, 1 if one does not or there is no server, 2 if the
     /// command line is wrong.
     Status(ControlOptions),
+    /// Have a handler of `up` take no more clients, and wait until it has finished those it has.
+    ///
+    /// The handler serves on for `drain-delay` of the configuration, then its sockets close, and
+    /// what it has begun has the time of `--grace`. Sockets of systemd stay open, and clients
+    /// wait there. The handler stays drained until `--undo`.
+    ///
+    /// Exit codes: 0 if the handler is drained, or serves again; 1 if it does not, there is none
+    /// with this name, or there is no server; 2 if the command line is wrong.
+    Drain(DrainOptions),
     /// End `up`, as SIGTERM does, and wait until it has ended.
     ///
     /// Exit codes: 0 if the server has ended, 1 if there is none, 2 if the command line is wrong.

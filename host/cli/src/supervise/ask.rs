@@ -1,4 +1,4 @@
-//! `status`, `reload` and `stop`: what an operator asks a supervisor.
+//! `status`, `reload`, `drain` and `stop`: what an operator asks a supervisor.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use socketserver::printable;
 
 use super::control::Done;
 use super::handlers::Status;
-use crate::options::ControlOptions;
+use crate::options::{ControlOptions, DrainOptions};
 use crate::report::printable_path;
 
 /// The longest answer, in bytes.
@@ -49,6 +49,19 @@ pub fn order(options: &ControlOptions, word: &str) -> Result<ExitCode> {
     }
     ensure!(done.problems.is_empty(), "{}", done.problems.join("\n"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Drains a handler, or all, or has it serve again.
+///
+/// # Errors
+///
+/// There is no supervisor or no such handler, or it cannot be started.
+pub fn drain(options: &DrainOptions) -> Result<ExitCode> {
+    let word = if options.undo { "undo-drain" } else { "drain" };
+    match &options.name {
+        None => order(&options.control, word),
+        Some(name) => order(&options.control, &format!("{word} {name}")),
+    }
 }
 
 fn ask(options: &ControlOptions, word: &str) -> Result<String> {

@@ -20,13 +20,20 @@ const MAX_CLIENTS: usize = 16;
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// The longest word.
-const MAX_WORD: usize = 64;
+const MAX_WORD: usize = 128;
 
-/// The answer of the supervisor to `reload` and `stop`, and to what it does not know.
+/// The answer of the supervisor to all words but `status`, and to what it does not know.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Done {
     /// The problems, if there were any.
     pub problems: Vec<String>,
+}
+
+impl Done {
+    /// Returns an answer with one problem.
+    pub fn failed(problem: impl Into<String>) -> Done {
+        Done { problems: vec![problem.into()] }
+    }
 }
 
 /// The control socket of a supervisor.
@@ -35,6 +42,8 @@ pub struct Control {
     asking: Vec<(Client, String, Instant)>,
     reloading: Vec<Client>,
     stopping: Vec<Client>,
+    /// Those that wait until a handler is drained, or all.
+    draining: Vec<(Client, Option<String>)>,
 }
 
 /// A request of a client.
@@ -42,6 +51,9 @@ pub enum Request {
     Status(Client),
     Reload(Client),
     Stop(Client),
+    /// Drain a handler, or all.
+    Drain(Client, Option<String>),
+    UndoDrain(Client, Option<String>),
 }
 
 /// The connection of a client.
@@ -73,7 +85,8 @@ impl Control {
         let mut sockets = socket.with_context(failed)?;
         let socket = sockets.pop().with_context(failed)?;
         let listener = UnixListener::from(OwnedFd::from(socket));
-        Ok(Control { listener, asking: Vec::new(), reloading: Vec::new(), stopping: Vec::new() })
+        let (asking, reloading, stopping, draining) = Default::default();
+        Ok(Control { listener, asking, reloading, stopping, draining })
     }
 
     /// Returns the descriptors that become readable when a client comes or asks.
@@ -108,13 +121,20 @@ impl Control {
                 }
                 Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
             };
-            match word.strip_suffix('\n') {
-                Some("status") => requests.push(Request::Status(client)),
-                Some("reload") => requests.push(Request::Reload(client)),
-                Some("stop") => requests.push(Request::Stop(client)),
-                Some(_) => client.answer(&Done {
-                    problems: vec!["the words are status, reload and stop".to_owned()],
-                }),
+            let line =
+                word.strip_suffix('\n').map(|line| line.split_once(' ').unwrap_or((line, "")));
+            let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+            match line {
+                Some(("status", "")) => requests.push(Request::Status(client)),
+                Some(("reload", "")) => requests.push(Request::Reload(client)),
+                Some(("stop", "")) => requests.push(Request::Stop(client)),
+                Some(("drain", handler)) => requests.push(Request::Drain(client, name(handler))),
+                Some(("undo-drain", handler)) => {
+                    requests.push(Request::UndoDrain(client, name(handler)));
+                }
+                Some(_) => client.answer(&Done::failed(
+                    "the words are status, reload, stop, drain and undo-drain",
+                )),
                 None if is_open && word.len() <= MAX_WORD && deadline > Instant::now() => {
                     self.asking.push((client, word, deadline));
                 }
@@ -134,6 +154,22 @@ impl Control {
         self.stopping.push(client);
     }
 
+    /// Keeps a client until a handler is drained, or all are.
+    pub fn wait_for_drain(&mut self, client: Client, name: Option<String>) {
+        self.draining.push((client, name));
+    }
+
+    /// Answers those that wait for handlers that are drained now, or serve again.
+    pub fn drained(&mut self, drained: impl Fn(Option<&str>) -> Option<Result<(), String>>) {
+        for (client, name) in std::mem::take(&mut self.draining) {
+            match drained(name.as_deref()) {
+                None => self.draining.push((client, name)),
+                Some(Ok(())) => client.answer(&Done { problems: Vec::new() }),
+                Some(Err(problem)) => client.answer(&Done::failed(problem)),
+            }
+        }
+    }
+
     /// Answers those that wait for the reload.
     pub fn reloaded(&mut self, problems: &[String]) {
         for client in self.reloading.drain(..) {
@@ -144,6 +180,9 @@ impl Control {
     /// Answers those that wait for the end.
     pub fn stopped(&mut self) {
         self.reloaded(&["the server has ended".to_owned()]);
+        for (client, _) in self.draining.drain(..) {
+            client.answer(&Done::failed("the server has ended"));
+        }
         for client in self.stopping.drain(..) {
             client.answer(&Done { problems: Vec::new() });
         }

@@ -12,6 +12,7 @@ use socketserver::service::PassedSocket;
 use socketserver_sandbox::{Loader, read_component};
 
 use super::MARGIN;
+use super::drain::Drain;
 use super::process::Process;
 use super::sockets::{self, Listening};
 use super::watch::{Past, Watched};
@@ -27,38 +28,42 @@ const GOOD_LIFE: Duration = Duration::from_mins(1);
 
 /// All handlers.
 pub struct Handlers {
-    slots: BTreeMap<String, Slot>,
+    pub(super) slots: BTreeMap<String, Slot>,
     /// Processes that end, with the names of their handlers.
-    ending: Vec<(String, Process)>,
+    pub(super) ending: Vec<(String, Process)>,
     /// Sockets of systemd that no handler has taken yet.
     passed: Vec<PassedSocket>,
     generations: u64,
     /// Set if someone looks at the counters.
     counted: bool,
+    /// The time that a handler which is drained serves on.
+    pub drain_delay: Duration,
 }
 
 /// A handler, and what serves it.
-struct Slot {
-    handler: Handler,
+pub(super) struct Slot {
+    pub(super) handler: Handler,
     stamp: Stamp,
-    sockets: Vec<Rc<Listening>>,
+    pub(super) sockets: Vec<Rc<Listening>>,
     /// The process that serves, if there is one.
-    current: Option<Process>,
+    pub(super) current: Option<Process>,
     /// The process that will serve in its place.
-    next: Option<Next>,
+    pub(super) next: Option<Next>,
     /// The number of failures since a process last served for long.
     failures: u32,
     /// The number of processes that were started because another has died.
     restarts: u64,
     /// The time at which a process is started.
-    restart_at: Option<Instant>,
+    pub(super) restart_at: Option<Instant>,
+    /// Set if it is drained.
+    pub(super) drain: Option<Drain>,
     last_failure: Option<String>,
     /// The counters of processes that have ended.
     past: Past,
 }
 
-struct Next {
-    process: Process,
+pub(super) struct Next {
+    pub(super) process: Process,
     handler: Handler,
     stamp: Stamp,
     sockets: Vec<Rc<Listening>>,
@@ -107,7 +112,7 @@ pub enum Outcome {
 #[derive(Debug, Serialize, serde::Deserialize)]
 pub struct HandlerStatus {
     pub name: String,
-    /// `serving`, `starting`, or `waiting` until a process is started anew.
+    /// `serving`, `starting`, `waiting` until a process is started anew, `draining` or `drained`.
     pub state: String,
     pub generation: Option<u64>,
     pub pid: Option<u32>,
@@ -133,7 +138,14 @@ impl Handlers {
     /// Makes the handlers of a supervisor that was passed these sockets. If they are `counted`,
     /// [`watched`](Self::watched) shows them.
     pub fn new(passed: Vec<PassedSocket>, counted: bool) -> Handlers {
-        Handlers { slots: BTreeMap::new(), ending: Vec::new(), passed, generations: 0, counted }
+        Handlers {
+            slots: BTreeMap::new(),
+            ending: Vec::new(),
+            passed,
+            generations: 0,
+            counted,
+            drain_delay: Duration::ZERO,
+        }
     }
 
     /// Starts what these handlers need beside what is there already, and ends all others.
@@ -160,6 +172,10 @@ impl Handlers {
         }
         for handler in handlers {
             let name = handler.name.clone();
+            if self.slots.get(&name).is_some_and(|slot| slot.drain.is_some()) {
+                problems.push(format!("the handler `{name}` is drained: `drain --undo` ends that"));
+                continue;
+            }
             if let Err(error) = self.change(handler) {
                 let problem = format!("the handler `{name}` cannot be started: {error:#}");
                 tracing::error!("{problem}");
@@ -173,7 +189,7 @@ impl Handlers {
     }
 
     /// Starts a process for a handler, unless one serves it as it is.
-    fn change(&mut self, handler: Handler) -> Result<()> {
+    pub(super) fn change(&mut self, handler: Handler) -> Result<()> {
         let stamp = Stamp::compute(&handler);
         let old = self.slots.get(&handler.name);
         if old.is_some_and(|old| {
@@ -215,6 +231,7 @@ impl Handlers {
             failures: 0,
             restarts: 0,
             restart_at: None,
+            drain: None,
             last_failure: None,
             past: Past::new(),
         };
@@ -242,9 +259,10 @@ impl Handlers {
     pub fn look(&mut self, is_ending: bool) -> Vec<Outcome> {
         let now = Instant::now();
         let mut outcomes = Vec::new();
+        self.look_at_drains(now);
         for (name, slot) in &mut self.slots {
             outcomes.extend(slot.look_at_next(name, now, &mut self.ending));
-            if slot.look_at_current(name, now) && !is_ending {
+            if slot.look_at_current(name, now) && !is_ending && slot.drain.is_none() {
                 slot.schedule(name, now);
             }
         }
@@ -293,9 +311,11 @@ impl Handlers {
 
     /// Returns the earliest time at which there is something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
+        let now = Instant::now();
         let of_slot = |slot: &Slot| {
             let next = slot.next.as_ref().and_then(|next| next.process.deadline);
-            slot.restart_at.into_iter().chain(next)
+            let drain = slot.drain.and_then(|drain| drain.deadline(now));
+            slot.restart_at.into_iter().chain(next).chain(drain)
         };
         let ending = self.ending.iter().filter_map(|(_, process)| process.deadline);
         self.slots.values().flat_map(of_slot).chain(ending).min()
@@ -323,23 +343,6 @@ impl Handlers {
     /// Returns the longest time that a handler has for its requests at the end.
     pub fn longest_grace(&self) -> Duration {
         self.slots.values().map(|slot| grace(&slot.handler)).max().unwrap_or_default()
-    }
-
-    /// Returns true if no client waits at a socket.
-    pub fn queues_are_empty(&self) -> bool {
-        !self.slots.values().flat_map(|slot| &slot.sockets).any(|socket| socket.has_clients())
-    }
-
-    /// Ends all processes, and closes the sockets.
-    pub fn end_all(&mut self) {
-        for (_, slot) in std::mem::take(&mut self.slots) {
-            self.end(slot);
-        }
-    }
-
-    /// Returns true if no process is left.
-    pub fn have_ended(&self) -> bool {
-        self.slots.is_empty() && self.ending.is_empty()
     }
 
     /// Kills all processes, and waits for their end.
@@ -389,6 +392,7 @@ impl Handlers {
                 (None, Some(_)) => "starting",
                 (None, None) => "waiting",
             };
+            let state = slot.drain.map_or(state, Drain::word);
             HandlerStatus {
                 name: name.clone(),
                 state: state.to_owned(),
@@ -457,7 +461,9 @@ impl Slot {
             if self.sockets.is_empty() {
                 self.sockets = sockets;
             }
-            self.schedule(name, now);
+            if self.drain.is_none() {
+                self.schedule(name, now);
+            }
         }
         Some(Outcome::Failed { name: name.to_owned(), why })
     }
@@ -490,7 +496,7 @@ impl Slot {
 }
 
 /// Returns the time that a handler has for its requests at the end.
-fn grace(handler: &Handler) -> Duration {
+pub(super) fn grace(handler: &Handler) -> Duration {
     let settings = handler.options.clone().settings();
     settings.map(|settings| settings.shutdown.grace).unwrap_or_default()
 }

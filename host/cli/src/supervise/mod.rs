@@ -4,16 +4,18 @@
 //! | file | content |
 //! |---|---|
 //! | this one | the loop |
+//! | `drain` | handlers that finish what they have begun |
 //! | `handlers` | the handlers: their generations, and what happens to these |
 //! | `process` | one generation of a handler: a process |
 //! | `sockets` | the listening sockets |
 //! | `events` | the signals |
 //! | `watch` | the metrics and the page |
 //! | `control` | the control socket |
-//! | `ask` | `status`, `reload` and `stop`: the other side of the control socket |
+//! | `ask` | `status`, `reload`, `drain` and `stop`: the other side of the control socket |
 
 pub mod ask;
 mod control;
+mod drain;
 mod events;
 mod handlers;
 mod process;
@@ -27,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal;
 use socketserver::service::ServiceEnvironment;
 
 use crate::config::Config;
@@ -35,7 +38,7 @@ use crate::report::{log, log_writer, output};
 use crate::serve::raise_descriptor_limit;
 use crate::serve::service::ServiceManager;
 use crate::work::say;
-use control::{Control, Request};
+use control::{Control, Done, Request};
 use events::Events;
 use handlers::{Handlers, Outcome};
 use watch::{Monitor, Shown, Watched};
@@ -90,10 +93,8 @@ enum Phase {
     Serving,
     /// A handler is being replaced, or several.
     Reloading,
-    /// The process ends when the queues of the sockets are empty, or at that time.
-    Draining(Instant),
-    /// The process ends when all others have ended, or at that time.
-    Ending(Instant),
+    /// All handlers are drained, and then the process ends.
+    Draining,
 }
 
 struct Supervisor {
@@ -110,6 +111,7 @@ struct Supervisor {
 
 impl Supervisor {
     fn run(mut self, config: Config) -> Result<ExitCode> {
+        self.handlers.drain_delay = config.drain_delay;
         if let Err(problems) = self.handlers.apply(config.handlers) {
             self.handlers.kill();
             bail!("{}", problems.join("; "));
@@ -132,6 +134,21 @@ impl Supervisor {
                             control.wait_for_stop(client);
                             stop += usize::from(!is_ending);
                         }
+                        Request::Drain(client, name) => {
+                            match self.handlers.drain(name.as_deref(), self.handlers.drain_delay) {
+                                Ok(()) => control.wait_for_drain(client, name),
+                                Err(error) => client.answer(&Done::failed(format!("{error:#}"))),
+                            }
+                        }
+                        Request::UndoDrain(client, _) if is_ending => {
+                            client.answer(&Done::failed("the server is about to end"));
+                        }
+                        Request::UndoDrain(client, name) => {
+                            let begun = self.handlers.undo_drain(name.as_deref());
+                            self.reports.extend(begun.err().map(|error| format!("{error:#}")));
+                            self.phase = Phase::Reloading;
+                            control.wait_for_reload(client);
+                        }
                     }
                 }
             }
@@ -143,6 +160,9 @@ impl Supervisor {
             }
             for outcome in self.handlers.look(self.is_ending()) {
                 self.heard(outcome)?;
+            }
+            if let Some(control) = &mut self.control {
+                control.drained(|name| self.handlers.drained(name));
             }
             if self.go_on() {
                 return Ok(ExitCode::SUCCESS);
@@ -163,21 +183,17 @@ impl Supervisor {
     }
 
     fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Draining(_) | Phase::Ending(_))
+        self.phase == Phase::Draining
     }
 
     /// Waits for an event.
     fn wait(&self) -> Result<()> {
         let now = Instant::now();
-        let longest = match self.phase {
-            Phase::Draining(_) => LOOK,
-            Phase::Ending(until) => until.saturating_duration_since(now),
-            _ => LONGEST_ROUND,
-        };
         let deadlines =
             [self.handlers.next_deadline(), self.control.as_ref().and_then(Control::next_deadline)];
         let until = deadlines.into_iter().flatten().map(|time| time.saturating_duration_since(now));
-        let time = until.chain([self.manager.poll_interval(longest)]).min().unwrap_or(longest);
+        let time =
+            until.chain([self.manager.poll_interval(LONGEST_ROUND)]).min().unwrap_or(LONGEST_ROUND);
         let doors = self.handlers.doors();
         let control = self.control.iter().flat_map(Control::descriptors);
         let fds = self.events.descriptors().into_iter().chain(doors).chain(control);
@@ -201,8 +217,13 @@ impl Supervisor {
         tracing::info!(
             "ending: handlers finish what they have begun, within {grace:?}; another signal ends it now"
         );
-        self.manager.stopping(grace + grace + MARGIN);
-        self.phase = Phase::Draining(Instant::now() + grace);
+        // At a terminal nobody waits for a balancer.
+        let is_at_terminal = i32::from(self.events.last_signal()) == Signal::INT.as_raw();
+        let delay = if is_at_terminal { Duration::ZERO } else { self.handlers.drain_delay };
+        self.manager.stopping(delay + grace + grace + MARGIN);
+        // There is no name that could be wrong.
+        let _ = self.handlers.drain(None, delay);
+        self.phase = Phase::Draining;
         false
     }
 
@@ -220,6 +241,7 @@ impl Supervisor {
                 return;
             }
         };
+        self.handlers.drain_delay = config.drain_delay;
         if let Err(problems) = self.handlers.apply(config.handlers) {
             self.reports.extend(problems);
         }
@@ -240,7 +262,6 @@ impl Supervisor {
 
     /// Goes on to the next phase if it is time. Returns true at the end.
     fn go_on(&mut self) -> bool {
-        let now = Instant::now();
         match self.phase {
             Phase::Starting | Phase::Reloading if !self.handlers.are_starting() => {
                 let count = self.handlers.count();
@@ -257,18 +278,9 @@ impl Supervisor {
                 }
                 self.phase = Phase::Serving;
             }
-            Phase::Draining(until) if until <= now || self.handlers.queues_are_empty() => {
-                // More than the processes have, which are killed after it.
-                self.phase = Phase::Ending(now + self.handlers.longest_grace() + MARGIN + MARGIN);
-                self.handlers.end_all();
-            }
-            Phase::Ending(until) => {
-                if until <= now {
-                    self.handlers.kill();
-                }
-                return until <= now || self.handlers.have_ended();
-            }
-            _ => {}
+            // Processes that do not end in time were killed.
+            Phase::Draining => return self.handlers.drained(None).is_some(),
+            Phase::Starting | Phase::Reloading | Phase::Serving => {}
         }
         false
     }

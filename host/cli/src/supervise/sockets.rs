@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{Shutdown, shutdown};
 use socketserver::service::PassedSocket;
 use socketserver::{Address, BoundSocket, HandlerError, Request, Server};
 
@@ -18,12 +19,26 @@ use crate::values::endpoint::Bind;
 pub struct Listening {
     key: String,
     socket: BoundSocket,
+    /// True if systemd has bound it.
+    is_passed: bool,
 }
 
 impl Listening {
     /// Returns the URL of the socket.
     pub fn url(&self) -> String {
         self.socket.endpoint().to_string()
+    }
+
+    /// Returns true if systemd has bound the socket, which then stays open in any case.
+    pub fn is_passed(&self) -> bool {
+        self.is_passed
+    }
+
+    /// Refuses clients from now on, in all processes that have the socket. TCP resets those in the
+    /// queue.
+    pub fn refuse(&self) {
+        // Those of datagrams have no clients to refuse.
+        let _ = shutdown(self.as_fd(), Shutdown::Read);
     }
 
     pub fn as_fd(&self) -> BorrowedFd<'_> {
@@ -61,8 +76,10 @@ pub fn listen(
             }
             Bind::Passed(name) => take(passed, name.as_deref())?,
         };
-        sockets
-            .extend(new.into_iter().map(|socket| Rc::new(Listening { key: key.clone(), socket })));
+        let is_passed = matches!(bind, Bind::Passed(_));
+        let listening =
+            |socket: BoundSocket| Rc::new(Listening { key: key.clone(), socket, is_passed });
+        sockets.extend(new.into_iter().map(listening));
     }
     ensure!(sockets.len() <= MAX_SOCKETS, "a handler has at most {MAX_SOCKETS} sockets");
     Ok(sockets)
