@@ -28,7 +28,7 @@ pub fn snapshot(options: SnapshotOptions) -> Result<ExitCode> {
     let functions = Arc::new(compiled_functions(&cache, &settings)?);
     let engine = Engine::for_compiling(&settings, functions.clone())?;
     let result = take_snapshot(&engine, &cache, &component, folder)?;
-    keep_functions(&cache, &engine, &functions)?;
+    keep_functions(&cache, &engine, &functions, &result)?;
     fs::write(output, result).context("cannot write the component")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -30,8 +30,8 @@ const STEPS: [Step; 6] = [
 impl Prepared {
     /// Puts up the walls around this process, for good.
     ///
-    /// The process must have one thread: the walls apply to it and to the threads that it
-    /// starts later.
+    /// The walls apply to this thread and to those that it starts later. Threads that the process
+    /// has already must [enter](Self::enter_thread) before.
     ///
     /// `request` is the request that a process with [`Role::Request`](crate::Role::Request)
     /// serves; its transport must be one of [`Jail::transports`](crate::Jail::transports). `None` is for a process that serves
@@ -50,6 +50,22 @@ impl Prepared {
         walls.filter_calls(request)?;
         report.seccomp = walls.seccomp.is_some();
         Ok(report)
+    }
+
+    /// Puts up the walls of a thread around this one: its privileges, Landlock and seccomp.
+    ///
+    /// A process that has several threads calls this in each but one, and then
+    /// [`enter`](Self::enter) in that one, which puts up the walls of the process: its user,
+    /// its limits and its descriptors. It is not for processes that serve one request.
+    ///
+    /// # Errors
+    ///
+    /// A wall could not be put up. Others may stand already, so the process must end.
+    pub fn enter_thread(&self) -> Result<(), JailError> {
+        let Some(walls) = &self.walls else { return Ok(()) };
+        walls.drop_privileges(&Descriptors::All)?;
+        walls.restrict_files(&Descriptors::All)?;
+        walls.filter_calls(None)
     }
 
     /// Puts up all walls except seccomp, which hides the others. For tests.

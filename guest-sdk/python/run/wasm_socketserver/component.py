@@ -3,7 +3,7 @@
 The tool imports this module, and keeps the memory that it leaves: CPython without a program. To
 build a program, the host calls `handle` of that component without a connection, and keeps the
 memory again. The file `job.json` in the folder of this package names the program, and the file
-`report.json` says how the build went.
+`report.json` says how the build went. Without a program a build compiles the library.
 """
 
 import gc
@@ -73,6 +73,10 @@ def _build():
     sys.path_importer_cache.clear()
     with open(os.path.join(_FOLDER, "job.json")) as file:
         job = json.load(file)
+    if "file" not in job:
+        # The memory of this build is not kept.
+        library.compile_common()
+        return
     error = _run(job)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -25,6 +25,16 @@ _ALWAYS = (
     "encodings.raw_unicode_escape", "encodings.base64_codec", "encodings.hex_codec",
     "encodings.zlib_codec",
 )
+# Modules whose code is compiled once for all programs, with those that they import.
+_COMMON = (
+    "argparse", "asyncio", "base64", "calendar", "configparser", "csv", "dataclasses", "datetime",
+    "decimal", "fractions", "hashlib", "hmac", "html", "http.server", "ipaddress", "json", "logging.config",
+    "logging.handlers", "pathlib", "pickle", "pprint", "queue", "random", "secrets", "shlex",
+    "shutil", "statistics", "string", "tempfile", "textwrap", "typing", "unittest", "urllib.request",
+    "uuid", "wsgiref.simple_server", "xml.etree.ElementTree", "xmlrpc.server", "zipfile", "zoneinfo",
+)
+# The header of a file of compiled code that is not compared with its source (PEP 552).
+_HEADER = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
 # Modules that CPython's own modules import in functions that no handler calls, such as their
 # commands, or that cannot work in the sandbox. A program that names one of them has it.
 _NOT_FOR_THE_LIBRARY = {
@@ -118,8 +128,26 @@ def install():
     sys.meta_path.insert(0, Missing)
 
 
+def compile_common():
+    """Compile modules of the library into files, from which later builds take the code."""
+    sys.path[:] = [_LIBRARY]
+    _find([*_COMMON, *_named_in_loaded()])
+    for code, file, _ in _kept.values():
+        compiled = importlib.util.cache_from_source(file)
+        os.makedirs(os.path.dirname(compiled), exist_ok=True)
+        with open(compiled, "wb") as opened:
+            opened.write(_HEADER + code)
+
+
 def keep():
     """Keep the code of the modules that a request may import."""
+    _find(_named_in_loaded())
+    sys.meta_path.insert(1, Kept)
+    sys.meta_path.append(Unknown)
+
+
+def _named_in_loaded():
+    """Return the names of the modules that a request may import, first of all."""
     queue = list(_ALWAYS)
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
@@ -127,14 +155,17 @@ def keep():
         if file and file.endswith(".py") and not file.startswith(_TOOL):
             package = name if hasattr(module, "__path__") else name.rpartition(".")[0]
             queue += _named_in(_read(file), "" if name == "__main__" else package, file)
+    return queue
+
+
+def _find(queue):
+    """Keep the code of these modules, and of those that they import."""
     done = set()
     while queue:
         name = queue.pop()
         if name not in done and name not in sys.modules:
             queue += _keep_module(name)
         done.add(name)
-    sys.meta_path.insert(1, Kept)
-    sys.meta_path.append(Unknown)
 
 
 def _keep_module(name):
@@ -159,12 +190,25 @@ def _keep_module(name):
         if spec is None or not (spec.origin or "").endswith(".py"):
             return found
         source = _read(spec.origin)
-        code = compile(source, spec.origin, "exec", dont_inherit=True)
+        code = _compiled(source, spec.origin)
     except (OSError, SyntaxError, ValueError):
         return found
     search = list(spec.submodule_search_locations or ())
-    _kept[name] = (marshal.dumps(code), spec.origin, search)
+    _kept[name] = (code, spec.origin, search)
     return found + _named_in(source, name if search else parent, spec.origin)
+
+
+def _compiled(source, file):
+    """Return the marshalled code of a file, which has this source."""
+    if file.startswith(f"{_LIBRARY}/"):
+        try:
+            with open(importlib.util.cache_from_source(file), "rb") as opened:
+                compiled = opened.read()
+        except OSError:
+            compiled = b""
+        if compiled.startswith(_HEADER):
+            return compiled[len(_HEADER):]
+    return marshal.dumps(compile(source, file, "exec", dont_inherit=True))
 
 
 def _read(file):

@@ -1,6 +1,7 @@
 //! The component into which programs are loaded: CPython with the modules of the guest, and no
 //! program. It is made once, and kept in the cache directory of the user.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,6 +86,29 @@ impl Base {
         run(&mut command, progress)?;
         fs::rename(path("1/library"), path("made/library"))
             .context("the build made no copy of CPython's library")?;
+        // A job without a program compiles the library. The component that this makes is not
+        // kept, but its functions are.
+        fs::write(path("1/job.json"), "{}")?;
+        let mut command = load(&path("made/component.wasm"), &path("1/discarded.wasm"));
+        command.arg("--folder").arg(folder(&path("made/library"), "python"));
+        command.arg("--folder").arg(folder(&path("1"), "1"));
+        run(&mut command, progress)?;
         fs::rename(path("made"), &self.folder).context("cannot keep the component")
     }
+}
+
+/// Returns the command that runs `component` and writes it with the memory that this leaves.
+pub fn load(component: &Path, output: &Path) -> Command {
+    // This path leads to this program also if its file has been replaced.
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["snapshot", "--component"]).arg(component).arg("--output").arg(output);
+    command
+}
+
+/// Returns the argument for a folder that such a component sees as `/name`.
+pub fn folder(path: &Path, name: &str) -> OsString {
+    let mut argument = path.as_os_str().to_owned();
+    argument.push("=/");
+    argument.push(name);
+    argument
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +13,7 @@ use socketserver_guest_compilers::python::immortal;
 use tempfile::TempDir;
 
 use super::PythonBuild;
-use super::base::Base;
+use super::base::{Base, folder, load};
 use super::program::{Program, ProgramServer};
 use super::section::append_program;
 use crate::copy::{Budget, copy_folder};
@@ -116,22 +115,13 @@ impl Room {
     /// The program ends its instance, or makes no server. The error says what the program did.
     pub fn run(&self, base: &Base, progress: &mut Progress) -> Result<Built> {
         let output = self.path("component.wasm");
-        let folder = |path: &Path, name: &str| {
-            let mut argument = path.as_os_str().to_owned();
-            argument.push("=/");
-            argument.push(name);
-            argument
-        };
-        // This path leads to this program also if its file has been replaced.
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["snapshot", "--component"]).arg(base.component());
+        let mut command = load(&base.component(), &output);
         command.arg("--read-only").arg(folder(&base.library(), "python"));
         // The program sees these folders as /0, /1 and so on.
         for number in 0..2 + self.packages {
             let number = number.to_string();
             command.arg("--folder").arg(folder(&self.path(&number), &number));
         }
-        command.arg("--output").arg(&output);
         run(&mut command, progress)?;
         let report = self.report()?;
         if let Some(error) = &report.error {

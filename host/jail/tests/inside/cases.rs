@@ -125,9 +125,43 @@ const BROKERED_CASES: &[Case] =
         BROKERED_UDP_BESIDE_UNIX, BROKERED_UNIX_DATAGRAM
     );
 
+/// The needs of a compiler, and what it may not do, in each of its threads.
+macro_rules! with_a_compiler {
+    ($($setup:ident),*) => { &[$(
+        works("compile", $setup, compiling::compile),
+        works("grow_the_heap", $setup, serving::grow_the_heap),
+        works("panic", $setup, serving::panic),
+        works("hash_map", $setup, serving::hash_map),
+        works("descriptors_are_closed", $setup, walls::descriptors_are_closed),
+        works("memory_has_a_limit", $setup, compiling::memory_has_a_limit),
+        case("cpu_time_has_a_limit", $setup, Expected::Killed(SIGXCPU), compiling::use_cpu_time),
+        refused("open_to_read", $setup, calls::open_to_read),
+        refused("open_to_write", $setup, calls::open_to_write),
+        refused("memfd_create", $setup, calls::memfd_create),
+        refused("dup", $setup, calls::dup),
+        refused("socket", $setup, calls::socket),
+        refused("connect", $setup, calls::connect),
+        refused("accept", $setup, calls::accept),
+        refused("send", $setup, compiling::send),
+        refused("receive_datagrams_of_other_requests", $setup, calls::receive),
+        refused("shut_down_the_shared_socket", $setup, calls::shutdown),
+        refused("fork", $setup, calls::fork),
+        refused("thread", $setup, calls::thread),
+        refused("signal_the_parent", $setup, calls::signal_the_parent),
+        refused("mprotect_to_execute", $setup, calls::mprotect_to_execute),
+        refused("mmap_to_execute", $setup, calls::mmap_to_execute),
+        killed("execve", $setup, calls::execve),
+        killed("ptrace_the_parent", $setup, calls::ptrace_the_parent),
+        killed("io_uring_setup", $setup, calls::io_uring_setup),
+    )*] };
+}
+
+#[rustfmt::skip]
+const COMPILERS: &[Case] = with_a_compiler!(COMPILER, COMPILER_THREAD);
+
 /// Returns all cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    CASES.iter().chain(DATAGRAMS).chain(BROKERED_CASES)
+    CASES.iter().chain(DATAGRAMS).chain(BROKERED_CASES).chain(COMPILERS)
 }
 
 const fn denied(name: &'static str, act: Act) -> Case {
@@ -346,32 +380,6 @@ const CASES: &[Case] = &[
     works("accept", WORKER, serving::accept),
     works("eventfd", WORKER, serving::eventfd),
     works("pagemap_scan", WORKER, serving::pagemap_scan),
-    // A compiler.
-    works("compile", COMPILER, compiling::compile),
-    works("grow_the_heap", COMPILER, serving::grow_the_heap),
-    works("panic", COMPILER, serving::panic),
-    works("hash_map", COMPILER, serving::hash_map),
-    works("descriptors_are_closed", COMPILER, walls::descriptors_are_closed),
-    works("memory_has_a_limit", COMPILER, compiling::memory_has_a_limit),
-    case("cpu_time_has_a_limit", COMPILER, Expected::Killed(SIGXCPU), compiling::use_cpu_time),
-    refused("open_to_read", COMPILER, calls::open_to_read),
-    refused("open_to_write", COMPILER, calls::open_to_write),
-    refused("memfd_create", COMPILER, calls::memfd_create),
-    refused("dup", COMPILER, calls::dup),
-    refused("socket", COMPILER, calls::socket),
-    refused("connect", COMPILER, calls::connect),
-    refused("accept", COMPILER, calls::accept),
-    refused("send", COMPILER, compiling::send),
-    refused("receive_datagrams_of_other_requests", COMPILER, calls::receive),
-    refused("shut_down_the_shared_socket", COMPILER, calls::shutdown),
-    refused("fork", COMPILER, calls::fork),
-    refused("thread", COMPILER, calls::thread),
-    refused("signal_the_parent", COMPILER, calls::signal_the_parent),
-    refused("mprotect_to_execute", COMPILER, calls::mprotect_to_execute),
-    refused("mmap_to_execute", COMPILER, calls::mmap_to_execute),
-    killed("execve", COMPILER, calls::execve),
-    killed("ptrace_the_parent", COMPILER, calls::ptrace_the_parent),
-    killed("io_uring_setup", COMPILER, calls::io_uring_setup),
     // A broker.
     works("open_sockets", BROKER, calls::open_sockets),
     works("hash_map", BROKER, serving::hash_map),

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `cases` | the table of cases |
 //! | `setup` | the jails that cases run in |
+//! | `first_thread` | the other thread of a process with two |
 //! | `calls/` | actions that the jail refuses |
 //! | `compiling`, `serving`, `walls` | actions that the jail allows, and those that show its walls |
 
 mod calls;
 mod cases;
 mod compiling;
+mod first_thread;
 mod serving;
 mod setup;
 mod walls;
@@ -52,7 +54,13 @@ pub fn run(case: &str) -> ! {
     };
     let case = cases().find(is_named).unwrap();
     let setup = Setup { jailed: !setup.ends_with("_free"), ..case.setup };
-    let errno = (case.act)(setup).err().unwrap_or(0);
+    let act = case.act;
+    let done = if setup.second_thread && setup.jailed {
+        first_thread::wait(move || act(setup))
+    } else {
+        act(setup)
+    };
+    let errno = done.err().unwrap_or(0);
     // SAFETY: any status is valid. Destructors are not part of the case.
     unsafe { libc::_exit(errno) }
 }

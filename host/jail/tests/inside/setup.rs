@@ -3,11 +3,11 @@
 use std::os::fd::{AsRawFd, RawFd};
 
 use socketserver_jail::{
-    BrokeredSockets, Descriptors, Jail, JailMode, Report, RequestKind, Role, ServedRequest,
-    Transports,
+    BrokeredSockets, Descriptors, Jail, JailMode, Prepared, Report, RequestKind, Role,
+    ServedRequest, Transports,
 };
 
-use super::fork_for_a_request;
+use super::{first_thread, fork_for_a_request};
 
 /// The jail that a case runs in.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,8 @@ pub struct Setup {
     pub brokered: bool,
     /// The process has the filter of seccomp, which hides the other walls.
     pub seccomp: bool,
+    /// A thread runs the case that was there before the process entered the jail.
+    pub second_thread: bool,
     /// Root runs the case, and the process becomes another user.
     pub as_root: bool,
     /// The process enters the jail.
@@ -52,11 +54,14 @@ pub(super) const REQUEST: Setup = Setup {
     opens_files: false,
     brokered: false,
     seccomp: true,
+    second_thread: false,
     as_root: false,
     jailed: true,
 };
 pub(super) const WORKER: Setup = Setup { role: Role::Worker, request: None, ..REQUEST };
 pub(super) const COMPILER: Setup = Setup { role: Role::Compiler, request: None, ..REQUEST };
+/// The threads that compile beside the first.
+pub(super) const COMPILER_THREAD: Setup = Setup { second_thread: true, ..COMPILER };
 pub(super) const DATAGRAM: Setup =
     Setup { transports: Transports::Datagrams, request: Some(RequestKind::UdpDatagram), ..REQUEST };
 /// The children of a server with both transports.
@@ -120,6 +125,7 @@ impl Setup {
             suffix(self.wildcard, "_on_all"),
             suffix(self.opens_files, "_with_files"),
             suffix(self.brokered, "_with_broker"),
+            suffix(self.second_thread, "_thread"),
             suffix(!self.seccomp, "_without_seccomp"),
             suffix(self.as_root, "_as_nobody"),
             suffix(!self.jailed, "_free"),
@@ -159,7 +165,8 @@ impl Setup {
     }
 
     pub fn enter_as(self, jail: &Jail, descriptors: &Descriptors<'_>) -> Report {
-        let prepared = jail.prepare(self.role).unwrap();
+        // Its descriptors are closed before it could be dropped.
+        let prepared: &'static Prepared = Box::leak(Box::new(jail.prepare(self.role).unwrap()));
         if self.role == Role::Request && self.jailed {
             if self.seccomp {
                 prepared.restrict_parent().unwrap();
@@ -168,13 +175,14 @@ impl Setup {
             }
             fork_for_a_request();
         }
-        let entered = if self.seccomp {
+        let entered = if self.second_thread {
+            prepared.enter_thread().unwrap();
+            first_thread::enter(prepared, descriptors)
+        } else if self.seccomp {
             prepared.enter(self.served(), descriptors)
         } else {
             prepared.enter_without_seccomp(descriptors)
         };
-        // Its descriptors may be closed already.
-        std::mem::forget(prepared);
         entered.unwrap()
     }
 }

@@ -55,6 +55,12 @@ impl Functions {
         Functions { new: Some(Mutex::default()), ..self }
     }
 
+    /// Returns true if a function was compiled that was not there.
+    pub(crate) fn is_changed(&self) -> bool {
+        let new = self.new.as_ref().map(|new| new.lock().unwrap_or_else(PoisonError::into_inner));
+        new.is_some_and(|new| new.is_changed)
+    }
+
     /// Returns the functions of the components that were compiled since
     /// [`recording`](Self::recording), or `None` if all of them were there before, or were
     /// found nowhere.

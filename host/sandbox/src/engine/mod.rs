@@ -111,7 +111,8 @@ impl Engine {
 
     /// Returns an engine for [`compile_for_parent`](crate::compile_for_parent) and
     /// [`take_snapshot`](crate::take_snapshot) alone. It generates the code that other engines with these settings load, and
-    /// reserves nothing. It takes the code of functions from `functions` if it is there.
+    /// reserves nothing. It takes the code of functions from `functions` if it is there. It compiles
+    /// in the threads of rayon's pool that calls it, or of the global one.
     ///
     /// # Errors
     ///
@@ -122,6 +123,7 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let mut config = config(settings);
         config
+            .parallel_compilation(true)
             .enable_incremental_compilation(functions)
             .and_then(|config| wasmtime::Engine::new(config))
             .map(|engine| Engine::from_parts(engine, settings, None, None, None))
@@ -238,6 +240,8 @@ fn config(settings: &EngineSettings) -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         .memory_init_cow(true)
+        // It would leave threads in a process that may have to fork.
+        .parallel_compilation(false)
         .collector(Collector::Null)
         .gc_support(false)
         // Handlers do not need these, and cannot abuse what is off.

@@ -202,12 +202,22 @@ pub fn compiled_functions(cache: &Cache, settings: &EngineSettings) -> Result<Fu
     Ok(Functions::new(functions.unwrap_or_default()).recording())
 }
 
-/// Keeps the functions that were compiled with an engine, if the cache lacks one of them.
+/// Keeps the functions that were compiled with an engine, if the cache lacks one of them, and those
+/// of `component`, which [`take_snapshot`] has returned: some differ from those of the
+/// component that ran.
 ///
 /// # Errors
 ///
-/// The cache cannot be written.
-pub fn keep_functions(cache: &Cache, engine: &Engine, functions: &Functions) -> Result<()> {
+/// The component cannot be compiled, or the cache cannot be written.
+pub fn keep_functions(
+    cache: &Cache,
+    engine: &Engine,
+    functions: &Functions,
+    component: &[u8],
+) -> Result<()> {
+    if functions.is_changed() {
+        Artifact::compile(engine.wasmtime(), component)?;
+    }
     if let Some(bytes) = functions.to_bytes() {
         cache.put_functions(&Key::of_functions(engine.wasmtime()), &bytes)?;
     }
