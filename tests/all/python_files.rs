@@ -1,6 +1,7 @@
 //! Files that were written for CPython's `socketserver`: the same file runs under CPython and
 //! here, and both give the same bytes.
 
+mod at_paths;
 mod building;
 mod cannot;
 mod dialing;

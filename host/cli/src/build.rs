@@ -161,7 +161,7 @@ fn description(server: &ProgramServer) -> Result<String> {
         "{} with {}, on {}; requests run {}",
         printable(&server.class, MAX_NAME),
         printable(&server.handler, MAX_NAME),
-        server.endpoint()?,
+        server.endpoint(Path::new(""))?,
         match server.concurrency.as_str() {
             "forking" => "in processes",
             "threading" => "in threads",

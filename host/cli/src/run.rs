@@ -8,7 +8,7 @@ use socketserver::{ConcurrencyKind, SocketType, printable};
 use socketserver_sandbox::{Loader, read_component};
 
 use crate::options::{self, RunOptions, ServerOptions};
-use crate::python::{Attributes, Built, Kind, Program, PythonBuild, read_program};
+use crate::python::{Attributes, Built, Kind, Program, ProgramServer, PythonBuild, read_program};
 use crate::report::printable_path;
 use crate::settings::Settings;
 use crate::values::endpoint::Bind;
@@ -26,7 +26,10 @@ pub fn settings(options: RunOptions) -> Result<Settings> {
     let Built { component, program } = component_of(&options)?;
     let mut server = options.server;
     let name = printable_path(&options.program);
-    apply(&program, &mut server).with_context(|| format!("cannot serve `{name}` so"))?;
+    // A component does not know the folder of its file.
+    let folder = options.program.parent().filter(|_| is_python(&options.program));
+    let folder = folder.unwrap_or(Path::new(""));
+    apply(&program, folder, &mut server).with_context(|| format!("cannot serve `{name}` so"))?;
     Ok(server.settings(Some(component)).unwrap_or_else(|error| options::exit_contradiction(&error)))
 }
 
@@ -59,11 +62,14 @@ fn component_of(options: &RunOptions) -> Result<Built> {
 }
 
 /// Gives the options that are not set the values of the program.
-fn apply(program: &Program, options: &mut ServerOptions) -> Result<()> {
+fn apply(program: &Program, folder: &Path, options: &mut ServerOptions) -> Result<()> {
     let servers = &program.servers;
     if options.listening.bind.is_empty() {
-        let endpoints = servers.iter().map(|server| server.endpoint().map(Bind::Address));
+        let endpoints = servers.iter().map(|server| server.endpoint(folder).map(Bind::Address));
         options.listening.bind = endpoints.collect::<Result<_>>()?;
+        // The program would remove the file of its last run before it binds its socket, but cannot.
+        options.listening.remove_stale_socket.get_or_insert(true);
+        apply_modes(servers, options)?;
     }
     for endpoint in options.listening.bind.iter().filter_map(Bind::address) {
         let served = servers.iter().any(|it| it.kind.socket_type() == endpoint.socket_type());
@@ -99,6 +105,7 @@ fn apply(program: &Program, options: &mut ServerOptions) -> Result<()> {
             block_on_close,
             timeout,
             poll_interval,
+            socket_mode: _,
         } = &server.attributes;
         if server.kind == Kind::Stream {
             let size = number("request_queue_size", *request_queue_size, 0, 65_535)?;
@@ -120,6 +127,22 @@ fn apply(program: &Program, options: &mut ServerOptions) -> Result<()> {
         }
         python.timeout = python.timeout.or(seconds("timeout", *timeout)?);
         python.poll_interval = python.poll_interval.or(seconds("poll_interval", *poll_interval)?);
+    }
+    Ok(())
+}
+
+/// Gives the files of Unix sockets the permissions that the program gives them.
+fn apply_modes(servers: &[ProgramServer], options: &mut ServerOptions) -> Result<()> {
+    let modes = servers.iter().filter_map(|server| server.attributes.socket_mode);
+    let mut modes: Vec<_> = modes.collect();
+    modes.dedup();
+    match modes.as_slice() {
+        _ if options.listening.socket_mode.is_some() => {}
+        [] => {}
+        [mode] => options.listening.socket_mode = number("socket_mode", Some(*mode), 0, 0o777)?,
+        [one, other, ..] => bail!(
+            "its servers give the files of their sockets the permissions {one:o} and {other:o}: write one with --socket-mode"
+        ),
     }
     Ok(())
 }

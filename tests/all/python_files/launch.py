@@ -1,4 +1,5 @@
-"""Runs a program under CPython on a free port of 127.0.0.1, and prints where it listens.
+"""Runs a program under CPython on a free port of 127.0.0.1, and prints where it listens. A server at
+a path stays there.
 
 Its own output goes to standard error, and it has the arguments that follow its name.
 """
@@ -18,14 +19,18 @@ seen = set()
 
 
 def bind_anywhere(self, address):
-    bind(self, ("127.0.0.1", 0))
+    bind(self, address if self.family == socket.AF_UNIX else ("127.0.0.1", 0))
 
 
 def announce(server):
     if server not in seen:
         seen.add(server)
-        scheme = "tcp" if server.socket.type == socket.SOCK_STREAM else "udp"
-        out.write("listening %s://%s:%s\n" % (scheme, *server.socket.getsockname()))
+        address = server.socket.getsockname()
+        is_stream = server.socket.type == socket.SOCK_STREAM
+        if server.socket.family == socket.AF_UNIX:
+            out.write("listening %s://%s\n" % ("unix" if is_stream else "unixgram", address))
+        else:
+            out.write("listening %s://%s:%s\n" % ("tcp" if is_stream else "udp", *address))
 
 
 def serve_soon(self, poll_interval=0.5):

@@ -2,6 +2,7 @@
 
 import socketserver
 
+from . import paths
 from .constants import SOCK_DGRAM
 from .phase import Ended, Failed, Phase, Stopped
 from .streams import level
@@ -95,6 +96,7 @@ def _report_error(self, request, client_address):
 
 
 def install():
+    paths.install()
     base = socketserver.BaseServer
     # The names of threads contain the names of their functions.
     _serve_forever.__name__ = "serve_forever"

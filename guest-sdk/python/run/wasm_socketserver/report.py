@@ -2,6 +2,7 @@
 
 import socketserver
 
+from . import paths
 from .constants import *
 from .names import family_of
 from .recording import kind_of
@@ -40,6 +41,8 @@ def server(recorded):
             attributes[name] = value
     if recorded.poll_interval != 0.5 and recorded.poll_interval is not None:
         attributes["poll_interval"] = recorded.poll_interval
+    if server.socket._mode is not None:
+        attributes["socket_mode"] = server.socket._mode
     handler = getattr(server, "RequestHandlerClass", None)
     return {
         "kind": kind,
@@ -78,15 +81,18 @@ def _bind(server, kind):
     address = server.socket.getsockname()
     if server.socket.family == AF_UNIX:
         scheme = "unix" if kind == "stream" else "unixgram"
-        name = address if isinstance(address, str) else bytes(address).decode("utf-8", "replace")
-        if name.startswith("\0"):
-            name = "@" + name[1:]
+        if isinstance(address, bytes):
+            name = "@" + address[1:].decode("utf-8", "replace")
+        else:
+            # A path that begins so is no abstract name.
+            name = "./" + address if address.startswith("@") else address
         url = f"{scheme}://{name.replace('%', '%25').replace('?', '%3F')}"
     else:
         scheme = "tcp" if kind == "stream" else "udp"
         host = f"[{address[0]}]" if family_of(address[0]) == AF_INET6 else address[0]
         url = f"{scheme}://{host}:{address[1]}"
-    texts, ignored = [], []
+    texts = []
+    ignored = [text for socket, text in paths.ignored if socket is server.socket]
     # What the server's own attributes set, their own options of the command line set too.
     own = set()
     if getattr(server, "allow_reuse_address", False):

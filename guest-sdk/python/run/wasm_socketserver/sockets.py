@@ -4,6 +4,7 @@ import errno
 import os
 
 from . import network as _network
+from . import paths as _paths
 from .constants import *
 from .errors import denied, unsupported
 from .names import *
@@ -56,7 +57,7 @@ class socket:
     # Without a slot for weak references: the subclass in `socket.py` has it.
     __slots__ = (
         "_link", "_pending", "_bound", "_backlog", "_options", "_keeps_open", "_timeout",
-        "_number", "_family", "_type", "_proto", "_opened",
+        "_number", "_family", "_type", "_proto", "_opened", "_mode",
     )
 
     def __init__(self, family=-1, type=-1, proto=-1, fileno=None):
@@ -68,6 +69,8 @@ class socket:
         self._backlog = None
         self._options = {}
         self._keeps_open = False
+        # The permissions of its file.
+        self._mode = None
         self._timeout = _default_timeout
         if fileno is not None:
             accepted = by_number.get(int(fileno))
@@ -126,7 +129,8 @@ class socket:
 
     def _set_bound(self, address):
         if self._family == AF_UNIX:
-            self._bound = address
+            self._bound = _paths.name_of(address)
+            _paths.note(self)
             return
         if not isinstance(address, tuple) or len(address) < 2:
             raise TypeError(f"AF_INET address must be tuple, not {type(address).__name__}")

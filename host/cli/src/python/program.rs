@@ -1,8 +1,15 @@
 //! The servers that a Python file makes.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use socketserver::{ConcurrencyKind, Endpoint, SocketType};
+use socketserver::{Address, ConcurrencyKind, Endpoint, SocketType, UnixAddress, printable};
+
+/// The longest name of a class that is shown, in bytes.
+const MAX_NAME: usize = 100;
+/// The folder of a program, as the program sees it.
+pub const FOLDER: &str = "/0";
 
 /// The facts about a program. They come from the file, so they are as trusted as it is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -74,6 +81,8 @@ pub struct Attributes {
     pub timeout: Option<f64>,
     /// The argument of `serve_forever`.
     pub poll_interval: Option<f64>,
+    /// The permissions of the file of its Unix socket, by `os.umask` and `os.chmod`.
+    pub socket_mode: Option<i64>,
 }
 
 /// A value that Python takes for true or false.
@@ -96,14 +105,27 @@ impl From<Truth> for bool {
 }
 
 impl ProgramServer {
-    /// Returns the address.
+    /// Returns the address. A path in the folder of the program is one in `folder`.
     ///
     /// # Errors
     ///
     /// The server cannot have such an address.
-    pub fn endpoint(&self) -> Result<Endpoint> {
-        let endpoint: Endpoint =
-            self.bind.parse().with_context(|| format!("`{}` cannot be bound", self.class))?;
+    pub fn endpoint(&self, folder: &Path) -> Result<Endpoint> {
+        let endpoint: Endpoint = self
+            .bind
+            .parse()
+            .with_context(|| format!("`{}` cannot be bound", printable(&self.class, MAX_NAME)))?;
+        let endpoint = match endpoint.address() {
+            Address::Unix(UnixAddress::Pathname(path)) => match path.strip_prefix(FOLDER) {
+                Ok(below) => {
+                    let address = UnixAddress::Pathname(folder.join(below));
+                    Endpoint::new(endpoint.socket_type(), address.into())
+                        .with_options(endpoint.options().clone())
+                }
+                Err(_) => endpoint,
+            },
+            _ => endpoint,
+        };
         if endpoint.socket_type() != self.kind.socket_type() {
             bail!("`{}` is not at an address for its requests: {endpoint}", self.class);
         }
@@ -141,8 +163,10 @@ mod tests {
             attributes: Attributes::default(),
             ignored: Vec::new(),
         };
-        let error = |bind| format!("{:#}", server(bind).endpoint().unwrap_err());
-        assert!(server("tcp://127.0.0.1:1").endpoint().is_ok());
+        let error = |bind| format!("{:#}", server(bind).endpoint(Path::new("")).unwrap_err());
+        assert!(server("tcp://127.0.0.1:1").endpoint(Path::new("")).is_ok());
+        let below = server("unix:///0/a.sock").endpoint(Path::new("folder")).unwrap();
+        assert_eq!(below.to_string(), "unix://folder/a.sock");
         assert!(error("tcp://\u{1b}").contains("`S` cannot be bound"));
         assert!(error("udp://127.0.0.1:1").contains("not at an address for its requests"));
     }

@@ -130,7 +130,7 @@ impl Room {
         }
         let program = Program { servers: report.servers.clone() };
         for server in &program.servers {
-            server.endpoint()?;
+            server.endpoint(Path::new(""))?;
         }
         let mut component = fs::read(&output).context("there is no component")?;
         immortal::keep_forever(&mut component, &self.read("1/objects", immortal::MAX)?)?;

@@ -87,7 +87,10 @@ mod tests {
         assert_eq!(serde_json::to_value(&read).unwrap(), serde_json::to_value(&program).unwrap());
         assert!(bool::from(read.servers[0].attributes.allow_reuse_address.unwrap()));
         assert_eq!(read.concurrency(), socketserver::ConcurrencyKind::Forking);
-        assert_eq!(read.servers[0].endpoint().unwrap().to_string(), "tcp://127.0.0.1:1");
+        assert_eq!(
+            read.servers[0].endpoint(std::path::Path::new("")).unwrap().to_string(),
+            "tcp://127.0.0.1:1"
+        );
     }
 
     #[test]
