@@ -2,6 +2,7 @@
 
 mod failures;
 mod kept;
+mod manifests;
 mod names;
 mod types;
 

@@ -11,6 +11,9 @@ use crate::Package;
 /// The package of `PyPI` with the compiler.
 pub const ZIG: Package = Package { name: "ziglang", version: "0.17.0" };
 
+/// The target of every build.
+const TARGET: &str = "wasm32-wasi";
+
 /// Links a library without `main`, which imports WASI only if the handler calls a function
 /// that needs it.
 const LIBRARY: [&str; 2] = ["-mexec-model=reactor", "-s"];
@@ -40,8 +43,15 @@ impl Zig {
 
     /// Returns a command of Zig for WASI, such as `cc`.
     pub fn command(&self, name: &str) -> Command {
+        let mut command = self.bare(name);
+        command.args(["-target", TARGET]);
+        command
+    }
+
+    /// Returns a command of Zig.
+    fn bare(&self, name: &str) -> Command {
         let mut command = Command::new(&self.start[0]);
-        command.args(&self.start[1..]).args([name, "-target", "wasm32-wasi"]);
+        command.args(&self.start[1..]).arg(name);
         for variable in ["ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"] {
             if env::var_os(variable).is_none() {
                 command.env(variable, &self.cache);
@@ -202,6 +212,14 @@ pub fn zig_program(zig: &Zig, source: &Path, module: &Path) -> Command {
     output.push(module);
     compiler.arg(output).arg(source);
     compiler
+}
+
+/// Returns the command that runs the `build.zig` of the working directory, which installs its program
+/// in the folder `bin` of `prefix`.
+pub fn zig_project(zig: &Zig, prefix: &Path) -> Command {
+    let mut build = zig.bare("build");
+    build.arg(format!("-Dtarget={TARGET}")).arg("--release=small").arg("--prefix").arg(prefix);
+    build
 }
 
 #[cfg(test)]

@@ -28,10 +28,12 @@ const EXTENSIONS: [(&str, Language); 12] = [
 ];
 
 /// The files that tell the language of a folder.
-const MANIFESTS: [(&str, Language); 3] = [
+const MANIFESTS: [(&str, Language); 4] = [
     ("Cargo.toml", Language::Rust),
     ("go.mod", Language::Go),
     ("package.json", Language::JavaScript),
+    // Of Zig, and of C and C++: it says itself what is compiled.
+    ("build.zig", Language::Zig),
 ];
 
 /// The order in which the files of a folder without a manifest tell its language: a project may
@@ -65,7 +67,7 @@ pub struct Source {
     /// True if the path is a folder.
     pub is_folder: bool,
     /// The source files; of Rust and JavaScript, and of languages whose files import others, the
-    /// main file. Empty for a crate.
+    /// main file. Empty for a crate, and for a folder with a `build.zig`.
     pub files: Vec<PathBuf>,
 }
 
@@ -163,10 +165,10 @@ fn in_folder(folder: &Path) -> Result<(Language, Vec<PathBuf>)> {
         let ends: Vec<_> = EXTENSIONS.iter().map(|(end, _)| format!(".{end}")).collect();
         let (folder, ends) = (printable_path(folder), ends.join(", "));
         bail!(
-            "there is no source of a handler in `{folder}`: no Cargo.toml, go.mod, package.json or file that ends in {ends}"
+            "there is no source of a handler in `{folder}`: no Cargo.toml, go.mod, package.json, build.zig or file that ends in {ends}"
         );
     };
-    if manifest == Some(Language::Rust) {
+    if matches!(manifest, Some(Language::Rust | Language::Zig)) {
         return Ok((language, Vec::new()));
     }
     let mut files: Vec<_> = files
@@ -258,7 +260,7 @@ mod tests {
     fn the_files_of_a_folder_tell_its_language() {
         let package = ("package.json", r#"{"main": "lib/a.js"}"#);
         let typed = ("package.json", r#"{"main": "a.mts"}"#);
-        let cases: [(Files<'_>, Language, &[&str]); 11] = [
+        let cases: [(Files<'_>, Language, &[&str]); 13] = [
             (&[("go.mod", ""), ("a.go", ""), ("a_test.go", "")], Language::Go, &["a.go"]),
             (&[("Cargo.toml", ""), ("src/lib.rs", ""), ("test.py", "")], Language::Rust, &[]),
             (&[package, ("lib/a.js", ""), ("test.mjs", "")], Language::JavaScript, &["a.js"]),
@@ -281,6 +283,8 @@ mod tests {
             (&[("b.c", ""), ("src/a.c", ""), ("test.py", "")], Language::C, &["b.c", "a.c"]),
             (&[("a.cc", ""), ("b.c", "")], Language::Cpp, &["a.cc"]),
             (&[("main.zig", ""), ("other.zig", ""), ("test.py", "")], Language::Zig, &["main.zig"]),
+            (&[("build.zig", ""), ("src/main.zig", ""), ("test.py", "")], Language::Zig, &[]),
+            (&[("build.zig", ""), ("src/main.c", "")], Language::Zig, &[]),
             (&[("handler.py", ""), ("test.py", "")], Language::Python, &["handler.py"]),
         ];
         for (files, language, main) in cases {
@@ -294,7 +298,7 @@ mod tests {
         for (files, expected) in [
             (
                 &[("README.md", "")][..],
-                "no Cargo.toml, go.mod, package.json or file that ends in .rs",
+                "no Cargo.toml, go.mod, package.json, build.zig or file that ends in .rs",
             ),
             (
                 &[("a.py", ""), ("b.py", "")],

@@ -77,8 +77,8 @@ impl Source {
         let copied = match self.language {
             Language::JavaScript | Language::TypeScript => Some(javascript::copy(self, &room)?),
             Language::Python => Some(python::copy(self, &room)?),
-            Language::Zig => Some(zig::copy(self, &room)?),
-            Language::Rust | Language::C | Language::Cpp | Language::Go => None,
+            Language::Zig if !self.files.is_empty() => Some(zig::copy(self, &room)?),
+            Language::Zig | Language::Rust | Language::C | Language::Cpp | Language::Go => None,
         };
         if !anew && copied.as_ref().is_some_and(|copied| copied.is_source_of(&room, &output)) {
             return Ok(output);
@@ -91,6 +91,7 @@ impl Source {
             }
             (Language::Python, Some(copied)) => python::prepare(copied, &room)?,
             (Language::Zig, Some(copied)) => zig::prepare_zig(copied, &room)?,
+            (Language::Zig, None) => zig::prepare_project(self, &room)?,
             _ => zig::prepare(self, &room)?,
         };
         let what = format!("building {} ({})", printable_path(&self.path), self.language.name());
