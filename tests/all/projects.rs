@@ -4,6 +4,7 @@ mod failures;
 mod kept;
 mod manifests;
 mod names;
+mod packages;
 mod types;
 
 use std::env;

@@ -7,6 +7,7 @@ use crate::workspace::{self, Workspace};
 use anyhow::{Context, Result};
 use socketserver_guest_compilers::Package;
 use socketserver_guest_compilers::javascript::{self, COMPONENTIZE, Folders, HANDLER, STRIP};
+use socketserver_guest_compilers::npm::BUNDLE;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,6 +22,8 @@ const HINT: &str = "install Node.js 20 or later with npm";
 /// Builds a guest and returns the component.
 pub fn build(workspace: &Workspace, guest: &Guest, log: &Log) -> Result<Vec<u8>> {
     let modules = install(workspace, COMPONENTIZE, log)?;
+    // For tests: no guest here imports a package.
+    install(workspace, BUNDLE, log)?;
     let folder = workspace.out(guest.language.folder()).join(&guest.name);
     let handler = folder.join(HANDLER);
     if let Some(own) = guest.source.parent().filter(|_| guest.owns_folder) {
@@ -50,7 +53,9 @@ fn install(workspace: &Workspace, package: Package, log: &Log) -> Result<PathBuf
         announce(&package);
         fs::create_dir_all(&node)?;
         let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&node).arg(&package);
+        npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
+            .arg(&node)
+            .arg(&package);
         log.run(&mut npm, HINT).with_context(|| format!("cannot install {package} from npm"))?;
         workspace::replace(&installed, b"")?;
     }

@@ -74,8 +74,7 @@ pub fn strip_types(amaro: &Path, folders: Folders<'_>) -> Command {
 /// A file cannot be read or written, or the module exports no handler.
 pub fn handler(tool: &Path, folders: Folders<'_>, main: &str, output: &Path) -> Result<Command> {
     let Folders { sdk, wit, build } = folders;
-    let mut source = String::new();
-    read_modules(&build.join(HANDLER), &mut source)?;
+    let source = text(&build.join(HANDLER))?;
     // The compiler takes one folder of interfaces, and one of modules.
     let (all_wit, entry) = (build.join("wit"), build.join("entry.js"));
     copy(wit, &all_wit)?;
@@ -134,6 +133,17 @@ fn world(source: &str) -> Result<String> {
         "package socketserver:handler@0.1.0;\n\nworld {WORLD} {{\n  import sockets; {optional}\
          import server; import log;\n  import wasi:random/random@0.2.0;\n  {exports}\n}}\n"
     ))
+}
+
+/// Returns the text of all modules in a folder and its subfolders.
+///
+/// # Errors
+///
+/// A file cannot be read.
+pub fn text(folder: &Path) -> Result<String> {
+    let mut text = String::new();
+    read_modules(folder, &mut text)?;
+    Ok(text)
 }
 
 /// Adds the text of all modules in a folder and its subfolders.

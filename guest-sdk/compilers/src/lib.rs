@@ -5,6 +5,7 @@
 //! | `c` | C, C++ and Zig, with the compiler of Zig |
 //! | `go` | Go |
 //! | `javascript` | JavaScript and TypeScript, on `QuickJS` |
+//! | `npm` | packages that these import |
 //! | `python` | handlers in Python on the contract, with componentize-py |
 //! | `python/immortal` | the objects of a component that CPython does not count |
 //! | `component` | from a core module to a component |
@@ -20,6 +21,7 @@ pub mod c;
 pub mod component;
 pub mod go;
 pub mod javascript;
+pub mod npm;
 pub mod python;
 
 /// A package of a registry, and the version with which handlers are tested.

@@ -4,12 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use socketserver_guest_compilers::Package;
 use socketserver_guest_compilers::javascript::{self, COMPONENTIZE, Folders, HANDLER, STRIP};
+use socketserver_guest_compilers::npm::{self, BUNDLE};
 
 use super::kept::Copied;
+use super::npm::Packages;
 use super::{Room, Source, Work};
 use crate::values::language::Language;
-use crate::work::{npm_package, npm_tool, program_in_path, run};
+use crate::work::{npm_dependencies, npm_package, npm_tool, program_in_path, run};
 
 /// Returns a copy of the folder of a project, or of the modules beside a file, which it may import.
 ///
@@ -24,7 +27,16 @@ pub fn copy(source: &Source, room: &Room<'_>) -> Result<Copied> {
         Language::TypeScript => format!("{} {}", COMPONENTIZE.folder(), STRIP.folder()),
         _ => COMPONENTIZE.folder(),
     };
-    Copied::new(source, room, &tools, Some(is_wanted))
+    let mut copied = Copied::new(source, room, &tools, Some(is_wanted))?;
+    let mut packages = Packages::find(source, &copied)?;
+    if let Some(folder) = packages.to_install(source)? {
+        npm_dependencies(folder)?;
+        packages = Packages::find(source, &copied)?;
+    }
+    if !packages.installed.is_empty() {
+        copied.add(&packages.fingerprint()?);
+    }
+    Ok(copied)
 }
 
 /// Returns the build of a module.
@@ -35,8 +47,14 @@ pub fn copy(source: &Source, room: &Room<'_>) -> Result<Copied> {
 pub fn prepare<'a>(source: &'a Source, copied: &'a Copied, room: &'a Room<'a>) -> Result<Work<'a>> {
     let tool = find_or_install(room.base)?;
     let amaro = match source.language {
-        Language::TypeScript => Some(find_or_install_amaro(room.base, &tool)?),
+        Language::TypeScript => Some(find_or_install_beside(room.base, &tool, STRIP)?),
         _ => None,
+    };
+    let packages = Packages::find(source, copied)?;
+    let esbuild = if packages.installed.is_empty() {
+        None
+    } else {
+        Some(find_or_install_beside(room.base, &tool, BUNDLE)?)
     };
     let build = room.folder.join("javascript");
     if build.exists() {
@@ -52,7 +70,15 @@ pub fn prepare<'a>(source: &'a Source, copied: &'a Copied, room: &'a Room<'a>) -
         if let Some(amaro) = amaro {
             run(&mut javascript::strip_types(&amaro, folders), progress)?;
         }
-        run(&mut javascript::handler(&tool, folders, main, &output)?, progress)?;
+        if let Some(esbuild) = esbuild {
+            let imports: Vec<_> = packages.installed.keys().cloned().collect();
+            run(&mut npm::bundle(&esbuild, folders, source.folder(), &imports), progress)?;
+        }
+        let compiled = run(&mut javascript::handler(&tool, folders, main, &output)?, progress);
+        match packages.hint() {
+            Some(hint) => compiled.context(hint)?,
+            None => compiled?,
+        }
         let component = fs::read(&output).context("the compiler wrote no component")?;
         Ok(javascript::finish(component))
     }))
@@ -70,15 +96,15 @@ fn find_or_install(base: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Returns the folder of the package that strips types: the one beside the compiler, if it has the
-/// version, or else that of the cache.
-fn find_or_install_amaro(base: &Path, compiler: &Path) -> Result<PathBuf> {
+/// Returns the folder of a package: the one beside the compiler, if it has the version, or else that
+/// of the cache.
+fn find_or_install_beside(base: &Path, compiler: &Path, package: Package) -> Result<PathBuf> {
     let compiler = compiler.canonicalize()?;
     let beside = compiler.ancestors().find(|folder| folder.ends_with("node_modules"));
-    let beside = beside.map(|modules| modules.join(STRIP.name));
-    match beside.filter(|folder| version_of(folder).is_some_and(|it| it == STRIP.version)) {
+    let beside = beside.map(|modules| modules.join(package.name));
+    match beside.filter(|folder| version_of(folder).is_some_and(|it| it == package.version)) {
         Some(folder) => Ok(folder),
-        None => Ok(npm_package(base, STRIP)?.join(STRIP.name)),
+        None => Ok(npm_package(base, package)?.join(package.name)),
     }
 }
 

@@ -88,6 +88,13 @@ impl Copied {
         Ok(copied)
     }
 
+    /// Adds what the component is built from beside the files of the copy.
+    pub fn add(&mut self, inputs: &[u8]) {
+        let mut digest = Sha256::new_with_prefix(&self.inputs);
+        add(&mut digest, inputs);
+        self.inputs = hex(digest);
+    }
+
     /// Returns true if `component`, in the folder of a build, was built from these files.
     pub fn is_source_of(&self, room: &Room<'_>, component: &Path) -> bool {
         let facts = || {

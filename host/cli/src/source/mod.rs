@@ -10,6 +10,7 @@
 //! | `rust` | Rust, with Cargo |
 //! | `zig` | C, C++ and Zig |
 //! | `go`, `javascript`, `python` | these languages, and TypeScript |
+//! | `npm` | the packages that JavaScript imports |
 //! | `template` | new projects, from the templates that the program contains |
 
 mod detect;
@@ -17,6 +18,7 @@ mod files;
 mod go;
 mod javascript;
 mod kept;
+mod npm;
 mod python;
 mod rust;
 mod sdk;

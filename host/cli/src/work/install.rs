@@ -74,12 +74,30 @@ pub fn npm_package(base: &Path, package: Package) -> Result<PathBuf> {
     let folder = install_once(base, package, |folder, progress| {
         fs::create_dir(folder)?;
         let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(folder);
+        npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
+            .arg(folder);
         run(npm.arg(format!("{name}@{version}")), progress).with_context(|| {
             format!("{name} needs Node.js 20 or newer with npm: apt-get install nodejs npm")
         })
     })?;
     Ok(folder.join("node_modules"))
+}
+
+/// Installs the packages that the `package.json` of a folder names, without their scripts.
+///
+/// # Errors
+///
+/// They cannot be installed.
+pub fn npm_dependencies(folder: &Path) -> Result<()> {
+    let what =
+        format!("installing the packages of {}", printable_path(&folder.join("package.json")));
+    announce(&what, |progress| {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder);
+        run(&mut npm, progress).with_context(|| {
+            "`npm install` failed; npm comes with Node.js 20 or newer: apt-get install nodejs npm"
+        })
+    })
 }
 
 /// Returns the folder of a tool in the cache, after `install` has filled it once.

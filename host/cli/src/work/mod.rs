@@ -14,7 +14,7 @@ mod private;
 mod progress;
 mod run;
 
-pub use install::{npm_package, npm_tool, program_in_path, python_package};
+pub use install::{npm_dependencies, npm_package, npm_tool, program_in_path, python_package};
 pub use private::{cache_directory, create_private, prune};
 pub use progress::{Progress, announce, output, say};
 pub use run::{Interrupted, run, run_for_output};
