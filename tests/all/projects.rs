@@ -4,6 +4,7 @@ mod failures;
 mod kept;
 mod manifests;
 mod names;
+mod net;
 mod packages;
 mod types;
 

@@ -23,8 +23,16 @@ const GLOBALS: &str = "globals.js";
 
 /// The package that a handler may import, and its files.
 const PACKAGE: &str = "node_modules/socketserver";
-const PACKAGE_FILES: [&str; 6] =
-    ["package.json", "socketserver.js", "errors.js", "files.js", "network.js", "sendfile.js"];
+const PACKAGE_FILES: [&str; 8] = [
+    "package.json",
+    "socketserver.js",
+    "errors.js",
+    "files.js",
+    "net.js",
+    "network.js",
+    "sendfile.js",
+    "texts.js",
+];
 
 /// The imports of a handler whose source names one of these modules. Others have none of them.
 const OPTIONAL: [([&str; 2], &str); 2] = [

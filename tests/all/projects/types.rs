@@ -44,6 +44,7 @@ fn the_types_of_the_sdk_are_those_of_the_samples_and_of_new_projects() {
     }
     let all = "import { AF_INET, SocketError, SOCK_STREAM } from 'socketserver';
 import { DatagramRequestHandler, StreamRequestHandler } from 'socketserver';
+import { Buffer, createServer } from 'socketserver/net.js';
 import { createConnection, select, Socket } from 'socketserver/network.js';
 import { File, sendfile } from 'socketserver/sendfile.js';
 
@@ -59,6 +60,13 @@ export class Answer extends DatagramRequestHandler {
     this.wfile.write(this.rfile.read());
   }
 }
+
+export const served = createServer({ allowHalfOpen: true }, (socket) => {
+  socket.setTimeout(1000, () => socket.destroy());
+  socket.on('data', (data) => socket.write(Buffer.concat([data])));
+  socket.on('error', (error) => console.error(error.code));
+  socket.on('end', () => socket.end(`${socket.remoteAddress} ${socket.bytesRead + 1}`));
+});
 
 export function use(): number {
   const listener: Socket = Socket.open(AF_INET, SOCK_STREAM);
@@ -85,6 +93,8 @@ export function use(): number {
         ("use() + new Socket(1).recv('x')", "'string'"),
         ("new Socket(1).sendal('x')", "'sendal'"),
         ("new Socket(1).sendto('x')", "Expected 2-3 arguments"),
+        ("served.emit('x').length", "'length'"),
+        ("createServer((socket) => socket.sendall('x'))", "'sendall'"),
         ("enum Color { Red }", "erasableSyntaxOnly"),
     ] {
         place.write("connections/all.ts", &format!("{all}{line};\n"));
@@ -97,7 +107,7 @@ export function use(): number {
 /// Whatever a declaration names is there.
 #[test]
 fn the_modules_export_what_is_declared() {
-    for (module, least) in [("socketserver", 40), ("network", 8), ("sendfile", 2)] {
+    for (module, least) in [("socketserver", 40), ("network", 8), ("net", 2), ("sendfile", 2)] {
         let read = |end: &str| {
             let path = format!("guest-sdk/javascript/{module}.{end}");
             fs::read_to_string(build::root().join(path)).unwrap()
