@@ -263,7 +263,7 @@ fn a_handler_overrides_defaults_key_by_key() {
     let config = read(text).unwrap();
     let settings = config.handlers[0].options.clone().settings().unwrap();
     assert_eq!(settings.policy.memory, 1 << 20);
-    assert_eq!(settings.policy.cpu_time, std::time::Duration::from_secs(2));
+    assert_eq!(settings.policy.cpu_time, Duration::from_secs(2));
     assert!(settings.access.allow.is_empty() && !settings.log.stats);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(settings.policy.env, [pair("A", "1"), pair("B", "2")]);
