@@ -82,7 +82,12 @@ fn events_and_methods_of_a_socket_are_those_of_node() {
             "61,1f600,fffd,fffd string ",
         ),
         ("hex", &[b"\x00\x7f"], false, "007f\u{fffd}"),
-        ("events", &[b"1"], true, "written,data,once,end,other true,false,1 writeOnly true false false"),
+        (
+            "events",
+            &[b"1"],
+            true,
+            "written,data,once,end,other true,false,1 writeOnly true false false",
+        ),
         ("bye", &[], false, "bye"),
         ("late", &[], false, "late 30"),
         ("facts", &[], false, "127.0.0.1 IPv4 number true,true,true 5 false open"),
