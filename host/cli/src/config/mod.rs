@@ -217,7 +217,7 @@ impl Reader {
                     Ok(delay) => drain_delay = delay,
                     Err(why) => {
                         let place = file.place(value.span().start);
-                        self.problem(place, &format!("drain-delay: {why}"));
+                        self.problem(place, format!("drain-delay: {why}"));
                     }
                 }
             }
