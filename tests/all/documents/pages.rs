@@ -25,7 +25,7 @@ fn pages() -> Vec<String> {
             let name = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
             if build::root().join(&name).is_dir() {
                 collect(&name, pages);
-            } else if name.ends_with(".md") {
+            } else if Path::new(&name).extension().is_some_and(|end| end == "md") {
                 pages.push(name);
             }
         }
