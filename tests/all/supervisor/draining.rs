@@ -58,7 +58,10 @@ fn a_drained_handler_refuses_clients_and_finishes_what_it_has_begun() {
         let output = command.wait_with_output().unwrap();
         assert!(output.status.success(), "{mode}: {output:?}");
         assert_eq!(order(&folder, &["status"]).status.code(), Some(1));
-        // It stays so at a reload, which says so.
+        // It stays so at a reload, which says so, and takes the file over.
+        folder.write("other.wat", answers('z'));
+        let tables = [table("one", "other.wat", one, &keys), table("two", "two.wat", two, "")];
+        folder.write("c.toml", configuration(&tables));
         let output = order(&folder, &["reload"]);
         assert_eq!(output.status.code(), Some(1));
         let text = String::from_utf8(output.stderr).unwrap();
@@ -66,7 +69,7 @@ fn a_drained_handler_refuses_clients_and_finishes_what_it_has_begun() {
         assert_eq!(ask(one), Err(ErrorKind::ConnectionRefused));
         let output = order(&folder, &["drain", "one", "--undo"]);
         assert!(output.status.success(), "{mode}: {output:?}");
-        assert_eq!(ask(one), Ok("x".to_owned()));
+        assert_eq!(ask(one), Ok("z".to_owned()));
         assert_eq!(order(&folder, &["status"]).status.code(), Some(0));
         assert!(server.stop().unwrap().success(), "{mode}");
     }

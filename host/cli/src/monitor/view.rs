@@ -20,7 +20,7 @@ pub struct View {
     pub supervisor: Option<SupervisorView>,
 }
 
-/// What a supervisor has done.
+/// The reloads and restarts of a supervisor.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct SupervisorView {
     /// The number of times that the configuration was read again.
@@ -59,7 +59,7 @@ pub struct HandlerView {
     /// The counters.
     #[serde(serialize_with = "counters")]
     pub totals: Totals,
-    /// Those of the requests in flight that have been so for the longest time.
+    /// Requests in flight, the longest first.
     pub in_flight: Vec<InFlight>,
     /// The last failures, the last one first.
     pub failures: Vec<Failure>,

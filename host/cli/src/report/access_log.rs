@@ -11,7 +11,7 @@ use super::log_text::ACCESS;
 pub enum AccessLog {
     /// None.
     Off,
-    /// Those that failed.
+    /// Requests that failed.
     Failed,
     /// All.
     All,

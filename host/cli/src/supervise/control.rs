@@ -42,7 +42,7 @@ pub struct Control {
     asking: Vec<(Client, String, Instant)>,
     reloading: Vec<Client>,
     stopping: Vec<Client>,
-    /// Those that wait until a handler is drained, or all.
+    /// Clients that wait until a handler is drained, or all.
     draining: Vec<(Client, Option<String>)>,
 }
 

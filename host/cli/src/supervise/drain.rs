@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::handlers::{Handlers, Slot, grace};
+use super::handlers::Handlers;
+use super::slot::{Slot, grace};
 use super::{LOOK, MARGIN};
 
 /// The phases of a handler that is drained.
@@ -48,7 +49,8 @@ impl Handlers {
     pub fn undo_drain(&mut self, name: Option<&str>) -> Result<()> {
         let mut again = Vec::new();
         for (_, slot) in self.named(name)? {
-            if slot.drain.take().is_some() && slot.current.is_none() {
+            if slot.drain.take().is_some() {
+                // The configuration may have changed meanwhile.
                 again.push(slot.handler.clone());
             }
         }
@@ -57,10 +59,10 @@ impl Handlers {
             let name = handler.name.clone();
             tracing::info!("the handler `{name}` serves again");
             if let Err(error) = self.change(handler) {
-                if let Some(slot) = self.slots.get_mut(&name) {
+                if let Some(slot) = self.slots.get_mut(&name).filter(|it| it.current.is_none()) {
                     slot.drain = Some(Drain::Closed);
                 }
-                problems.push(format!("the handler `{name}` stays drained: {error:#}"));
+                problems.push(format!("the handler `{name}` cannot be started: {error:#}"));
             }
         }
         if problems.is_empty() { Ok(()) } else { bail!(problems.join("\n")) }

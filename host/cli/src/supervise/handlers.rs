@@ -1,30 +1,21 @@
-//! The handlers of a supervisor: their generations, and what happens to these.
+//! The handlers of a supervisor, and what happens to all of them.
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
 use socketserver::service::PassedSocket;
-use socketserver_sandbox::{Loader, read_component};
 
 use super::MARGIN;
 use super::drain::Drain;
 use super::process::Process;
-use super::sockets::{self, Listening};
+use super::slot::{LONGEST_PAUSE, Next, Outcome, Slot, Stamp, grace};
+use super::sockets;
 use super::watch::{Past, Watched};
 use crate::config::Handler;
-use crate::values::digest::Digest;
-
-/// The pause before the first new start of a process that has died, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// The time after which a process that serves has not failed at its start.
-const GOOD_LIFE: Duration = Duration::from_mins(1);
 
 /// All handlers.
 pub struct Handlers {
@@ -38,74 +29,6 @@ pub struct Handlers {
     counted: bool,
     /// The time that a handler which is drained serves on.
     pub drain_delay: Duration,
-}
-
-/// A handler, and what serves it.
-pub(super) struct Slot {
-    pub(super) handler: Handler,
-    stamp: Stamp,
-    pub(super) sockets: Vec<Rc<Listening>>,
-    /// The process that serves, if there is one.
-    pub(super) current: Option<Process>,
-    /// The process that will serve in its place.
-    pub(super) next: Option<Next>,
-    /// The number of failures since a process last served for long.
-    failures: u32,
-    /// The number of processes that were started because another has died.
-    restarts: u64,
-    /// The time at which a process is started.
-    pub(super) restart_at: Option<Instant>,
-    /// Set if it is drained.
-    pub(super) drain: Option<Drain>,
-    last_failure: Option<String>,
-    /// The counters of processes that have ended.
-    past: Past,
-}
-
-pub(super) struct Next {
-    pub(super) process: Process,
-    handler: Handler,
-    stamp: Stamp,
-    sockets: Vec<Rc<Listening>>,
-}
-
-/// The origin of a handler. Two that are equal need no new process.
-#[derive(PartialEq)]
-struct Stamp {
-    arguments: Vec<String>,
-    folder: PathBuf,
-    /// `None` for a folder, whose content is not compared.
-    content: Option<Digest>,
-}
-
-impl Stamp {
-    fn compute(handler: &Handler) -> Stamp {
-        let path = handler.options.handler.as_deref().map(|path| handler.folder.join(path));
-        let bytes =
-            path.and_then(|path| read_component(&path, Loader::DEFAULT_COMPONENT_SIZE).ok());
-        Stamp {
-            arguments: handler.arguments.clone(),
-            folder: handler.folder.clone(),
-            content: bytes.map(|bytes| Digest::compute(&bytes)),
-        }
-    }
-
-    fn is_same(&self, other: &Stamp) -> bool {
-        self.content.is_some() && self == other
-    }
-}
-
-/// The outcome of the start of a process.
-pub enum Outcome {
-    /// It serves.
-    Serves,
-    /// It did not come to serve.
-    Failed {
-        /// The name of its handler.
-        name: String,
-        /// The reason.
-        why: String,
-    },
 }
 
 /// The report of `status` about a handler.
@@ -172,8 +95,11 @@ impl Handlers {
         }
         for handler in handlers {
             let name = handler.name.clone();
-            if self.slots.get(&name).is_some_and(|slot| slot.drain.is_some()) {
-                problems.push(format!("the handler `{name}` is drained: `drain --undo` ends that"));
+            if let Some(slot) = self.slots.get_mut(&name).filter(|slot| slot.drain.is_some()) {
+                slot.handler = handler;
+                let problem = format!("the handler `{name}` is drained: `drain --undo` ends that");
+                tracing::warn!("{problem}");
+                problems.push(problem);
                 continue;
             }
             if let Err(error) = self.change(handler) {
@@ -408,95 +334,4 @@ impl Handlers {
         };
         Status { handlers: self.slots.iter().map(status).collect(), ending: self.ending.len() }
     }
-}
-
-impl Slot {
-    /// Looks at the process that will serve. It takes the place of the other one when it does.
-    fn look_at_next(
-        &mut self,
-        name: &str,
-        now: Instant,
-        ending: &mut Vec<(String, Process)>,
-    ) -> Option<Outcome> {
-        let next = self.next.as_mut()?;
-        next.process.hear();
-        let generation = next.process.generation;
-        if next.process.is_ready {
-            let Next { process, handler, stamp, sockets } = self.next.take()?;
-            tracing::info!(
-                "the handler `{name}`: generation {generation} serves, process {}",
-                process.pid()
-            );
-            let time = grace(&self.handler) + MARGIN;
-            (self.handler, self.stamp, self.sockets) = (handler, stamp, sockets);
-            self.last_failure = None;
-            if let Some(mut old) = self.current.replace(process) {
-                // It takes no client any more. Those in the queue are for the new one.
-                old.end(time);
-                ending.push((name.to_owned(), old));
-            }
-            return Some(Outcome::Serves);
-        }
-        let is_late = next.process.kill_if_late(now);
-        let ended = next.process.has_ended();
-        if !is_late && ended.is_none() {
-            return None;
-        }
-        let why = match ended {
-            Some(status) if !is_late => {
-                format!("generation {generation} ended with {status}, before it served")
-            }
-            _ => format!("generation {generation} did not come to serve in time"),
-        };
-        let Next { process, sockets, .. } = self.next.take()?;
-        if ended.is_none() {
-            ending.push((name.to_owned(), process));
-        }
-        self.last_failure = Some(why.clone());
-        if self.current.is_some() {
-            tracing::error!("the handler `{name}` stays as it was: {why}");
-        } else {
-            tracing::error!("the handler `{name}`: {why}");
-            // Its clients wait there.
-            if self.sockets.is_empty() {
-                self.sockets = sockets;
-            }
-            if self.drain.is_none() {
-                self.schedule(name, now);
-            }
-        }
-        Some(Outcome::Failed { name: name.to_owned(), why })
-    }
-
-    /// Looks at the process that serves. Returns true if it has died.
-    fn look_at_current(&mut self, name: &str, now: Instant) -> bool {
-        let Some(current) = &mut self.current else { return false };
-        current.hear();
-        let Some(status) = current.has_ended() else { return false };
-        let why = format!("generation {} ended with {status}", current.generation);
-        tracing::error!("the handler `{name}`: {why}");
-        if now.saturating_duration_since(current.started) >= GOOD_LIFE {
-            self.failures = 0;
-        }
-        self.past.add(current);
-        self.current = None;
-        self.last_failure = Some(why);
-        // Another one is about to take its place anyway.
-        self.next.is_none()
-    }
-
-    /// Starts a process anew after a pause, which grows with each failure.
-    fn schedule(&mut self, name: &str, now: Instant) {
-        self.failures = self.failures.saturating_add(1);
-        let doubled = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16));
-        let pause = doubled.min(LONGEST_PAUSE);
-        self.restart_at = Some(now + pause);
-        tracing::warn!("the handler `{name}` is started anew in {pause:?}");
-    }
-}
-
-/// Returns the time that a handler has for its requests at the end.
-pub(super) fn grace(handler: &Handler) -> Duration {
-    let settings = handler.options.clone().settings();
-    settings.map(|settings| settings.shutdown.grace).unwrap_or_default()
 }

@@ -5,7 +5,8 @@
 //! |---|---|
 //! | this one | the loop |
 //! | `drain` | handlers that finish what they have begun |
-//! | `handlers` | the handlers: their generations, and what happens to these |
+//! | `handlers` | all handlers |
+//! | `slot` | a handler: its generations, and what happens to these |
 //! | `process` | one generation of a handler: a process |
 //! | `sockets` | the listening sockets |
 //! | `events` | the signals |
@@ -19,6 +20,7 @@ mod drain;
 mod events;
 mod handlers;
 mod process;
+mod slot;
 mod sockets;
 mod watch;
 
@@ -40,7 +42,8 @@ use crate::serve::service::ServiceManager;
 use crate::work::say;
 use control::{Control, Done, Request};
 use events::Events;
-use handlers::{Handlers, Outcome};
+use handlers::Handlers;
+use slot::Outcome;
 use watch::{Monitor, Shown, Watched};
 
 /// The longest time between two rounds of the loop.
@@ -217,7 +220,7 @@ impl Supervisor {
         tracing::info!(
             "ending: handlers finish what they have begun, within {grace:?}; another signal ends it now"
         );
-        // At a terminal nobody waits for a balancer.
+        // The signal of a terminal, where no balancer has to learn of it.
         let is_at_terminal = i32::from(self.events.last_signal()) == Signal::INT.as_raw();
         let delay = if is_at_terminal { Duration::ZERO } else { self.handlers.drain_delay };
         self.manager.stopping(delay + grace + grace + MARGIN);
