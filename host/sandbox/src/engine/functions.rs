@@ -114,37 +114,7 @@ fn part(bytes: &[u8], at: usize) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::engine::Engine;
-    use crate::engine::settings::EngineSettings;
-
-    /// Compiles a component with functions, and returns those that it has then.
-    fn compile(data: &str, functions: Functions) -> (Vec<u8>, Option<Vec<u8>>) {
-        let functions = Arc::new(functions.recording());
-        let settings = EngineSettings::default();
-        let engine = Engine::for_compiling(&settings, functions.clone()).unwrap();
-        let component = format!(
-            r#"(component (core module (memory 1) (data (i32.const 4) "{data}")
-                (func (export "f") (param i32) (result i32) (i32.load (local.get 0)))))"#
-        );
-        let code = engine.wasmtime().precompile_component(component.as_bytes()).unwrap();
-        (code, functions.to_bytes())
-    }
-
-    #[test]
-    fn a_component_with_other_data_has_all_functions_of_the_first_and_its_own_data() {
-        let (_, functions) = compile("first", Functions::default());
-        let functions = functions.unwrap();
-        let (code, missing) = compile("second", Functions::new(functions.clone()));
-        assert_eq!(missing, None);
-        assert_eq!(code, compile("second", Functions::default()).0);
-        assert!(code.windows(6).any(|bytes| bytes == b"second"));
-        // A function of another content is not taken.
-        let forged: Vec<u8> = functions.iter().map(|byte| byte ^ 1).collect();
-        assert!(Functions::new(forged).places.is_empty());
-    }
 
     fn recorded() -> Functions {
         let functions = Functions::default().recording();

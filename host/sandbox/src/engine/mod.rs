@@ -1,6 +1,7 @@
 //! The engine of the process, and its pool of instances.
 
 pub(crate) mod functions;
+pub(crate) mod recording;
 pub(crate) mod settings;
 pub(crate) mod ticker;
 
@@ -9,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 use socketserver::{Capacity, Needs};
 use wasmtime::{
-    Collector, Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    CacheStore, Collector, Config, Enabled, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig,
 };
 
 use crate::engine::functions::Functions;
@@ -121,9 +123,23 @@ impl Engine {
         settings: &EngineSettings,
         functions: Arc<Functions>,
     ) -> Result<Self, EngineError> {
-        let mut config = config(settings);
+        Engine::compiling(config(settings).parallel_compilation(true), settings, functions)
+    }
+
+    /// Returns an engine that compiles one function after the other.
+    fn for_recording(
+        settings: &EngineSettings,
+        functions: Arc<dyn CacheStore>,
+    ) -> Result<Self, EngineError> {
+        Engine::compiling(&mut config(settings), settings, functions)
+    }
+
+    fn compiling(
+        config: &mut Config,
+        settings: &EngineSettings,
+        functions: Arc<dyn CacheStore>,
+    ) -> Result<Self, EngineError> {
         config
-            .parallel_compilation(true)
             .enable_incremental_compilation(functions)
             .and_then(|config| wasmtime::Engine::new(config))
             .map(|engine| Engine::from_parts(engine, settings, None, None, None))
@@ -146,6 +162,10 @@ impl Engine {
     pub fn capacity() -> Capacity {
         let mappings = Needs::THREAD.mappings + MAPPINGS_PER_MEMORY;
         Capacity::of_this_machine(Needs { mappings, ..Needs::THREAD })
+    }
+
+    pub(crate) fn settings(&self) -> &EngineSettings {
+        &self.0.settings
     }
 
     /// Returns `true` if the engine is for a process that forks for each request.

@@ -27,6 +27,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
 use crate::engine::Engine;
 use crate::engine::functions::Functions;
+use crate::engine::recording;
 use crate::engine::settings::EngineSettings;
 use crate::load::cache::{Cache, Key};
 use crate::load::footprint::Footprint;
@@ -212,11 +213,11 @@ pub fn compiled_functions(cache: &Cache, settings: &EngineSettings) -> Result<Fu
 pub fn keep_functions(
     cache: &Cache,
     engine: &Engine,
-    functions: &Functions,
+    functions: &Arc<Functions>,
     component: &[u8],
 ) -> Result<()> {
     if functions.is_changed() {
-        Artifact::compile(engine.wasmtime(), component)?;
+        recording::record(engine.settings(), functions, component)?;
     }
     if let Some(bytes) = functions.to_bytes() {
         cache.put_functions(&Key::of_functions(engine.wasmtime()), &bytes)?;
