@@ -53,17 +53,29 @@ impl Budget {
     }
 }
 
-/// Copies a folder for a build, which may change the copy. Hidden files, virtual environments,
-/// very large files and what is no file are left out.
+/// Copies the files of a folder that are `wanted` for a build, which may change the copy. Hidden
+/// files, virtual environments, very large files and what is no file are left out.
 ///
 /// # Errors
 ///
 /// The folder has too much in it, or cannot be read.
-pub fn copy_folder(from: &Path, to: &Path, budget: &mut Budget) -> Result<()> {
-    copy(from, to, budget, 0).with_context(|| format!("cannot copy `{}`", printable_path(from)))
+pub fn copy_folder(
+    from: &Path,
+    to: &Path,
+    wanted: fn(&Path) -> bool,
+    budget: &mut Budget,
+) -> Result<()> {
+    copy(from, to, wanted, budget, 0)
+        .with_context(|| format!("cannot copy `{}`", printable_path(from)))
 }
 
-fn copy(from: &Path, to: &Path, budget: &mut Budget, depth: usize) -> Result<()> {
+fn copy(
+    from: &Path,
+    to: &Path,
+    wanted: fn(&Path) -> bool,
+    budget: &mut Budget,
+    depth: usize,
+) -> Result<()> {
     if depth > MAX_DEPTH || (depth > 0 && from.join("pyvenv.cfg").exists()) {
         return Ok(());
     }
@@ -80,12 +92,12 @@ fn copy(from: &Path, to: &Path, budget: &mut Budget, depth: usize) -> Result<()>
         if entry.file_type()?.is_dir() {
             // A folder that may not be read is not there for the program, as for CPython.
             if fs::read_dir(&from).is_ok() {
-                copy(&from, &to, budget, depth + 1)?;
+                copy(&from, &to, wanted, budget, depth + 1)?;
             }
             continue;
         }
         let Ok(metadata) = fs::metadata(&from) else { continue };
-        if !metadata.is_file() || metadata.len() > MAX_FILE {
+        if !metadata.is_file() || metadata.len() > MAX_FILE || !wanted(&from) {
             continue;
         }
         budget.copy_file(&from, &to)?;
@@ -97,6 +109,10 @@ fn copy(from: &Path, to: &Path, budget: &mut Budget, depth: usize) -> Result<()>
 mod tests {
     use super::*;
 
+    fn is_no_log(path: &Path) -> bool {
+        path.extension().is_none_or(|end| end != "log")
+    }
+
     #[test]
     fn a_copy_has_what_a_program_needs_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
@@ -105,12 +121,13 @@ mod tests {
             fs::create_dir_all(from.join(path)).unwrap();
         }
         let kept = ["server.py", "a/b/data", "a/empty"];
-        let left_out = ["__pycache__/x.pyc", ".git/HEAD", ".env", "env/pyvenv.cfg", "env/x"];
+        let left_out =
+            ["__pycache__/x.pyc", ".git/HEAD", ".env", "env/pyvenv.cfg", "env/x", "a/server.log"];
         for path in kept.iter().chain(&left_out) {
             fs::write(from.join(path), path).unwrap();
         }
         std::os::unix::fs::symlink("..", from.join("a/up")).unwrap();
-        copy_folder(&from, &to, &mut Budget::default()).unwrap();
+        copy_folder(&from, &to, is_no_log, &mut Budget::default()).unwrap();
         for path in kept {
             assert_eq!(fs::read_to_string(to.join(path)).unwrap(), path);
         }
@@ -129,7 +146,8 @@ mod tests {
         }
         for (place, files, bytes) in [("files", 2, 100), ("bytes", 100, 2)] {
             let mut budget = Budget { files, bytes };
-            let error = copy_folder(&from, &folder.path().join(place), &mut budget).unwrap_err();
+            let to = folder.path().join(place);
+            let error = copy_folder(&from, &to, |_| true, &mut budget).unwrap_err();
             assert!(format!("{error:#}").contains("move the file to a folder"), "{error:#}");
         }
     }

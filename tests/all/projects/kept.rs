@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use socketserver_tests::build;
@@ -55,6 +56,10 @@ impl Project {
         place.write("bin/package.json", &manifest);
         project.edit(handler, "");
         project
+    }
+
+    fn path(&self) -> PathBuf {
+        self.place.path("project")
     }
 
     /// Writes a file of the project.
@@ -121,6 +126,38 @@ fn a_second_start_builds_nothing_and_an_edit_builds_again() {
         assert_eq!(project.build(&[]), 6, "{language:?}");
         assert_eq!(project.build(&["--no-cache"]), 7, "{language:?}");
         assert_eq!(project.build(&[]), 7, "{language:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_source_does_not_build_again() {
+    for language in LANGUAGES {
+        let [tool, handler, _] = language;
+        let project = Project::new(language);
+        // The component stands in the folder of the project itself.
+        let here = || succeed(project.command(&["build", "."]).current_dir(project.path()));
+        let output = project.place.path("project/out.wasm");
+        for _ in 0..2 {
+            here();
+            project.build(&["-o", output.to_str().unwrap()]);
+        }
+        let mut written = vec!["server.log", "logs/a.log", "node_modules/a/index.js", ".hidden"];
+        if tool == "componentize-qjs" {
+            written.extend(["package-lock.json", "README.md", "test.py", "lib/notes.txt"]);
+        }
+        for file in written {
+            for text in ["once", "and again"] {
+                project.place.write(&format!("project/{file}"), text);
+                let mut serve =
+                    project.command(&["serve", "project", "--bind", "tcp://127.0.0.1:0"]);
+                let server = Server::start(&mut serve, 1).unwrap();
+                assert_eq!(ask(&server, b" hello "), b"HELLO", "{language:?} {file}");
+                assert_eq!(project.builds(), 1, "{language:?} {file}");
+            }
+        }
+        let comment = if handler.ends_with("py") { "#" } else { "//" };
+        project.edit(handler, comment);
+        assert_eq!(project.build(&[]), 2, "{language:?}");
     }
 }
 

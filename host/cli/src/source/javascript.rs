@@ -14,20 +14,27 @@ use super::{Room, Source, Work};
 use crate::values::language::Language;
 use crate::work::{npm_dependencies, npm_package, npm_tool, program_in_path, run};
 
-/// Returns a copy of the folder of a project, or of the modules beside a file, which it may import.
+/// The files in which npm notes what it has installed. The packages themselves are compared.
+const NOTES: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
+
+/// Returns true for a file that a module can import: a module, or one in JSON.
+fn may_be_imported(path: &Path) -> bool {
+    let is_json = path.extension().is_some_and(|end| end == "json");
+    let is_note = path.file_name().is_some_and(|name| NOTES.iter().any(|note| name == *note));
+    javascript::is_module(path) || (is_json && !is_note)
+}
+
+/// Returns a copy of the modules of a project, or of those beside a file, which it may import.
 ///
 /// # Errors
 ///
 /// The folder has too much in it, or a file cannot be read.
 pub fn copy(source: &Source, room: &Room<'_>) -> Result<Copied> {
-    let is_wanted = |path: &Path| {
-        javascript::is_module(path) || path.extension().is_some_and(|end| end == "json")
-    };
     let tools = match source.language {
         Language::TypeScript => format!("{} {}", COMPONENTIZE.folder(), STRIP.folder()),
         _ => COMPONENTIZE.folder(),
     };
-    let mut copied = Copied::new(source, room, &tools, Some(is_wanted))?;
+    let mut copied = Copied::new(source, room, &tools, may_be_imported, source.is_folder)?;
     let mut packages = Packages::find(source, &copied)?;
     if let Some(folder) = packages.to_install(source)? {
         npm_dependencies(folder)?;

@@ -38,8 +38,8 @@ struct Facts {
 }
 
 impl Copied {
-    /// Copies the files of a source, which `tool` in its version compiles: the files of its folder,
-    /// and for a file those beside it that are `wanted`.
+    /// Copies the files of a source that are `wanted`, which `tool` in its version compiles: those
+    /// of its folder, and those of the folders in it if `is_deep`.
     ///
     /// # Errors
     ///
@@ -48,7 +48,8 @@ impl Copied {
         source: &Source,
         room: &Room<'_>,
         tool: &str,
-        wanted: Option<fn(&Path) -> bool>,
+        wanted: fn(&Path) -> bool,
+        is_deep: bool,
     ) -> Result<Copied> {
         let main = source.main()?.strip_prefix(source.folder())?.to_owned();
         let folder = room.folder.join("copy");
@@ -60,16 +61,15 @@ impl Copied {
         let mut copied = Copied { folder, main, inputs: String::new() };
         let Copied { folder, main, .. } = &copied;
         let mut budget = Budget::default();
-        match wanted.filter(|_| !source.is_folder) {
-            None => copy_folder(source.folder(), folder, &mut budget)?,
-            Some(wanted) => {
-                fs::create_dir(folder)?;
-                for entry in fs::read_dir(source.folder())? {
-                    let path = entry?.path();
-                    if wanted(&path) && path.is_file() {
-                        let name = path.file_name().unwrap_or_default();
-                        budget.copy_file(&path, &folder.join(name))?;
-                    }
+        if is_deep {
+            copy_folder(source.folder(), folder, wanted, &mut budget)?;
+        } else {
+            fs::create_dir(folder)?;
+            for entry in fs::read_dir(source.folder())? {
+                let path = entry?.path();
+                if wanted(&path) && path.is_file() {
+                    let name = path.file_name().unwrap_or_default();
+                    budget.copy_file(&path, &folder.join(name))?;
                 }
             }
         }
@@ -83,7 +83,7 @@ impl Copied {
         add(&mut digest, room.sdk.as_os_str().as_encoded_bytes());
         add(&mut digest, tool.as_bytes());
         add(&mut digest, main.as_os_str().as_encoded_bytes());
-        add_folder(&mut digest, folder)?;
+        add_folder(&mut digest, folder, Path::new(""))?;
         copied.inputs = hex(digest);
         Ok(copied)
     }
@@ -133,19 +133,24 @@ impl Drop for Copied {
     }
 }
 
-/// Adds the names and the contents of the files in a folder and its subfolders.
-fn add_folder(digest: &mut Sha256, folder: &Path) -> io::Result<()> {
-    let entries: io::Result<Vec<_>> = fs::read_dir(folder)?.collect();
+/// Returns true for a file that a build may read. Logs and components appear beside a source while
+/// it is built and served.
+pub fn may_be_read(path: &Path) -> bool {
+    path.extension().is_none_or(|end| end != "log" && end != "wasm")
+}
+
+/// Adds the paths and the contents of the files in a folder and its subfolders. Folders without
+/// files do not count.
+fn add_folder(digest: &mut Sha256, folder: &Path, below: &Path) -> io::Result<()> {
+    let entries: io::Result<Vec<_>> = fs::read_dir(folder.join(below))?.collect();
     let mut entries = entries?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
-        add(digest, entry.file_name().as_encoded_bytes());
+        let path = below.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            digest.update(b"(");
-            add_folder(digest, &entry.path())?;
-            digest.update(b")");
+            add_folder(digest, folder, &path)?;
         } else {
-            digest.update(b"=");
+            add(digest, path.as_os_str().as_encoded_bytes());
             add(digest, &fs::read(entry.path())?);
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use socketserver_guest_compilers::python::{self, COMPONENTIZE, Folders};
 
-use super::kept::Copied;
+use super::kept::{Copied, may_be_read};
 use super::{Room, Source, Work};
 use crate::python::find_or_install;
 use crate::work::run;
@@ -16,7 +16,7 @@ use crate::work::run;
 ///
 /// The folder has too much in it, or a file cannot be read.
 pub fn copy(source: &Source, room: &Room<'_>) -> Result<Copied> {
-    Copied::new(source, room, &COMPONENTIZE.folder(), None)
+    Copied::new(source, room, &COMPONENTIZE.folder(), may_be_read, true)
 }
 
 /// Returns the build of a module.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use socketserver_guest_compilers::c::{self, CppSdk, World, ZIG, Zig};
 use socketserver_guest_compilers::component;
 
-use super::kept::Copied;
+use super::kept::{Copied, may_be_read};
 use super::{Room, Source, Work};
 use crate::report::printable_path;
 use crate::values::language::Language;
@@ -31,7 +31,7 @@ pub fn copy(source: &Source, room: &Room<'_>) -> Result<Copied> {
         }
         None => ZIG.folder(),
     };
-    Copied::new(source, room, &tool, None)
+    Copied::new(source, room, &tool, may_be_read, true)
 }
 
 /// Returns the build of a program in Zig.
