@@ -42,6 +42,7 @@ mod python_layout;
 mod requests;
 mod sample_programs;
 mod samples;
+mod shell;
 mod shutdown;
 mod signals;
 mod socket_calls;

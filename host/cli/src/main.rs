@@ -19,6 +19,7 @@
 //! | `generation` | the hidden command `generation`: a process that serves one handler of a configuration |
 //! | `check` | `check`: whether the handlers of a configuration can be served |
 //! | `supervise/` | `up`: a process that owns the sockets of several handlers |
+//! | `shell` | `completions` and `man`: scripts for shells, and pages of the manual |
 //! | `compile` | the hidden command `compile`, which compiles a handler |
 //! | `snapshot` | the hidden command `snapshot`, which loads a program into a component |
 //! | `broker` | the hidden command `broker`, which opens sockets for handlers in the jail |
@@ -27,7 +28,7 @@
 //! Each of them uses only those of them that stand in an earlier place of this list:
 //! `values/`, `report/`, `loading`, `settings`, `options/`, `serve/`, `inspect`, `work/`, `copy`,
 //! `python/`, `source/`, `run`, `build`, `config/`, `generation`, `check`,
-//! `supervise/`, `compile`, `snapshot` and `broker`.
+//! `supervise/`, `shell`, `compile`, `snapshot` and `broker`.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -50,6 +51,7 @@ mod report;
 mod run;
 mod serve;
 mod settings;
+mod shell;
 mod snapshot;
 mod source;
 mod supervise;
@@ -110,6 +112,8 @@ fn main() -> ExitCode {
         Some(Command::Status(options)) => (LogFormat::Text, ask::status(&options)),
         Some(Command::Stop(options)) => (LogFormat::Text, ask::order(&options, "stop")),
         Some(Command::Check(options)) => (LogFormat::Text, check::check(&options)),
+        Some(Command::Completions(options)) => (LogFormat::Text, shell::completions(&options)),
+        Some(Command::Man(options)) => (LogFormat::Text, shell::man(&options)),
         Some(Command::Generation(options)) => generation(&options),
         Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
         Some(Command::Snapshot(options)) => (LogFormat::Text, snapshot::snapshot(options)),

@@ -8,6 +8,7 @@
 //! | `python_file` | the options of `run` |
 //! | `building` | the options of `new` and `build` |
 //! | `configuration` | the options of `up`, `check`, `status`, `reload` and `stop` |
+//! | `shell` | the options of `completions` and `man` |
 //! | `compile`, `snapshot`, `broker` | the options of hidden commands |
 //! | `profile` | `--profile`, and the stack of a handler |
 //! | `defaults` | the defaults of options, in their help |
@@ -39,6 +40,7 @@ mod python;
 mod python_file;
 mod running;
 mod settings;
+mod shell;
 mod snapshot;
 mod suggest;
 mod words;
@@ -65,6 +67,7 @@ pub use proxy::ProxyOptions;
 pub use python::PythonOptions;
 pub use python_file::{PackageOptions, RunOptions};
 pub use running::RunningOptions;
+pub use shell::{CompletionsOptions, ManOptions};
 pub use snapshot::SnapshotOptions;
 pub use words::level_word;
 
@@ -177,6 +180,22 @@ pub enum Command {
     /// Exit codes: 0 if all handlers can be served, 1 if one cannot, 2 if the file or the command
     /// line is wrong.
     Check(CheckOptions),
+    /// Print a script that has a shell complete commands and options.
+    ///
+    /// For bash, put `eval "$(wasm-socketserver completions bash)"` into ~/.bashrc. For zsh, write
+    /// the script to the file _wasm-socketserver in a folder of $fpath, and for fish to
+    /// ~/.config/fish/completions/wasm-socketserver.fish.
+    ///
+    /// Exit codes: 0 if the script was printed, 1 if it cannot be, 2 if the command line is wrong.
+    Completions(CompletionsOptions),
+    /// Print a page of the manual, of the program or of one of its commands.
+    ///
+    /// `wasm-socketserver man serve | man -l -` shows it. To install the pages, write them to
+    /// wasm-socketserver.1 and wasm-socketserver-COMMAND.1 in a folder such as /usr/local/share/man/man1.
+    ///
+    /// Exit codes: 0 if the page was printed, 1 if there is no such command, 2 if the command line is
+    /// wrong.
+    Man(ManOptions),
     /// Serve a handler as the arguments in standard input say.
     #[command(hide = true)]
     Generation(GenerationOptions),
