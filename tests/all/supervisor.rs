@@ -1,18 +1,16 @@
 //! `up`: several handlers, and what happens to their processes.
 
 mod draining;
+mod swaps;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Output;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
 use serde_json::Value;
 use socketserver_tests::process::{Server, TIMEOUT, send_signal, wait_until};
 
-use crate::attacks::SetWhenDropped;
 use crate::client::expect;
 use crate::configuration::Folder;
 use crate::fixture::{FIXTURE, Fixture, MODES, host};
@@ -122,42 +120,6 @@ fn each_handler_has_a_process_and_only_what_has_changed_is_replaced() {
     assert_eq!(server.wait().unwrap().code(), Some(0));
     assert_eq!(ask(one), Err(ErrorKind::ConnectionRefused));
     assert_eq!(order(&folder, &["status"]).status.code(), Some(1));
-}
-
-/// Each answer is whole, and of one version or the other.
-#[test]
-fn no_request_is_lost_while_a_handler_is_replaced() {
-    for mode in ["concurrency = \"threading\"", "concurrency = \"forking\"", "workers = 2"] {
-        let folder = Folder::new();
-        let [address, _] = addresses();
-        folder.write("h.wat", answers('a'));
-        folder.write("c.toml", configuration(&[table("h", "h.wat", address, mode)]));
-        let mut server = up(&folder, 1);
-        server.wait_for_log("all 1 handlers serve").unwrap();
-        let (end, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
-        thread::scope(|scope| {
-            // If a check fails, the clients end, too.
-            let _end = SetWhenDropped(&end);
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    while !end.load(Ordering::Relaxed) {
-                        let answer = ask(address).unwrap();
-                        assert!(["a", "b", "c", "d"].contains(&&*answer), "{answer:?}");
-                        answered.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
-            for letter in ['b', 'c', 'd'] {
-                folder.write("h.wat", answers(letter));
-                let output = order(&folder, &["reload"]);
-                assert!(output.status.success(), "{output:?}");
-                let before = answered.load(Ordering::Relaxed);
-                wait_until("clients are served", || answered.load(Ordering::Relaxed) > before + 20);
-                wait_for_answer(address, &letter.to_string());
-            }
-        });
-        assert!(server.stop().unwrap().success());
-    }
 }
 
 #[test]

@@ -10,4 +10,5 @@ pub mod load;
 pub mod measure;
 pub mod process;
 pub mod procfs;
+pub mod swaps;
 pub mod usage;
