@@ -110,6 +110,50 @@ fn a_handler_that_is_to_be_drained_serves_on_for_a_while() {
 }
 
 #[test]
+fn a_second_signal_ends_what_has_begun() {
+    for (mode, [first, second], code) in [
+        (MODES[1], ["TERM", "TERM"], 143),
+        (MODES[2], ["INT", "INT"], 130),
+        (MODES[3], ["TERM", "INT"], 130),
+    ] {
+        let folder = Folder::new();
+        let [one, _] = addresses();
+        folder.copy("echo", "one.wasm");
+        let mode = match mode {
+            ["--workers", count] => format!("workers = {count}"),
+            _ => format!("concurrency = \"{}\"", mode[1]),
+        };
+        let keys = format!("{mode}\ngrace = \"1h\"");
+        folder.write("c.toml", configuration(&[table("one", "one.wasm", one, &keys)]));
+        let mut server = up(&folder, 1);
+        server.wait_for_log("all 1 handlers serve").unwrap();
+        let mut stream = TcpStream::connect(one).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.write_all(b"1").unwrap();
+        expect(&mut stream, b"1");
+        let drain = drain(&folder, &[]);
+        wait_until("its sockets are closed", || state(&folder, "one") == "drained");
+        server.signal(first).unwrap();
+        server.wait_for_log("another signal ends it now").unwrap();
+        // `stop` waits like any other, and ends nothing.
+        let mut stop = host();
+        stop.arg("stop").arg("--control").arg(folder.path("control"));
+        let stop = stop.stderr(Stdio::null()).spawn().unwrap();
+        stream.write_all(b"2").unwrap();
+        expect(&mut stream, b"2");
+        server.signal(second).unwrap();
+        assert_eq!(server.wait().unwrap().code(), Some(code), "{mode}");
+        // Of processes that are killed the kernel closes the connections.
+        let end = stream.read(&mut [0]);
+        assert!(matches!(end, Ok(0) | Err(_)), "{mode}: {end:?}");
+        assert_ne!(end.map_err(|error| error.kind()), Err(ErrorKind::WouldBlock), "{mode}");
+        for command in [drain, stop] {
+            command.wait_with_output().unwrap();
+        }
+    }
+}
+
+#[test]
 fn drain_names_the_handlers_that_there_are() {
     let folder = Folder::new();
     let [one, _] = addresses();
