@@ -63,6 +63,46 @@ fn requests_that_are_no_requests_have_answers() {
     assert_eq!(monitored.get("/healthz").0, 200);
 }
 
+/// A page whose name was changed to mean this machine.
+#[test]
+fn a_page_of_a_stranger_reads_nothing() {
+    let monitored = Monitored::start(&[]);
+    for (host, status) in [
+        ("stranger.example", 421),
+        ("stranger.example:80", 421),
+        ("127.0.0.1.stranger.example", 421),
+        ("localhost:9464", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:9464", 200),
+        ("web1", 200),
+    ] {
+        for path in ["/", "/status", "/metrics", "/readyz"] {
+            let mut stream = connect(monitored.address);
+            write!(stream, "GET {path} HTTP/1.1\r\nhOst: {host}\r\n\r\n").unwrap();
+            let (found, content) = answer(&mut stream);
+            assert_eq!(found, status, "{host} {path}");
+            assert!(found == 200 || content.contains("ask by the IP address"), "{content}");
+        }
+    }
+    let mut two = connect(monitored.address);
+    two.write_all(b"GET /status HTTP/1.1\r\nHost: localhost\r\nHost: a.example\r\n\r\n").unwrap();
+    assert_eq!(answer(&mut two).0, 421);
+}
+
+/// Behind a Unix socket there is a proxy, with the name of a site.
+#[test]
+fn a_proxy_at_a_unix_socket_may_have_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("monitor");
+    let url = format!("unix://{}", path.display());
+    let _served = super::HANDLER.serve(&["--metrics", &url]);
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET /status HTTP/1.1\r\nHost: status.example\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
 #[test]
 fn a_request_in_pieces_is_answered() {
     let monitored = Monitored::start(&[]);

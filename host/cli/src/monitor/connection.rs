@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::Kind;
+use super::host::Named;
 use super::view::Source;
 use super::{agent, http};
 
@@ -24,6 +25,7 @@ const MAX_REQUEST: usize = 8 << 10;
 pub struct Connection {
     stream: OwnedFd,
     kind: Kind,
+    named: Named,
     request: Vec<u8>,
     state: State,
     deadline: Instant,
@@ -51,7 +53,8 @@ impl Connection {
     /// Returns a connection that does not wait.
     pub fn new(stream: OwnedFd, kind: Kind) -> Self {
         let deadline = Instant::now() + kind.longest().min(LONGEST);
-        Connection { stream, kind, request: Vec::new(), state: State::Reads, deadline }
+        let named = Named::rule(&stream);
+        Connection { stream, kind, named, request: Vec::new(), state: State::Reads, deadline }
     }
 
     /// Returns the descriptor, and the events that the connection waits for.
@@ -92,7 +95,7 @@ impl Connection {
     }
 
     fn read(&mut self, source: &dyn Source) {
-        let mut answer = self.kind.answer(&self.request, source);
+        let mut answer = self.kind.answer(&self.request, self.named, source);
         while matches!(answer, Answer::More) {
             let mut bytes = [0; 1 << 10];
             match recv(&self.stream, &mut bytes, RecvFlags::DONTWAIT) {
@@ -101,7 +104,7 @@ impl Connection {
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 Err(_) => return self.state = State::Ended,
             }
-            answer = self.kind.answer(&self.request, source);
+            answer = self.kind.answer(&self.request, self.named, source);
             if matches!(answer, Answer::More) && self.request.len() >= MAX_REQUEST {
                 answer = Answer::Is(self.kind.too_long());
             }
@@ -145,9 +148,9 @@ impl Kind {
         }
     }
 
-    fn answer(self, request: &[u8], source: &dyn Source) -> Answer {
+    fn answer(self, request: &[u8], named: Named, source: &dyn Source) -> Answer {
         match self {
-            Kind::Http => http::answer(request, source),
+            Kind::Http => http::answer(request, named, source),
             Kind::Agent => agent::answer_to(request, source),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::connection::Answer;
+use super::host::Named;
 use super::metrics;
 use super::page;
 use super::view::Source;
@@ -16,7 +17,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 type Content = (&'static str, &'static str, Vec<u8>);
 
 /// Returns the answer to a request, as far as it has come.
-pub fn answer(request: &[u8], source: &dyn Source) -> Answer {
+pub fn answer(request: &[u8], named: Named, source: &dyn Source) -> Answer {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(request) {
@@ -30,6 +31,12 @@ pub fn answer(request: &[u8], source: &dyn Source) -> Answer {
         return Answer::Is(bytes(error("405 Method Not Allowed"), true));
     }
     let path = path.split('?').next().unwrap_or_default();
+    let hosts = parsed.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
+    for host in hosts {
+        if !named.permits(&String::from_utf8_lossy(host.value), path) {
+            return Answer::Is(bytes(misdirected(), method == "GET"));
+        }
+    }
     Answer::Is(bytes(content(path, source), method == "GET"))
 }
 
@@ -55,6 +62,12 @@ fn content(path: &str, source: &dyn Source) -> Content {
         },
         _ => error("404 Not Found"),
     }
+}
+
+/// Refuses a client that asks by a name that a stranger may have.
+fn misdirected() -> Content {
+    let text = "421 Misdirected Request: ask by the IP address, or by `localhost`\n";
+    ("421 Misdirected Request", TEXT, text.into())
 }
 
 fn error(status: &'static str) -> Content {

@@ -8,12 +8,14 @@
 //! | this one | the addresses, and their kinds |
 //! | `view` | what there is to see of a server |
 //! | `listen`, `connection` | the loop, and one connection |
+//! | `host` | the names by which clients may ask |
 //! | `http`, `page`, `metrics` | HTTP, the page, and the metrics for Prometheus |
 //! | `agent` | the protocol of HAProxy's agent |
 //! | `process` | the process beside `serve`, and the hidden command `monitor` |
 
 mod agent;
 mod connection;
+mod host;
 mod http;
 mod listen;
 mod metrics;
