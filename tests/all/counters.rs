@@ -67,7 +67,7 @@ fn requests_are_counted_by_how_they_ended() {
 }
 
 /// Returns the first counters in the log so far.
-fn logged_counters(server: &mut Server) -> Value {
+pub fn logged_counters(server: &mut Server) -> Value {
     let log = server.log();
     let line = log.iter().find(|line| line.contains("\"counters\"")).unwrap();
     serde_json::from_str::<Value>(line).unwrap()["counters"].clone()

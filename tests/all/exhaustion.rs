@@ -134,7 +134,7 @@ fn a_limit_on_address_space_lowers_the_requests_at_once_and_clients_wait() {
 }
 
 /// Returns a command that starts the binary from another program.
-fn started_by(program: &[&str]) -> Command {
+pub fn started_by(program: &[&str]) -> Command {
     let host = host();
     let mut command = Command::new(program[0]);
     command.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));

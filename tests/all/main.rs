@@ -17,6 +17,7 @@ mod configuration;
 mod conformance;
 mod counters;
 mod datagrams;
+mod defer_accept;
 mod documents;
 mod exhaustion;
 mod files;

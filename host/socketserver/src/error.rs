@@ -178,6 +178,9 @@ pub enum BuildError {
     /// A socket cannot take connections from proxies.
     #[error("{0}")]
     Proxies(String),
+    /// A socket has no connections that could wait for their first byte.
+    #[error("{0}")]
+    DeferAccept(String),
     /// The settings ask for more requests at once than the machine can hold.
     #[error(
         "{asked} requests at once are more than this machine can hold: {capacity}; ask for fewer, or raise that limit"

@@ -27,11 +27,25 @@ pub trait Hooks: Send + Sync + 'static {
     /// Reports that a connection was refused before [`verify_request`](Self::verify_request),
     /// because of its PROXY protocol header: see
     /// [`ServerBuilder::proxies`](crate::ServerBuilder::proxies). `peer` is the other end of
-    /// the connection. Does nothing by default.
+    /// the connection. Or it was refused after it, because it was reset before its first byte: see
+    /// [`ServerBuilder::defer_accept`](crate::ServerBuilder::defer_accept). Does nothing by
+    /// default.
     fn handle_refused(&self, _peer: &Address, _rule: Refusal) {}
 
+    /// Records that a request begins, before it is given to a thread or process, or to the
+    /// handler. It follows [`verify_request`](Self::verify_request) at once, or when the first
+    /// byte has come, if the server
+    /// [waits for it](crate::ServerBuilder::defer_accept). Does nothing by default.
+    fn request_begins(&self, _request: &Request, _client_address: &Address) {}
+
+    /// Records the number of connections that this process has accepted and that are no requests
+    /// yet, when it has changed: they wait for the header of their proxy, or for their first byte.
+    /// Does nothing by default.
+    fn connections_wait(&self, _count: usize) {}
+
     /// Reports that a request has failed. The thread that ran the request calls it,
-    /// before the request is shut down. By default it writes to standard error as
+    /// before the request is shut down; for a connection that has waited for its first byte until
+    /// its timeout, the loop does. By default it writes to standard error as
     /// CPython does, and blocks if standard error blocks.
     fn handle_error(&self, _request: &Request, client_address: &Address, error: &HandlerError) {
         let rule = "-".repeat(40);

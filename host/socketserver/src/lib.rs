@@ -163,6 +163,7 @@ pub use server::Server;
 pub use server::builder::ServerBuilder;
 pub use server::class::{ClassError, ServerClass};
 pub use server::control::ShutdownHandle;
+pub use server::defer::DeferAccept;
 pub use server_info::ServerInfo;
 pub use sys::{Shared, SharedData};
 pub use text::printable;

@@ -22,6 +22,7 @@ const VALUES: &[(&str, &str)] = &[
     ("cps", "100:5s"),
     ("cpu-time", "250ms"),
     ("daemon-threads", "false"),
+    ("defer-accept", ""),
     ("deny", "192.0.2.1"),
     ("digest", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
     ("dir", "/srv::/data:ro"),

@@ -60,9 +60,12 @@ const COUNTERS: [Row<u64>; 8] = [
     ("restarts", "Processes that were started because another had died", |it| it.restarts),
 ];
 
-const GAUGES: [Row<u64>; 5] = [
+const GAUGES: [Row<u64>; 6] = [
     ("requests_in_flight", "Requests that run now", |it| it.totals.in_flight),
     ("requests_capacity", "Requests that can run at once", |it| it.capacity),
+    ("connections_waiting", "Connections that wait in the loop and are no requests yet", |it| {
+        it.totals.waiting
+    }),
     ("workers", "Workers that run now", |it| it.totals.workers),
     ("generation", "The number of the process that serves, as up counts them", |it| {
         it.generation.unwrap_or(0)
@@ -90,7 +93,7 @@ const ENUMERATED: [Enumerated; 2] = [
 type Measured = (&'static str, &'static str, f64, fn(&Totals) -> &Histogram);
 
 const HISTOGRAMS: [Measured; 3] = [
-    ("request_duration_seconds", "The time from the queue to the end of requests", 1e6, |it| {
+    ("request_duration_seconds", "The time from the beginning to the end of requests", 1e6, |it| {
         &it.usage.duration
     }),
     ("request_cpu_seconds", "The CPU time of requests", 1e6, |it| &it.usage.cpu_time),

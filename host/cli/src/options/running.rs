@@ -44,6 +44,15 @@ pub struct RunningOptions {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub max_requests: Option<u32>,
 
+    /// Run a request only when its client has sent something.
+    ///
+    /// Until the first byte of a connection, or its end, no handler runs, and the connection
+    /// has no instance, no thread or process, and no place of --max-requests. It waits in the
+    /// loop, for --idle-timeout at most. Leave the option out if the handler speaks first. It
+    /// applies to all sockets; those for datagrams cannot have it.
+    #[arg(long)]
+    pub defer_accept: bool,
+
     /// Serve one request and end: Python's handle_request().
     ///
     /// As in Python, a client that is refused, or has reset its connection, also counts.

@@ -65,6 +65,7 @@ impl ServerOptions {
             sockets: sockets(&self.listening, &self.python),
             concurrency,
             once: self.running.once,
+            defer_accept: self.running.defer_accept,
             timeout: self.python.timeout,
             poll_interval: self.python.poll_interval.unwrap_or(default.poll_interval),
             access: self.access.settings(),

@@ -111,10 +111,7 @@ impl ServeHooks {
 impl Hooks for ServeHooks {
     fn verify_request(&self, request: &Request, client_address: &Address) -> bool {
         match self.access.verify_request(request, client_address) {
-            Ok(()) => {
-                self.counters.accepted(request, client_address);
-                true
-            }
+            Ok(()) => true,
             Err(rule) => {
                 self.refused(client_address, rule);
                 false
@@ -124,6 +121,14 @@ impl Hooks for ServeHooks {
 
     fn handle_refused(&self, peer: &Address, rule: Refusal) {
         self.refused(peer, rule);
+    }
+
+    fn request_begins(&self, request: &Request, client_address: &Address) {
+        self.counters.accepted(request, client_address);
+    }
+
+    fn connections_wait(&self, count: usize) {
+        self.counters.connections_wait(count);
     }
 
     fn request_finished(

@@ -8,8 +8,8 @@ use anyhow::{Context, Error, Result, anyhow, ensure};
 use socketserver::access::Access;
 use socketserver::service::PassedSocket;
 use socketserver::{
-    BindHint, BuildError, Concurrency, ConcurrencyKind, Endpoint, Needs, RequestHandler, Server,
-    printable, run_in_child,
+    BindHint, BuildError, Concurrency, ConcurrencyKind, DeferAccept, Endpoint, Needs,
+    RequestHandler, Server, printable, run_in_child,
 };
 use socketserver_jail::JailMode;
 use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings, read_component};
@@ -94,6 +94,11 @@ fn try_handler(
         let mut checks = endpoints.iter().map(|endpoint| proxies.check_endpoint(endpoint));
         checks.try_for_each(|check| check).map_err(|why| anyhow!("--proxy-from: {why}"))?;
     }
+    if settings.defer_accept {
+        let defer = DeferAccept::new(settings.policy.idle_timeout);
+        let mut checks = endpoints.iter().map(|endpoint| defer.check_endpoint(endpoint));
+        checks.try_for_each(|check| check).map_err(|why| anyhow!("--defer-accept: {why}"))?;
+    }
     let limits = ProcessLimits::for_policy(&settings.policy);
     let access = settings.access.rules(kind == ConcurrencyKind::Workers);
     let access = access.context("cannot tell the time for --access-times")?;
@@ -165,6 +170,10 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
         log_format: settings.log.format,
         last_accept_error: Mutex::new(None),
     };
+    let defer = settings.defer_accept.then(|| DeferAccept {
+        idle_timeout: settings.policy.idle_timeout,
+        max_connections: handler.connection_capacity(),
+    });
     let builder = Server::builder(handler)
         .hooks(hooks)
         .concurrency(concurrency)
@@ -179,6 +188,10 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     };
     let builder = match settings.proxies {
         Some(proxies) => builder.proxies(proxies),
+        None => builder,
+    };
+    let builder = match defer {
+        Some(defer) => builder.defer_accept(defer),
         None => builder,
     };
     let built = places.into_iter().fold(builder, |builder, place| place.add_to(builder)).build();

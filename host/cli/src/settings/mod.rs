@@ -51,6 +51,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// The rules about clients.
     pub access: AccessSettings,
+    /// True if requests begin with the first byte of their clients.
+    pub defer_accept: bool,
     /// The proxies that name the clients of their connections, if the server is behind some.
     pub proxies: Option<ProxyProtocol>,
     /// The jail of the processes that serve.
@@ -81,6 +83,7 @@ impl Default for Settings {
             timeout: None,
             poll_interval: Duration::from_millis(500),
             access: AccessSettings::default(),
+            defer_accept: false,
             proxies: None,
             jail: JailMode::Off,
             user: None,

@@ -1,6 +1,6 @@
 //! The number of requests that a handler can serve at once.
 
-use socketserver::{Capacity, Needs};
+use socketserver::{Capacity, DeferAccept, Needs};
 
 use crate::engine::{ADDRESSES_PER_MEMORY, MAPPINGS_PER_MEMORY, Pool};
 use crate::host::open_files::DESCRIPTORS;
@@ -21,10 +21,7 @@ impl ComponentHandler {
         let own_mappings = if is_process { 0 } else { memories * MAPPINGS_PER_MEMORY };
         let unpooled = if is_process || self.engine.pool().is_some() { 0 } else { memories };
         let addresses = unpooled.saturating_mul(ADDRESSES_PER_MEMORY);
-        // The files and sockets that a guest opens take descriptors too.
-        let grants = &self.grants;
-        let opens_files =
-            !(is_process || grants.directories.is_empty() && grants.network.is_empty());
+        let opens_files = !is_process && self.opens_files();
         let needs = Needs {
             descriptors: if opens_files { DESCRIPTORS } else { base.descriptors },
             mappings: base.mappings.saturating_add(own_mappings),
@@ -43,6 +40,17 @@ impl ComponentHandler {
             cap_by_pool(&mut capacity, pool, &self.footprint);
         }
         capacity
+    }
+
+    /// Returns the number of connections that the limit of descriptors allows in a process,
+    /// with a request or without.
+    pub fn connection_capacity(&self) -> usize {
+        DeferAccept::capacity(if self.opens_files() { DESCRIPTORS } else { 1 })
+    }
+
+    /// Returns true if guests may open files and sockets, which take descriptors too.
+    fn opens_files(&self) -> bool {
+        !(self.grants.directories.is_empty() && self.grants.network.is_empty())
     }
 }
 

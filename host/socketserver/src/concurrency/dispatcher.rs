@@ -12,7 +12,7 @@ use super::post::Post;
 use super::settings::Threading;
 use crate::error::SystemExit;
 use crate::listen::listener::Listener;
-use crate::server::proxied::ProxiedClients;
+use crate::server::pending::PendingConnections;
 
 /// Runs a worker in its process, and returns the exit status.
 pub(crate) type RunWorker<'a> = &'a dyn Fn(WorkerSettings<'_>) -> i32;
@@ -44,8 +44,8 @@ pub(crate) struct ServerSockets<'a> {
     pub listeners: &'a [Listener],
     /// Requests that were taken from a queue and do not run yet.
     pub waiting: &'a VecDeque<Job>,
-    /// Connections whose clients are not named yet, if the server has proxies.
-    pub proxied: Option<&'a ProxiedClients>,
+    /// Connections that wait in the loop, if the server has some that do.
+    pub pending: Option<&'a PendingConnections>,
 }
 
 /// A [`Concurrency`] with its state: runs the requests of one server.

@@ -77,8 +77,8 @@ fn close_server_sockets(job: &Job, sockets: ServerSockets<'_>) {
     for listener in listeners.filter(|listener| !listener.is_socket_of(&job.request)) {
         sys::close_inherited(listener.as_fd());
     }
-    if let Some(proxied) = sockets.proxied {
-        proxied.close_inherited();
+    if let Some(pending) = sockets.pending {
+        pending.close_inherited();
     }
     let own = job.request.as_fd().as_raw_fd();
     let waiting = sockets.waiting.iter().map(|other| other.request.as_fd());

@@ -42,6 +42,11 @@ pub(super) fn catch_panic<R>(code: impl FnOnce() -> R) -> Option<R> {
 }
 
 impl Job {
+    /// Reports that the request begins.
+    pub(crate) fn begin(&self) {
+        self.app.hooks.request_begins(&self.request, &self.client_address);
+    }
+
     /// Finishes the request, reports a failure and shuts the request down: Python's
     /// `process_request` and, in a thread, `process_request_thread`.
     pub(super) fn run(&self) -> RequestEnd {
@@ -71,7 +76,7 @@ impl Job {
     }
 
     /// Reports that the request failed, and shuts it down.
-    pub(super) fn fail(&self, error: &HandlerError) {
+    pub(crate) fn fail(&self, error: &HandlerError) {
         // A hook that panics must not end the thread, which would keep its permit.
         catch_panic(|| self.app.hooks.handle_error(&self.request, &self.client_address, error));
         self.end(Some(error));

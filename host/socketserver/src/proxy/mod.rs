@@ -7,7 +7,7 @@
 //! | `crc32c` | the checksum of version 2 |
 //! | `reader` | a header that comes in parts, from the socket |
 //!
-//! `server/proxied.rs` waits for the headers.
+//! `server/pending.rs` waits for the headers.
 
 mod crc32c;
 mod header;

@@ -158,6 +158,15 @@ impl Request {
         }
     }
 
+    /// Begins the request now, and not when its connection was accepted, if there is no clone
+    /// yet.
+    pub(crate) fn begin_now(&mut self) {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.begun = Instant::now();
+            inner.deadlines = Deadlines::new();
+        }
+    }
+
     /// Returns the earliest time at which the client can have arrived: the last time at
     /// which the queue that it was taken from was known to be empty. A client that did
     /// not have to wait arrived a moment after it.

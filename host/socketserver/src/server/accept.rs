@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::parts::Parts;
+use super::pending::Ready;
 use crate::address::SocketType;
 use crate::concurrency::{Dispatched, Job, ServerSockets};
 use crate::error::SystemExit;
@@ -24,9 +25,8 @@ pub(super) enum Taken {
     Done,
     /// There was no request.
     Nothing,
-    /// The proxy of the connection has not named its client yet, or the connection was refused
-    /// before that.
-    Unnamed,
+    /// The connection waits in the loop, or was refused where it would have waited.
+    Waits,
     /// The process has run out of a resource: try again after a pause.
     Exhausted,
     /// The handler asked for the end of the process.
@@ -62,23 +62,25 @@ pub(super) fn take_request(
     begin(job)
 }
 
-/// Serves a request that was taken, or refuses it. If its proxy has not named its client yet,
-/// the request waits for that.
+/// Serves a request that was taken, or refuses it. If its proxy has not named its client yet, or
+/// its first byte has not come, the request waits for that.
 pub(super) fn serve_or_refuse(server: &Parts, sockets: ServerSockets<'_>, job: Job) -> Taken {
-    let named = match &server.proxied {
-        Some(proxied) => proxied.name_client(job),
+    let named = match &server.pending {
+        Some(pending) => pending.name_client(job),
         None => Some(job),
     };
-    named.map_or(Taken::Unnamed, |job| verify_and_serve(server, sockets, job))
+    named.map_or(Taken::Waits, |job| verify_and_serve(server, sockets, job))
 }
 
-/// Serves the next client that a proxy has named, if there is one and a permit for it.
-pub(super) fn serve_named(server: &Parts, sockets: ServerSockets<'_>) -> Option<Taken> {
-    if !server.has_named_client() {
+/// Serves the next connection that has waited in the loop, if there is one and a permit for it.
+pub(super) fn serve_ready(server: &Parts, sockets: ServerSockets<'_>) -> Option<Taken> {
+    if !server.has_ready_connection() {
         return None;
     }
-    let job = server.proxied.as_ref()?.next_named()?;
-    Some(verify_and_serve(server, sockets, job))
+    Some(match server.pending.as_ref()?.next_ready()? {
+        Ready::Named(job) => verify_and_serve(server, sockets, job),
+        Ready::Spoken(job) => serve(server, sockets, job),
+    })
 }
 
 fn verify_and_serve(server: &Parts, sockets: ServerSockets<'_>, job: Job) -> Taken {
@@ -86,6 +88,15 @@ fn verify_and_serve(server: &Parts, sockets: ServerSockets<'_>, job: Job) -> Tak
         job.request.shutdown_request();
         return Taken::Done;
     }
+    let spoken = match &server.pending {
+        Some(pending) => pending.first_byte(job),
+        None => Some(job),
+    };
+    spoken.map_or(Taken::Waits, |job| serve(server, sockets, job))
+}
+
+fn serve(server: &Parts, sockets: ServerSockets<'_>, job: Job) -> Taken {
+    job.begin();
     match server.dispatcher.process_request(job, sockets) {
         Dispatched::Done => Taken::Done,
         Dispatched::Exhausted => Taken::Exhausted,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::control::Control;
+use super::defer::DeferAccept;
 use super::parts::Parts;
-use super::proxied::ProxiedClients;
+use super::pending::PendingConnections;
 use super::{Server, drain};
 use crate::address::SocketType;
 use crate::concurrency::{Application, Concurrency};
@@ -62,6 +63,7 @@ pub struct ServerBuilder {
     graceful: bool,
     signals_for_parent: Vec<i32>,
     proxies: Option<ProxyProtocol>,
+    defer: Option<DeferAccept>,
 }
 
 impl ServerBuilder {
@@ -87,6 +89,7 @@ impl ServerBuilder {
             graceful: false,
             signals_for_parent: Vec::new(),
             proxies: None,
+            defer: None,
         }
     }
 
@@ -242,6 +245,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Makes no request of a connection before the first byte of its client has come. It holds
+    /// for all sockets of the server, which are for connections. Not done by default.
+    pub fn defer_accept(mut self, defer: DeferAccept) -> Self {
+        self.defer = Some(defer);
+        self
+    }
+
     /// Makes forked children and workers leave these signals, by number, to the process that
     /// serves: the signals are blocked in a child from its first instruction, so that a
     /// signal to the whole process group runs the handler of one process. A child that
@@ -288,6 +298,10 @@ impl ServerBuilder {
             let mut checks = endpoints.iter().map(|endpoint| proxies.check_endpoint(endpoint));
             checks.try_for_each(|check| check).map_err(BuildError::Proxies)?;
         }
+        if let Some(defer) = &self.defer {
+            let mut checks = endpoints.iter().map(|endpoint| defer.check_endpoint(endpoint));
+            checks.try_for_each(|check| check).map_err(BuildError::DeferAccept)?;
+        }
         Ok(endpoints)
     }
 
@@ -325,7 +339,7 @@ impl ServerBuilder {
         let endpoints = listeners.iter().map(|listener| listener.endpoint().clone()).collect();
         let mut parts =
             Parts::new(app, dispatcher, control, self.socket.timeout, listeners.into(), own);
-        parts.proxied = self.proxies.map(ProxiedClients::new).transpose()?;
+        parts.pending = PendingConnections::new(self.proxies, self.defer)?;
         Ok(Server::from_parts(parts, endpoints))
     }
 }

@@ -9,9 +9,9 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Resource, getrlimit};
 
-use super::accept::{PAUSE, Taken, serve_named, serve_or_refuse, take_request};
+use super::accept::{PAUSE, Taken, serve_or_refuse, serve_ready, take_request};
 use super::parts::Parts;
-use super::proxied::ProxiedClients;
+use super::pending::PendingConnections;
 use crate::address::{AddressFamily, SocketType};
 use crate::concurrency::{Job, ServerSockets};
 use crate::listen::arrivals::QueueLimits;
@@ -96,7 +96,7 @@ fn take_all(
 pub(super) fn serve_waiting(server: &Parts, deadline: Option<Instant>) -> usize {
     let waiting = mem::take(&mut *server.waiting());
     // A server that runs requests in the serving thread must not run two at a time.
-    let none_waits = waiting.is_empty() && server.count_proxied() == 0;
+    let none_waits = waiting.is_empty() && server.count_pending() == 0;
     if none_waits || !server.control.wait_for_end_of_run(deadline) {
         return put_back(server, waiting);
     }
@@ -109,29 +109,32 @@ fn serve(server: &Parts, mut waiting: VecDeque<Job>, deadline: Option<Instant>) 
     loop {
         server.dispatcher.collect_children(&server.app);
         paused_until = paused_until.filter(|until| *until > Instant::now());
-        if let Some(proxied) = &server.proxied {
-            proxied.advance();
+        if let Some(pending) = &server.pending {
+            pending.advance();
         }
         while paused_until.is_none() && !deadline_passed() && server.dispatcher.has_free_permit() {
             let Some(taken) = serve_next(server, &mut waiting) else { break };
             match taken {
-                Taken::Done | Taken::Nothing | Taken::Unnamed => {}
+                Taken::Done | Taken::Nothing | Taken::Waits => {}
                 Taken::Exhausted => paused_until = Instant::now().checked_add(PAUSE),
                 // The handler asked for the end of the process, which is near.
                 Taken::Exit(_) => return 0,
             }
         }
-        let is_over = waiting.is_empty() && server.count_proxied() == 0;
+        let is_over = waiting.is_empty() && server.count_pending() == 0;
         if !is_over {
             server.app.hooks.service_actions();
+        }
+        if let Some(pending) = &server.pending {
+            pending.report(&*server.app.hooks);
         }
         if is_over || deadline_passed() {
             return put_back(server, waiting);
         }
-        let header_at = server.proxied.as_ref().and_then(ProxiedClients::next_deadline);
-        let deadlines = [deadline, paused_until, server.dispatcher.next_deadline(), header_at];
-        let proxied_fd = server.proxied.as_ref().map(AsFd::as_fd);
-        let fds = [Some(server.control.wake_fd()), server.dispatcher.children_fd(), proxied_fd];
+        let late_at = server.pending.as_ref().and_then(PendingConnections::next_deadline);
+        let deadlines = [deadline, paused_until, server.dispatcher.next_deadline(), late_at];
+        let pending_fd = server.pending.as_ref().map(AsFd::as_fd);
+        let fds = [Some(server.control.wake_fd()), server.dispatcher.children_fd(), pending_fd];
         let fds = fds.into_iter().flatten();
         let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         // If it fails, the next round finds out what has happened.
@@ -140,15 +143,15 @@ fn serve(server: &Parts, mut waiting: VecDeque<Job>, deadline: Option<Instant>) 
     }
 }
 
-/// Serves the next client that a proxy has named, or the next one that was taken.
+/// Serves the next connection that has waited in the loop, or the next one that was taken.
 fn serve_next(server: &Parts, waiting: &mut VecDeque<Job>) -> Option<Taken> {
-    let proxied = server.proxied.as_ref();
-    let sockets = ServerSockets { listeners: &[], waiting, proxied };
-    if let Some(taken) = serve_named(server, sockets) {
+    let pending = server.pending.as_ref();
+    let sockets = ServerSockets { listeners: &[], waiting, pending };
+    if let Some(taken) = serve_ready(server, sockets) {
         return Some(taken);
     }
     let job = if server.has_place() { waiting.pop_front()? } else { return None };
-    let sockets = ServerSockets { listeners: &[], waiting, proxied };
+    let sockets = ServerSockets { listeners: &[], waiting, pending };
     Some(serve_or_refuse(server, sockets, job))
 }
 
@@ -157,5 +160,5 @@ fn put_back(server: &Parts, waiting: VecDeque<Job>) -> usize {
     let mut list = server.waiting();
     let later = mem::replace(&mut *list, waiting);
     list.extend(later);
-    list.len() + server.count_proxied()
+    list.len() + server.count_pending()
 }

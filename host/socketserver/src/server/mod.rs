@@ -7,7 +7,7 @@
 //! | `builder`, `class` | the construction of a server, and Python's names for some |
 //! | `serve`, `poller` | the loop, and its wait for events |
 //! | `post`, `leaders` | the place where threads take requests themselves, and these threads |
-//! | `proxied` | connections whose proxy has not named their client yet |
+//! | `pending`, `defer` | connections that wait in the loop for a header or a first byte, and the settings of the latter |
 //! | `accept` | taking one request, and giving it to the dispatcher |
 //! | `control` | the shutdown of a running loop |
 //! | `drain` | the graceful end: the clients that waited are served |
@@ -17,12 +17,13 @@ mod accept;
 pub(crate) mod builder;
 pub(crate) mod class;
 pub(crate) mod control;
+pub(crate) mod defer;
 mod drain;
 mod leaders;
 mod parts;
+pub(crate) mod pending;
 mod poller;
 pub(crate) mod post;
-pub(crate) mod proxied;
 mod serve;
 mod worker;
 
@@ -242,9 +243,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.parts.close_listeners();
         self.parts.waiting().clear();
-        if let Some(proxied) = &self.parts.proxied {
-            proxied.clear();
-        }
+        self.parts.close_pending();
         self.parts.dispatcher.close(&self.parts.app, None);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::control::Control;
-use super::proxied::ProxiedClients;
+use super::pending::PendingConnections;
 use crate::concurrency::{Application, Dispatcher, Job, max_leaders};
 use crate::error::ServeError;
 use crate::hooks::DropReason;
@@ -31,8 +31,8 @@ pub(super) struct Parts {
     /// [`LeaderPost`](super::post::LeaderPost).
     pub bell: Option<Arc<OwnedFd>>,
     pub arrivals: Arrivals,
-    /// The connections whose proxy has not named their client yet, if the server has proxies.
-    pub proxied: Option<ProxiedClients>,
+    /// The connections that wait in the loop, if the server has proxies or waits for first bytes.
+    pub pending: Option<PendingConnections>,
     /// The listener whose turn is next. Where there is a permit for one request only, all
     /// listeners get their turns.
     next_listener: AtomicUsize,
@@ -62,7 +62,7 @@ impl Parts {
             max_leaders: max_leaders(),
             bell: None,
             arrivals: Arrivals::new(&listeners),
-            proxied: None,
+            pending: None,
             next_listener: AtomicUsize::new(0),
             waiting: Mutex::default(),
             listeners: Mutex::new(Some(listeners)),
@@ -85,9 +85,19 @@ impl Parts {
         self.next_listener.store(listener + 1, Ordering::Relaxed);
     }
 
+    /// Closes the listening sockets, and the connections that wait in the loop, as the kernel
+    /// does with those in the queues. A server that has stopped listening serves both.
     pub(super) fn close_listeners(&self) {
         if self.take_listeners().is_some() {
             self.control.request_shutdown();
+            self.close_pending();
+        }
+    }
+
+    /// Closes the connections that wait in the loop.
+    pub(super) fn close_pending(&self) {
+        if let Some(pending) = &self.pending {
+            pending.clear();
         }
     }
 
@@ -96,20 +106,22 @@ impl Parts {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Returns true if there is a client that a proxy has named, and a permit for it.
-    pub(super) fn has_named_client(&self) -> bool {
-        let has_named = self.proxied.as_ref().is_some_and(ProxiedClients::has_named);
-        has_named && self.dispatcher.has_free_permit()
+    /// Returns true if a connection that has waited in the loop is ready, and there is a permit
+    /// for it.
+    pub(super) fn has_ready_connection(&self) -> bool {
+        let has_ready = self.pending.as_ref().is_some_and(PendingConnections::has_ready);
+        has_ready && self.dispatcher.has_free_permit()
     }
 
-    /// Returns true if there is a place for another connection from a proxy.
+    /// Returns true if there is a place for another connection that waits in the loop.
     pub(super) fn has_place(&self) -> bool {
-        !self.proxied.as_ref().is_some_and(ProxiedClients::is_full)
+        let has_place = |it: &PendingConnections| it.has_place(self.dispatcher.in_flight());
+        self.pending.as_ref().is_none_or(has_place)
     }
 
-    /// Returns the number of connections from proxies that are not served yet.
-    pub(super) fn count_proxied(&self) -> usize {
-        self.proxied.as_ref().map_or(0, ProxiedClients::count)
+    /// Returns the number of connections that wait in the loop or are ready.
+    pub(super) fn count_pending(&self) -> usize {
+        self.pending.as_ref().map_or(0, PendingConnections::count)
     }
 
     pub(super) fn waiting(&self) -> MutexGuard<'_, VecDeque<Job>> {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::accept::{Taken, serve_named, serve_or_refuse, take_request};
+use super::accept::{Taken, serve_or_refuse, serve_ready, take_request};
 use super::parts::Parts;
 use crate::concurrency::{Job, ServerSockets};
 use crate::listen::listener::Listener;
@@ -42,7 +42,7 @@ impl<'a> Poller<'a> {
         let stop = server.control.stop_fd().map(&mut add);
         let attention = server.control.attention_fd().map(&mut add);
         server.dispatcher.children_fd().map(&mut add);
-        server.proxied.as_ref().map(|proxied| add(proxied.as_fd()));
+        server.pending.as_ref().map(|pending| add(pending.as_fd()));
         let first_listener = fds.len();
         let of_listeners = listeners.iter().map(AsFd::as_fd);
         fds.extend(of_listeners.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -62,6 +62,9 @@ impl<'a> Poller<'a> {
             fd.clear_revents();
         }
         let server = self.server;
+        if let Some(pending) = &server.pending {
+            pending.report(&*server.app.hooks);
+        }
         if takes_requests && server.has_place() && server.dispatcher.has_free_permit() {
             let now = Instant::now();
             // A first look without waiting shows which queues are empty now.
@@ -81,8 +84,8 @@ impl<'a> Poller<'a> {
         if self.stop_requested() {
             self.server.control.request_shutdown();
         }
-        if let Some(proxied) = &self.server.proxied {
-            proxied.advance();
+        if let Some(pending) = &self.server.pending {
+            pending.advance();
         }
         Ok(())
     }
@@ -130,15 +133,16 @@ impl<'a> Poller<'a> {
         })
     }
 
-    /// Serves the next client that a proxy has named, if there is one and a permit for it.
-    pub(super) fn serve_named(&self) -> Option<Taken> {
-        serve_named(self.server, self.sockets())
+    /// Serves the next connection that has waited in the loop, if there is one and a permit for
+    /// it.
+    pub(super) fn serve_ready(&self) -> Option<Taken> {
+        serve_ready(self.server, self.sockets())
     }
 
     fn sockets(&self) -> ServerSockets<'a> {
         const NONE: &VecDeque<Job> = &VecDeque::new();
-        let proxied = self.server.proxied.as_ref();
-        ServerSockets { listeners: self.listeners, waiting: NONE, proxied }
+        let pending = self.server.pending.as_ref();
+        ServerSockets { listeners: self.listeners, waiting: NONE, pending }
     }
 
     /// Forgets that the listener with this index was ready: it has no request.

@@ -202,6 +202,7 @@ impl LeaderPost {
         let mut look = Look::Again;
         let taken = take_request(server, listeners, index, |job| {
             if server.app.hooks.verify_request(&job.request, &job.client_address) {
+                job.begin();
                 server.dispatcher.take_permit();
                 look = Look::Request(job);
             } else {

@@ -9,9 +9,9 @@ use super::accept::{PAUSE, Taken};
 use super::drain;
 use super::leaders::Watch;
 use super::parts::Parts;
+use super::pending::PendingConnections;
 use super::poller::Poller;
 use super::post::LeaderPost;
-use super::proxied::ProxiedClients;
 use crate::concurrency::Post;
 use crate::error::ServeError;
 use crate::listen::listener::Listener;
@@ -54,8 +54,8 @@ struct OpenPost<'a>(&'a Parts, Option<Arc<LeaderPost>>);
 
 impl<'a> OpenPost<'a> {
     fn open(server: &'a Arc<Parts>, listeners: &Arc<[Listener]>) -> Self {
-        // A leader waits for its own clients only, and not for headers.
-        let has_leaders = server.dispatcher.has_leaders() && server.proxied.is_none();
+        // A leader waits for its own clients only, and not for headers and first bytes.
+        let has_leaders = server.dispatcher.has_leaders() && server.pending.is_none();
         let post = has_leaders.then(|| LeaderPost::new(server, listeners)).flatten();
         if let Some(post) = &post {
             server.dispatcher.begin_run(Arc::clone(post) as Arc<dyn Post>);
@@ -97,13 +97,13 @@ fn serve_until_shutdown(
         start_workers(server, listeners, poll_interval)?;
         let service_at = now.checked_add(poll_interval);
         let watch_at = if let Watch::Until(time) = watch { Some(time) } else { None };
-        let proxied = server.proxied.as_ref();
-        let header_at = proxied.and_then(ProxiedClients::next_deadline);
-        // A client that was named is served before others are taken.
-        let named_at = (paused_until.is_none() && server.has_named_client()).then_some(now);
+        let pending = server.pending.as_ref();
+        let late_at = pending.and_then(PendingConnections::next_deadline);
+        // A connection that is ready is served before others are taken.
+        let ready_at = (paused_until.is_none() && server.has_ready_connection()).then_some(now);
         let child_at = server.dispatcher.next_deadline();
-        let deadlines = [service_at, paused_until, watch_at, child_at, header_at, named_at];
-        let takes = paused_until.is_none() && watch == Watch::Take && named_at.is_none();
+        let deadlines = [service_at, paused_until, watch_at, child_at, late_at, ready_at];
+        let takes = paused_until.is_none() && watch == Watch::Take && ready_at.is_none();
         poller.wait(takes, deadlines.into_iter().flatten().min())?;
         // Python's order (bpo-35017): requests that are ready now stay in the backlog.
         if server.control.shutdown_requested() {
@@ -118,14 +118,14 @@ fn serve_until_shutdown(
         server.dispatcher.collect_children(&server.app);
         // A leader that waits was woken for the same client.
         let leaves_it = post.is_some_and(LeaderPost::has_waiting_leader);
-        let named = if paused_until.is_none() { poller.serve_named() } else { None };
+        let ready = if paused_until.is_none() { poller.serve_ready() } else { None };
         let take = || {
             let listener = poller.next_ready().filter(|_| !leaves_it)?;
             Some(poller.take_request(listener))
         };
-        if let Some(taken) = named.or_else(take) {
+        if let Some(taken) = ready.or_else(take) {
             match taken {
-                Taken::Done | Taken::Nothing | Taken::Unnamed => {}
+                Taken::Done | Taken::Nothing | Taken::Waits => {}
                 Taken::Exhausted => {
                     paused_until = Instant::now().checked_add(PAUSE);
                     if let Some(post) = post {
@@ -175,24 +175,24 @@ fn wait_and_handle(server: &Parts) -> Result<(), ServeError> {
         // The server may have been closed during the wait.
         let listeners = server.listeners()?;
         let mut poller = Poller::new(server, &listeners);
-        let header_at = server.proxied.as_ref().and_then(ProxiedClients::next_deadline);
-        let named_at = server.has_named_client().then(Instant::now);
-        let deadlines = [deadline, server.dispatcher.next_deadline(), header_at, named_at];
-        poller.wait(named_at.is_none(), deadlines.into_iter().flatten().min())?;
+        let late_at = server.pending.as_ref().and_then(PendingConnections::next_deadline);
+        let ready_at = server.has_ready_connection().then(Instant::now);
+        let deadlines = [deadline, server.dispatcher.next_deadline(), late_at, ready_at];
+        poller.wait(ready_at.is_none(), deadlines.into_iter().flatten().min())?;
         if poller.stop_requested() {
             return Ok(());
         }
         if poller.service_requested() {
             server.app.hooks.service_actions();
         }
-        match poller.serve_named() {
-            None | Some(Taken::Nothing | Taken::Unnamed) => {}
+        match poller.serve_ready() {
+            None | Some(Taken::Nothing | Taken::Waits) => {}
             Some(Taken::Done | Taken::Exhausted) => return Ok(()),
             Some(Taken::Exit(exit)) => return Err(ServeError::SystemExit(exit)),
         }
         while let Some(listener) = poller.next_ready() {
             match poller.take_request(listener) {
-                Taken::Nothing | Taken::Unnamed => poller.clear(listener),
+                Taken::Nothing | Taken::Waits => poller.clear(listener),
                 Taken::Done | Taken::Exhausted => return Ok(()),
                 Taken::Exit(exit) => return Err(ServeError::SystemExit(exit)),
             }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::parts::Parts;
-use super::proxied::ProxiedClients;
 use super::{drain, serve};
 use crate::address::SocketType;
 use crate::concurrency::{Concurrency, Threading, WorkerSettings};
@@ -66,13 +65,18 @@ fn serve_and_drain(
     worker.reports_drops = false;
     worker.max_leaders = max_leaders;
     worker.bell = Some(bell);
-    worker.proxied = server.proxied.as_ref().map(ProxiedClients::for_worker).transpose()?;
+    if let Some(pending) = &server.pending {
+        worker.pending = pending.for_worker()?;
+    }
     let worker = Arc::new(worker);
     serve::serve_forever(&worker, poll_interval, |_, _, _| Ok(()))?;
     // The sockets of datagrams stay open, because requests still reply on them.
     let is_stream = |listener: &&Listener| listener.info().socket_type == SocketType::Stream;
     for listener in listeners.iter().filter(is_stream) {
         close_inherited(listener.as_fd());
+    }
+    if !worker.control.is_graceful() {
+        worker.close_pending();
     }
     drain::serve_waiting(&worker, None);
     worker.dispatcher.close(&worker.app, None);

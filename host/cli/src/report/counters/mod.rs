@@ -58,6 +58,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "datagrams_dropped.*",
         "datagrams that were dropped before they were requests, by [reason](reasons.md#why-a-datagram-was-dropped)",
     ),
+    (
+        "connections_waiting",
+        "connections that wait in the loop and are no requests yet, with `--defer-accept` or `--proxy-from`",
+    ),
     ("instances", "instances that requests used"),
     ("bytes.received", "bytes that requests received which have ended"),
     ("bytes.sent", "bytes that requests sent which have ended"),
@@ -127,6 +131,13 @@ impl Counters {
                 request.keep(tracked);
             }
         }
+    }
+
+    /// Sets the number of connections of this process that wait in its loop.
+    pub fn connections_wait(&self, count: usize) {
+        let worker = self.worker.get().copied().flatten();
+        let own = worker.and_then(|index| self.shared.worker_waiting.get(index));
+        set(own.unwrap_or(&self.shared.listener_waiting), count as u64);
     }
 
     /// Returns true if another process looks at the counters.
@@ -259,7 +270,7 @@ impl Counters {
         if self.is_in_worker() {
             return;
         }
-        for row in self.shared.used_workers() {
+        for (row, waiting) in self.shared.used_workers().iter().zip(&self.shared.worker_waiting) {
             let pid = get(&row.worker);
             if pid == 0 || is_alive(pid) {
                 continue;
@@ -269,6 +280,7 @@ impl Counters {
             if replace(&row.in_flight, left, 0) {
                 Reason::Worker.count(&self.shared.failed, left);
             }
+            set(waiting, 0);
             self.shared.table.remove_worker(pid);
             replace(&row.worker, pid, 0);
         }

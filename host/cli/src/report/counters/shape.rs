@@ -34,6 +34,9 @@ shared_data! {
         pub phase: AtomicU64,
         pub table: SharedTable,
         pub failures: SharedFailures,
+        /// The connections that wait in the loop of the process that listens, and of each worker.
+        pub listener_waiting: AtomicU64,
+        pub worker_waiting: [AtomicU64; MAX_WORKERS],
         /// As `listener` and `workers`.
         pub listener_usage: CachePadded<ProcessUsage>,
         pub worker_usage: [CachePadded<ProcessUsage>; MAX_WORKERS],

@@ -21,6 +21,7 @@ pub struct Totals {
     pub logs_cut: u64,
     pub forked: u64,
     pub workers: u64,
+    pub waiting: u64,
     pub accept_errors: u64,
     /// By [`Reason`].
     pub failed: Vec<u64>,
@@ -56,6 +57,7 @@ impl Totals {
             logs_cut: 0,
             forked: 0,
             workers: 0,
+            waiting: 0,
             accept_errors: 0,
             failed: zeros(Reason::ALL.len()),
             refused: zeros(Refusal::ALL.len()),
@@ -76,6 +78,8 @@ impl Totals {
             totals.add_process(row);
         }
         totals.workers = workers.iter().filter(|row| get(&row.worker) != 0).count() as u64;
+        let waiting = shared.worker_waiting[..workers.len()].iter().map(get);
+        totals.waiting = waiting.fold(get(&shared.listener_waiting), u64::wrapping_add);
         totals.forked = get(&shared.forked);
         totals.accept_errors = get(&shared.accept_errors);
         totals.failed = get_all(&shared.failed);
@@ -120,6 +124,7 @@ impl Totals {
             (&mut self.logs_cut, other.logs_cut),
             (&mut self.forked, other.forked),
             (&mut self.workers, other.workers),
+            (&mut self.waiting, other.waiting),
             (&mut self.accept_errors, other.accept_errors),
         ] {
             *own = own.wrapping_add(other);
@@ -142,7 +147,7 @@ impl Totals {
         if let Some(failed) = at.and_then(|at| self.failed.get_mut(at)) {
             *failed = failed.wrapping_add(self.in_flight);
         }
-        (self.in_flight, self.workers) = (0, 0);
+        (self.in_flight, self.workers, self.waiting) = (0, 0, 0);
     }
 
     /// Returns the counters as an object.
@@ -156,6 +161,7 @@ impl Totals {
                 "refused": Refusal::to_json(&self.refused),
             },
             "datagrams_dropped": DropReason::to_json(&self.dropped),
+            "connections_waiting": self.waiting,
             "instances": self.instances,
             "bytes": { "received": self.received, "sent": self.sent },
             "children": { "forked": self.forked, "workers": self.workers },

@@ -74,7 +74,7 @@ fn a_leader_that_waits_hands_its_leadership_to_a_parked_thread_if_there_is_one()
     let sockets = ServerSockets {
         listeners: &[],
         waiting: &std::collections::VecDeque::new(),
-        proxied: None,
+        pending: None,
     };
     let start = || {
         let (job, client) = job();
