@@ -3,7 +3,7 @@
     launch.py SAMPLE --bind tcp:HOST:PORT|udp:..|unix:PATH|unixgram:PATH --mode sync|threading|forking [options of ref/_common.py]
 
 The process becomes the host; a child turns its `listening KIND://ADDRESS` into `READY KIND ADDRESS`.
-The host is WASM_SOCKETSERVER, or target/release/wasm-socketserver; the samples are target/guests/rust.
+The host is WASM_SOCKETSERVER, or target/suite/wasm-socketserver; the samples are target/guests/rust.
 """
 import argparse
 import os

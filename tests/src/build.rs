@@ -19,7 +19,8 @@ pub fn root() -> &'static Path {
     })
 }
 
-/// Builds the binary `wasm-socketserver` with optimisations, once, and returns its path.
+/// Builds the binary `wasm-socketserver` with the profile of the running test or bench, once, and
+/// returns its path.
 ///
 /// # Errors
 ///
@@ -29,8 +30,8 @@ pub fn host() -> Result<&'static Path> {
     remember(&HOST, || cargo_build(&["--bin", "wasm-socketserver"], "wasm-socketserver"))
 }
 
-/// Builds the examples of the crate `socketserver` with optimisations, once, and returns
-/// the path of the example `name`.
+/// Builds the examples of the crate `socketserver` with the profile of the running test or bench,
+/// once, and returns the path of the example `name`.
 ///
 /// # Errors
 ///
@@ -102,17 +103,29 @@ fn remember(
 }
 
 fn cargo_build(what: &[&str], program: &str) -> Result<PathBuf> {
+    let folder = profile_folder()?;
+    // The only profile whose folder has another name.
+    let profile = if folder == "debug" { "dev" } else { &folder };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .current_dir(root())
         // Without `--workspace` the dependencies have other features, and Cargo builds all
         // of them a second time.
-        .args(["build", "--quiet", "--release", "--workspace"])
+        .args(["build", "--quiet", "--profile", profile, "--workspace"])
         .args(what)
         .status()
         .context("cannot run cargo")?;
     ensure!(built.success(), "cargo cannot build {program}");
-    let path = target().join("release").join(program);
+    let path = target().join(&folder).join(program);
     ensure!(path.exists(), "cargo built no {}", path.display());
     Ok(path)
+}
+
+/// Returns the name of the folder of this program's profile: the program is
+/// `target/PROFILE/deps/NAME`.
+fn profile_folder() -> Result<String> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let folder = program.ancestors().nth(2).and_then(Path::file_name);
+    let folder = folder.and_then(|name| name.to_str());
+    Ok(folder.with_context(|| format!("no profile in {}", program.display()))?.to_owned())
 }

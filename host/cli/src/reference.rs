@@ -3,7 +3,7 @@
 //! A test fails when a committed page differs. This command rewrites the pages:
 //!
 //! ```sh
-//! UPDATE_DOCS=1 cargo test --release --workspace --bin wasm-socketserver reference
+//! UPDATE_DOCS=1 cargo suite --bin wasm-socketserver reference
 //! ```
 
 use std::fmt::Write;
@@ -286,8 +286,8 @@ fn check(name: &str, page: &str) {
     let differs = committed.lines().zip(page.lines()).find(|(one, other)| one != other);
     assert!(
         committed == page,
-        "docs/src/{name} is out of date, first at {differs:?}: UPDATE_DOCS=1 cargo test \
-         --release --workspace --bin wasm-socketserver reference"
+        "docs/src/{name} is out of date, first at {differs:?}: UPDATE_DOCS=1 cargo suite \
+         --bin wasm-socketserver reference"
     );
 }
 

@@ -111,10 +111,14 @@ fn a_printed_configuration_says_the_same_as_the_command_line() {
         let config = read(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let [handler] = &config.handlers[..] else { panic!("{text}") };
         assert_eq!(handler.name, "upper");
-        let meant = parse_serve(&line).unwrap().settings().unwrap();
-        let said = handler.options.clone().settings().unwrap();
-        assert_eq!(format!("{said:?}"), format!("{meant:?}"), "{text}");
-        assert_eq!(said.policy.args, ["-x", "--bind=no"]);
+        let meant = || format!("{:?}", parse_serve(&line).unwrap().settings().unwrap());
+        let said = || format!("{:?}", handler.options.clone().settings().unwrap());
+        // The number of requests follows from what this process leaves free, in which other tests
+        // run.
+        let is_same = (0..100).any(|_| said() == meant());
+        assert!(is_same, "{text}: {}\nis not {}", said(), meant());
+        let settings = handler.options.clone().settings().unwrap();
+        assert_eq!(settings.policy.args, ["-x", "--bind=no"]);
     }
 }
 
