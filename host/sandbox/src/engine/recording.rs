@@ -100,11 +100,8 @@ mod tests {
 
     /// Returns a component with four functions after one whose trampoline has exception tables.
     fn component(data: &str) -> Vec<u8> {
-        let functions: String = (1..5)
-            .map(|n| {
-                format!("(func (param i32) (result i32) (i32.add (local.get 0) (i32.const {n})))")
-            })
-            .collect();
+        let function = "(func (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))";
+        let functions = function.repeat(4);
         let text = format!(
             r#"(component (core module (memory 1) (data (i32.const 4) "{data}")
                 (func (export "f") (param i32) (result i32) (i32.load (local.get 0)))
