@@ -10,6 +10,7 @@ import gc
 import struct
 import sys
 import types
+from itertools import chain, filterfalse
 
 
 def _numbers(*kinds):
@@ -32,6 +33,8 @@ _CODE = (
 _HEADER = sys.getsizeof(b"")
 # Sizes of blocks, in bytes. Blocks up to 512 bytes are found by their exact size.
 _SIZES = (*range(512, 16, -8), *(1 << shift for shift in range(19, 9, -1)), 768, 640, 520, 512)
+# The number of objects that are written together.
+_BATCH = 256
 # The most blocks that are filled.
 _MOST = 100_000
 
@@ -87,35 +90,33 @@ def write_objects(file):
     Nothing is kept while they are found: it would be in the memory of the component. An address
     may occur more than once.
     """
-    _write(file, _filled)
-    for each in _library:
-        _write(file, each)
-    for each in gc.get_objects():
-        if id(type(each)) in _PLAIN or issubclass(type(each), type):
-            _write(file, each)
-        if type(each) is types.ModuleType:
-            _write(file, vars(each))
-        for referent in gc.get_referents(each):
-            _write_plain(file, referent)
+    _write(file, [_filled])
+    _write(file, _library)
+    objects = gc.get_objects()
+    for start in range(0, len(objects), _BATCH):
+        batch = objects[start : start + _BATCH]
+        _write(file, [each for each in batch if id(type(each)) in _PLAIN])
+        _write(file, [each for each in batch if issubclass(type(each), type)])
+        _write(file, [vars(each) for each in batch if type(each) is types.ModuleType])
+        _write_plain(file, gc.get_referents(*batch))
 
 
-def _write_plain(file, each):
-    """Write the objects that the collector does not know."""
-    kind = type(each)
-    if kind is tuple and not gc.is_tracked(each):
-        for part in each:
-            _write_plain(file, part)
-    elif kind is types.CodeType:
-        for name in _CODE:
-            _write_plain(file, getattr(each, name))
-    elif id(kind) not in _PLAIN:
-        return
-    _write(file, each)
+def _write_plain(file, objects):
+    """Write those that run no code when they are freed, with what the collector does not know."""
+    _write(file, [each for each in objects if id(type(each)) in _PLAIN])
+    for each in objects:
+        if type(each) is types.CodeType:
+            _write_plain(file, [getattr(each, name) for name in _CODE])
+        elif type(each) is tuple and not gc.is_tracked(each):
+            _write(file, [each])
+            _write_plain(file, each)
 
 
-def _write(file, each):
-    if not sys._is_immortal(each):
-        file.write(struct.pack("<II", id(each), id(type(each))))
+def _write(file, objects):
+    for start in range(0, len(objects), _BATCH):
+        mortal = list(filterfalse(sys._is_immortal, objects[start : start + _BATCH]))
+        pairs = chain.from_iterable(zip(map(id, mortal), map(id, map(type, mortal))))
+        file.write(struct.pack(f"<{2 * len(mortal)}I", *pairs))
 
 
 def move_code(packages):
