@@ -12,7 +12,7 @@ use rustix::net::{SocketAddr, getsockname};
 pub enum Named {
     /// All: it came to a Unix socket, which no page reaches.
     All,
-    /// Those for machines: it came from a network, where names are usual.
+    /// The paths for machines: it came from a network, where names are usual.
     ForMachines,
     /// None: it came from this machine, whose browsers have pages of strangers.
     None,
