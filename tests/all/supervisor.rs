@@ -15,6 +15,14 @@ use crate::client::expect;
 use crate::configuration::Folder;
 use crate::fixture::{FIXTURE, Fixture, MODES, host};
 
+/// Returns the key of a way of running requests, with its value.
+fn key(mode: &[&str]) -> String {
+    match mode {
+        ["--workers", count] => format!("workers = {count}"),
+        _ => format!("concurrency = \"{}\"", mode[1]),
+    }
+}
+
 /// A handler that answers with this letter.
 fn answers(letter: char) -> String {
     let handle = format!(
@@ -128,10 +136,7 @@ fn a_request_in_flight_is_finished_by_the_code_that_began_it() {
         let folder = Folder::new();
         let [address, _] = addresses();
         folder.copy("echo", "h.wasm");
-        let mode = match mode {
-            ["--workers", count] => format!("workers = {count}"),
-            _ => format!("concurrency = \"{}\"", mode[1]),
-        };
+        let mode = key(mode);
         let keys = format!("{mode}\ngrace = \"1h\"");
         folder.write("c.toml", configuration(&[table("h", "h.wasm", address, &keys)]));
         let mut server = up(&folder, 1);

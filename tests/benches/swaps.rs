@@ -20,7 +20,7 @@ use socketserver_tests::bench::{is_test, number, progress};
 use socketserver_tests::build;
 use socketserver_tests::load::Target;
 use socketserver_tests::process::Server;
-use socketserver_tests::swaps::{self, datagram_handler, stream_handler};
+use socketserver_tests::swaps::{self, configuration, datagram_handler, stream_handler};
 
 /// The time from one swap to the next.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -89,19 +89,6 @@ fn run(mode: &str, requests: u64) -> Result<()> {
     let all = one + other;
     println!("{mode:<26} {all:>9} {swaps:>6} {one:>10} {other:>10} {per_second:>11.0}");
     Ok(())
-}
-
-fn configuration(folder: &Path, mode: &str) -> String {
-    let table = |name: &str, inet: &str, unix: &str| {
-        let path = folder.join(name).with_extension("socket");
-        format!(
-            "[handler.{name}]\nsource = \"{name}.wat\"\n{mode}\n\
-             bind = [\"{inet}://127.0.0.1:0\", \"{unix}://{}\"]\n",
-            path.display()
-        )
-    };
-    let tables = [table("stream", "tcp", "unix"), table("datagram", "udp", "unixgram")];
-    format!("version = 1\n[server]\ncontrol = \"control\"\n{}", tables.concat())
 }
 
 /// Writes the handlers of a version, in one step each.

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
@@ -23,6 +24,21 @@ pub fn stream_handler(letter: char) -> String {
 pub fn datagram_handler(letter: char) -> String {
     let send = format!("(call $reply (i32.const 16384) (i32.const {ANSWER}))");
     text(include_str!("../fixtures/datagram.wat"), letter, &send, "4")
+}
+
+/// Returns a configuration with both handlers, at a socket of each kind. Unix sockets are in
+/// `folder`, and `mode` is a key with its value.
+pub fn configuration(folder: &Path, mode: &str) -> String {
+    let table = |name: &str, inet: &str, unix: &str| {
+        let path = folder.join(name).with_extension("socket");
+        format!(
+            "[handler.{name}]\nsource = \"{name}.wat\"\n{mode}\n\
+             bind = [\"{inet}://127.0.0.1:0\", \"{unix}://{}\"]\n",
+            path.display()
+        )
+    };
+    let tables = [table("stream", "tcp", "unix"), table("datagram", "udp", "unixgram")];
+    format!("version = 1\n[server]\ncontrol = \"control\"\n{}", tables.concat())
 }
 
 fn text(template: &str, letter: char, send: &str, memory: &str) -> String {

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use socketserver_tests::process::{TIMEOUT, wait_until};
 
-use super::{addresses, answers, ask, configuration, order, pid, status, table, up};
+use super::{addresses, answers, ask, configuration, key, order, pid, status, table, up};
 use crate::client::expect;
 use crate::configuration::Folder;
 use crate::fixture::{MODES, host};
@@ -32,10 +32,7 @@ fn a_drained_handler_refuses_clients_and_finishes_what_it_has_begun() {
         let [one, two] = addresses();
         folder.copy("echo", "one.wasm");
         folder.write("two.wat", answers('b'));
-        let mode = match mode {
-            ["--workers", count] => format!("workers = {count}"),
-            _ => format!("concurrency = \"{}\"", mode[1]),
-        };
+        let mode = key(mode);
         let keys = format!("{mode}\ngrace = \"1h\"");
         let tables = [table("one", "one.wasm", one, &keys), table("two", "two.wat", two, "")];
         folder.write("c.toml", configuration(&tables));
@@ -119,10 +116,7 @@ fn a_second_signal_ends_what_has_begun() {
         let folder = Folder::new();
         let [one, _] = addresses();
         folder.copy("echo", "one.wasm");
-        let mode = match mode {
-            ["--workers", count] => format!("workers = {count}"),
-            _ => format!("concurrency = \"{}\"", mode[1]),
-        };
+        let mode = key(mode);
         let keys = format!("{mode}\ngrace = \"1h\"");
         folder.write("c.toml", configuration(&[table("one", "one.wasm", one, &keys)]));
         let mut server = up(&folder, 1);

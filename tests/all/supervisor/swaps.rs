@@ -21,17 +21,7 @@ fn no_request_is_lost_while_a_handler_is_replaced() {
             folder.write("datagram.wat", datagram_handler(letter));
         };
         write('a');
-        let table = |name: &str, inet: &str, unix: &str| {
-            let path = folder.path(name).with_extension("socket");
-            format!(
-                "[handler.{name}]\nsource = \"{name}.wat\"\n{mode}\n\
-                 bind = [\"{inet}://127.0.0.1:0\", \"{unix}://{}\"]\n",
-                path.display()
-            )
-        };
-        let tables = [table("stream", "tcp", "unix"), table("datagram", "udp", "unixgram")];
-        let tables = tables.concat();
-        folder.write("c.toml", format!("version = 1\n[server]\ncontrol = \"control\"\n{tables}"));
+        folder.write("c.toml", swaps::configuration(&folder.path(""), mode));
         let mut server = up(&folder, 4);
         server.wait_for_log("all 2 handlers serve").unwrap();
         let targets: Vec<_> =
