@@ -21,7 +21,7 @@
 //! | `supervise/` | `up`: a process that owns the sockets of several handlers |
 //! | `shell` | `completions` and `man`: scripts for shells, and pages of the manual |
 //! | `compile` | the hidden command `compile`, which compiles a handler |
-//! | `snapshot` | the hidden command `snapshot`, which loads a program into a component |
+//! | `snapshot` | the hidden commands that load a program into a component, and compile that |
 //! | `broker` | the hidden command `broker`, which opens sockets for handlers in the jail |
 //! | `reference` | the reference pages of the book, made from the code by a test |
 //!
@@ -117,6 +117,7 @@ fn main() -> ExitCode {
         Some(Command::Generation(options)) => generation(&options),
         Some(Command::Compile(options)) => (LogFormat::Text, compile::compile(&options)),
         Some(Command::Snapshot(options)) => (LogFormat::Text, snapshot::snapshot(options)),
+        Some(Command::Precompile(options)) => (LogFormat::Text, snapshot::precompile(&options)),
         Some(Command::Broker(options)) => (options.log.settings().format, broker::broker(&options)),
         Some(Command::Monitor(options)) => (LogFormat::Text, monitor::process::monitor(options)),
         Some(Command::Relay) => (LogFormat::Text, relay::relay()),

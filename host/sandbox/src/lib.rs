@@ -109,6 +109,6 @@ pub use load::loader::Loader;
 pub use load::source::read as read_component;
 pub use network_grants::{GrantError, HostName, NetworkGrants, Protocol, SocketGrant};
 pub use policy::{Dir, OnKill, Policy, UnknownWord};
-pub use snapshot::{BuildFolder, compiled_functions, keep_functions, take_snapshot};
+pub use snapshot::{BuildFolder, compiled_functions, keep_compiled, keep_functions, take_snapshot};
 pub use sys::{keep_program_in_huge_pages, return_large_blocks};
 pub use world::World;

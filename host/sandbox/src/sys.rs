@@ -270,6 +270,15 @@ impl Artifact {
         Artifact(bytes)
     }
 
+    /// Returns the artifact with other initial content of a memory. `place` is that of a memory's
+    /// image in the section that has the data of memories and nothing else.
+    pub(crate) fn with_data(&self, place: u64, data: &[u8]) -> Option<Self> {
+        let mut bytes = self.0.clone();
+        let begin = usize::try_from(place).ok()?;
+        bytes.get_mut(begin..begin.checked_add(data.len())?)?.copy_from_slice(data);
+        Some(Artifact(bytes))
+    }
+
     /// Returns the bytes that the cache keeps.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
@@ -282,7 +291,7 @@ impl Artifact {
     /// It is of another version or other settings of the engine, or needs more than the
     /// engine's pool has.
     pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
-        // SAFETY: the bytes are what `precompile_component` returned: the three ways to
+        // SAFETY: the bytes are what `precompile_component` returned: the four ways to
         // create an `Artifact` see to that. `deserialize` checks that the engine fits.
         unsafe { Component::deserialize(engine, &self.0) }
     }

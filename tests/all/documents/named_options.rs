@@ -54,7 +54,7 @@ fn options(text: &str) -> BTreeSet<String> {
 
 /// Returns the options that each command has, hidden commands included.
 fn existing() -> BTreeSet<String> {
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 14] = [
         &[],
         &["new"],
         &["serve"],
@@ -66,6 +66,7 @@ fn existing() -> BTreeSet<String> {
         &["monitor"],
         &["compile"],
         &["snapshot"],
+        &["precompile"],
         &["completions"],
         &["man"],
     ];

@@ -129,6 +129,20 @@ fn run_serves_a_component_of_build_as_its_program_says() {
 }
 
 #[test]
+fn a_program_that_was_edited_is_served_without_compiling() {
+    let setup = Setup::prepared();
+    for edit in ["# edited", "# edited again\nmore = [str(number) for number in range(50_000)]"] {
+        setup.write("server.py", &format!("{edit}\n{PROGRAM}"));
+        let mut command = setup.command(&["run", "--log-level", "debug"]);
+        let mut server = socketserver_tests::process::Server::start(&mut command, 1).unwrap();
+        assert_eq!(crate::client::ask(&server, b"hello"), b"HELLO");
+        server.stop().unwrap();
+        let log = server.log();
+        assert!(!log.iter().any(|line| line.contains("compiling a handler")), "{log:?}");
+    }
+}
+
+#[test]
 fn errors_of_a_build_are_shown() {
     let setup = Setup::prepared();
     let cases = [

@@ -68,7 +68,7 @@ pub use python::PythonOptions;
 pub use python_file::{PackageOptions, RunOptions};
 pub use running::RunningOptions;
 pub use shell::{CompletionsOptions, ManOptions};
-pub use snapshot::SnapshotOptions;
+pub use snapshot::{PrecompileOptions, SnapshotOptions};
 pub use words::level_word;
 
 use crate::values::digest::{self, Digest};
@@ -205,6 +205,9 @@ pub enum Command {
     /// Load a program into a component.
     #[command(hide = true)]
     Snapshot(SnapshotOptions),
+    /// Put the component of a program into the cache, compiled.
+    #[command(hide = true)]
+    Precompile(PrecompileOptions),
     /// Open sockets for processes in the jail.
     #[command(hide = true)]
     Broker(Box<BrokerOptions>),

@@ -1,4 +1,4 @@
-//! Options of the hidden command that loads a program into a component.
+//! Options of the hidden commands that load a program into a component and compile that.
 
 use std::path::PathBuf;
 
@@ -20,6 +20,14 @@ pub struct SnapshotOptions {
     /// Write the component with the program to this file.
     #[arg(long)]
     pub output: PathBuf,
+}
+
+/// The component of a program.
+#[derive(Debug, Clone, Args)]
+pub struct PrecompileOptions {
+    /// Compile this component, and write it anew if its memory must be larger for that.
+    #[arg(long)]
+    pub component: PathBuf,
 }
 
 fn folder(text: &str) -> Result<BuildFolder, String> {

@@ -105,6 +105,13 @@ pub fn load(component: &Path, output: &Path) -> Command {
     command
 }
 
+/// Returns the command that puts the component of a program into the cache, compiled.
+pub fn precompile(component: &Path) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["precompile", "--component"]).arg(component);
+    command
+}
+
 /// Returns the argument for a folder that such a component sees as `/name`.
 pub fn folder(path: &Path, name: &str) -> OsString {
     let mut argument = path.as_os_str().to_owned();

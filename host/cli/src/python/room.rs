@@ -13,7 +13,7 @@ use socketserver_guest_compilers::python::immortal;
 use tempfile::TempDir;
 
 use super::PythonBuild;
-use super::base::{Base, folder, load};
+use super::base::{Base, folder, load, precompile};
 use super::program::{Program, ProgramServer};
 use super::section::append_program;
 use crate::copy::{Budget, copy_folder};
@@ -136,6 +136,9 @@ impl Room {
         let mut component = fs::read(&output).context("there is no component")?;
         immortal::keep_forever(&mut component, &self.read("1/objects", immortal::MAX)?)?;
         append_program(&mut component, &program)?;
+        fs::write(&output, component).context("cannot write the component")?;
+        run(&mut precompile(&output), progress)?;
+        let component = fs::read(&output).context("there is no component")?;
         Ok(Built { component, program, report, begun: self.begun })
     }
 

@@ -28,10 +28,13 @@ const DIGEST: usize = 32;
 
 /// The number of entries that are kept. The oldest are removed first.
 const MAX_ENTRIES: usize = 100;
-/// The beginning of the names of sets of functions, and the number of these that are kept: one
-/// for each version and each set of settings of the engine.
+/// The beginning of the names of sets of functions: one for each version and each set of settings
+/// of the engine.
 const FUNCTIONS: &str = "functions-";
-const MAX_FUNCTIONS: usize = 4;
+/// The beginning of the names of templates: one for each interpreter, too.
+const TEMPLATE: &str = "template-";
+/// The number of each of these two that is kept.
+const MAX_SHARED: usize = 4;
 /// The largest entry that is read, in bytes.
 const MAX_ENTRY: u64 = 2 << 30;
 
@@ -89,6 +92,12 @@ impl Key {
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Key(format!("{FUNCTIONS}{}", hex(&hasher.0.chain_update(HEADER).finalize())))
+    }
+
+    /// Returns the key of the template of components with this digest of their code.
+    pub(crate) fn of_template(engine: &wasmtime::Engine, code: &[u8; 32]) -> Key {
+        let Key(digest) = Key::new(engine, code);
+        Key(format!("{TEMPLATE}{digest}"))
     }
 
     /// Returns the digest of an entry with this key. An entry in the place of another counts
@@ -172,13 +181,13 @@ impl Cache {
         Ok(self.read(key)?.map(component))
     }
 
-    /// Returns a set of functions, if there is one and it is whole.
+    /// Returns a set of functions or a template, if there is one and it is whole.
     ///
     /// # Errors
     ///
     /// The entry is not private, or cannot be read.
-    pub(crate) fn functions(&self, key: &Key) -> Result<Option<Vec<u8>>, CacheError> {
-        Ok(self.read(key)?.map(|(_, functions)| functions))
+    pub(crate) fn content(&self, key: &Key) -> Result<Option<Vec<u8>>, CacheError> {
+        Ok(self.read(key)?.map(|(_, content)| content))
     }
 
     fn read(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
@@ -222,13 +231,13 @@ impl Cache {
         self.write(key, footprint.to_bytes(), artifact.bytes())
     }
 
-    /// Keeps a set of functions under `key`, as [`put`](Self::put) does.
+    /// Keeps a set of functions or a template under `key`, as [`put`](Self::put) does.
     ///
     /// # Errors
     ///
     /// The entry cannot be written.
-    pub(crate) fn put_functions(&self, key: &Key, functions: &[u8]) -> Result<(), CacheError> {
-        self.write(key, [0; FOOTPRINT_BYTES], functions)
+    pub(crate) fn put_content(&self, key: &Key, content: &[u8]) -> Result<(), CacheError> {
+        self.write(key, [0; FOOTPRINT_BYTES], content)
     }
 
     fn write(
@@ -261,7 +270,7 @@ fn check_private(path: &Path, metadata: &fs::Metadata, others: u32) -> Result<()
     Err(CacheError::NotPrivate { path: path.to_owned(), why })
 }
 
-/// The footprint and the content of an entry. Sets of functions have no footprint.
+/// The footprint and the content of an entry. Sets of functions and templates have no footprint.
 type Entry = ([u8; FOOTPRINT_BYTES], Vec<u8>);
 
 /// Reads an entry. Returns `None` if it is damaged, or is the entry of another key.
@@ -280,21 +289,25 @@ fn read_entry(mut file: &File, size: u64, key: &Key) -> io::Result<Option<Entry>
     Ok(is_whole.then_some((footprint, code)))
 }
 
-/// Removes the oldest entries beyond [`MAX_ENTRIES`] and [`MAX_FUNCTIONS`].
+/// Removes the oldest entries beyond [`MAX_ENTRIES`] and [`MAX_SHARED`].
 fn prune(directory: &Path) -> io::Result<()> {
-    let (mut entries, mut functions) = (Vec::new(), Vec::new());
+    let (mut entries, mut functions, mut templates) = (Vec::new(), Vec::new(), Vec::new());
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         // Another process may have removed it meanwhile. Folders are not entries.
         let Ok(metadata) = entry.metadata() else { continue };
         if let (true, Ok(modified)) = (metadata.is_file(), metadata.modified()) {
-            let is_functions =
-                entry.file_name().as_encoded_bytes().starts_with(FUNCTIONS.as_bytes());
-            let kind = if is_functions { &mut functions } else { &mut entries };
+            let name = entry.file_name();
+            let kind = match name.as_encoded_bytes() {
+                name if name.starts_with(FUNCTIONS.as_bytes()) => &mut functions,
+                name if name.starts_with(TEMPLATE.as_bytes()) => &mut templates,
+                _ => &mut entries,
+            };
             kind.push((modified, entry.path()));
         }
     }
-    for (mut entries, most) in [(entries, MAX_ENTRIES), (functions, MAX_FUNCTIONS)] {
+    let shared = [functions, templates].map(|entries| (entries, MAX_SHARED));
+    for (mut entries, most) in shared.into_iter().chain([(entries, MAX_ENTRIES)]) {
         entries.sort();
         for (_, path) in entries.iter().take(entries.len().saturating_sub(most)) {
             let _ = fs::remove_file(path);

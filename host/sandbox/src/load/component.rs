@@ -152,7 +152,7 @@ fn load_or_compile(
         tracing::debug!(bytes = source.len(), "compiling a handler");
     }
     let functions = if usable && source.len() > HAS_INTERPRETER {
-        loader.cache.functions(&Key::of_functions(engine.wasmtime())).unwrap_or_else(|error| {
+        loader.cache.content(&Key::of_functions(engine.wasmtime())).unwrap_or_else(|error| {
             warn(error);
             None
         })

@@ -24,6 +24,8 @@
 //! code that fills them. All instances share the data segments, types, names and exports in
 //! the compiled component.
 
+use std::ops::Range;
+
 use wasmtime::error::format_err;
 use wasmtime_environ::component::{
     ComponentArtifacts, GlobalInitializer, InstantiateModule, VMComponentOffsets,
@@ -254,18 +256,28 @@ pub(crate) struct InitialMemory {
 
 /// Returns the metadata that the compiler wrote beside the code.
 fn metadata(artifact: &[u8]) -> wasmtime::Result<&[u8]> {
-    let find = || -> object::Result<Option<&[u8]>> {
+    let metadata = section(artifact, ELF_WASMTIME_INFO)?.and_then(|range| artifact.get(range));
+    metadata.ok_or_else(|| format_err!("the compiled component has no metadata"))
+}
+
+/// Returns the place of a section of a compiled component, if it has that.
+///
+/// # Errors
+///
+/// The artifact is no compiled component.
+pub(crate) fn section(artifact: &[u8], name: &str) -> wasmtime::Result<Option<Range<usize>>> {
+    let find = || -> object::Result<Option<Range<usize>>> {
         let header = FileHeader64::<Endianness>::parse(artifact)?;
         let endian = header.endian()?;
         let sections = header.sections(endian, artifact)?;
-        let named = sections.section_by_name(endian, ELF_WASMTIME_INFO.as_bytes());
-        named.map(|(_, section)| section.data(endian, artifact)).transpose()
+        let named = sections.section_by_name(endian, name.as_bytes());
+        let range = named.and_then(|(_, section)| section.file_range(endian));
+        Ok(range.and_then(|(begin, size)| {
+            let begin = usize::try_from(begin).ok()?;
+            Some(begin..begin.checked_add(usize::try_from(size).ok()?)?)
+        }))
     };
-    match find() {
-        Ok(Some(metadata)) => Ok(metadata),
-        Ok(None) => Err(format_err!("the compiled component has no metadata")),
-        Err(error) => Err(format_err!("the compiled component cannot be read: {error}")),
-    }
+    find().map_err(|error| format_err!("the compiled component cannot be read: {error}"))
 }
 
 #[cfg(test)]

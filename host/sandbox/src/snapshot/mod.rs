@@ -10,7 +10,11 @@
 //! and none of the limits of requests.
 
 mod contract;
+mod parts;
 mod reset;
+mod template;
+
+pub use template::keep_compiled;
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -199,7 +203,7 @@ impl Invoker for Run {
 /// The entry of the cache cannot be read, or is not private.
 pub fn compiled_functions(cache: &Cache, settings: &EngineSettings) -> Result<Functions> {
     let engine = Engine::for_compiling(settings, Arc::default())?;
-    let functions = cache.functions(&Key::of_functions(engine.wasmtime()))?;
+    let functions = cache.content(&Key::of_functions(engine.wasmtime()))?;
     Ok(Functions::new(functions.unwrap_or_default()).recording())
 }
 
@@ -220,7 +224,7 @@ pub fn keep_functions(
         recording::record(engine.settings(), functions, component)?;
     }
     if let Some(bytes) = functions.to_bytes() {
-        cache.put_functions(&Key::of_functions(engine.wasmtime()), &bytes)?;
+        cache.put_content(&Key::of_functions(engine.wasmtime()), &bytes)?;
     }
     Ok(())
 }
