@@ -40,6 +40,7 @@ mod projects;
 mod proxy_protocol;
 mod python_files;
 mod python_layout;
+mod python_packages;
 mod requests;
 mod sample_programs;
 mod samples;

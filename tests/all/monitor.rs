@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 
 use serde_json::Value;
 use socketserver_tests::process::{TIMEOUT, wait_until};
@@ -13,6 +12,7 @@ use crate::fixture::{FIXTURE, Fixture, MODES, Served};
 mod agent;
 mod browser;
 mod hostile;
+mod prometheus;
 mod up;
 
 /// A handler that sends `ok`, and fails with a reason that is HTML when the client has sent more.
@@ -130,50 +130,6 @@ fn the_metrics_say_what_has_become_of_requests_in_each_mode() {
         ] {
             let found = sample(&metrics, &format!("socketserver_{name}"));
             assert_eq!(found, Some(value), "{mode:?} {name}\n{metrics}");
-        }
-    }
-}
-
-/// The parser of the official client library in Python, if it is installed; or else a strict one
-/// for what the server writes.
-#[test]
-fn a_parser_of_prometheus_reads_the_metrics() {
-    let monitored = Monitored::start(&[]);
-    assert_eq!(ask(&monitored.served.server, b"xx"), b"ok");
-    let (status, metrics) = monitored.get("/metrics");
-    assert_eq!(status, 200);
-    let program = "import sys\nfrom prometheus_client.parser import text_string_to_metric_families as parse\n\
-        print(*(family.name + ' ' + family.type for family in parse(sys.stdin.read())), sep='\\n')";
-    let mut python = Command::new("python3");
-    python.arg("-c").arg(program).stdin(std::process::Stdio::piped());
-    python.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
-    if let Ok(mut child) = python.spawn() {
-        child.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let families = String::from_utf8(output.stdout).unwrap();
-        if output.status.success() {
-            assert!(
-                families.contains("socketserver_request_duration_seconds histogram"),
-                "{families}"
-            );
-            assert!(families.contains("socketserver_requests counter"), "{families}");
-        } else {
-            println!("skipped: Python has no prometheus_client");
-        }
-    }
-    let mut typed = std::collections::HashSet::new();
-    for line in metrics.lines() {
-        if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = rest.split_once(' ').unwrap();
-            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
-            assert!(typed.insert(name.to_owned()), "twice: {line}");
-        } else if !line.starts_with("# HELP ") {
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            value.parse::<f64>().unwrap();
-            let family = name.split('{').next().unwrap();
-            let ends = ["", "_bucket", "_sum", "_count"];
-            let known = ends.iter().any(|end| typed.contains(family.trim_end_matches(end)));
-            assert!(known, "no type: {line}");
         }
     }
 }

@@ -10,16 +10,17 @@ use super::{HANDLER, connect, free, get, sample};
 use crate::configuration::Folder;
 use crate::fixture::host;
 
-struct Up {
+/// `up` with two handlers and a monitor.
+pub struct Up {
     server: Server,
-    folder: Folder,
-    metrics: SocketAddr,
+    pub folder: Folder,
+    pub metrics: SocketAddr,
     agent: SocketAddr,
     handlers: [SocketAddr; 2],
 }
 
 impl Up {
-    fn start() -> Up {
+    pub fn start() -> Up {
         let folder = Folder::new();
         let [metrics, agent, one, two] = [(); 4].map(|()| free());
         folder.write("h.wat", HANDLER.text());
@@ -42,7 +43,7 @@ impl Up {
         sample(&get(self.metrics, "/metrics").1, &format!("socketserver_{name}{labels}"))
     }
 
-    fn ask(&self, handler: usize) {
+    pub fn ask(&self, handler: usize) {
         let mut stream = connect(self.handlers[handler]);
         stream.write_all(b"-").unwrap();
         let mut answer = String::new();
@@ -58,7 +59,7 @@ impl Up {
         answer
     }
 
-    fn reload(&self) {
+    pub fn reload(&self) {
         let mut command = host();
         command.arg("reload").arg("--control").arg(self.folder.path("control"));
         let _ = command.output().unwrap();

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use socketserver_tests::process::Server;
 
 use super::{Both, TCP, ask, file, here};
+use crate::python_packages::install;
 
 /// Returns an answer without the headers that differ: those with the time and the version.
 fn plain(answer: &str) -> String {
@@ -89,21 +90,9 @@ fn functions_are_called_over_xmlrpc() {
     assert!(printed.ends_with("KeyError'>:'as asked'\">\n404\n"), "{printed}");
 }
 
-/// Installs packages for Python, once, and returns their folder.
-fn packages() -> String {
-    let folder = socketserver_tests::build::root().join("target/tests-cache/packages");
-    if !folder.join("flask").exists() {
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
-        let status = pip.arg(&folder).args(["flask==3.1.3", "bottle==0.13.4"]).status().unwrap();
-        assert!(status.success());
-    }
-    folder.to_str().unwrap().to_owned()
-}
-
 #[test]
 fn applications_of_flask_and_bottle_run_from_a_folder_of_packages() {
-    let packages = packages();
+    let packages = install("packages", "flask", &["flask==3.1.3", "bottle==0.13.4"]);
     let mut here = here("apps.py", &[&TCP[..], &["--python-path", &packages]].concat());
     let mut cpython = Command::new("python3");
     cpython.arg(file("launch.py")).arg(file("apps.py")).env("PYTHONPATH", &packages);
