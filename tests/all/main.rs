@@ -30,6 +30,7 @@ mod log;
 mod matrix;
 mod monitor;
 mod network;
+mod operating;
 mod options;
 mod overtime;
 mod own_addresses;

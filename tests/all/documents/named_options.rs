@@ -24,10 +24,10 @@ const PLACES: [&str; 10] = [
 /// Options of other programs: Cargo and its tests, the benches, tools of languages, systemd.
 const OTHERS: &str = "--bench --beside --bin --bindings --bins --check-bindings --config \
     --disable-pip-version-check --exact --example --filter-platform --format-version --idle --ignore-scripts --js \
-    --kill-whom --lib --list --locked --manifest-path --message-format --mib --module-root --no-audit --no-create-home --no-deps --no-fund \
-    --no-install-recommends --nocapture --only --only-binary --open --options --output --path --prefix --print \
-    --python-path --release --requests --root --rounds --signal --stub-wasi --sync --system \
-    --target --test --test-threads --wit --wit-path --workspace --world --yes";
+    --kill-whom --lib --list --locked --manifest-path --message-format --mib --mode --module-root --no-audit --no-create-home --no-deps --no-fund \
+    --no-install-recommends --nocapture --now --only --only-binary --open --options --output --path --prefix --print \
+    --python-path --release --requests --root --rounds --shell --signal --silent --stub-wasi --sync --system \
+    --target --test --test-threads --unit --wit --wit-path --workspace --world --yes";
 
 /// Options that do not exist, in tests of errors.
 const WRONG: &str = "--bund --cputime --port --verbose --xyzzy";
