@@ -55,6 +55,7 @@ mod stream_handlers;
 mod supervisor;
 mod systemd;
 mod time_slices;
+mod tls;
 mod user;
 mod wall_time;
 mod wasi;

@@ -5,6 +5,7 @@ mod at_paths;
 mod building;
 mod cannot;
 mod dialing;
+mod secured;
 mod sending;
 mod web;
 

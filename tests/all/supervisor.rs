@@ -1,5 +1,6 @@
 //! `up`: several handlers, and what happens to their processes.
 
+mod certificates;
 mod draining;
 mod swaps;
 

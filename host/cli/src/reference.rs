@@ -160,6 +160,7 @@ fn markdown(help: &str) -> String {
 fn option_of(reason: Reason) -> &'static str {
     match reason {
         Reason::CpuTime => "`--cpu-time`",
+        Reason::Handshake => "`--tls-cert`, `--tls-handshake-timeout`",
         Reason::IdleTimeout | Reason::Outbound | Reason::Sleep => "`--idle-timeout`",
         Reason::Jail => "`--jail`",
         Reason::Memory => "`--memory`",

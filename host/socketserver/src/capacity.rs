@@ -44,6 +44,14 @@ impl Needs {
     pub const PROCESS: Needs =
         Needs { mappings: 0, descriptors: 1, memory: 1 << 20, address_space: 0, threads: 1 };
 
+    /// Returns the needs of one request whose connection has TLS: 64 KiB of records that the
+    /// kernel has not taken yet, as much of a handshake that is not whole, and a record with its
+    /// plain bytes.
+    #[must_use]
+    pub fn with_tls(self) -> Needs {
+        Needs { memory: self.memory.saturating_add(168 << 10), ..self }
+    }
+
     /// Returns the needs of one request in one of `workers` processes, which share the
     /// memory and the threads of the machine.
     #[must_use]

@@ -181,6 +181,9 @@ pub enum BuildError {
     /// A socket has no connections that could wait for their first byte.
     #[error("{0}")]
     DeferAccept(String),
+    /// A socket cannot have TLS.
+    #[error("{0}")]
+    Tls(String),
     /// The settings ask for more requests at once than the machine can hold.
     #[error(
         "{asked} requests at once are more than this machine can hold: {capacity}; ask for fewer, or raise that limit"

@@ -101,6 +101,7 @@
 //! | `request/` | the request: its transport, deadlines, limits and options |
 //! | `concurrency/` | the ways of running requests: one at a time, in threads, in processes |
 //! | `proxy/` | the PROXY protocol: clients that a proxy names |
+//! | `tls/` | TLS: certificates, keys and sessions |
 //! | `access/` | rules that refuse clients, for `verify_request` |
 //! | `handler`, `hooks` | the code of the program: its handler, and the methods that it overrides |
 //! | `service` | what a service manager such as systemd passes to the program |
@@ -134,6 +135,7 @@ mod server_info;
 pub mod service;
 mod sys;
 mod text;
+mod tls;
 
 pub use address::{Address, AddressFamily, SocketType, UnixAddress};
 pub use capacity::{Capacity, Needs, memory_of_this_machine};
@@ -167,3 +169,4 @@ pub use server::defer::DeferAccept;
 pub use server_info::ServerInfo;
 pub use sys::{Shared, SharedData};
 pub use text::printable;
+pub use tls::{ClientAuth, TlsError, TlsServer, TlsSettings, TlsVersion};

@@ -77,6 +77,7 @@ reasons! {
     Exit, "exit", Guest, "The handler asked to exit ([`SystemExit`](crate::SystemExit)). This is not reported as a failure.";
     ExitStatus, "exit-status", Guest, "The program exited with a status other than 0.";
     Handles, "handles", Guest, "The handler held as many handles as it may, and asked for another.";
+    Handshake, "handshake", Client, "The client's handshake of TLS failed, or was not done in time. No handler ran.";
     IdleTimeout, "idle-timeout", Client, "No byte moved in either direction for the idle timeout.";
     Jail, "jail", Host, "The process of the request could not enter the jail.";
     Lifetime, "lifetime", Host, "The process of the request outlived its time, and its parent killed it.";

@@ -2,7 +2,7 @@
 
 use clap::Arg;
 use clap::builder::StyledStr;
-use socketserver::{Forking, ProxyProtocol, Threading};
+use socketserver::{Forking, ProxyProtocol, Threading, TlsSettings};
 use socketserver_sandbox::CompilerProcess;
 
 use super::profile::Profile;
@@ -32,7 +32,7 @@ fn defaults_in(profile: Profile) -> [(&'static str, String); 13] {
 }
 
 /// Returns the other options that have a default, by their names, with the default of each.
-fn other_defaults() -> [(&'static str, String); 17] {
+fn other_defaults() -> [(&'static str, String); 20] {
     let Settings { policy, sockets, concurrency, poll_interval, shutdown, log, .. } =
         Settings::default();
     let threading = Threading::new();
@@ -53,6 +53,12 @@ fn other_defaults() -> [(&'static str, String); 17] {
         ("block-on-close", threading.block_on_close.to_string()),
         ("max-children", Forking::new().max_children.to_string()),
         ("proxy-timeout", humantime::format_duration(ProxyProtocol::TIMEOUT).to_string()),
+        ("tls-client-auth", "require".to_owned()),
+        ("tls-min-version", "1.2".to_owned()),
+        (
+            "tls-handshake-timeout",
+            humantime::format_duration(TlsSettings::HANDSHAKE_TIMEOUT).to_string(),
+        ),
         ("poll-interval", poll_interval.as_secs_f64().to_string()),
     ]
 }

@@ -4,7 +4,7 @@
 //! | file | content |
 //! |---|---|
 //! | this one | the commands, and the options of `serve` and `inspect` |
-//! | `listening`, `running`, `limits`, `access`, `proxy`, `grants`, `isolation`, `loading`, `log`, `monitoring`, `python` | a group of options each, in the order of `--help` |
+//! | `listening`, `running`, `limits`, `access`, `proxy`, `tls`, `grants`, `isolation`, `loading`, `log`, `monitoring`, `python` | a group of options each, in the order of `--help` |
 //! | `python_file` | the options of `run` |
 //! | `building` | the options of `new` and `build` |
 //! | `configuration` | the options of `up`, `check`, `status`, `reload` and `stop` |
@@ -43,6 +43,7 @@ mod settings;
 mod shell;
 mod snapshot;
 mod suggest;
+mod tls;
 mod words;
 
 use std::path::PathBuf;
@@ -69,6 +70,7 @@ pub use python_file::{PackageOptions, RunOptions};
 pub use running::RunningOptions;
 pub use shell::{CompletionsOptions, ManOptions};
 pub use snapshot::{PrecompileOptions, SnapshotOptions};
+pub use tls::TlsOptions;
 pub use words::level_word;
 
 use crate::values::digest::{self, Digest};
@@ -279,6 +281,10 @@ pub struct ServerOptions {
     /// The proxies that name the clients of their connections.
     #[command(flatten)]
     pub proxy: ProxyOptions,
+
+    /// The certificates of the server, and its rules for TLS.
+    #[command(flatten)]
+    pub tls: TlsOptions,
 
     /// The parts of the host that the handler sees.
     #[command(flatten)]

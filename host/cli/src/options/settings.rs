@@ -70,6 +70,7 @@ impl ServerOptions {
             poll_interval: self.python.poll_interval.unwrap_or(default.poll_interval),
             access: self.access.settings(),
             proxies: self.proxy.settings()?,
+            tls: self.tls.settings()?,
             jail,
             user: self.isolation.user,
             shutdown,

@@ -1,7 +1,7 @@
 //! Options with a fixed set of words.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use socketserver::ConcurrencyKind;
+use socketserver::{ClientAuth, ConcurrencyKind, TlsVersion};
 use socketserver_jail::JailMode;
 use socketserver_sandbox::OnKill;
 use tracing::Level;
@@ -30,6 +30,16 @@ pub fn on_kill() -> impl TypedValueParser<Value = OnKill> {
 /// Returns a parser of `--profile`.
 pub fn profile() -> impl TypedValueParser<Value = Profile> {
     one_of(Profile::ALL.iter().map(|profile| (profile.as_str(), *profile)).collect())
+}
+
+/// Returns a parser of `--tls-client-auth`.
+pub fn client_auth() -> impl TypedValueParser<Value = ClientAuth> {
+    one_of(vec![("require", ClientAuth::Require), ("request", ClientAuth::Request)])
+}
+
+/// Returns a parser of `--tls-min-version`.
+pub fn tls_version() -> impl TypedValueParser<Value = TlsVersion> {
+    one_of(vec![("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)])
 }
 
 /// Returns a parser of `--log-format`.

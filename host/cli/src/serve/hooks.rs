@@ -137,6 +137,10 @@ impl Hooks for ServeHooks {
         client_address: &Address,
         error: Option<&HandlerError>,
     ) {
+        if request.was_truncated() {
+            let peer = client_address.to_string();
+            tracing::debug!(peer, "the connection ended without TLS's close_notify");
+        }
         self.counters.finished(request, error);
         self.access_log.log(self.names(), Some(request), Ended { client_address, error });
     }

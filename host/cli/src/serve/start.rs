@@ -9,7 +9,7 @@ use socketserver::access::Access;
 use socketserver::service::PassedSocket;
 use socketserver::{
     BindHint, BuildError, Concurrency, ConcurrencyKind, DeferAccept, Endpoint, Needs,
-    RequestHandler, Server, printable, run_in_child,
+    RequestHandler, Server, TlsServer, TlsSettings, printable, run_in_child,
 };
 use socketserver_jail::JailMode;
 use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings, read_component};
@@ -46,6 +46,7 @@ struct Tried {
     limits: ProcessLimits,
     access: Access,
     restrictions: Restrictions,
+    tls: Option<TlsServer>,
     /// True if the handler opens sockets in the jail.
     brokered: bool,
 }
@@ -109,7 +110,14 @@ fn try_handler(
         preflight(&handler, kind, signals, &restrictions, limits.preflight)
             .with_context(cannot_serve)?;
     }
-    Ok(Tried { name, handler, places, limits, access, restrictions, brokered })
+    // The preflight is over: code of the handler ran in a process that has no key.
+    let tls = settings.tls.as_ref().map(TlsServer::load).transpose();
+    let tls = tls.context("cannot speak TLS")?;
+    if let Some(tls) = &tls {
+        let mut checks = endpoints.iter().map(|endpoint| tls.check_endpoint(endpoint));
+        checks.try_for_each(|check| check).map_err(|why| anyhow!("--tls-cert: {why}"))?;
+    }
+    Ok(Tried { name, handler, places, limits, access, restrictions, tls, brokered })
 }
 
 /// Loads a handler and tries it, as a server does before it binds its sockets.
@@ -143,7 +151,7 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     let Parts { handlers, events, counters, manager, generation, file } = parts;
     let places = passed::places(&settings.bind, passed)?;
     let tried = try_handler(&settings, places, &handlers, counters, manager)?;
-    let Tried { name, handler, places, limits, access, restrictions, brokered } = tried;
+    let Tried { name, handler, places, limits, access, restrictions, tls, brokered } = tried;
     let kind = settings.concurrency.kind();
     let changes_user = settings.user.is_some() && !kind.forks();
     let broker = brokered.then(|| broker::start(&settings)).transpose()?;
@@ -155,7 +163,7 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     };
     events.second_signal.make_first_graceful();
     restrictions.log_walls();
-    let concurrency = with_capacity(settings.concurrency, &handler, limits);
+    let concurrency = with_capacity(settings.concurrency, &handler, limits, settings.tls.as_ref());
     let handler_name = handler.name().to_owned();
     let hooks = ServeHooks {
         handler: handler_name.clone(),
@@ -192,6 +200,10 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     };
     let builder = match defer {
         Some(defer) => builder.defer_accept(defer),
+        None => builder,
+    };
+    let builder = match tls {
+        Some(tls) => builder.tls(tls),
         None => builder,
     };
     let built = places.into_iter().fold(builder, |builder, place| place.add_to(builder)).build();
@@ -293,20 +305,23 @@ fn with_capacity(
     concurrency: Concurrency,
     handler: &ComponentHandler,
     limits: ProcessLimits,
+    tls: Option<&TlsSettings>,
 ) -> Concurrency {
+    let needs = |needs: Needs| if tls.is_some() { needs.with_tls() } else { needs };
     match concurrency {
         Concurrency::Sync => Concurrency::Sync,
         Concurrency::Threading(mut threading) => {
-            threading.capacity = handler.capacity(Needs::THREAD);
+            threading.capacity = handler.capacity(needs(Needs::THREAD));
             Concurrency::Threading(threading)
         }
         Concurrency::Forking(mut forking) => {
-            forking.capacity = handler.capacity(Needs::PROCESS);
-            forking.max_lifetime = Some(limits.lifetime);
+            forking.capacity = handler.capacity(needs(Needs::PROCESS));
+            let handshake = tls.map_or(Duration::ZERO, |tls| tls.handshake_timeout);
+            forking.max_lifetime = Some(limits.lifetime.saturating_add(handshake));
             Concurrency::Forking(forking)
         }
         Concurrency::Workers(mut workers) => {
-            let needs = Needs::THREAD.in_workers(workers.count);
+            let needs = needs(Needs::THREAD).in_workers(workers.count);
             workers.threading.capacity = handler.capacity(needs);
             Concurrency::Workers(workers)
         }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use socketserver::{Concurrency, Endpoint, ProxyProtocol, Threading};
+use socketserver::{Concurrency, Endpoint, ProxyProtocol, Threading, TlsSettings};
 use socketserver_jail::JailMode;
 use socketserver_sandbox::Policy;
 use tracing::Level;
@@ -55,6 +55,8 @@ pub struct Settings {
     pub defer_accept: bool,
     /// The proxies that name the clients of their connections, if the server is behind some.
     pub proxies: Option<ProxyProtocol>,
+    /// The certificates of the server, and its rules, if it speaks TLS.
+    pub tls: Option<TlsSettings>,
     /// The jail of the processes that serve.
     pub jail: JailMode,
     /// The user that runs requests, if it is not the user of this process.
@@ -85,6 +87,7 @@ impl Default for Settings {
             access: AccessSettings::default(),
             defer_accept: false,
             proxies: None,
+            tls: None,
             jail: JailMode::Off,
             user: None,
             shutdown: ShutdownSettings::default(),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -10,6 +9,7 @@ use serde::Serialize;
 use socketserver::service::PassedSocket;
 
 use super::MARGIN;
+use super::certificates::SeenFiles;
 use super::drain::Drain;
 use super::process::Process;
 use super::slot::{LONGEST_PAUSE, Next, Outcome, Slot, Stamp, grace};
@@ -25,6 +25,8 @@ pub struct Handlers {
     /// Sockets of systemd that no handler has taken yet.
     passed: Vec<PassedSocket>,
     generations: u64,
+    /// The time of the next look at files for TLS.
+    pub(super) certificates_at: Instant,
     /// Set if someone looks at the counters.
     counted: bool,
     /// The time that a handler which is drained serves on.
@@ -66,6 +68,7 @@ impl Handlers {
             ending: Vec::new(),
             passed,
             generations: 0,
+            certificates_at: Instant::now(),
             counted,
             drain_delay: Duration::ZERO,
         }
@@ -150,7 +153,8 @@ impl Handlers {
         let slot = Slot {
             handler,
             // That of no handler, until one serves.
-            stamp: Stamp { arguments: Vec::new(), folder: PathBuf::new(), content: None },
+            stamp: Stamp::default(),
+            files: SeenFiles::default(),
             sockets: Vec::new(),
             current: None,
             next: Some(next),
@@ -186,6 +190,9 @@ impl Handlers {
         let now = Instant::now();
         let mut outcomes = Vec::new();
         self.look_at_drains(now);
+        if !is_ending {
+            self.look_at_certificates(now);
+        }
         for (name, slot) in &mut self.slots {
             outcomes.extend(slot.look_at_next(name, now, &mut self.ending));
             if slot.look_at_current(name, now) && !is_ending && slot.drain.is_none() {
@@ -244,7 +251,12 @@ impl Handlers {
             slot.restart_at.into_iter().chain(next).chain(drain)
         };
         let ending = self.ending.iter().filter_map(|(_, process)| process.deadline);
-        self.slots.values().flat_map(of_slot).chain(ending).min()
+        self.slots
+            .values()
+            .flat_map(of_slot)
+            .chain(ending)
+            .chain(self.certificates_deadline())
+            .min()
     }
 
     /// Returns the descriptors that become readable at a report.

@@ -4,6 +4,7 @@
 //! | file | content |
 //! |---|---|
 //! | this one | the loop |
+//! | `certificates` | files for TLS that change |
 //! | `drain` | handlers that finish what they have begun |
 //! | `handlers` | all handlers |
 //! | `slot` | a handler: its generations, and what happens to these |
@@ -15,6 +16,7 @@
 //! | `ask` | `status`, `reload`, `drain` and `stop`: the other side of the control socket |
 
 pub mod ask;
+mod certificates;
 mod control;
 mod drain;
 mod events;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use socketserver_sandbox::{Loader, read_component};
 
 use super::MARGIN;
+use super::certificates::{CertificateFiles, SeenFiles};
 use super::drain::Drain;
 use super::process::Process;
 use super::sockets::Listening;
@@ -25,6 +26,8 @@ const GOOD_LIFE: Duration = Duration::from_mins(1);
 pub struct Slot {
     pub handler: Handler,
     pub stamp: Stamp,
+    /// What looks at its files for TLS have seen.
+    pub files: SeenFiles,
     pub sockets: Vec<Rc<Listening>>,
     /// The process that serves, if there is one.
     pub current: Option<Process>,
@@ -52,12 +55,13 @@ pub struct Next {
 }
 
 /// The origin of a handler. Two that are equal need no new process.
-#[derive(PartialEq)]
+#[derive(PartialEq, Default)]
 pub struct Stamp {
     pub arguments: Vec<String>,
     pub folder: PathBuf,
     /// `None` for a folder, whose content is not compared.
     pub content: Option<Digest>,
+    pub certificates: CertificateFiles,
 }
 
 impl Stamp {
@@ -70,6 +74,7 @@ impl Stamp {
             arguments: handler.arguments.clone(),
             folder: handler.folder.clone(),
             content: bytes.map(|bytes| Digest::compute(&bytes)),
+            certificates: CertificateFiles::look(handler),
         }
     }
 

@@ -20,4 +20,5 @@ pub mod language;
 pub mod nearest;
 pub mod owner;
 pub mod server_class;
+pub mod tls;
 pub mod units;

@@ -38,6 +38,16 @@ impl AsFd for Source {
     }
 }
 
+impl Source {
+    /// Returns the directions in which to wait for the descriptor.
+    fn directions(&self, wanted: Readiness) -> Readiness {
+        match self {
+            Source::Socket(request) => request.awaited_directions(wanted),
+            Source::Lookup(_) => wanted,
+        }
+    }
+}
+
 impl Wake {
     /// Forgets all events.
     pub(crate) fn clear(&mut self) {
@@ -107,8 +117,9 @@ impl Sleep {
         let background = self.background.iter().filter_map(Weak::upgrade);
         wake.awaited.extend(background.filter_map(|work| work.advance()));
         let Some(request) = &self.request else { return self.before_the_request(wake.at) };
+        let awaited = wake.awaited.iter();
         let awaited: Vec<_> =
-            wake.awaited.iter().map(|(source, wanted)| (source.as_fd(), *wanted)).collect();
+            awaited.map(|(source, wanted)| (source.as_fd(), source.directions(*wanted))).collect();
         let waited = request.wait_until_any_is_ready_async(&awaited, wake.at).await;
         waited.map_err(|error| failed(&error, wake.kill(&error)))
     }

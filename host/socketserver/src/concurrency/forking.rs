@@ -59,7 +59,7 @@ impl RequestProcesses {
                 Some(RequestEnd::Failed)
             }
             None => {
-                job.request.shutdown_request();
+                job.request.shutdown_request(true);
                 None
             }
         });

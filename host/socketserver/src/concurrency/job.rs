@@ -10,6 +10,7 @@ use crate::handler::RequestHandler;
 use crate::hooks::Hooks;
 use crate::reason::Reason;
 use crate::request::Request;
+use crate::request::wait::block_on;
 use crate::server_info::ServerInfo;
 
 /// The code of the program that uses this crate.
@@ -52,6 +53,8 @@ impl Job {
     pub(super) fn run(&self) -> RequestEnd {
         let Job { app, request, client_address, server } = self;
         let finished = catch_unwind(AssertUnwindSafe(|| {
+            let handshake = block_on(request.handshake());
+            handshake.map_err(|error| HandlerError::new(Reason::Handshake, error))?;
             app.handler.finish_request(request, client_address, server)
         }));
         let failed = match finished {
@@ -86,7 +89,7 @@ impl Job {
     fn end(&self, error: Option<&HandlerError>) {
         let Job { app, request, client_address, .. } = self;
         catch_panic(|| app.hooks.request_finished(request, client_address, error));
-        request.shutdown_request();
+        request.shutdown_request(error.is_some());
     }
 }
 

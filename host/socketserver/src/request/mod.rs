@@ -10,6 +10,7 @@
 //! | `limits` | the operator's side: limits, byte counts, guards |
 //! | `readiness` | waiting until a call would not have to wait |
 //! | `transport` | the calls that move bytes; the place for streams other than bare sockets |
+//! | `secured` | the calls of a connection with TLS |
 //! | `opened`, `address_calls` | sockets that the handler of a request opens, and calls on them that another process makes |
 //! | `deadlines`, `wait` | the timeouts of a request, and the one place where it waits |
 //! | `traffic` | the bytes that a request has moved, and may move |
@@ -27,6 +28,7 @@ pub(crate) mod opened;
 mod options;
 pub(crate) mod readiness;
 mod receive;
+mod secured;
 mod send;
 mod sendfile;
 pub(crate) mod sockopt;
@@ -51,10 +53,12 @@ pub(crate) use limits::Guards;
 use traffic::Traffic;
 use transport::{Connection, Datagram, Transport};
 pub use usage::Usage;
+use wait::block_on;
 
 use crate::address::{Address, AddressFamily, SocketType};
 use crate::listen::descriptor_passing::PassedDescriptors;
 use crate::listen::packet_info::Destination;
+use crate::tls::TlsServer;
 
 /// The request that a handler answers: Python's `self.request`.
 ///
@@ -120,6 +124,19 @@ impl Request {
     /// Returns a request on a connection that a listening socket has accepted.
     pub(crate) fn accepted(socket: Socket, passed: PassedDescriptors) -> Self {
         Request::from_transport(Transport::Connection(Connection::new(socket, passed)), 0)
+    }
+
+    /// Gives a connection TLS. Returns false, and the connection has none, if there is a clone
+    /// already.
+    #[must_use]
+    pub(crate) fn set_tls(&mut self, tls: TlsServer) -> bool {
+        let Some(Inner { transport: Transport::Connection(connection), .. }) =
+            Arc::get_mut(&mut self.0)
+        else {
+            return false;
+        };
+        connection.set_tls(tls);
+        true
     }
 
     /// Returns a request with a datagram, the socket that received it, the sender if
@@ -232,7 +249,11 @@ impl Request {
     /// The errors of `shutdown(2)`, such as `ENOTCONN`; `EOPNOTSUPP` for a datagram.
     pub fn shutdown(&self, how: Shutdown) -> Result<()> {
         self.check_open()?;
-        self.0.transport.connection()?.shutdown(how)
+        let connection = self.0.transport.connection()?;
+        match connection.tls() {
+            Some(tls) => secured::shutdown(tls, connection.records(), how),
+            None => connection.shutdown(how),
+        }
     }
 
     /// Closes the request: the client sees the end of its connection, and later calls
@@ -244,7 +265,10 @@ impl Request {
         let was_closed = self.0.closed.swap(true, Ordering::Relaxed);
         if let (false, Transport::Connection(connection)) = (was_closed, &self.0.transport) {
             // The other end may have gone already.
-            let _ = connection.shutdown(Shutdown::Both);
+            let _ = match connection.tls() {
+                Some(tls) => secured::shutdown(tls, connection.records(), Shutdown::Both),
+                None => connection.shutdown(Shutdown::Both),
+            };
         }
     }
 
@@ -305,13 +329,29 @@ impl Request {
     /// reply into a reset. Python's `shutdown_request`, whose `close` happens
     /// when the last clone is dropped. A datagram needs neither.
     ///
-    /// The guards are dropped first: a client that sees the end, and connects again at
-    /// once, must find its permit free.
-    pub(crate) fn shutdown_request(&self) {
-        drop(self.take_guards());
-        if let Transport::Connection(connection) = &self.0.transport {
-            connection.end_sending();
+    /// The guards are dropped before the end: a client that sees it, and connects again at
+    /// once, must find its permit free. What TLS still has for the client is sent before that,
+    /// because it may take as long as the request may wait.
+    ///
+    /// A connection with TLS says that it ends unless the request has failed: a client can tell
+    /// an answer that is not whole.
+    pub(crate) fn shutdown_request(&self, has_failed: bool) {
+        let connection = match &self.0.transport {
+            Transport::Connection(connection) => Some(connection),
+            _ => None,
+        };
+        let tls = connection.filter(|connection| !connection.resets()).and_then(Connection::tls);
+        if tls.is_some() {
+            // The client may have gone.
+            let _ = block_on(self.send_last_records(!has_failed));
         }
+        drop(self.take_guards());
+        let Some(connection) = connection else { return };
+        if let (Some(tls), false) = (tls, has_failed) {
+            // There is room for it, unless a limit was reached.
+            let _ = tls.close(connection.records());
+        }
+        connection.end_sending();
     }
 
     /// Returns true if the process ends with this request: in a child of

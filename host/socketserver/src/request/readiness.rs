@@ -35,6 +35,9 @@ impl Request {
     /// The handler closed the request (`EBADF`), or `poll(2)` failed.
     pub fn is_ready(&self, wanted: Readiness) -> io::Result<bool> {
         self.check_open()?;
+        if let Some(ready) = self.is_session_ready(wanted) {
+            return ready;
+        }
         match &self.0.transport {
             Transport::Datagram(_) => Ok(true),
             transport => super::wait::is_ready(transport.socket().as_fd(), wanted),

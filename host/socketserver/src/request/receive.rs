@@ -182,7 +182,7 @@ impl Request {
     /// the request: they count for no limit.
     pub(crate) fn receive_header(&self, most: usize, peek: bool) -> io::Result<Vec<u8>> {
         let mut data = Vec::with_capacity(most);
-        match self.0.transport.connection()?.recv(&mut data, peek) {
+        match self.0.transport.connection()?.recv_from_socket(&mut data, peek) {
             Ok(_) => Ok(data),
             Err(TransferError::WouldBlock(_)) => Err(Errno::AGAIN.into()),
             Err(TransferError::Failed(error)) => Err(error),

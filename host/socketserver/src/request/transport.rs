@@ -22,12 +22,14 @@ use socket2::{SockAddr, Socket};
 use super::Request;
 use super::credentials::PeerCredentials;
 use super::opened::Opened;
+use super::secured::{Records, Secured};
 use super::sockopt::Linger;
 use super::wait::Interest;
 use crate::address::Address;
 use crate::listen::descriptor_passing::PassedDescriptors;
 use crate::listen::packet_info::{self, Destination};
 use crate::sys;
+use crate::tls::TlsServer;
 
 /// The reason for which a call on a transport moved no byte.
 #[derive(Debug)]
@@ -77,6 +79,11 @@ impl Transport {
 
     /// Sends as much of `data` as the socket takes.
     pub(super) fn send(&self, data: &[u8], flags: SendFlags) -> Transfer<usize> {
+        if let Transport::Connection(connection) = self
+            && let Some(tls) = connection.tls()
+        {
+            return tls.send(connection.records(), data);
+        }
         uninterrupted(Interest::Writable, || rustix::net::send(self.socket(), data, flags))
     }
 }
@@ -99,6 +106,8 @@ pub(super) struct Connection {
     /// The seconds of an `SO_LINGER` that the kernel does not have, because its close would
     /// wait; or 0.
     lingers_for: AtomicI32,
+    /// Set if the bytes of the handler go through TLS.
+    tls: Option<Box<Secured>>,
 }
 
 impl Connection {
@@ -111,7 +120,26 @@ impl Connection {
             deferred_error: AtomicI32::new(0),
             nonblocking: AtomicBool::new(false),
             lingers_for: AtomicI32::new(0),
+            tls: None,
         }
+    }
+
+    pub(super) fn set_tls(&mut self, server: TlsServer) {
+        self.tls = Some(Box::new(Secured::new(server)));
+    }
+
+    pub(super) fn tls(&self) -> Option<&Secured> {
+        self.tls.as_deref()
+    }
+
+    /// Returns the socket, for the records of TLS.
+    pub(super) fn records(&self) -> Records<'_> {
+        Records { socket: &self.socket, passed: self.passed }
+    }
+
+    /// Returns true if the connection ends with a reset.
+    pub(super) fn resets(&self) -> bool {
+        self.resets.load(Ordering::Relaxed)
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -122,6 +150,18 @@ impl Connection {
     /// the end of the stream. With `peek` the bytes stay in the socket.
     pub(super) fn recv(&self, data: &mut Vec<u8>, peek: bool) -> Transfer<usize> {
         self.take_deferred_error()?;
+        if let Some(tls) = self.tls() {
+            return tls.receive(self.records(), peek, |plain| {
+                let count = plain.len().min(data.capacity() - data.len());
+                data.extend_from_slice(&plain[..count]);
+                count
+            });
+        }
+        self.recv_from_socket(data, peek)
+    }
+
+    /// Receives as [`recv`](Self::recv), and never through TLS.
+    pub(super) fn recv_from_socket(&self, data: &mut Vec<u8>, peek: bool) -> Transfer<usize> {
         let flags = if peek { RecvFlags::DONTWAIT | RecvFlags::PEEK } else { RecvFlags::DONTWAIT };
         uninterrupted(Interest::Readable, || {
             if self.passed.may_come() {
@@ -164,6 +204,9 @@ impl Connection {
         offset: u64,
         count: usize,
     ) -> Transfer<usize> {
+        if let Some(tls) = self.tls() {
+            return tls.send_file(self.records(), file, offset, count);
+        }
         // `sendfile(2)` has no flag for this.
         if !self.nonblocking.load(Ordering::Relaxed) {
             rustix::io::ioctl_fionbio(&self.socket, true)
@@ -194,6 +237,13 @@ impl Connection {
     /// Receives into `buffer`, as [`recv`](Self::recv).
     pub(super) fn recv_into(&self, buffer: &mut [u8]) -> Transfer<usize> {
         self.take_deferred_error()?;
+        if let Some(tls) = self.tls() {
+            return tls.receive(self.records(), false, |plain| {
+                let count = plain.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&plain[..count]);
+                count
+            });
+        }
         if self.passed.may_come() {
             let mut data = Vec::with_capacity(buffer.len());
             let count = self.recv(&mut data, false)?.min(buffer.len());
@@ -208,6 +258,9 @@ impl Connection {
 
     /// Returns true if there is data to receive, and false at the end of the stream.
     pub(super) fn has_data(&self) -> Transfer<bool> {
+        if let Some(tls) = self.tls() {
+            return tls.receive(self.records(), true, <[u8]>::len).map(|count| count > 0);
+        }
         uninterrupted(Interest::Readable, || self.peek()).map(|count| count > 0)
     }
 

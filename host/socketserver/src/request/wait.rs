@@ -25,6 +25,8 @@ pub(crate) enum Interest {
     Readable,
     /// The socket takes data.
     Writable,
+    /// The socket has data, or takes data.
+    Either,
     /// The queue of the Unix datagram socket at the other end has room. The kernel
     /// reports that only to sockets that are connected to it.
     PeerHasRoom,
@@ -83,6 +85,7 @@ pub(crate) async fn wait_for(
     let flags = match interest {
         Interest::Readable => PollFlags::IN,
         Interest::Writable => PollFlags::OUT,
+        Interest::Either => PollFlags::IN | PollFlags::OUT,
         Interest::PeerHasRoom => return Ok(pause(attempt, deadline)),
     };
     poll_until(&mut [PollFd::from_borrowed_fd(socket, flags)], deadline)

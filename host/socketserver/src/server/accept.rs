@@ -58,6 +58,11 @@ pub(super) fn take_request(
         client_address,
         server: Arc::clone(listener.info()),
     };
+    // The handshake is up to the thread or process of the request. No request is served without
+    // it where there must be one.
+    if server.tls.as_ref().is_some_and(|tls| !job.request.set_tls(tls.clone())) {
+        return Taken::Done;
+    }
     job.request.set_earliest_arrival(server.arrivals.record_taken(index));
     begin(job)
 }
@@ -85,7 +90,7 @@ pub(super) fn serve_ready(server: &Parts, sockets: ServerSockets<'_>) -> Option<
 
 fn verify_and_serve(server: &Parts, sockets: ServerSockets<'_>, job: Job) -> Taken {
     if !server.app.hooks.verify_request(&job.request, &job.client_address) {
-        job.request.shutdown_request();
+        job.request.shutdown_request(true);
         return Taken::Done;
     }
     let spoken = match &server.pending {

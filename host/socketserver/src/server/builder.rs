@@ -25,6 +25,7 @@ use crate::listen::own_addresses::OwnAddresses;
 use crate::listen::unix_path::SocketFile;
 use crate::proxy::ProxyProtocol;
 use crate::server_info;
+use crate::tls::TlsServer;
 
 /// The `timeout` of Python's `ForkingMixIn`.
 const FORKING_TIMEOUT: Duration = Duration::from_mins(5);
@@ -64,6 +65,7 @@ pub struct ServerBuilder {
     signals_for_parent: Vec<i32>,
     proxies: Option<ProxyProtocol>,
     defer: Option<DeferAccept>,
+    tls: Option<TlsServer>,
 }
 
 impl ServerBuilder {
@@ -90,6 +92,7 @@ impl ServerBuilder {
             signals_for_parent: Vec::new(),
             proxies: None,
             defer: None,
+            tls: None,
         }
     }
 
@@ -252,6 +255,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Speaks TLS on all sockets of the server, which are for connections. The thread or process
+    /// of a request does the handshake before the handler runs.
+    pub fn tls(mut self, tls: TlsServer) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Makes forked children and workers leave these signals, by number, to the process that
     /// serves: the signals are blocked in a child from its first instruction, so that a
     /// signal to the whole process group runs the handler of one process. A child that
@@ -302,6 +312,10 @@ impl ServerBuilder {
             let mut checks = endpoints.iter().map(|endpoint| defer.check_endpoint(endpoint));
             checks.try_for_each(|check| check).map_err(BuildError::DeferAccept)?;
         }
+        if let Some(tls) = &self.tls {
+            let mut checks = endpoints.iter().map(|endpoint| tls.check_endpoint(endpoint));
+            checks.try_for_each(|check| check).map_err(BuildError::Tls)?;
+        }
         Ok(endpoints)
     }
 
@@ -340,6 +354,7 @@ impl ServerBuilder {
         let mut parts =
             Parts::new(app, dispatcher, control, self.socket.timeout, listeners.into(), own);
         parts.pending = PendingConnections::new(self.proxies, self.defer)?;
+        parts.tls = self.tls;
         Ok(Server::from_parts(parts, endpoints))
     }
 }

@@ -14,6 +14,7 @@ use crate::hooks::DropReason;
 use crate::listen::arrivals::Arrivals;
 use crate::listen::listener::Listener;
 use crate::listen::own_addresses::OwnAddresses;
+use crate::tls::TlsServer;
 
 /// The state of one server.
 pub(super) struct Parts {
@@ -31,6 +32,8 @@ pub(super) struct Parts {
     /// [`LeaderPost`](super::post::LeaderPost).
     pub bell: Option<Arc<OwnedFd>>,
     pub arrivals: Arrivals,
+    /// The certificates of the server, if it speaks TLS.
+    pub tls: Option<TlsServer>,
     /// The connections that wait in the loop, if the server has proxies or waits for first bytes.
     pub pending: Option<PendingConnections>,
     /// The listener whose turn is next. Where there is a permit for one request only, all
@@ -62,6 +65,7 @@ impl Parts {
             max_leaders: max_leaders(),
             bell: None,
             arrivals: Arrivals::new(&listeners),
+            tls: None,
             pending: None,
             next_listener: AtomicUsize::new(0),
             waiting: Mutex::default(),

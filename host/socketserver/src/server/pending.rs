@@ -218,7 +218,7 @@ impl PendingConnections {
         if let Err(error) = added {
             let endpoint = Endpoint::new(server.socket_type, server.server_address.clone());
             app.hooks.handle_accept_error(&endpoint, &error.into());
-            request.shutdown_request();
+            request.shutdown_request(true);
         }
         added.is_ok()
     }
@@ -402,5 +402,5 @@ fn look(request: &Request) -> Look {
 
 fn refuse(job: &Job, rule: Refusal) {
     job.app.hooks.handle_refused(&job.client_address, rule);
-    job.request.shutdown_request();
+    job.request.shutdown_request(true);
 }

@@ -206,7 +206,7 @@ impl LeaderPost {
                 server.dispatcher.take_permit();
                 look = Look::Request(job);
             } else {
-                job.request.shutdown_request();
+                job.request.shutdown_request(true);
             }
             Taken::Done
         });

@@ -65,6 +65,7 @@ fn serve_and_drain(
     worker.reports_drops = false;
     worker.max_leaders = max_leaders;
     worker.bell = Some(bell);
+    worker.tls.clone_from(&server.tls);
     if let Some(pending) = &server.pending {
         worker.pending = pending.for_worker()?;
     }

@@ -1,0 +1,161 @@
+//! `--tls-cert`: connections with TLS.
+
+mod certificates;
+mod handshakes;
+mod peers;
+mod streams;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socketserver_tests::build;
+use socketserver_tests::process::Server;
+use tempfile::TempDir;
+
+use crate::fixture::serve;
+
+/// The ways of running requests, with the jail where there can be one.
+const JAILED: [&[&str]; 4] = [
+    &["--concurrency", "sync"],
+    &["--concurrency", "threading"],
+    &["--concurrency", "forking", "--jail", "require"],
+    &["--workers", "2", "--jail", "require"],
+];
+
+/// A folder of certificates and keys. All certificates are issued by `ca.pem`.
+pub struct Certificates {
+    folder: TempDir,
+}
+
+/// A client of a server with TLS.
+pub type Client = StreamOwned<ClientConnection, TcpStream>;
+
+impl Certificates {
+    /// Makes `ca`, and `server` for the names `localhost` and 127.0.0.1.
+    pub fn new() -> Certificates {
+        let certificates = Certificates { folder: tempfile::tempdir().unwrap() };
+        std::fs::write(certificates.path("cnf"), "[req]\ndistinguished_name=dn\n[dn]\n").unwrap();
+        certificates.request(
+            "ca",
+            &["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"],
+            &["-x509"],
+        );
+        certificates.issue("server", "DNS:localhost,IP:127.0.0.1");
+        certificates
+    }
+
+    /// Returns the path of a file.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Returns the path of a file as an argument.
+    pub fn file(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// Makes the certificate `NAME.pem` for these names, and its key `NAME.key`.
+    pub fn issue(&self, name: &str, names: &str) {
+        let names = format!("subjectAltName={names}");
+        let [ca, key] = ["ca.pem", "ca.key"].map(|name| self.file(name));
+        let issuer = ["-x509", "-CA", &ca, "-CAkey", &key];
+        self.request(name, &[&names, "basicConstraints=critical,CA:FALSE"], &issuer);
+    }
+
+    /// Makes the certificate `NAME.pem`, which ended yesterday, and its key.
+    fn issue_expired(&self, name: &str) {
+        self.request(name, &["subjectAltName=DNS:localhost"], &[]);
+        let request = self.file(&format!("{name}.pem"));
+        let [ca, key] = ["ca.pem", "ca.key"].map(|name| self.file(name));
+        let (out, from) = (self.file("expired"), ["x509", "-req", "-in", &request]);
+        let more = ["-copy_extensions", "copy", "-days", "-1"];
+        self.openssl(&[&from[..], &["-CA", &ca, "-CAkey", &key, "-out", &out], &more].concat());
+        std::fs::rename(out, request).unwrap();
+    }
+
+    fn request(&self, name: &str, extensions: &[&str], more: &[&str]) {
+        let [key, out] = ["key", "pem"].map(|end| self.file(&format!("{name}.{end}")));
+        let (subject, config) = (format!("/CN={name}"), self.file("cnf"));
+        let kind = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+        let files = ["-keyout", &key, "-out", &out, "-subj", &subject, "-config", &config];
+        let extensions: Vec<_> =
+            extensions.iter().flat_map(|extension| ["-addext", extension]).collect();
+        self.openssl(&[&kind[..], &files, &extensions, more].concat());
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        let output = Command::new("openssl").args(arguments).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "openssl {arguments:?}: {errors}");
+        assert!(self.folder.path().is_dir());
+    }
+
+    /// Returns the options for the certificate `name`.
+    pub fn options(&self, name: &str) -> Vec<String> {
+        let [certificate, key] = ["pem", "key"].map(|end| self.file(&format!("{name}.{end}")));
+        ["--tls-cert".to_owned(), certificate, "--tls-key".to_owned(), key].into()
+    }
+
+    /// Serves a sample with the certificate `server`.
+    fn serve(&self, sample: &str, options: &[&str]) -> Server {
+        let mut command = serve();
+        command.arg(build::guest("rust", sample).unwrap());
+        Server::start(command.args(self.options("server")).args(options), 1).unwrap()
+    }
+
+    fn read(&self, name: &str) -> Vec<CertificateDer<'static>> {
+        let found = CertificateDer::pem_file_iter(self.path(name)).unwrap();
+        found.map(|certificate| certificate.unwrap()).collect()
+    }
+
+    /// Returns the settings of a client that trusts `ca`, with the certificate of this name.
+    pub fn client_config(&self, own: Option<&str>) -> ClientConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.read("ca.pem"));
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let Some(own) = own else { return builder.with_no_client_auth() };
+        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{own}.key"))).unwrap();
+        builder.with_client_auth_cert(self.read(&format!("{own}.pem")), key).unwrap()
+    }
+
+    /// Connects to a server, as the client of `localhost`.
+    fn connect(&self, server: &Server) -> Client {
+        secure(server.connect().unwrap(), "localhost", self.client_config(None))
+    }
+}
+
+/// Begins TLS on a connection with a server of this name. The handshake is done when the client
+/// reads or writes.
+pub fn secure(stream: TcpStream, name: &str, config: ClientConfig) -> Client {
+    let name = name.to_owned().try_into().unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+}
+
+/// Sends `data` and the end of the client's side, and reads to the end of the server's. A
+/// connection that ends without `close_notify` is an error.
+pub fn ask(client: &mut Client, data: &[u8]) -> std::io::Result<Vec<u8>> {
+    while client.conn.is_handshaking() {
+        client.conn.complete_io(&mut client.sock)?;
+    }
+    client.write_all(data)?;
+    end(client);
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// Ends the client's side.
+fn end(client: &mut Client) {
+    client.conn.send_close_notify();
+    // The server may have gone.
+    let _ = client.flush();
+}
