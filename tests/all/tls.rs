@@ -2,6 +2,7 @@
 
 mod certificates;
 mod handshakes;
+mod hostile;
 mod peers;
 mod streams;
 

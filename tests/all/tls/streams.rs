@@ -2,13 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::thread;
 
-use socketserver_tests::process::wait_until;
+use socket2::{Domain, Socket, Type};
+use socketserver_tests::build;
+use socketserver_tests::process::{Server, wait_until};
 
 use super::{Certificates, JAILED, ask, end, secure};
 use crate::counters::request_counters;
-use crate::fixture::{FIXTURE, Fixture, MODES};
+use crate::fixture::{FIXTURE, Fixture, MODES, host, serve};
 
 const SIZE: usize = 4 << 20;
 
@@ -88,24 +89,26 @@ fn only_an_answer_that_is_whole_ends_with_close_notify() {
     }
 }
 
-/// The handler sends more than the kernel takes, and is done. The host sends the rest.
+/// The kernel has not taken all when the handler is done. The host sends the rest.
 #[test]
 fn a_slow_client_gets_all_and_then_the_end() {
     let certificates = Certificates::new();
     for mode in MODES {
-        let server = certificates.serve("source", mode);
-        let mut client = certificates.connect(&server);
-        client.write_all(format!("{SIZE}\n").as_bytes()).unwrap();
+        let mut command = host();
+        command.arg("serve").arg(build::guest("rust", "source").unwrap()).args(mode);
+        command.args(["--bind", "tcp://127.0.0.1:0?sndbuf=4096", "--access-log", "all"]);
+        command.args(["--log-format", "json"]).args(certificates.options("server"));
+        let mut server = Server::start(&mut command, 1).unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&server.address().into()).unwrap();
+        let config = certificates.client_config(None);
+        let mut client = secure(socket.into(), "localhost", config);
+        client.write_all(b"60000\n").unwrap();
+        server.wait_for_log("\"access\"").unwrap();
         let mut answer = Vec::new();
-        let mut part = vec![0; 1 << 14];
-        loop {
-            match client.read(&mut part).unwrap() {
-                0 => break,
-                count => answer.extend_from_slice(&part[..count]),
-            }
-            thread::yield_now();
-        }
-        assert!(answer == pattern(SIZE), "{mode:?}: {} bytes", answer.len());
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer == pattern(60_000), "{mode:?}: {} bytes", answer.len());
     }
 }
 
@@ -117,15 +120,22 @@ fn a_record_that_was_changed_on_its_way_ends_the_request() {
         let options = [&["--log-format", "json"], mode].concat();
         let mut server = certificates.serve("echo", &options);
         let mut client = certificates.connect(&server);
-        client.write_all(b"hello").unwrap();
-        let mut answer = [0; 5];
-        client.read_exact(&mut answer).unwrap();
-        client.sock.write_all(&[23, 3, 3, 0, 20]).unwrap();
-        client.sock.write_all(&[7; 20]).unwrap();
+        // The server has done the handshake, and does not read the record as a part of it.
+        client.write_all(b"1").unwrap();
+        client.read_exact(&mut [0; 1]).unwrap();
+        client.conn.writer().write_all(b"hello").unwrap();
+        let mut records = Vec::new();
+        client.conn.write_tls(&mut records).unwrap();
+        records.extend_from_slice(&[23, 3, 3, 0, 20]);
+        records.extend_from_slice(&[7; 20]);
+        client.sock.write_all(&records).unwrap();
+        // The client hears of the record before the handler answers to what came before it.
         let mut rest = Vec::new();
         assert!(client.read_to_end(&mut rest).is_err(), "{mode:?}");
         wait_until("the request has failed", || {
-            request_counters(&mut server)["requests"]["failed"].as_object().unwrap().len() == 1
+            let counters = request_counters(&mut server);
+            let failed = counters["requests"]["failed"].as_object().unwrap().len();
+            failed == 1 && counters["bytes"]["received"] == 6
         });
         let mut next = certificates.connect(&server);
         assert_eq!(ask(&mut next, b"next").unwrap(), b"next", "{mode:?}");
@@ -160,5 +170,24 @@ fn data_that_stays_unread_costs_no_answer() {
         let mut answer = [0; 3];
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"OK\n", "{mode:?}");
+    }
+}
+
+/// A record is longer than what the program reads at once, and the client waits for the answer.
+#[test]
+fn a_program_gets_the_plain_bytes_that_the_host_has_already() {
+    let certificates = Certificates::new();
+    for mode in MODES {
+        let mut command = serve();
+        command.arg(build::guest("c", "talk").unwrap()).args(certificates.options("server"));
+        let server = Server::start(command.args(mode).args(["--", "cat"]), 1).unwrap();
+        let mut client = certificates.connect(&server);
+        client.sock.set_nodelay(true).unwrap();
+        let data = pattern(16_000);
+        client.write_all(&data).unwrap();
+        let mut answer = vec![0; data.len()];
+        client.read_exact(&mut answer).unwrap();
+        assert!(answer == data, "{mode:?}");
+        assert_eq!(ask(&mut client, b"end").unwrap(), b"end", "{mode:?}");
     }
 }

@@ -32,7 +32,7 @@ pub struct TlsOptions {
     #[arg(long, value_name = "FILE")]
     pub tls_key: Vec<PathBuf>,
 
-    /// Ask clients for certificates that this file's issue.
+    /// Ask clients for a certificate that one of the certificates in this file has issued.
     #[arg(long, value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 

@@ -60,6 +60,13 @@ pub(crate) struct TimedWait {
     pub deadline: Option<Instant>,
 }
 
+impl TimedWait {
+    /// Returns true if the deadline had passed when the wait began.
+    pub(crate) fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= self.started)
+    }
+}
+
 impl Deadlines {
     /// Returns deadlines without limits, for a request that begins now.
     pub(crate) fn new() -> Self {

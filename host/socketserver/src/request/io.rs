@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::Request;
 use super::transport::TransferError;
 use super::wait::wait_for;
+use crate::poll::Polled;
 
 /// The waiting that one call may do.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,12 @@ impl Request {
             }
             let wait = self.0.deadlines.begin_wait(call.deadline);
             let socket = self.0.transport.socket();
-            let polled = wait_for(socket.as_fd(), interest, attempt, wait.deadline).await?;
+            // The socket of a session may be ready again and again without a plain byte.
+            let polled = if attempt > 0 && wait.is_over() {
+                Polled::DeadlinePassed
+            } else {
+                wait_for(socket.as_fd(), interest, attempt, wait.deadline).await?
+            };
             self.0.deadlines.end_wait(&wait, polled)?;
             attempt = attempt.saturating_add(1);
         }

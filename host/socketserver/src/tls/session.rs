@@ -13,6 +13,13 @@ use super::TlsServer;
 /// The most bytes that the session takes at once.
 const MAX_PART: usize = 64 << 10;
 
+/// The most reads from the socket in one call. A record of 16 KiB takes five.
+///
+/// A client may send records that have no plain bytes, or one byte at a time, as fast as the
+/// session reads them. The limits of the request are looked at between calls, so that such a
+/// client keeps no thread beyond them.
+const MAX_READS: usize = 32;
+
 /// The event that a call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Awaited {
@@ -62,17 +69,21 @@ impl Session {
 
     /// Goes on with the handshake. Returns when it is done.
     pub(crate) fn handshake(&mut self, mut socket: impl Read + Write) -> Result<()> {
-        while self.connection.is_handshaking() {
+        for reads in 0.. {
             self.flush(&mut socket)?;
-            if self.connection.is_handshaking() {
-                self.read_records(&mut socket)?;
+            if !self.connection.is_handshaking() {
+                break;
             }
+            if reads == MAX_READS {
+                return Err(Stopped::Waits(Awaited::Data));
+            }
+            self.read_records(&mut socket)?;
             if self.end.is_some() {
                 let error = io::Error::new(ErrorKind::UnexpectedEof, "the connection has ended");
                 return Err(Stopped::Failed(error));
             }
         }
-        self.flush(&mut socket)
+        Ok(())
     }
 
     /// Returns the plain bytes that are there: nothing at the end.
@@ -82,7 +93,7 @@ impl Session {
             Err(Stopped::Waits(_)) => true,
             Err(_) | Ok(()) => false,
         };
-        loop {
+        for reads in 0.. {
             match self.connection.reader().fill_buf().map(<[u8]>::len) {
                 Ok(0) => {
                     self.end.get_or_insert(End::CloseNotify);
@@ -92,7 +103,11 @@ impl Session {
                 Err(_) if self.is_broken => {
                     return Err(Stopped::Failed(Errno::CONNABORTED.into()));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if reads == MAX_READS {
+                        return Err(Stopped::Waits(Awaited::Data));
+                    }
+                }
                 Err(_) => {
                     self.end = Some(End::Truncated);
                     return Ok(&[]);
@@ -189,5 +204,62 @@ fn stopped(error: io::Error, awaited: Awaited) -> Stopped {
     match error.kind() {
         ErrorKind::WouldBlock => Stopped::Waits(awaited),
         _ => Stopped::Failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rustls::ServerConfig;
+    use rustls::crypto::ring;
+    use rustls::server::ResolvesServerCertUsingSni;
+
+    use super::*;
+
+    /// A socket whose client always has one more byte for it.
+    struct Trickle<'a> {
+        bytes: &'a [u8],
+        reads: usize,
+    }
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.reads += 1;
+            self.bytes.read(&mut buffer[..1])
+        }
+    }
+
+    impl Write for Trickle<'_> {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            Ok(data.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_call_ends_although_its_client_always_has_one_more_byte() {
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        let server = TlsServer { config: Arc::new(config), handshake_timeout: Duration::MAX };
+        let mut session = Session::new(&server).unwrap();
+        let bytes = [&[22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff][..], &[0; 1000]].concat();
+        let mut socket = Trickle { bytes: &bytes, reads: 0 };
+        let waits = Err(Awaited::Data);
+        let stopped = |stopped| match stopped {
+            Stopped::Waits(awaited) => awaited,
+            Stopped::Failed(error) => panic!("{error}"),
+        };
+        assert_eq!(session.handshake(&mut socket).map_err(stopped), waits);
+        assert_eq!(socket.reads, MAX_READS);
+        assert_eq!(session.fill(&mut socket).map(<[u8]>::len).map_err(stopped), Err(Awaited::Data));
+        assert_eq!(socket.reads, 2 * MAX_READS);
     }
 }
