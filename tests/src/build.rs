@@ -107,7 +107,16 @@ fn cargo_build(what: &[&str], program: &str) -> Result<PathBuf> {
     // The only profile whose folder has another name.
     let profile = if folder == "debug" { "dev" } else { &folder };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // Cargo has set these for this program. Build scripts that look at them, such as the one of
+    // `ring`, would run again, and all that depends on their crates would be built again.
+    for (name, _) in std::env::vars_os() {
+        let of_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"];
+        if of_package.iter().any(|own| name.to_string_lossy().starts_with(own)) {
+            command.env_remove(name);
+        }
+    }
+    let built = command
         .current_dir(root())
         // Without `--workspace` the dependencies have other features, and Cargo builds all
         // of them a second time.
