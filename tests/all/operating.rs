@@ -9,9 +9,10 @@
 //! | `cargo guests` | the handler was built before the tests |
 //! | `useradd` | the user must be the one of the unit; as root, `nobody` stands for it |
 //! | `systemctl` | what systemd does with the very unit, as far as `service.rs` has it |
+//! | `chown` | the user must be that of `useradd`; as root, `nobody` stands for it |
 //! | `journalctl` | what the service has written |
 //! | `ssh -L` | the port must be that of the monitor, whose page is read |
-//! | `install`, `curl`, `grep`, `python3`, `wasm-socketserver` | run as they stand, by bash |
+//! | `install`, `curl`, `grep`, `python3`, `openssl`, `echo`, `wasm-socketserver` | run as they stand, by bash |
 //!
 //! A command that is not in this table fails the test, and so does a block of another kind.
 

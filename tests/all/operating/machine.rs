@@ -13,18 +13,18 @@ use socketserver_tests::build;
 use socketserver_tests::process::{TIMEOUT, wait_until};
 use tempfile::TempDir;
 
-use super::service::Service;
+use super::service::{Service, give_away};
 use super::unit::Unit;
 use crate::monitor::get;
 
 /// The name of the service.
 const SERVICE: &str = "wasm-socketserver";
 
-/// The port of the handler on the page, and the port of the monitor.
-const PORTS: [&str; 2] = ["9000", "9464"];
+/// The port of the handler on the page, that of the monitor, and that of the handler with TLS.
+const PORTS: [&str; 3] = ["9000", "9464", "9443"];
 
 /// Programs that do here what they do elsewhere.
-const PROGRAMS: [&str; 5] = ["install", "curl", "grep", "python3", SERVICE];
+const PROGRAMS: [&str; 7] = ["install", "curl", "grep", "python3", "openssl", "echo", SERVICE];
 
 /// The places of the page, and those that take their place.
 #[derive(Clone)]
@@ -140,6 +140,10 @@ impl Machine {
                 build::guest(language, name).unwrap();
             }
             ["useradd", "--system", .., user] => self.user = Some(user.to_owned()),
+            ["chown", user, path] => {
+                assert_eq!(Some(user), self.user.as_deref(), "{line}");
+                give_away(self.places.here(path).as_ref());
+            }
             ["systemctl", ref words @ ..] => self.systemctl(line, words),
             ["ssh", "-N", "-L", tunnel, _] => {
                 let port = self.places.port(PORTS[1]);
@@ -161,7 +165,11 @@ impl Machine {
         let mut printed = String::new();
         let mut is_expected = || {
             let (succeeds, text) = self.bash(line);
-            printed = without_what_varies(text.trim_end());
+            let text = without_what_varies(text.trim_end());
+            if text != printed {
+                println!("{line}\n{text}");
+            }
+            printed = text;
             succeeds && printed == expected
         };
         if line.starts_with("curl ") || line.starts_with("wasm-socketserver status ") {
@@ -259,7 +267,7 @@ impl Machine {
 
     /// Checks that the page had what it is about.
     pub fn has_seen_all(self) {
-        assert_eq!(self.reloads, 2);
+        assert_eq!(self.reloads, 3);
         assert!(self.service.is_none(), "the page leaves the service running");
         let journal = fs::read_to_string(self.places.journal()).unwrap();
         for line in journal.lines().filter(|line| !line.starts_with("listening ")) {
@@ -293,17 +301,11 @@ fn finish(mut stream: TcpStream) -> String {
 
 /// Returns what `status` prints with the same number for each process, and the same time.
 fn without_what_varies(text: &str) -> String {
-    let mut kept = String::new();
-    let mut words = text.split_inclusive(' ').peekable();
-    while let Some(word) = words.next() {
-        kept += word;
-        match word {
-            "process " => kept += words.next().map_or("", |_| "N, "),
-            "for " => {
-                words.by_ref().for_each(drop);
-            }
-            _ => {}
-        }
-    }
-    kept
+    let lines = text.lines().map(|line| {
+        let Some((before, process)) = line.split_once(", process ") else { return line.to_owned() };
+        let (_, after) = process.split_once(", for ").unwrap();
+        let (_, after) = after.split_once(", ").unwrap_or((after, ""));
+        format!("{before}, process N, for a time {after}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 
 use socketserver_tests::process::{TIMEOUT, send_signal, wait_until};
@@ -45,9 +46,7 @@ impl Service {
             fs::create_dir_all(&folder).unwrap();
             let mode = u32::from_str_radix(unit.value(&format!("{key}Mode")), 8).unwrap();
             fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
-            if nix::unistd::geteuid().is_root() {
-                chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
-            }
+            give_away(folder.as_ref());
         }
         let watchdog: u64 = unit.value("WatchdogSec").strip_suffix('s').unwrap().parse().unwrap();
         command.env("WATCHDOG_USEC", (watchdog * 1_000_000).to_string());
@@ -107,6 +106,13 @@ impl Service {
             let goes_on = ended.is_none() && begun.elapsed() < TIMEOUT;
             assert!(goes_on, "no {line}, {ended:?}: {}", self.journal());
         }
+    }
+}
+
+/// Has a file belong to the user of the service.
+pub fn give_away(path: &Path) {
+    if nix::unistd::geteuid().is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
 }
 
