@@ -27,9 +27,13 @@ pub(super) fn max_connections() -> usize {
 
 /// Takes the clients that wait, and closes the listening sockets.
 ///
+/// Clients of a shared socket wait for the next server, which serves them sooner. But the kernel
+/// wakes one process for a client if several have leaders, and a leader that was woken at the end
+/// has stepped down. So one client for each of `leaders` is taken of such a socket, too.
+///
 /// The sockets stay open while other processes have them, or the loop, which may be
 /// busy with a request. They refuse clients all the same.
-pub(super) fn stop_listening(server: &Parts) {
+pub(super) fn stop_listening(server: &Parts, leaders: usize) {
     // Locked until the list is complete, so that it is not found empty before.
     let mut waiting = server.waiting();
     let Some(listeners) = server.take_listeners() else { return };
@@ -39,7 +43,7 @@ pub(super) fn stop_listening(server: &Parts) {
     for (index, listener) in listeners.iter().enumerate() {
         let info = listener.info();
         if listener.is_shared() {
-            // Its clients wait for the next server, which serves them sooner.
+            queues.push(take_all(server, &listeners, index, leaders));
             continue;
         }
         if info.address_family == AddressFamily::Unix {
@@ -50,8 +54,10 @@ pub(super) fn stop_listening(server: &Parts) {
             // The workers take the clients.
             continue;
         }
-        let queue = take_all(server, &listeners, index, max_connections);
-        if info.socket_type == SocketType::Stream {
+        let is_stream = info.socket_type == SocketType::Stream;
+        let most = if is_stream { max_connections } else { usize::MAX };
+        let queue = take_all(server, &listeners, index, most);
+        if is_stream {
             // A connection that was made since the last one was taken is reset.
             listener.refuse();
             max_connections = max_connections.saturating_sub(queue.len());
@@ -64,20 +70,13 @@ pub(super) fn stop_listening(server: &Parts) {
     }
 }
 
-/// Takes the clients in the queue of a listener: at most `max_connections` connections,
-/// and at most as many clients as the queue can have held at the beginning.
-fn take_all(
-    server: &Parts,
-    listeners: &[Listener],
-    index: usize,
-    max_connections: usize,
-) -> VecDeque<Job> {
+/// Takes the clients in the queue of a listener: at most `most`, and at most as many as the queue
+/// can have held at the beginning.
+fn take_all(server: &Parts, listeners: &[Listener], index: usize, most: usize) -> VecDeque<Job> {
     let limits = QueueLimits::of_listener(&listeners[index]);
-    let is_stream = listeners[index].info().socket_type == SocketType::Stream;
-    let max_clients = if is_stream { limits.entries.min(max_connections) } else { limits.entries };
     let mut bytes_left = limits.bytes;
     let mut queue = VecDeque::new();
-    for _ in 0..max_clients {
+    for _ in 0..limits.entries.min(most) {
         let taken = take_request(server, listeners, index, |job| {
             let cost = QueueLimits::datagram_cost(job.request.data().len());
             bytes_left = bytes_left.saturating_sub(cost);

@@ -59,6 +59,11 @@ impl Leaders {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the largest number of leaders.
+    pub(super) fn most(&self) -> usize {
+        self.state().most
+    }
+
     /// Returns the term of one more leader, which looks for clients next; `None` if there are
     /// enough, or there is a pause.
     pub(super) fn promote(&self, now: Instant) -> Option<Term> {

@@ -200,7 +200,7 @@ impl Server {
     /// an eighth of the descriptors that the process may have. A connection that is
     /// made while the last one is taken may be reset.
     pub fn stop_listening(&self) {
-        drain::stop_listening(&self.parts);
+        drain::stop_listening(&self.parts, 0);
     }
 
     /// Closes the listening sockets, then waits for the requests in flight as

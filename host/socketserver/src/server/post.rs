@@ -94,6 +94,11 @@ impl LeaderPost {
         }))
     }
 
+    /// Returns the largest number of leaders.
+    pub(super) fn max_leaders(&self) -> usize {
+        self.leaders.most()
+    }
+
     /// Waits until no other thread has the turn.
     pub(super) fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
@@ -310,6 +315,7 @@ mod tests {
     use super::*;
     use crate::concurrency::{Concurrency, Threading};
     use crate::server::control::Control;
+    use crate::server::drain;
     use crate::{Address, Request, Server};
 
     const WAIT: Duration = Duration::from_secs(20);
@@ -344,6 +350,26 @@ mod tests {
             thread::yield_now();
         }
         result
+    }
+
+    #[test]
+    fn a_server_that_ends_takes_the_client_that_only_its_leader_was_woken_for() {
+        let handler = |_: &Request, _: &Address, _: &_| Ok::<(), io::Error>(());
+        let bound = Server::builder(handler).bind("tcp://127.0.0.1:0".parse().unwrap());
+        let bound = bound.bind_only().unwrap().remove(0);
+        let server = Server::builder(handler).listen_on(bound).build().unwrap();
+        let ending = post(&server, &new_bell().unwrap());
+        let next = post(&server, &new_bell().unwrap());
+        // The kernel wakes the first one.
+        let (of_ending, of_next) = (lead(&ending), lead(&next));
+        ending.server.control.request_shutdown();
+        let _client = TcpStream::connect(server.server_address().to_socket_addr().unwrap());
+        assert_eq!(of_ending.recv_timeout(WAIT), Ok(false));
+        assert!(of_next.try_recv().is_err());
+        drain::stop_listening(&ending.server, ending.max_leaders());
+        assert_eq!(ending.server.waiting().len(), 1);
+        next.close();
+        assert_eq!(of_next.recv_timeout(WAIT), Ok(false));
     }
 
     #[test]

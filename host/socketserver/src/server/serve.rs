@@ -31,19 +31,19 @@ pub(super) fn serve_forever(
     check_threads(server)?;
     let run = server.control.begin_run()?;
     let listeners = server.listeners()?;
-    let result = {
+    let (result, leaders) = {
         let post = OpenPost::open(server, &listeners);
         let post = post.get();
         let result = serve_until_shutdown(server, &listeners, poll_interval, start_workers, post);
         if let Some(panic) = post.and_then(LeaderPost::take_panic) {
             resume_unwind(panic);
         }
-        result
+        (result, post.map_or(0, LeaderPost::max_leaders))
     };
     server.report_dropped(&listeners);
     drop(listeners);
     if server.control.is_graceful() && result.is_ok() {
-        drain::stop_listening(server);
+        drain::stop_listening(server, leaders);
     }
     drop(run);
     result
