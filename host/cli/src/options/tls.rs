@@ -32,7 +32,9 @@ pub struct TlsOptions {
     #[arg(long, value_name = "FILE")]
     pub tls_key: Vec<PathBuf>,
 
-    /// Ask clients for a certificate that one of the certificates in this file has issued.
+    /// Ask clients for a certificate from an issuer in this file.
+    ///
+    /// PEM: the certificates of the issuers.
     #[arg(long, value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 
