@@ -26,7 +26,7 @@ const GOOD_LIFE: Duration = Duration::from_mins(1);
 pub struct Slot {
     pub handler: Handler,
     pub stamp: Stamp,
-    /// What looks at its files for TLS have seen.
+    /// The state of its files for TLS when they were last looked at.
     pub files: SeenFiles,
     pub sockets: Vec<Rc<Listening>>,
     /// The process that serves, if there is one.

@@ -41,7 +41,7 @@ pub enum TlsError {
     Certificate {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         #[source]
         error: rustls::Error,
     },
@@ -50,7 +50,7 @@ pub enum TlsError {
     ClientCa {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         error: String,
     },
     /// The key is not that of the certificate.
