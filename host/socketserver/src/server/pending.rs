@@ -104,19 +104,29 @@ impl PendingConnections {
         if proxies.is_none() && defer.is_none() {
             return Ok(None);
         }
-        Ok(Some(PendingConnections {
+        let max_headers = drain::max_connections().clamp(1, MAX_HEADERS);
+        PendingConnections::with_limit(proxies, defer, max_headers).map(Some)
+    }
+
+    fn with_limit(
+        proxies: Option<ProxyProtocol>,
+        defer: Option<DeferAccept>,
+        max_headers: usize,
+    ) -> io::Result<Self> {
+        Ok(PendingConnections {
             proxies,
-            max_headers: drain::max_connections().clamp(1, MAX_HEADERS),
+            max_headers,
             defer,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             state: Mutex::default(),
             reported: AtomicUsize::new(0),
-        }))
+        })
     }
 
     /// Returns an empty set with the same settings, for another process.
-    pub(super) fn for_worker(&self) -> io::Result<Option<Self>> {
-        PendingConnections::new(self.proxies.clone(), self.defer.clone())
+    pub(super) fn for_worker(&self) -> io::Result<Self> {
+        // A worker in a jail cannot ask the kernel for the limit of its descriptors.
+        PendingConnections::with_limit(self.proxies.clone(), self.defer.clone(), self.max_headers)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -67,7 +67,7 @@ fn serve_and_drain(
     worker.bell = Some(bell);
     worker.tls.clone_from(&server.tls);
     if let Some(pending) = &server.pending {
-        worker.pending = pending.for_worker()?;
+        worker.pending = Some(pending.for_worker()?);
     }
     let worker = Arc::new(worker);
     serve::serve_forever(&worker, poll_interval, |_, _, _| Ok(()))?;
