@@ -3,6 +3,7 @@
 mod certificates;
 mod draining;
 mod swaps;
+mod upgrades;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

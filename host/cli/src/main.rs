@@ -79,7 +79,9 @@ fn main() -> ExitCode {
     // passed one would be.
     let environment = service::take_environment();
     let arguments = options::parse();
-    if let Err(error) = signals::reset_inherited().context("cannot handle signals") {
+    // A signal that has come since the program was replaced waits until `up` handles it.
+    let takes_over = matches!(&arguments.command, Some(Command::Up(up)) if up.take_over.take_over);
+    if let Err(error) = signals::reset_inherited(!takes_over).context("cannot handle signals") {
         report_failure(LogFormat::Text, &error);
         return ExitCode::FAILURE;
     }
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         Some(Command::Inspect(options)) => (LogFormat::Text, inspect::inspect(&options)),
         Some(Command::Up(options)) => (LogFormat::Text, supervise::up(&options, environment)),
         Some(Command::Reload(options)) => (LogFormat::Text, ask::order(&options, "reload")),
+        Some(Command::Upgrade(options)) => (LogFormat::Text, ask::order(&options, "upgrade")),
         Some(Command::Drain(options)) => (LogFormat::Text, ask::drain(&options)),
         Some(Command::Status(options)) => (LogFormat::Text, ask::status(&options)),
         Some(Command::Stop(options)) => (LogFormat::Text, ask::order(&options, "stop")),

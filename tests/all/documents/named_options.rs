@@ -29,6 +29,9 @@ const OTHERS: &str = "--bench --beside --bin --bindings --bins --check-bindings 
     --python-path --release --requests --root --rounds --shell --signal --silent --stub-wasi --sync --system \
     --target --test --test-threads --unit --wit --wit-path --workspace --world --yes";
 
+/// Options that no help shows.
+const HIDDEN: &str = "--take-over --try";
+
 /// Options that do not exist, in tests of errors.
 const WRONG: &str = "--bund --cputime --port --verbose --xyzzy";
 
@@ -106,7 +109,7 @@ fn each_option_that_a_text_names_exists() {
     let existing = existing();
     assert!(existing.len() > 50, "{existing:?}");
     let others: BTreeSet<&str> =
-        OTHERS.split_whitespace().chain(WRONG.split_whitespace()).collect();
+        [OTHERS, HIDDEN, WRONG].into_iter().flat_map(str::split_whitespace).collect();
     let mut unknown = Vec::new();
     for place in PLACES {
         for_each_text(&build::root().join(place), &mut |path, text| {

@@ -42,6 +42,16 @@ impl Door {
         Ok(Door { socket, kind })
     }
 
+    /// Makes a door of a socket that listens already.
+    pub fn of_socket(socket: OwnedFd, kind: Kind) -> Door {
+        Door { socket, kind }
+    }
+
+    /// Returns the protocol.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Returns the socket.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

@@ -26,10 +26,12 @@ pub mod view;
 pub use listen::{Door, run};
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use socketserver::Endpoint;
 
 /// The protocol that a listening socket speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// HTTP.
     Http,

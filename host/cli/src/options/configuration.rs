@@ -20,6 +20,21 @@ pub struct UpOptions {
     /// The configuration file.
     #[arg(default_value = DEFAULT)]
     pub config: PathBuf,
+
+    #[command(flatten)]
+    pub take_over: TakeOverOptions,
+}
+
+/// The options of the program that takes the place of another one at an upgrade.
+#[derive(Debug, Clone, Args)]
+pub struct TakeOverOptions {
+    /// Take over from the program that this process has run before.
+    #[arg(long, hide = true)]
+    pub take_over: bool,
+
+    /// Try to take over, and check the configuration.
+    #[arg(long = "try", hide = true, requires = "take_over")]
+    pub is_trial: bool,
 }
 
 /// The options of the commands that ask a server.

@@ -143,7 +143,8 @@ pub enum Command {
     ///
     /// This process has the listening sockets, and starts a process for each handler. One that
     /// ends is started anew. SIGHUP or `reload` reads the file again: handlers that have changed
-    /// are replaced, and no client is refused meanwhile.
+    /// are replaced, and no client is refused meanwhile. SIGUSR2 or `upgrade` replaces the
+    /// program itself.
     ///
     /// Exit codes: 0 after the first signal, 130 or 143 if a second SIGINT or SIGTERM ended the
     /// server, 1 if a handler or an address cannot be served at the start, 2 if the file or the
@@ -156,6 +157,16 @@ pub enum Command {
     /// Exit codes: 0 if all is as the file says, 1 if it is not or there is no server, 2 if the
     /// command line is wrong.
     Reload(ControlOptions),
+    /// Have `up` be replaced by the program that stands in its file now, and wait until it serves.
+    ///
+    /// The new program is tried first, as `check` does. Then it takes over the sockets, and
+    /// replaces all handlers: no client is refused meanwhile, and requests are finished by the
+    /// processes that have begun them. The process of `up` stays the same. A program that cannot
+    /// take over changes nothing.
+    ///
+    /// Exit codes: 0 if the new program serves all handlers, 1 if the old one stays, a handler
+    /// stays as it was, or there is no server, 2 if the command line is wrong.
+    Upgrade(ControlOptions),
     /// Show the handlers of `up`.
     ///
     /// Exit codes: 0 if all handlers serve, 1 if one does not or there is no server, 2 if the
@@ -409,7 +420,9 @@ mod tests {
             let mut definition = definition();
             definition.build();
             let command = definition.find_subcommand_mut(name).unwrap();
-            let shown = command.get_arguments().filter(|arg| !arg.is_hide_short_help_set());
+            let shown = command
+                .get_arguments()
+                .filter(|arg| !arg.is_hide_short_help_set() && !arg.is_hide_set());
             let options = shown.filter(|arg| arg.get_long().is_some()).count();
             let help = command.render_help().to_string();
             let begins = |line: &&str| line.trim_start().starts_with('-');

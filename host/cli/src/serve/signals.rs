@@ -138,20 +138,27 @@ impl SecondSignal {
 
 /// Makes signals harmless that this process may have inherited in another state.
 ///
-/// It unblocks all signals. A trap of a guest is a signal of a fault, and would end a process
-/// that blocks it; a forked process that blocks the signal of its timer would not count CPU
-/// time.
+/// It unblocks all signals, if that is wanted at once. A trap of a guest is a signal of a fault,
+/// and would end a process that blocks it; a forked process that blocks the signal of its timer
+/// would not count CPU time.
 ///
 /// It handles two signals by doing nothing. SIGXFSZ: writing to a file that may not grow
 /// (`ulimit -f`) is then an error, as in CPython, and does not end the process; guests write
 /// files and log lines. SIGCHLD: a process that ignores it, as some parents make their
 /// children do, does not learn how its children ended.
-pub fn reset_inherited() -> io::Result<()> {
-    SigSet::empty().thread_set_mask()?;
+pub fn reset_inherited(unblocks: bool) -> io::Result<()> {
+    if unblocks {
+        unblock()?;
+    }
     for signal in [SIGXFSZ, SIGCHLD] {
         register(signal, Arc::default())?;
     }
     Ok(())
+}
+
+/// Unblocks all signals.
+pub fn unblock() -> io::Result<()> {
+    Ok(SigSet::empty().thread_set_mask()?)
 }
 
 /// Installs the signal handlers. From now on SIGINT and SIGTERM end the process with the exit

@@ -1,4 +1,4 @@
-//! `status`, `reload`, `drain` and `stop`: what an operator asks a supervisor.
+//! `status`, `reload`, `upgrade`, `drain` and `stop`: what an operator asks a supervisor.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use socketserver::{Address, Endpoint, HandlerError, Request as Connection, Server, UnixAddress};
 
+use super::description::{ControlState, Descriptors, Received};
 use crate::report::printable_path;
 
 /// The most clients at once.
@@ -41,6 +42,8 @@ pub struct Control {
     listener: UnixListener,
     asking: Vec<(Client, String, Instant)>,
     reloading: Vec<Client>,
+    /// Clients that wait until another program has taken over and has replaced all handlers.
+    upgrading: Vec<Client>,
     stopping: Vec<Client>,
     /// Clients that wait until a handler is drained, or all.
     draining: Vec<(Client, Option<String>)>,
@@ -50,6 +53,7 @@ pub struct Control {
 pub enum Request {
     Status(Client),
     Reload(Client),
+    Upgrade(Client),
     Stop(Client),
     /// Drain a handler, or all.
     Drain(Client, Option<String>),
@@ -85,8 +89,51 @@ impl Control {
         let mut sockets = socket.with_context(failed)?;
         let socket = sockets.pop().with_context(failed)?;
         let listener = UnixListener::from(OwnedFd::from(socket));
-        let (asking, reloading, stopping, draining) = Default::default();
-        Ok(Control { listener, asking, reloading, stopping, draining })
+        Ok(Control::at(listener))
+    }
+
+    fn at(listener: UnixListener) -> Control {
+        let (asking, reloading, upgrading, stopping, draining) = Default::default();
+        Control { listener, asking, reloading, upgrading, stopping, draining }
+    }
+
+    /// Describes the socket and its clients to the program that takes over from this one.
+    pub fn hand_over<'a>(&'a self, fds: &mut Descriptors<'a>) -> ControlState {
+        let asking = self.asking.iter();
+        let reloading = self.reloading.iter().chain(&self.upgrading);
+        let draining = self.draining.iter();
+        ControlState {
+            listener: fds.add(self.listener.as_fd()),
+            asking: asking.map(|(it, word, _)| (fds.add(it.0.as_fd()), word.clone())).collect(),
+            reloading: reloading.map(|client| fds.add(client.0.as_fd())).collect(),
+            draining: draining.map(|(it, name)| (fds.add(it.0.as_fd()), name.clone())).collect(),
+        }
+    }
+
+    /// Takes over a socket and its clients.
+    ///
+    /// # Errors
+    ///
+    /// The description is wrong.
+    pub fn take_over(state: ControlState, fds: &mut Received) -> Result<Control> {
+        let mut client = |fd| {
+            let stream = UnixStream::from(fds.take(fd)?);
+            stream.set_nonblocking(true)?;
+            anyhow::Ok(Client(stream))
+        };
+        let listener = UnixListener::from(OwnedFd::from(client(state.listener)?.0));
+        let mut control = Control::at(listener);
+        let deadline = Instant::now() + LONGEST;
+        for (fd, word) in state.asking {
+            control.asking.push((client(fd)?, word, deadline));
+        }
+        for fd in state.reloading {
+            control.reloading.push(client(fd)?);
+        }
+        for (fd, name) in state.draining {
+            control.draining.push((client(fd)?, name));
+        }
+        Ok(control)
     }
 
     /// Returns the descriptors that become readable when a client comes or asks.
@@ -127,13 +174,14 @@ impl Control {
             match line {
                 Some(("status", "")) => requests.push(Request::Status(client)),
                 Some(("reload", "")) => requests.push(Request::Reload(client)),
+                Some(("upgrade", "")) => requests.push(Request::Upgrade(client)),
                 Some(("stop", "")) => requests.push(Request::Stop(client)),
                 Some(("drain", handler)) => requests.push(Request::Drain(client, name(handler))),
                 Some(("undo-drain", handler)) => {
                     requests.push(Request::UndoDrain(client, name(handler)));
                 }
                 Some(_) => client.answer(&Done::failed(
-                    "the words are status, reload, stop, drain and undo-drain",
+                    "the words are status, reload, upgrade, stop, drain and undo-drain",
                 )),
                 None if is_open && word.len() <= MAX_WORD && deadline > Instant::now() => {
                     self.asking.push((client, word, deadline));
@@ -147,6 +195,18 @@ impl Control {
     /// Keeps a client until the reload has ended.
     pub fn wait_for_reload(&mut self, client: Client) {
         self.reloading.push(client);
+    }
+
+    /// Keeps a client until another program has taken over.
+    pub fn wait_for_upgrade(&mut self, client: Client) {
+        self.upgrading.push(client);
+    }
+
+    /// Answers those that wait for another program, which does not take over.
+    pub fn upgrade_failed(&mut self, why: &str) {
+        for client in self.upgrading.drain(..) {
+            client.answer(&Done::failed(why));
+        }
     }
 
     /// Keeps a client until the supervisor ends.
@@ -180,6 +240,7 @@ impl Control {
     /// Answers those that wait for the end.
     pub fn stopped(&mut self) {
         self.reloaded(&["the server has ended".to_owned()]);
+        self.upgrade_failed("the server has ended");
         for (client, _) in self.draining.drain(..) {
             client.answer(&Done::failed("the server has ended"));
         }

@@ -6,7 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::flag::register_usize;
 use signal_hook::low_level::pipe;
 
@@ -14,6 +16,7 @@ use signal_hook::low_level::pipe;
 pub struct Events {
     stop: UnixStream,
     reload: UnixStream,
+    upgrade: UnixStream,
     child: UnixStream,
     last: Arc<AtomicUsize>,
 }
@@ -25,12 +28,13 @@ impl Events {
             register_usize(signal, Arc::clone(&last), signal.unsigned_abs() as usize)?;
         }
         let stop = receive(&[SIGINT, SIGTERM])?;
-        Ok(Events { stop, reload: receive(&[SIGHUP])?, child: receive(&[SIGCHLD])?, last })
+        let (reload, upgrade) = (receive(&[SIGHUP])?, receive(&[SIGUSR2])?);
+        Ok(Events { stop, reload, upgrade, child: receive(&[SIGCHLD])?, last })
     }
 
     /// Returns the descriptors that become readable at a signal.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
-        [self.stop.as_fd(), self.reload.as_fd(), self.child.as_fd()]
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
+        [&self.stop, &self.reload, &self.upgrade, &self.child].map(AsFd::as_fd)
     }
 
     /// Takes the signals that end the process, and returns their number.
@@ -45,10 +49,32 @@ impl Events {
         take(&mut self.reload) > 0
     }
 
+    /// Takes the signals to replace the program. Returns true if there were some.
+    pub fn take_upgrade(&mut self) -> bool {
+        take(&mut self.upgrade) > 0
+    }
+
+    /// Returns true if a signal has come that was not taken yet, other than that of a child.
+    pub fn are_pending(&self) -> bool {
+        let fds = [&self.stop, &self.reload, &self.upgrade];
+        let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::IN));
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)) != Ok(0)
+    }
+
     /// Returns the number of the last signal that ends the process.
     pub fn last_signal(&self) -> u8 {
         u8::try_from(self.last.load(Ordering::SeqCst)).unwrap_or_default()
     }
+}
+
+/// Has the signals of a supervisor wait from now on for the calling thread, and for the threads
+/// and programs that it starts. Returns those that waited before.
+pub fn block() -> io::Result<SigSet> {
+    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR2];
+    let mut set = SigSet::empty();
+    signals.into_iter().chain([Signal::SIGCHLD]).for_each(|signal| set.add(signal));
+    Ok(set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?)
 }
 
 /// Returns a stream that has a byte for each of these signals.

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use socketserver::printable;
 use socketserver::service::PassedSocket;
 
 use super::MARGIN;
-use super::certificates::SeenFiles;
+use super::description::{Descriptors, EndingState, Received, SlotState};
 use super::drain::Drain;
 use super::process::Process;
 use super::slot::{LONGEST_PAUSE, Next, Outcome, Slot, Stamp, grace};
 use super::sockets;
-use super::watch::{Past, Watched};
+use super::watch::Watched;
 use crate::config::Handler;
 
 /// All handlers.
@@ -27,8 +28,8 @@ pub struct Handlers {
     generations: u64,
     /// The time of the next look at files for TLS.
     pub(super) certificates_at: Instant,
-    /// Set if someone looks at the counters.
-    counted: bool,
+    /// Set if someone looks at the counters: [`watched`](Self::watched) shows them.
+    pub counted: bool,
     /// The time that a handler which is drained serves on.
     pub drain_delay: Duration,
 }
@@ -60,18 +61,62 @@ pub struct Status {
 }
 
 impl Handlers {
-    /// Makes the handlers of a supervisor that was passed these sockets. If they are `counted`,
-    /// [`watched`](Self::watched) shows them.
-    pub fn new(passed: Vec<PassedSocket>, counted: bool) -> Handlers {
+    /// Makes the handlers of a supervisor that was passed these sockets.
+    pub fn new(passed: Vec<PassedSocket>) -> Handlers {
         Handlers {
             slots: BTreeMap::new(),
             ending: Vec::new(),
             passed,
             generations: 0,
             certificates_at: Instant::now(),
-            counted,
+            counted: false,
             drain_delay: Duration::ZERO,
         }
+    }
+
+    /// Describes the handlers to the program that takes over from this one, and the processes that
+    /// end. Generations that do not serve yet are left out.
+    ///
+    /// # Errors
+    ///
+    /// The configuration of a handler is wrong.
+    pub fn hand_over<'a>(
+        &'a self,
+        fds: &mut Descriptors<'a>,
+    ) -> Result<(Vec<SlotState>, Vec<EndingState>)> {
+        let now = Instant::now();
+        let slots = self.slots.values().map(|slot| slot.hand_over(now, fds));
+        let slots = slots.collect::<Result<_>>()?;
+        let ending = self.ending.iter();
+        let ending = ending.map(|(name, process)| (name.clone(), process.hand_over(fds)));
+        Ok((slots, ending.collect()))
+    }
+
+    /// Takes over handlers, and processes that end.
+    ///
+    /// # Errors
+    ///
+    /// The description is wrong, or this program does not know an option of a handler.
+    pub fn take_over(
+        mut self,
+        slots: Vec<SlotState>,
+        ending: &[EndingState],
+        generations: u64,
+        fds: &mut Received,
+    ) -> Result<Handlers> {
+        let now = Instant::now();
+        for state in slots {
+            let name = state.name.clone();
+            let failed = || format!("cannot take over the handler `{}`", printable(&name, 100));
+            let slot = Slot::take_over(state, now, fds).with_context(failed)?;
+            let other = self.slots.insert(name.clone(), slot);
+            ensure!(other.is_none(), "there are two handlers `{}`", printable(&name, 100));
+        }
+        for (name, process) in ending {
+            self.ending.push((name.clone(), Process::take_over(process, fds)?));
+        }
+        self.generations = generations;
+        Ok(self)
     }
 
     /// Starts what these handlers need beside what is there already, and ends all others.
@@ -150,22 +195,7 @@ impl Handlers {
             }
             return Ok(());
         }
-        let slot = Slot {
-            handler,
-            // That of no handler, until one serves.
-            stamp: Stamp::default(),
-            files: SeenFiles::default(),
-            sockets: Vec::new(),
-            current: None,
-            next: Some(next),
-            failures: 0,
-            restarts: 0,
-            restart_at: None,
-            drain: None,
-            last_failure: None,
-            past: Past::new(),
-        };
-        self.slots.insert(name, slot);
+        self.slots.insert(name, Slot { next: Some(next), ..Slot::new(handler) });
         Ok(())
     }
 
@@ -273,6 +303,11 @@ impl Handlers {
         self.slots.values().any(|slot| slot.next.is_some())
     }
 
+    /// Returns the number of generations so far.
+    pub fn generations(&self) -> u64 {
+        self.generations
+    }
+
     /// Returns the number of handlers.
     pub fn count(&self) -> usize {
         self.slots.len()
@@ -293,7 +328,7 @@ impl Handlers {
         for (_, process) in &mut self.ending {
             process.kill();
             // A process that was killed ends at once.
-            let _ = process.wait();
+            process.wait();
         }
         self.ending.clear();
     }

@@ -5,27 +5,34 @@
 //! |---|---|
 //! | this one | the loop |
 //! | `certificates` | files for TLS that change |
+//! | `description` | what is handed over to another program at an upgrade |
 //! | `drain` | handlers that finish what they have begun |
 //! | `handlers` | all handlers |
 //! | `slot` | a handler: its generations, and what happens to these |
 //! | `process` | one generation of a handler: a process |
 //! | `sockets` | the listening sockets |
 //! | `events` | the signals |
+//! | `take_over` | an upgrade: one program takes over from another |
+//! | `upgrade` | the program that takes over: its trial, and its start |
 //! | `watch` | the metrics and the page |
 //! | `control` | the control socket |
-//! | `ask` | `status`, `reload`, `drain` and `stop`: the other side of the control socket |
+//! | `ask` | `status`, `reload`, `upgrade`, `drain` and `stop`: the other side of the control socket |
 
 pub mod ask;
 mod certificates;
 mod control;
+mod description;
 mod drain;
 mod events;
 mod handlers;
 mod process;
 mod slot;
 mod sockets;
+mod take_over;
+mod upgrade;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,16 +43,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use socketserver::service::ServiceEnvironment;
 
-use crate::config::Config;
+use crate::config::{Config, Problems};
 use crate::options::UpOptions;
 use crate::report::{log, log_writer, output};
 use crate::serve::raise_descriptor_limit;
 use crate::serve::service::ServiceManager;
+use crate::settings::LogSettings;
 use crate::work::say;
 use control::{Control, Done, Request};
 use events::Events;
 use handlers::Handlers;
 use slot::Outcome;
+use take_over::{Upgrade, take_over};
+use upgrade::Program;
 use watch::{Monitor, Shown, Watched};
 
 /// The longest time between two rounds of the loop.
@@ -63,6 +73,9 @@ const MARGIN: Duration = Duration::from_secs(5);
 ///
 /// A handler cannot be served at the start.
 pub fn up(options: &UpOptions, environment: ServiceEnvironment) -> Result<ExitCode> {
+    if options.take_over.take_over {
+        return take_over(options, environment);
+    }
     let config = match Config::read(&options.config) {
         Ok(config) => config,
         Err(problems) => {
@@ -70,23 +83,12 @@ pub fn up(options: &UpOptions, environment: ServiceEnvironment) -> Result<ExitCo
             return Ok(ExitCode::from(2));
         }
     };
-    let settings = config.log;
-    log::init(settings.format, settings.level, settings.rate, io::stderr().is_terminal());
-    output::make_nonblocking()?;
-    log_writer::share_state().context("cannot share the state of the log")?;
-    raise_descriptor_limit();
-    let ServiceEnvironment { sockets, notify_socket, watchdog } = environment;
-    let manager = ServiceManager::connect(notify_socket, watchdog);
-    manager.log_failure();
-    let events = Events::install().context("cannot handle signals")?;
-    let control = config.control.as_deref().map(Control::bind).transpose()?;
+    let mut supervisor = Supervisor::new(options.config.clone(), &config.log, environment)?;
+    supervisor.control = config.control.as_deref().map(Control::bind).transpose()?;
     let monitor = (!config.monitor.is_empty()).then(|| Monitor::start(&config.monitor));
-    let monitor = monitor.transpose()?;
-    let handlers = Handlers::new(sockets, monitor.is_some());
-    let phase = Phase::Starting;
-    let path = options.config.clone();
-    let reports = Vec::new();
-    Supervisor { path, manager, events, control, monitor, handlers, phase, reports }.run(config)
+    supervisor.monitor = monitor.transpose()?;
+    supervisor.start(config)?;
+    supervisor.serve()
 }
 
 /// The phases of the process.
@@ -104,28 +106,72 @@ enum Phase {
 
 struct Supervisor {
     path: PathBuf,
+    /// The file of the program, if it is known.
+    program: Option<Program>,
+    /// The variables of systemd, for a program that takes over.
+    variables: Vec<(&'static str, OsString)>,
     manager: ServiceManager,
     events: Events,
     control: Option<Control>,
     monitor: Option<Monitor>,
     handlers: Handlers,
     phase: Phase,
+    upgrade: Upgrade,
     /// The problems of a reload, for those that asked for it.
     reports: Vec<String>,
 }
 
 impl Supervisor {
-    fn run(mut self, config: Config) -> Result<ExitCode> {
+    /// Sets up the process.
+    fn new(
+        path: PathBuf,
+        settings: &LogSettings,
+        environment: ServiceEnvironment,
+    ) -> Result<Supervisor> {
+        log::init(settings.format, settings.level, settings.rate, io::stderr().is_terminal());
+        output::make_nonblocking()?;
+        log_writer::share_state().context("cannot share the state of the log")?;
+        raise_descriptor_limit();
+        let ServiceEnvironment { sockets, notify_socket, watchdog } = environment;
+        let time = watchdog.map(|time| time.as_micros().to_string().into());
+        let variables = [("NOTIFY_SOCKET", notify_socket.clone()), ("WATCHDOG_USEC", time)];
+        let variables = variables.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let manager = ServiceManager::connect(notify_socket, watchdog);
+        manager.log_failure();
+        Ok(Supervisor {
+            path,
+            program: Program::find(),
+            variables: variables.collect(),
+            manager,
+            events: Events::install().context("cannot handle signals")?,
+            control: None,
+            monitor: None,
+            handlers: Handlers::new(sockets),
+            phase: Phase::Starting,
+            upgrade: Upgrade::None,
+            reports: Vec::new(),
+        })
+    }
+
+    /// Starts all handlers for the first time.
+    fn start(&mut self, config: Config) -> Result<()> {
+        self.handlers.counted = self.monitor.is_some();
         self.handlers.drain_delay = config.drain_delay;
         if let Err(problems) = self.handlers.apply(config.handlers) {
             self.handlers.kill();
             bail!("{}", problems.join("; "));
         }
+        Ok(())
+    }
+
+    /// Serves until the end.
+    fn serve(mut self) -> Result<ExitCode> {
         loop {
             self.show();
             self.wait()?;
             let mut stop = self.events.take_stop();
             let mut reload = self.events.take_reload();
+            let mut upgrade = self.events.take_upgrade();
             let is_ending = self.is_ending();
             if let Some(control) = &mut self.control {
                 for request in control.requests() {
@@ -134,6 +180,13 @@ impl Supervisor {
                         Request::Reload(client) => {
                             control.wait_for_reload(client);
                             reload = true;
+                        }
+                        Request::Upgrade(client) if is_ending => {
+                            client.answer(&Done::failed("the server is about to end"));
+                        }
+                        Request::Upgrade(client) => {
+                            control.wait_for_upgrade(client);
+                            upgrade = true;
                         }
                         Request::Stop(client) => {
                             control.wait_for_stop(client);
@@ -163,6 +216,9 @@ impl Supervisor {
             if reload && !self.is_ending() {
                 self.reload();
             }
+            if upgrade {
+                self.begin_upgrade();
+            }
             for outcome in self.handlers.look(self.is_ending()) {
                 self.heard(outcome)?;
             }
@@ -172,6 +228,7 @@ impl Supervisor {
             if self.go_on() {
                 return Ok(ExitCode::SUCCESS);
             }
+            self.go_on_with_upgrade();
             self.manager.give_sign_of_life();
             log::log_dropped_lines(false);
         }
@@ -194,8 +251,11 @@ impl Supervisor {
     /// Waits for an event.
     fn wait(&self) -> Result<()> {
         let now = Instant::now();
-        let deadlines =
-            [self.handlers.next_deadline(), self.control.as_ref().and_then(Control::next_deadline)];
+        let deadlines = [
+            self.handlers.next_deadline(),
+            self.control.as_ref().and_then(Control::next_deadline),
+            self.upgrade.deadline(),
+        ];
         let until = deadlines.into_iter().flatten().map(|time| time.saturating_duration_since(now));
         let time =
             until.chain([self.manager.poll_interval(LONGEST_ROUND)]).min().unwrap_or(LONGEST_ROUND);
@@ -234,8 +294,13 @@ impl Supervisor {
 
     fn reload(&mut self) {
         self.manager.reloading();
+        self.take_config(Config::read(&self.path));
+    }
+
+    /// Begins to serve as a configuration says that was read again.
+    fn take_config(&mut self, config: Result<Config, Problems>) {
         self.phase = Phase::Reloading;
-        let config = match Config::read(&self.path) {
+        let config = match config {
             Ok(config) => config,
             Err(problems) => {
                 let problems = problems.to_string();
@@ -295,6 +360,9 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.handlers.kill();
+        if let Upgrade::Trying(trial) = &mut self.upgrade {
+            trial.kill();
+        }
         if let Some(control) = &mut self.control {
             control.stopped();
         }

@@ -1,17 +1,18 @@
 //! One generation of a handler: a process that serves.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ExitStatus};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context, Result, ensure};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use socketserver::printable;
 
+use super::description::{Descriptors, ProcessState, Received, from_milliseconds, milliseconds};
 use super::sockets::Listening;
 use crate::config::Handler;
 use crate::generation;
@@ -26,6 +27,9 @@ const LONGEST_EXTENSION: Duration = Duration::from_hours(24);
 
 /// The longest report, in bytes.
 const MAX_REPORT: usize = 4 << 10;
+
+/// The longest status that is kept, in bytes.
+const MAX_STATUS: usize = 200;
 
 /// The most reports that are read at once.
 const MAX_REPORTS: usize = 64;
@@ -44,7 +48,11 @@ const OF_SOCKETS: [&str; 8] = [
 
 /// A process that serves a handler, or will do so.
 pub struct Process {
-    child: Child,
+    /// A child of this process. It is waited for by its number, because another program may have
+    /// started it: the one that this program has taken over from.
+    pid: Pid,
+    /// Set when it has been waited for.
+    ended: Option<ExitStatus>,
     door: UnixDatagram,
     /// The counters of the process, if someone looks at them.
     pub counters: Option<Arc<Counters>>,
@@ -80,11 +88,13 @@ impl Process {
         // A terminal sends its signals to the supervisor only, which passes them on.
         command.arg(format!("--number={generation}"));
         let child = command.process_group(0).spawn().context("cannot start a process")?;
+        let pid = Pid::from_raw(child.id().cast_signed()).context("the process has no number")?;
         let started = Instant::now();
         let deadline = Some(started + LONGEST_START);
         let (is_ready, is_stopping, status) = (false, false, String::new());
         Ok(Process {
-            child,
+            pid,
+            ended: None,
             door,
             counters,
             generation,
@@ -96,8 +106,52 @@ impl Process {
         })
     }
 
+    /// Describes the process to the program that takes over from this one.
+    pub fn hand_over<'a>(&'a self, fds: &mut Descriptors<'a>) -> ProcessState {
+        let now = Instant::now();
+        ProcessState {
+            pid: self.pid.as_raw_pid(),
+            door: fds.add(self.door()),
+            generation: self.generation,
+            age: milliseconds(now.saturating_duration_since(self.started)),
+            is_ready: self.is_ready,
+            time_left: self
+                .deadline
+                .map(|deadline| milliseconds(deadline.saturating_duration_since(now))),
+            is_stopping: self.is_stopping,
+            status: self.status.clone(),
+        }
+    }
+
+    /// Takes over a process that another program has started. Its counters are not taken over:
+    /// their places in memory may be others in another program.
+    ///
+    /// # Errors
+    ///
+    /// The description is wrong.
+    pub fn take_over(state: &ProcessState, fds: &mut Received) -> Result<Process> {
+        let pid = Pid::from_raw(state.pid).filter(|pid| pid.as_raw_pid() > 1);
+        let pid = pid.context("a process has no number")?;
+        ensure!(Some(pid) != Pid::from_raw(std::process::id().cast_signed()), "it is no child");
+        let now = Instant::now();
+        let door = UnixDatagram::from(fds.take(state.door)?);
+        door.set_nonblocking(true)?;
+        Ok(Process {
+            pid,
+            ended: None,
+            door,
+            counters: None,
+            generation: state.generation,
+            started: now.checked_sub(from_milliseconds(state.age)).unwrap_or(now),
+            is_ready: state.is_ready,
+            deadline: state.time_left.map(|left| now + from_milliseconds(left)),
+            is_stopping: state.is_stopping,
+            status: printable(&state.status, MAX_STATUS),
+        })
+    }
+
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid.as_raw_pid().unsigned_abs()
     }
 
     pub fn door(&self) -> BorrowedFd<'_> {
@@ -123,7 +177,7 @@ impl Process {
                 self.deadline = None;
             }
             "STOPPING" => self.is_stopping = true,
-            "STATUS" => self.status = printable(value, 200),
+            "STATUS" => self.status = printable(value, MAX_STATUS),
             "EXTEND_TIMEOUT_USEC" if !self.is_ready => {
                 let time = value.parse().map(Duration::from_micros).unwrap_or_default();
                 let until = Instant::now() + time.min(LONGEST_EXTENSION);
@@ -135,7 +189,10 @@ impl Process {
 
     /// Returns how the process has ended, if it has.
     pub fn has_ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        if self.ended.is_none() {
+            self.ended = self.wait_for(WaitOptions::NOHANG);
+        }
+        self.ended
     }
 
     /// Makes the process finish its requests, and kills it after `time`.
@@ -165,16 +222,27 @@ impl Process {
 
     fn signal(&mut self, signal: Signal) {
         // The process has not been waited for, so its number is its own.
-        if matches!(self.child.try_wait(), Ok(None))
-            && let Some(pid) = Pid::from_raw(self.child.id().cast_signed())
-        {
-            let _ = kill_process(pid, signal);
+        if self.has_ended().is_none() {
+            let _ = kill_process(self.pid, signal);
         }
     }
 
     /// Waits for the end of the process, which was killed.
-    pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait()
+    pub fn wait(&mut self) {
+        if self.ended.is_none() {
+            self.ended = self.wait_for(WaitOptions::empty());
+        }
+    }
+
+    fn wait_for(&self, options: WaitOptions) -> Option<ExitStatus> {
+        loop {
+            return match waitpid(Some(self.pid), options) {
+                Ok(waited) => waited.map(|(_, status)| ExitStatus::from_raw(status.as_raw())),
+                Err(Errno::INTR) => continue,
+                // It is no child of this process, and must not be sent a signal.
+                Err(_) => Some(ExitStatus::from_raw(0)),
+            };
+        }
     }
 }
 

@@ -4,15 +4,21 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, anyhow};
+use socketserver::printable;
 use socketserver_sandbox::{Loader, read_component};
 
 use super::MARGIN;
 use super::certificates::{CertificateFiles, SeenFiles};
+use super::description::{
+    Descriptors, DrainState, Received, SlotState, from_milliseconds, milliseconds,
+};
 use super::drain::Drain;
 use super::process::Process;
-use super::sockets::Listening;
+use super::sockets::{self, Listening};
 use super::watch::Past;
 use crate::config::Handler;
+use crate::options::parse_serve;
 use crate::values::digest::Digest;
 
 /// The pause before the first new start of a process that has died, and the longest.
@@ -21,6 +27,9 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The time after which a process that serves has not failed at its start.
 const GOOD_LIFE: Duration = Duration::from_mins(1);
+
+/// The longest reason of a failure that is taken over, in bytes.
+const MAX_FAILURE: usize = 1000;
 
 /// A handler, and what serves it.
 pub struct Slot {
@@ -98,6 +107,83 @@ pub enum Outcome {
 }
 
 impl Slot {
+    /// Returns the slot of a handler that nothing serves yet.
+    pub fn new(handler: Handler) -> Slot {
+        Slot {
+            handler,
+            // Those of no handler, until one serves.
+            stamp: Stamp::default(),
+            files: SeenFiles::default(),
+            sockets: Vec::new(),
+            current: None,
+            next: None,
+            failures: 0,
+            restarts: 0,
+            restart_at: None,
+            drain: None,
+            last_failure: None,
+            past: Past::new(),
+        }
+    }
+
+    /// Describes the handler to the program that takes over from this one. A generation that does
+    /// not serve yet is left out.
+    ///
+    /// # Errors
+    ///
+    /// The configuration of the handler is wrong.
+    pub fn hand_over<'a>(&'a self, now: Instant, fds: &mut Descriptors<'a>) -> Result<SlotState> {
+        let Handler { name, folder, place, arguments, .. } = self.handler.clone();
+        let left = |until: Instant| milliseconds(until.saturating_duration_since(now));
+        Ok(SlotState {
+            name,
+            folder,
+            place,
+            arguments,
+            sockets: sockets::hand_over(&self.handler, &self.sockets, fds)?,
+            current: self.current.as_ref().map(|process| process.hand_over(fds)),
+            failures: self.failures,
+            restarts: self.restarts,
+            restart_in: self.restart_at.map(left),
+            drain: self.drain.map(|drain| match drain {
+                Drain::Delay(until) => DrainState::Delay(left(until)),
+                Drain::Queues(until) => DrainState::Queues(left(until)),
+                Drain::Closed => DrainState::Closed,
+            }),
+            last_failure: self.last_failure.clone(),
+        })
+    }
+
+    /// Takes over a handler. What serves it is of another program, and so not as the
+    /// configuration says, whatever that says.
+    ///
+    /// # Errors
+    ///
+    /// The description is wrong, or this program does not know an option of the handler.
+    pub fn take_over(state: SlotState, now: Instant, fds: &mut Received) -> Result<Slot> {
+        let SlotState { name, folder, place, arguments, sockets, current, .. } = state;
+        let options = parse_serve(&arguments);
+        let options = options.map_err(|error| anyhow!("{}", error.to_string().trim_end()))?;
+        let handler = Handler { name, folder, place, arguments, options };
+        let sockets = sockets::take_over(&handler, &sockets, fds)?;
+        let current = current.map(|process| Process::take_over(&process, fds)).transpose()?;
+        let until = |left: u64| now + from_milliseconds(left);
+        Ok(Slot {
+            sockets,
+            current,
+            failures: state.failures,
+            restarts: state.restarts,
+            restart_at: state.restart_in.map(until),
+            drain: state.drain.map(|drain| match drain {
+                DrainState::Delay(left) => Drain::Delay(until(left)),
+                DrainState::Queues(left) => Drain::Queues(until(left)),
+                DrainState::Closed => Drain::Closed,
+            }),
+            last_failure: state.last_failure.map(|why| printable(&why, MAX_FAILURE)),
+            ..Slot::new(handler)
+        })
+    }
+
     /// Looks at the process that will serve. It takes the place of the other one when it does.
     pub fn look_at_next(
         &mut self,

@@ -9,6 +9,7 @@ use rustix::net::{Shutdown, shutdown};
 use socketserver::service::PassedSocket;
 use socketserver::{Address, BoundSocket, HandlerError, Request, Server};
 
+use super::description::{Descriptors, Received, SocketState};
 use crate::config::Handler;
 use crate::generation::MAX_SOCKETS;
 use crate::serve::with_option;
@@ -51,6 +52,49 @@ impl Listening {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
+}
+
+/// Describes the sockets of a handler to the program that takes over from this one.
+///
+/// # Errors
+///
+/// The configuration of the handler is wrong.
+pub fn hand_over<'a>(
+    handler: &Handler,
+    sockets: &'a [Rc<Listening>],
+    fds: &mut Descriptors<'a>,
+) -> Result<Vec<SocketState>> {
+    let settings = handler.options.clone().settings()?.sockets;
+    let binds = &handler.options.server.listening.bind;
+    let mut states = Vec::new();
+    for socket in sockets {
+        let bind = binds.iter().position(|bind| key(handler, bind, &settings) == socket.key);
+        let bind = bind.with_context(|| format!("no `bind` has the socket {}", socket.url()))?;
+        states.push(SocketState { fd: fds.add(socket.as_fd()), bind, is_passed: socket.is_passed });
+    }
+    Ok(states)
+}
+
+/// Takes over the sockets of a handler.
+///
+/// # Errors
+///
+/// The description is wrong.
+pub fn take_over(
+    handler: &Handler,
+    states: &[SocketState],
+    fds: &mut Received,
+) -> Result<Vec<Rc<Listening>>> {
+    ensure!(states.len() <= MAX_SOCKETS, "a handler has at most {MAX_SOCKETS} sockets");
+    let settings = handler.options.clone().settings()?.sockets;
+    let take_over = |state: &SocketState| {
+        let SocketState { fd, bind, is_passed } = *state;
+        let bind = handler.options.server.listening.bind.get(bind);
+        let key = key(handler, bind.context("a socket has no `bind`")?, &settings);
+        let socket = BoundSocket::try_from(fds.take(fd)?).context("it is no listening socket")?;
+        Ok(Rc::new(Listening { key, socket, is_passed }))
+    };
+    states.iter().map(take_over).collect()
 }
 
 /// Returns the sockets of a handler. Those that are in `open` are not bound again.

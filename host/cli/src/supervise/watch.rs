@@ -7,10 +7,12 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
+use super::description::{Descriptors, Received};
+use super::events;
 use super::handlers::HandlerStatus;
 use super::process::Process;
 use crate::monitor::view::{HandlerView, Source, SupervisorView, View};
-use crate::monitor::{self, MonitorSettings};
+use crate::monitor::{self, Door, Kind, MonitorSettings};
 use crate::report::counters::{Counters, Failure, Totals};
 
 /// The most failures and requests in flight of a handler that are shown.
@@ -91,6 +93,7 @@ pub struct Shown {
 
 /// The thread that answers, as the supervisor sees it.
 pub struct Monitor {
+    doors: Arc<Vec<Door>>,
     board: Arc<Mutex<Board>>,
     supervisor: SupervisorView,
 }
@@ -109,7 +112,16 @@ impl Monitor {
     ///
     /// A socket cannot be bound, or the thread cannot be started.
     pub fn start(settings: &MonitorSettings) -> Result<Monitor> {
-        let doors = settings.bind()?;
+        Monitor::start_at(settings.bind()?)
+    }
+
+    /// Starts the thread for sockets that listen already.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
+    pub fn start_at(doors: Vec<Door>) -> Result<Monitor> {
+        let doors = Arc::new(doors);
         let supervisor =
             SupervisorView { last_reload_succeeded: true, ..SupervisorView::default() };
         let board =
@@ -117,13 +129,33 @@ impl Monitor {
         let board = Arc::new(Mutex::new(board));
         let source = SharedBoard(Arc::clone(&board));
         let thread = thread::Builder::new().name("monitor".to_owned());
+        let shared = Arc::clone(&doors);
+        // The thread takes no signals. One that it took just before another program takes over
+        // would be lost.
+        let before = events::block().context("cannot handle signals")?;
         let started = thread.spawn(move || {
-            if let Err(error) = monitor::run(&doors, &source, None) {
+            if let Err(error) = monitor::run(&shared, &source, None) {
                 tracing::error!("the metrics cannot be shown any more: {error}");
             }
         });
+        before.thread_set_mask().context("cannot handle signals")?;
         started.context("cannot start the thread of the metrics")?;
-        Ok(Monitor { board, supervisor })
+        Ok(Monitor { doors, board, supervisor })
+    }
+
+    /// Describes the sockets to the program that takes over from this one.
+    pub fn hand_over<'a>(&'a self, fds: &mut Descriptors<'a>) -> Vec<(usize, Kind)> {
+        self.doors.iter().map(|door| (fds.add(door.as_fd()), door.kind())).collect()
+    }
+
+    /// Returns the sockets that are described.
+    ///
+    /// # Errors
+    ///
+    /// The description is wrong.
+    pub fn take_over(doors: Vec<(usize, Kind)>, fds: &mut Received) -> Result<Vec<Door>> {
+        let door = |(fd, kind)| Ok(Door::of_socket(fds.take(fd)?, kind));
+        doors.into_iter().map(door).collect()
     }
 
     /// Takes note that the configuration was taken over, for the first time or at a reload.
