@@ -1,6 +1,7 @@
 //! `--tls-cert`: connections with TLS.
 
 mod certificates;
+mod facts;
 mod handshakes;
 mod hostile;
 mod peers;
@@ -78,6 +79,15 @@ impl Certificates {
         let more = ["-copy_extensions", "copy", "-days", "-1"];
         self.openssl(&[&from[..], &["-CA", &ca, "-CAkey", &key, "-out", &out], &more].concat());
         std::fs::rename(out, request).unwrap();
+    }
+
+    /// Makes the certificate `NAME.pem` with a key of RSA, which issues itself.
+    fn self_signed_rsa(&self, name: &str) {
+        let [key, out] = ["key", "pem"].map(|end| self.file(&format!("{name}.{end}")));
+        let kind = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=rsa"];
+        let files = ["-keyout", &key, "-out", &out, "-config", &self.file("cnf")];
+        let more = ["-addext", "basicConstraints=critical,CA:FALSE"];
+        self.openssl(&[&kind[..], &files, &more].concat());
     }
 
     fn request(&self, name: &str, extensions: &[&str], more: &[&str]) {

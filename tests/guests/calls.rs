@@ -111,6 +111,13 @@ fn call(cx: &Context, line: &str) -> Result<String> {
             let (offset, count) = (u64::try_from(number(0))?, u64::try_from(number(1)).ok());
             request.sendfile(&File::open(text)?, offset, count)?.to_string()
         }
+        "version" => request.version().unwrap_or_else(none),
+        "cipher" => request.cipher().map_or_else(none, |cipher| {
+            format!("{} {} {}", cipher.name, cipher.protocol, cipher.secret_bits)
+        }),
+        "alpn" => request.selected_alpn_protocol().unwrap_or_else(none),
+        "peercert" => request.getpeercert().map_or_else(none, |certificate| hex(&certificate)),
+        "hostname" => request.server_hostname().unwrap_or_else(none),
         "shutdown" => {
             request.shutdown([Shutdown::Read, Shutdown::Write, Shutdown::Both][size])?;
             none()

@@ -51,6 +51,27 @@ pub mod datagram {
     });
 }
 
+/// The imports of a handler that asks about TLS. They become imports of a component only if it
+/// calls them.
+pub mod secured {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: r#"
+            package socketserver:secured;
+
+            world secured {
+                import socketserver:handler/tls@0.1.0;
+            }
+        "#,
+        world: "socketserver:secured/secured",
+        with: {
+            "socketserver:handler/types@0.1.0": crate::bindings::socketserver::handler::types,
+            "socketserver:handler/sockets@0.1.0": crate::bindings::socketserver::handler::sockets,
+        },
+        generate_all,
+    });
+}
+
 /// The imports of a handler that sends files. They become imports of a component only if it
 /// calls them.
 pub mod files {

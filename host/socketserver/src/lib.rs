@@ -78,7 +78,7 @@
 //! server, [`ListenOptions`], [`ServerBuilder::listen_on`], [`ServerBuilder::proxies`], [`service`],
 //! [`ServerBuilder::graceful_shutdown`],
 //! [`Hooks::after_fork_in_child`], [`Hooks::request_finished`], [`Request::keep`],
-//! [`Request::earliest_arrival`], [`Request::is_last_of_process`], the limits of a
+//! [`Request::earliest_arrival`], [`Request::is_last_of_process`], [`Request::server_hostname`], the limits of a
 //! [`Request`], and its async calls ([`block_on`]).
 //!
 //! # How to
@@ -169,4 +169,4 @@ pub use server::defer::DeferAccept;
 pub use server_info::ServerInfo;
 pub use sys::{Shared, SharedData};
 pub use text::printable;
-pub use tls::{ClientAuth, TlsError, TlsServer, TlsSettings, TlsVersion};
+pub use tls::{ClientAuth, TlsCipher, TlsError, TlsServer, TlsSettings, TlsVersion};

@@ -6,6 +6,7 @@
 //! | `recv`, `recvfrom`, `recv_into` | [`recv`](Socket::recv), [`recv_with_flags`](Socket::recv_with_flags), [`recvfrom`](Socket::recvfrom), [`recv_into`](Socket::recv_into), and [`std::io::Read`] |
 //! | `send`, `sendall`, `sendto` | [`send`](Socket::send), [`sendall`](Socket::sendall), [`sendto`](Socket::sendto), each with a form `_with_flags`, and [`std::io::Write`] |
 //! | `sendfile` | [`sendfile`](Socket::sendfile), of a [`File`] |
+//! | `ssl.SSLSocket`: `version`, `cipher`, `selected_alpn_protocol`, `getpeercert` | [`version`](Socket::version), [`cipher`](Socket::cipher), [`selected_alpn_protocol`](Socket::selected_alpn_protocol), [`getpeercert`](Socket::getpeercert), and [`server_hostname`](Socket::server_hostname) |
 //! | `makefile` | [`makefile`](Socket::makefile) |
 //! | `settimeout`, `gettimeout`, `setblocking`, `getblocking` | [`settimeout`](Socket::settimeout), [`gettimeout`](Socket::gettimeout), [`setblocking`](Socket::setblocking), [`getblocking`](Socket::getblocking) |
 //! | `getsockopt`, `setsockopt` | [`getsockopt`](Socket::getsockopt), [`setsockopt`](Socket::setsockopt), each with a form `_bytes` |
@@ -24,6 +25,7 @@ mod constants;
 mod file;
 mod handle;
 mod sendfile;
+mod tls;
 
 #[allow(clippy::wildcard_imports, reason = "each constant of Python is one of this module")]
 pub use constants::*;
@@ -31,6 +33,7 @@ pub use file::SocketFile;
 pub(crate) use handle::duration;
 pub use handle::{Shutdown, Socket};
 pub use sendfile::{File, Metadata};
+pub use tls::Cipher;
 
 pub use crate::address::{Address, UnixAddress};
 pub use crate::error::Error;

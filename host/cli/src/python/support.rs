@@ -38,7 +38,8 @@ const CONTRACT: Files = files!(
     "wit",
     "wit",
     [
-        "log.wit" "network.wit" "sendfile.wit" "server.wit" "sockets.wit" "types.wit" "worlds.wit"
+        "log.wit" "network.wit" "sendfile.wit" "server.wit" "sockets.wit" "tls.wit" "types.wit"
+        "worlds.wit"
     ]
 );
 const CONTRACT_OF_FILES: Files =

@@ -10,7 +10,7 @@
 //! | `limits` | the operator's side: limits, byte counts, guards |
 //! | `readiness` | waiting until a call would not have to wait |
 //! | `transport` | the calls that move bytes; the place for streams other than bare sockets |
-//! | `secured` | the calls of a connection with TLS |
+//! | `secured`, `tls_facts` | the calls of a connection with TLS, and facts about its handshake |
 //! | `opened`, `address_calls` | sockets that the handler of a request opens, and calls on them that another process makes |
 //! | `deadlines`, `wait` | the timeouts of a request, and the one place where it waits |
 //! | `traffic` | the bytes that a request has moved, and may move |
@@ -32,6 +32,7 @@ mod secured;
 mod send;
 mod sendfile;
 pub(crate) mod sockopt;
+mod tls_facts;
 pub(crate) mod traffic;
 mod transport;
 mod usage;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use rustls::ServerConnection;
 use socket2::Socket;
 
 use super::Request;
@@ -146,6 +147,11 @@ impl Secured {
     /// Returns true if the handshake was done.
     pub(super) fn is_established(&self) -> bool {
         self.session().as_ref().is_some_and(Session::is_established)
+    }
+
+    /// Returns a fact of the handshake, if that was done.
+    pub(super) fn fact<T>(&self, read: impl FnOnce(&ServerConnection) -> Option<T>) -> Option<T> {
+        read(self.session().as_ref()?.established()?)
     }
 }
 

@@ -3,11 +3,13 @@
 //! | file | contents |
 //! |---|---|
 //! | this one | [`TlsServer`] and its settings |
+//! | `facts` | facts about a handshake, in the words of Python |
 //! | `files` | certificates and keys in files |
 //! | `session` | one session: records on one side, plain bytes on the other |
 //!
 //! `request/secured.rs` has the calls of a request on a session.
 
+mod facts;
 mod files;
 mod session;
 
@@ -26,6 +28,8 @@ use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
+pub use facts::TlsCipher;
+pub(crate) use facts::{cipher_of, version_name};
 pub use files::TlsError;
 pub(crate) use session::{Awaited, End, Session, Stopped};
 

@@ -178,6 +178,11 @@ impl Session {
         !self.connection.is_handshaking()
     }
 
+    /// Returns what knows the facts of the handshake, if that was done.
+    pub(crate) fn established(&self) -> Option<&ServerConnection> {
+        self.is_established().then_some(&self.connection)
+    }
+
     /// Returns the end of the client's records, if a call has met it.
     pub(crate) fn end(&self) -> Option<End> {
         self.end

@@ -8,6 +8,7 @@ mod network;
 mod sendfile;
 mod server;
 mod sockets;
+mod tls;
 
 use wasmtime::Result;
 use wasmtime::component::Linker;
@@ -19,13 +20,14 @@ type Add = fn(&mut Linker<State>) -> Result<()>;
 
 /// The interfaces of the contract, each with the function that defines it. `types` has no
 /// functions.
-pub(crate) const INTERFACES: [(&str, Add); 6] = [
+pub(crate) const INTERFACES: [(&str, Add); 7] = [
     (TYPES, |linker| linker.instance(TYPES).map(drop)),
     (sockets::NAME, sockets::add_to_linker),
     (network::NAME, network::add_to_linker),
     (server::NAME, server::add_to_linker),
     (log::NAME, log::add_to_linker),
     (sendfile::NAME, sendfile::add_to_linker),
+    (tls::NAME, tls::add_to_linker),
 ];
 
 /// The interface that a guest imports if it opens sockets.
