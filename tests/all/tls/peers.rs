@@ -46,6 +46,31 @@ fn pythons_ssl_is_served_in_each_way_of_running_requests() {
     }
 }
 
+/// Does the handshake, and prints the number of segments with data that came (`tcpi_data_segs_in`).
+const COUNTING: &str = r#"
+import socket, ssl, struct, sys
+host, port, ca = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+context = ssl.create_default_context(cafile=ca)
+with context.wrap_socket(socket.create_connection((host, port)), server_hostname="localhost") as client:
+    print(*struct.unpack_from("I", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 200), 152))
+"#;
+
+#[test]
+fn a_client_waits_for_one_segment_only() {
+    let certificates = Certificates::new();
+    for mode in JAILED {
+        let server = certificates.serve("upper", mode);
+        let address = server.address();
+        let output = Command::new("python3")
+            .args(["-c", COUNTING, &address.ip().to_string(), &address.port().to_string()])
+            .arg(certificates.file("ca.pem"))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{mode:?}: {errors}");
+    }
+}
+
 #[test]
 fn openssl_is_served() {
     let certificates = Certificates::new();

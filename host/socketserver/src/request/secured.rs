@@ -1,12 +1,13 @@
 //! Connections with TLS: the calls of a request, on the plain bytes of a session.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_quickack;
 use rustix::net::{RecvFlags, SendFlags};
 use rustls::ServerConnection;
 use socket2::Socket;
@@ -184,6 +185,19 @@ impl Write for Records<'_> {
         Ok(rustix::io::retry_on_intr(|| rustix::net::send(self.socket, data, flags))?)
     }
 
+    /// Sends the records as one piece. If each was sent alone, the kernel would hold back the
+    /// second one until the client has acknowledged the first (RFC 896). They are copied, since
+    /// the jail has no `sendmsg`.
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        match records {
+            [record] => self.write(record),
+            records => {
+                let records: Vec<&[u8]> = records.iter().map(|record| &**record).collect();
+                self.write(&records.concat())
+            }
+        }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -203,7 +217,13 @@ impl Request {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let interest = match tls.handshake(connection.records()) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    // A client holds back its first data until its last message of the handshake
+                    // is acknowledged (RFC 896), and the kernel would wait for an answer that
+                    // takes the acknowledgement along. A Unix socket has none.
+                    let _ = set_tcp_quickack(connection, true);
+                    return Ok(());
+                }
                 Err(TransferError::Failed(error)) => return Err(error),
                 Err(TransferError::WouldBlock(interest)) => interest,
             };
