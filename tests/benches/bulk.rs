@@ -19,7 +19,9 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
-use socketserver_tests::bench::{ProcessorTime, is_test, median, number, option, progress};
+use socketserver_tests::bench::{
+    ProcessorTime, is_test, median, number, option, progress, with_range,
+};
 use socketserver_tests::build;
 use socketserver_tests::process::Server;
 use socketserver_tests::procfs::cpu_time;
@@ -127,11 +129,7 @@ fn measure(group: &Group, mib: u64, rounds: u64) -> Result<()> {
     for ((name, _), own) in group.servers.iter().zip(&runs) {
         let ratio = |value: fn(&Run) -> f64| {
             let both = own.iter().zip(&runs[0]);
-            let mut ratios: Vec<f64> =
-                both.map(|(own, native)| value(own) / value(native)).collect();
-            ratios.sort_unstable_by(f64::total_cmp);
-            let (lowest, highest) = (ratios[0], ratios[ratios.len() - 1]);
-            format!("{:.3} ({lowest:.3}-{highest:.3})", median(ratios))
+            with_range(both.map(|(own, native)| value(own) / value(native)).collect())
         };
         println!(
             "{name:<24} {:>8.0} {:>9.1} us {:>21} {:>21}",

@@ -17,7 +17,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use socketserver_tests::bench::{ProcessorTime, is_test, median, number, option, progress};
+use socketserver_tests::bench::{
+    ProcessorTime, is_test, median, number, option, progress, with_range,
+};
 use socketserver_tests::build;
 use socketserver_tests::load::Target;
 use socketserver_tests::measure::{CLIENTS, Measurement, measure};
@@ -154,8 +156,5 @@ fn print(mode: &str, servers: &[Measured]) {
 /// Returns the median and the range of a ratio to another server over the rounds.
 fn ratio(server: &Measured, other: &Measured, value: fn(&Measurement) -> f64) -> String {
     let measurements = server.measurements.iter().zip(&other.measurements);
-    let mut ratios: Vec<_> = measurements.map(|(one, other)| value(one) / value(other)).collect();
-    ratios.sort_unstable_by(f64::total_cmp);
-    let (lowest, highest) = (ratios[0], ratios[ratios.len() - 1]);
-    format!("{:.3} ({lowest:.3}-{highest:.3})", median(ratios))
+    with_range(measurements.map(|(one, other)| value(one) / value(other)).collect())
 }

@@ -41,6 +41,17 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Returns the median of ratios, with the lowest and the highest one.
+///
+/// # Panics
+///
+/// There are no ratios.
+pub fn with_range(mut ratios: Vec<f64>) -> String {
+    ratios.sort_unstable_by(f64::total_cmp);
+    let (lowest, highest) = (ratios[0], ratios[ratios.len() - 1]);
+    format!("{:.3} ({lowest:.3}-{highest:.3})", median(ratios))
+}
+
 /// Writes a line of progress over the last one, if standard error is a terminal.
 pub fn progress(text: &str) {
     if std::io::stderr().is_terminal() {

@@ -29,11 +29,29 @@ pub struct Measurement {
 ///
 /// A request has no answer or a wrong one, or the server has ended.
 pub fn measure(target: &Target, pid: u32, time: Duration) -> Result<Measurement> {
+    measure_clients(pid, time, || {
+        let mut client = Client::new(target)?;
+        Ok(move || client.ask())
+    })
+}
+
+/// As [`measure`], with clients of another kind. Each is a function that sends one request and
+/// reads its answer, and is made in a thread of its own.
+///
+/// # Errors
+///
+/// As for [`measure`].
+pub fn measure_clients<C: FnMut() -> Result<()>>(
+    pid: u32,
+    time: Duration,
+    new_client: impl Fn() -> Result<C> + Sync,
+) -> Result<Measurement> {
     let stop = AtomicBool::new(false);
     let cpu_before = cpu_time(pid)?;
     let begun = Instant::now();
     let latencies: Result<Vec<Vec<Duration>>> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| client(target, &stop))).collect();
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|_| scope.spawn(|| client(new_client()?, &stop))).collect();
         thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
         clients
@@ -56,12 +74,11 @@ pub fn measure(target: &Target, pid: u32, time: Duration) -> Result<Measurement>
     })
 }
 
-fn client(target: &Target, stop: &AtomicBool) -> Result<Vec<Duration>> {
-    let mut client = Client::new(target)?;
+fn client(mut ask: impl FnMut() -> Result<()>, stop: &AtomicBool) -> Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        client.ask()?;
+        ask()?;
         latencies.push(begun.elapsed());
     }
     Ok(latencies)
