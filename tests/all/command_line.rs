@@ -153,7 +153,7 @@ fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
         (&["serve", "--concurrency", "thread"], "a similar value exists: 'threading'"),
         (
             &["serve", "--bind", "127.0.0.1:80"],
-            "write tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH",
+            "write tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH",
         ),
         (&["serve", "--bind", "unix://"], "the path of a Unix socket has 1 to 107 bytes"),
         (&["serve", "--bind", "http://127.0.0.1:80"], "`http://` is not served"),

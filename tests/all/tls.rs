@@ -4,6 +4,7 @@ mod certificates;
 mod facts;
 mod handshakes;
 mod hostile;
+mod listeners;
 mod peers;
 mod streams;
 

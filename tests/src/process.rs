@@ -127,7 +127,8 @@ impl Server {
                     let endpoint = line.strip_prefix("listening ");
                     let endpoint =
                         endpoint.with_context(|| format!("the program printed `{line}`"))?;
-                    if let Some(address) = endpoint.strip_prefix("tcp://") {
+                    let tcp = ["tcp://", "tls://"];
+                    if let Some(address) = tcp.iter().find_map(|it| endpoint.strip_prefix(it)) {
                         let (address, _) = address.split_once('?').unwrap_or((address, ""));
                         server.addresses.push(address.parse()?);
                     }

@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use rustls::pki_types::CertificateDer;
+use serde_json::json;
 use socketserver_tests::process::{TIMEOUT, wait_until};
 
-use super::{addresses, answers, configuration, order, pid, table, up};
+use super::{addresses, answers, configuration, order, pid, status, table, up};
 use crate::configuration::Folder;
 use crate::tls::{Certificates, secure};
 
@@ -73,6 +74,90 @@ fn new_files_are_seen_without_a_reload() {
     renew(&certificates);
     server.wait_for_log("the handler `h` is replaced: its files for TLS have changed").unwrap();
     wait_until("the new certificate is there", || ask(address, &certificates).1 != first);
+    assert!(server.stop().unwrap().success());
+}
+
+/// The sockets stay open: no client is refused.
+#[test]
+fn a_reload_can_give_an_address_tls_and_take_it_away() {
+    let (folder, certificates) = (Folder::new(), Certificates::new());
+    let addresses = addresses();
+    folder.write("h.wat", answers('a'));
+    let configure = |schemes: [&str; 2]| {
+        let [certificate, key] = ["server.pem", "server.key"].map(|name| certificates.file(name));
+        let bind = [0, 1].map(|at| format!("\"{}://{}\"", schemes[at], addresses[at])).join(", ");
+        let table = format!(
+            "[handler.h]\nsource = \"h.wat\"\nbind = [{bind}]\n\
+             tls-cert = \"{certificate}\"\ntls-key = \"{key}\"\n"
+        );
+        folder.write("c.toml", configuration(&[table]));
+    };
+    let plain = |address: SocketAddr| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.write_all(b"x").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).is_ok_and(|_| answer == b"a")
+    };
+    let with_tls = |address: SocketAddr| {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let mut client = secure(stream, "localhost", certificates.client_config(None));
+        crate::tls::ask(&mut client, b"x").is_ok_and(|answer| answer == b"a")
+    };
+    configure(["tls", "tcp"]);
+    let mut server = up(&folder, 2);
+    server.wait_for_log("all 1 handlers serve").unwrap();
+    assert!(with_tls(addresses[0]) && plain(addresses[1]));
+    let shown = || status(&folder)["handlers"][0]["addresses"].clone();
+    assert_eq!(
+        shown(),
+        json!([format!("tls://{}", addresses[0]), format!("tcp://{}", addresses[1])])
+    );
+    configure(["tcp", "tls"]);
+    let output = order(&folder, &["reload"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    wait_until("the first address has none", || plain(addresses[0]));
+    wait_until("the other one has TLS", || with_tls(addresses[1]));
+    assert_eq!(
+        shown(),
+        json!([format!("tcp://{}", addresses[0]), format!("tls://{}", addresses[1])])
+    );
+    // New certificates for both kinds of addresses.
+    renew(&certificates);
+    assert!(order(&folder, &["reload"]).status.success());
+    assert!(plain(addresses[0]) && with_tls(addresses[1]));
+    // Where no address says so, all have TLS.
+    configure(["tcp", "tcp"]);
+    assert!(order(&folder, &["reload"]).status.success());
+    wait_until("both have TLS", || with_tls(addresses[0]) && with_tls(addresses[1]));
+    assert_eq!(shown(), json!(addresses.map(|address| format!("tls://{address}"))));
+    assert!(server.stop().unwrap().success());
+}
+
+/// Each has a port of its own, which a reload keeps.
+#[test]
+fn two_free_ports_differ_in_tls() {
+    let (folder, certificates) = (Folder::new(), Certificates::new());
+    let [certificate, key] = ["server.pem", "server.key"].map(|name| certificates.file(name));
+    let table = format!(
+        "[handler.h]\nsource = \"h.wat\"\nbind = [\"tcp://127.0.0.1:0\", \"tls://127.0.0.1:0\"]\n\
+         tls-cert = \"{certificate}\"\ntls-key = \"{key}\"\n"
+    );
+    folder.write("c.toml", configuration(&[table]));
+    folder.write("h.wat", answers('a'));
+    let mut server = up(&folder, 2);
+    server.wait_for_log("all 1 handlers serve").unwrap();
+    let [open, secured] = server.addresses() else { panic!("{:?}", server.addresses()) };
+    let (open, secured) = (*open, *secured);
+    assert_eq!(super::ask(open).unwrap(), "a");
+    assert_eq!(ask(secured, &certificates).0, "a");
+    folder.write("h.wat", answers('b'));
+    assert!(order(&folder, &["reload"]).status.success());
+    wait_until("the new code serves", || ask(secured, &certificates).0 == "b");
+    assert_eq!(super::ask(open).unwrap(), "b");
+    let shown = status(&folder)["handlers"][0]["addresses"].clone();
+    assert_eq!(shown, json!([format!("tcp://{open}"), format!("tls://{secured}")]));
     assert!(server.stop().unwrap().success());
 }
 

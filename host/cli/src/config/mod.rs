@@ -349,8 +349,14 @@ impl Reader {
                     {
                         continue;
                     }
-                    // Without the options of the socket.
-                    bind => bind.to_string().split('?').next().unwrap_or_default().to_owned(),
+                    // Without the options of the socket, and without TLS.
+                    bind => bind
+                        .without_tls()
+                        .to_string()
+                        .split('?')
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
                 };
                 if let Some(other) = owners.insert(address.clone(), handler) {
                     let message = if other.name == handler.name {

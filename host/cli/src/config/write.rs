@@ -136,7 +136,7 @@ fn dir(value: &str) -> Result<String> {
 }
 
 fn bind(value: &str) -> Result<String> {
-    for scheme in ["unix://", "unixgram://"] {
+    for scheme in ["unix://", "tls+unix://", "unixgram://"] {
         if let Some(relative) = value.strip_prefix(scheme).filter(|it| !it.starts_with(['@', '/']))
         {
             return Ok(format!("{scheme}{}", path(Path::new(relative))?));

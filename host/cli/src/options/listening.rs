@@ -14,7 +14,8 @@ pub struct ListeningOptions {
     /// Listen at this address, such as tcp://0.0.0.0:80; repeatable.
     ///
     /// tcp://HOST:PORT or udp://HOST:PORT, with IPv6 addresses in brackets; port 0 takes a
-    /// free port. unix://PATH for streams and unixgram://PATH for datagrams; @NAME in place
+    /// free port. tls://HOST:PORT is TCP with the TLS of --tls-cert; with such an address the
+    /// others have no TLS. unix://PATH for streams and unixgram://PATH for datagrams; @NAME in place
     /// of a path is an abstract name. Options of the socket follow a question mark, such as
     /// udp://0.0.0.0:514?rcvbuf=4MiB. systemd://NAME takes the sockets of that name that
     /// systemd passes, and systemd:// those that no other --bind names. By default the server

@@ -36,6 +36,10 @@ impl ServerOptions {
         let concurrency = concurrency(&self, default.concurrency.kind())?;
         let kind = concurrency.kind();
         let bind = bind(&self)?;
+        let tls = self.tls.settings()?;
+        if let (None, Some(bind)) = (&tls, bind.iter().find(|bind| bind.has_tls())) {
+            bail!("{bind} needs a certificate: --tls-cert and --tls-key")
+        }
         let shutdown = shutdown(&self.running, &self.python, kind);
         let profile = self.profile.profile();
         let jail = match self.isolation.jail {
@@ -70,7 +74,7 @@ impl ServerOptions {
             poll_interval: self.python.poll_interval.unwrap_or(default.poll_interval),
             access: self.access.settings(),
             proxies: self.proxy.settings()?,
-            tls: self.tls.settings()?,
+            tls,
             jail,
             user: self.isolation.user,
             shutdown,
@@ -174,7 +178,7 @@ fn bind(options: &ServerOptions) -> Result<Vec<Bind>> {
         match bind {
             Bind::Address(endpoint) => class.check(endpoint)?,
             // The socket itself says which transport it has.
-            Bind::Passed(_) => bail!("{class} binds an address: use --concurrency with {bind}"),
+            Bind::Passed { .. } => bail!("{class} binds an address: use --concurrency with {bind}"),
         }
     }
     match class.scheme() {

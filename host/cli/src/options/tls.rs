@@ -21,7 +21,8 @@ pub struct TlsOptions {
     ///
     /// PEM: the server's certificate, then those of its issuers. Each has its --tls-key, in the
     /// same order. A client gets the first certificate that is for the name that it asks for, or
-    /// the first of all. The option applies to all sockets; those for datagrams cannot have it.
+    /// the first of all. All addresses have TLS, or those that say so if --bind names any: with
+    /// tls://HOST:PORT, tls+unix://PATH or tls+systemd://NAME. Datagrams cannot have it.
     /// The handler sends and receives plain bytes. The files are read at the start.
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Vec<PathBuf>,

@@ -43,7 +43,7 @@ pub fn status(endpoints: &[Endpoint]) -> String {
 /// Prints to standard error how to try the embedded sample.
 pub fn print_example(endpoint: &Endpoint) {
     let Some(address) = endpoint.address().to_socket_addr() else { return };
-    if endpoint.socket_type() != SocketType::Stream {
+    if endpoint.socket_type() != SocketType::Stream || endpoint.has_tls() {
         return;
     }
     let text = format!(

@@ -42,16 +42,19 @@ impl Place {
 /// A `--bind` names no socket, no `--bind` names a socket, or a socket cannot be served.
 pub fn places(bind: &[Bind], passed: Vec<PassedSocket>) -> Result<Vec<Place>> {
     let names: Vec<_> = passed.iter().map(|socket| socket.name.clone()).collect();
-    let is_named = |name: &str| bind.contains(&Bind::Passed(Some(name.to_owned())));
+    let is_named = |wanted: &str| {
+        bind.iter()
+            .any(|bind| matches!(bind, Bind::Passed { name: Some(name), .. } if name == wanted))
+    };
     let mut left: Vec<_> = passed.into_iter().map(Some).collect();
     let mut places = Vec::new();
     for each in bind {
-        let wanted = match each {
+        let (wanted, has_tls) = match each {
             Bind::Address(endpoint) => {
                 places.push(Place::Address(endpoint.clone()));
                 continue;
             }
-            Bind::Passed(name) => name,
+            Bind::Passed { name, has_tls } => (name, *has_tls),
         };
         let takes = |name: &str| match wanted {
             Some(wanted) => name == wanted,
@@ -66,7 +69,7 @@ pub fn places(bind: &[Bind], passed: Vec<PassedSocket>) -> Result<Vec<Place>> {
             let socket = BoundSocket::try_from(fd);
             let shown = printable(&name, MAX_NAME);
             let socket = socket.with_context(|| format!("cannot serve the socket `{shown}`"))?;
-            places.push(Place::Socket(socket));
+            places.push(Place::Socket(socket.with_tls(has_tls)));
         }
         ensure!(
             places.len() > before,

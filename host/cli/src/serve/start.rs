@@ -114,7 +114,10 @@ fn try_handler(
     let tls = settings.tls.as_ref().map(TlsServer::load).transpose();
     let tls = tls.context("cannot speak TLS")?;
     if let Some(tls) = &tls {
-        let mut checks = endpoints.iter().map(|endpoint| tls.check_endpoint(endpoint));
+        // A place without a socket yet may be the one that has it.
+        let some_have = settings.bind.iter().any(Bind::has_tls);
+        let have = endpoints.iter().filter(|endpoint| endpoint.has_tls() || !some_have);
+        let mut checks = have.map(|endpoint| tls.check_endpoint(endpoint));
         checks.try_for_each(|check| check).map_err(|why| anyhow!("--tls-cert: {why}"))?;
     }
     Ok(Tried { name, handler, places, limits, access, restrictions, tls, brokered })

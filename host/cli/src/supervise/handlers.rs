@@ -356,9 +356,9 @@ impl Handlers {
     pub fn status(&self) -> Status {
         let status = |(name, slot): (&String, &Slot)| {
             let process = slot.current.as_ref().or(slot.next.as_ref().map(|next| &next.process));
-            let sockets = match &slot.next {
-                Some(next) if slot.current.is_none() => &next.sockets,
-                _ => &slot.sockets,
+            let (handler, sockets) = match &slot.next {
+                Some(next) if slot.current.is_none() => (&next.handler, &next.sockets),
+                _ => (&slot.handler, &slot.sockets),
             };
             let state = match (&slot.current, &slot.next) {
                 (Some(_), _) => "serving",
@@ -374,7 +374,7 @@ impl Handlers {
                 seconds: process.map_or(0, |process| process.started.elapsed().as_secs()),
                 replacing: slot.current.is_some() && slot.next.is_some(),
                 restarts: slot.restarts,
-                addresses: sockets.iter().map(|socket| socket.url()).collect(),
+                addresses: sockets::urls(handler, sockets),
                 status: process.map(|process| process.status.clone()).unwrap_or_default(),
                 last_failure: slot.last_failure.clone(),
             }

@@ -13,10 +13,11 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use socketserver::printable;
 
 use super::description::{Descriptors, ProcessState, Received, from_milliseconds, milliseconds};
-use super::sockets::Listening;
+use super::sockets::{self, Listening};
 use crate::config::Handler;
 use crate::generation;
 use crate::report::counters::Counters;
+use crate::values::endpoint::Bind;
 
 /// The time that a process has until it reports, if it does not ask for more. Its handler may
 /// have to be built first.
@@ -78,8 +79,9 @@ impl Process {
         generation: u64,
         counted: bool,
     ) -> Result<Process> {
-        let fds: Vec<_> = sockets.map(Listening::as_fd).collect();
-        let arguments = arguments(handler, fds.len())?;
+        let sockets: Vec<_> = sockets.collect();
+        let fds: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
+        let arguments = arguments(handler, &sockets::have_tls(handler, &sockets)?)?;
         let file = counted.then(Counters::file).transpose().context("no room for counters")?;
         let file = file.as_ref().map(AsFd::as_fd);
         let counters = file.map(Counters::in_file).transpose().context("no room for counters")?;
@@ -246,9 +248,14 @@ impl Process {
     }
 }
 
-/// Returns the arguments of `serve` for a process that is passed its sockets.
-fn arguments(handler: &Handler, sockets: usize) -> Result<Vec<String>> {
-    let mut arguments: Vec<_> = (0..sockets).map(|at| format!("--bind=systemd://{at}")).collect();
+/// Returns the arguments of `serve` for a process that is passed its sockets, some of which may be
+/// named as those with TLS.
+fn arguments(handler: &Handler, have_tls: &[bool]) -> Result<Vec<String>> {
+    let bind = |(at, has_tls): (usize, &bool)| {
+        let bind = Bind::Passed { name: Some(at.to_string()), has_tls: *has_tls };
+        format!("--bind={bind}")
+    };
+    let mut arguments: Vec<_> = have_tls.iter().enumerate().map(bind).collect();
     let server = &handler.options.server;
     if server.python.server.is_some() && server.running.workers.is_none() {
         // The class names an address, too.

@@ -25,11 +25,6 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Returns the URL of the socket.
-    pub fn url(&self) -> String {
-        self.socket.endpoint().to_string()
-    }
-
     /// Returns true if systemd has bound the socket, which then stays open in any case.
     pub fn is_passed(&self) -> bool {
         self.is_passed
@@ -65,11 +60,12 @@ pub fn hand_over<'a>(
     fds: &mut Descriptors<'a>,
 ) -> Result<Vec<SocketState>> {
     let settings = handler.options.clone().settings()?.sockets;
-    let binds = &handler.options.server.listening.bind;
+    let keys = keys(handler, &settings);
     let mut states = Vec::new();
     for socket in sockets {
-        let bind = binds.iter().position(|bind| key(handler, bind, &settings) == socket.key);
-        let bind = bind.with_context(|| format!("no `bind` has the socket {}", socket.url()))?;
+        let bind = keys.iter().position(|(_, key)| *key == socket.key);
+        let endpoint = socket.socket.endpoint();
+        let bind = bind.with_context(|| format!("no `bind` has the socket {endpoint}"))?;
         states.push(SocketState { fd: fds.add(socket.as_fd()), bind, is_passed: socket.is_passed });
     }
     Ok(states)
@@ -87,12 +83,12 @@ pub fn take_over(
 ) -> Result<Vec<Rc<Listening>>> {
     ensure!(states.len() <= MAX_SOCKETS, "a handler has at most {MAX_SOCKETS} sockets");
     let settings = handler.options.clone().settings()?.sockets;
+    let keys = keys(handler, &settings);
     let take_over = |state: &SocketState| {
         let SocketState { fd, bind, is_passed } = *state;
-        let bind = handler.options.server.listening.bind.get(bind);
-        let key = key(handler, bind.context("a socket has no `bind`")?, &settings);
+        let (_, key) = keys.get(bind).context("a socket has no `bind`")?;
         let socket = BoundSocket::try_from(fds.take(fd)?).context("it is no listening socket")?;
-        Ok(Rc::new(Listening { key, socket, is_passed }))
+        Ok(Rc::new(Listening { key: key.clone(), socket, is_passed }))
     };
     states.iter().map(take_over).collect()
 }
@@ -105,8 +101,7 @@ pub fn listen(
 ) -> Result<Vec<Rc<Listening>>> {
     let settings = handler.options.clone().settings()?.sockets;
     let mut sockets = Vec::new();
-    for bind in &handler.options.server.listening.bind {
-        let key = key(handler, bind, &settings);
+    for (bind, key) in keys(handler, &settings) {
         let old: Vec<_> = open.iter().filter(|socket| socket.key == key).cloned().collect();
         if !old.is_empty() {
             sockets.extend(old);
@@ -118,15 +113,36 @@ pub fn listen(
                 let builder = settings.apply(Server::builder(nothing)).bind(endpoint.clone());
                 builder.bind_only().map_err(with_option)?
             }
-            Bind::Passed(name) => take(passed, name.as_deref())?,
+            Bind::Passed { name, .. } => take(passed, name.as_deref())?,
         };
-        let is_passed = matches!(bind, Bind::Passed(_));
+        let is_passed = matches!(bind, Bind::Passed { .. });
         let listening =
             |socket: BoundSocket| Rc::new(Listening { key: key.clone(), socket, is_passed });
         sockets.extend(new.into_iter().map(listening));
     }
     ensure!(sockets.len() <= MAX_SOCKETS, "a handler has at most {MAX_SOCKETS} sockets");
     Ok(sockets)
+}
+
+/// Returns true for each of these sockets that the handler serves with TLS, where the handler names
+/// some. The same socket may have none with the next generation.
+pub fn have_tls(handler: &Handler, sockets: &[&Listening]) -> Result<Vec<bool>> {
+    let settings = handler.options.clone().settings()?.sockets;
+    let keys = keys(handler, &settings);
+    let have = |key: &str| keys.iter().any(|(bind, other)| bind.has_tls() && other == key);
+    Ok(sockets.iter().map(|socket| have(&socket.key)).collect())
+}
+
+/// Returns the URLs of these sockets, as the handler serves them.
+pub fn urls(handler: &Handler, sockets: &[Rc<Listening>]) -> Vec<String> {
+    let listening: Vec<_> = sockets.iter().map(|socket| &**socket).collect();
+    let named = have_tls(handler, &listening).unwrap_or_default();
+    let are_all = !handler.options.server.tls.tls_cert.is_empty() && !named.contains(&true);
+    let url = |(at, socket): (usize, &Rc<Listening>)| {
+        let has_tls = are_all || named.get(at) == Some(&true);
+        socket.socket.endpoint().clone().with_tls(has_tls).to_string()
+    };
+    sockets.iter().enumerate().map(url).collect()
 }
 
 /// Takes the passed sockets of that name, or all that are left.
@@ -141,15 +157,24 @@ fn take(passed: &mut Vec<PassedSocket>, name: Option<&str>) -> Result<Vec<BoundS
     taken.into_iter().map(bound).collect()
 }
 
-/// Returns a text that differs between sockets that differ.
-fn key(handler: &Handler, bind: &Bind, settings: &SocketSettings) -> String {
-    let is_free = bind.address().and_then(|end| end.address().to_socket_addr());
-    // Each handler has a free port of its own.
-    let name = is_free.filter(|it| it.port() == 0).map_or("", |_| &*handler.name);
+/// Returns the addresses of a handler, each with a text that differs between sockets that differ. TLS
+/// is not a part of a socket.
+fn keys<'a>(handler: &'a Handler, settings: &SocketSettings) -> Vec<(&'a Bind, String)> {
     let SocketSettings { request_queue_size, allow_reuse_address, allow_reuse_port, .. } = settings;
     let own =
         (request_queue_size, allow_reuse_address, allow_reuse_port, settings.mode, settings.owner);
-    format!("{name} {bind} {own:?}")
+    let all = &handler.options.server.listening.bind;
+    let key = |(at, bind): (usize, &'a Bind)| {
+        let plain = bind.without_tls();
+        let address = bind.address().and_then(|end| end.address().to_socket_addr());
+        // Each address with a free port has a port of its own.
+        let free = address.filter(|address| address.port() == 0).map(|_| {
+            let before = all[..at].iter().filter(|other| other.without_tls() == plain).count();
+            (&*handler.name, before)
+        });
+        (bind, format!("{free:?} {plain} {own:?}"))
+    };
+    all.iter().enumerate().map(key).collect()
 }
 
 /// Returns an error if a socket that was passed has no handler.

@@ -7,10 +7,14 @@ use socketserver::{Endpoint, EndpointError, SocketType};
 use super::nearest::nearest;
 
 /// The schemes of addresses, and of passed sockets.
-const SCHEMES: [&str; 5] = ["tcp", "udp", "unix", "unixgram", "systemd"];
+const SCHEMES: [&str; 8] =
+    ["tcp", "tls", "udp", "unix", "tls+unix", "unixgram", "systemd", "tls+systemd"];
 
 /// The scheme of passed sockets.
 const SYSTEMD: &str = "systemd://";
+
+/// What precedes the scheme of passed sockets whose connections have TLS.
+const WITH_TLS: &str = "tls+";
 
 /// The longest name of a passed socket, in bytes, as in systemd.
 const MAX_NAME: usize = 255;
@@ -21,14 +25,22 @@ pub enum Bind {
     /// An address that the server binds.
     Address(Endpoint),
     /// The sockets of this name that systemd passes, or all that no other `--bind` names.
-    Passed(Option<String>),
+    Passed {
+        /// The name; `None` for all that are left.
+        name: Option<String>,
+        /// True if their connections have TLS.
+        has_tls: bool,
+    },
 }
 
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Bind::Address(endpoint) => write!(f, "{endpoint}"),
-            Bind::Passed(name) => write!(f, "{SYSTEMD}{}", name.as_deref().unwrap_or_default()),
+            Bind::Passed { name, has_tls } => {
+                let prefix = if *has_tls { WITH_TLS } else { "" };
+                write!(f, "{prefix}{SYSTEMD}{}", name.as_deref().unwrap_or_default())
+            }
         }
     }
 }
@@ -38,14 +50,37 @@ impl Bind {
     pub fn address(&self) -> Option<&Endpoint> {
         match self {
             Bind::Address(endpoint) => Some(endpoint),
-            Bind::Passed(_) => None,
+            Bind::Passed { .. } => None,
+        }
+    }
+
+    /// Returns true if it says that its connections have TLS.
+    pub fn has_tls(&self) -> bool {
+        match self {
+            Bind::Address(endpoint) => endpoint.has_tls(),
+            Bind::Passed { has_tls, .. } => *has_tls,
+        }
+    }
+
+    /// Returns the same place without TLS.
+    #[must_use]
+    pub fn without_tls(&self) -> Bind {
+        match self {
+            Bind::Address(endpoint) => Bind::Address(endpoint.clone().with_tls(false)),
+            Bind::Passed { name, .. } => Bind::Passed { name: name.clone(), has_tls: false },
         }
     }
 }
 
 /// Parses a value of `--bind`. The error says which scheme was probably meant.
 pub fn bind(text: &str) -> Result<Bind, String> {
-    let Some(name) = text.strip_prefix(SYSTEMD) else { return endpoint(text).map(Bind::Address) };
+    let (has_tls, passed) = match text.strip_prefix(WITH_TLS) {
+        Some(passed) => (true, passed),
+        None => (false, text),
+    };
+    let Some(name) = passed.strip_prefix(SYSTEMD) else {
+        return endpoint(text).map(Bind::Address);
+    };
     if name.contains('?') {
         return Err("systemd has bound the socket: its unit has the options of the socket, such \
                     as ReceiveBuffer="
@@ -58,13 +93,14 @@ pub fn bind(text: &str) -> Result<Bind, String> {
              FileDescriptorName= in the socket unit"
         ));
     }
-    Ok(Bind::Passed((!name.is_empty()).then(|| name.to_owned())))
+    Ok(Bind::Passed { name: (!name.is_empty()).then(|| name.to_owned()), has_tls })
 }
 
 /// Parses the URL of an address of connections, without options.
 pub fn stream(text: &str) -> Result<Endpoint, String> {
     let endpoint = endpoint(text)?;
-    if endpoint.socket_type() != SocketType::Stream || text.contains('?') {
+    let is_plain = endpoint.socket_type() == SocketType::Stream && !endpoint.has_tls();
+    if !is_plain || text.contains('?') {
         return Err("write tcp://HOST:PORT or unix://PATH, without options".to_owned());
     }
     Ok(endpoint)
@@ -73,6 +109,12 @@ pub fn stream(text: &str) -> Result<Endpoint, String> {
 /// Parses the URL of an address.
 fn endpoint(text: &str) -> Result<Endpoint, String> {
     text.parse().map_err(|error: EndpointError| match &error {
+        EndpointError::Scheme(scheme) if scheme == "dtls" || scheme.starts_with(WITH_TLS) => {
+            format!(
+                "{error}. TLS is for connections: write tls://HOST:PORT, tls+unix://PATH or \
+                 tls+systemd://NAME"
+            )
+        }
         EndpointError::Scheme(scheme) => match nearest(scheme, SCHEMES) {
             Some(near) => format!("{error}. A similar scheme exists: `{near}://`"),
             None => error.to_string(),
@@ -109,8 +151,12 @@ mod tests {
         for (text, name) in [("systemd://", None), ("systemd://web-1.socket", Some("web-1.socket"))]
         {
             let parsed = bind(text).unwrap();
-            assert_eq!(parsed, Bind::Passed(name.map(str::to_owned)));
+            let name = name.map(str::to_owned);
+            assert_eq!(parsed, Bind::Passed { name, has_tls: false });
             assert_eq!(parsed.to_string(), text);
+            let secured = bind(&format!("tls+{text}")).unwrap();
+            assert!(secured.has_tls() && secured.without_tls() == parsed, "{secured}");
+            assert_eq!(secured.to_string(), format!("tls+{text}"));
         }
         let long = format!("systemd://{}", "n".repeat(256));
         for wrong in ["systemd://a:b", "systemd://a\n", "systemd://web?rcvbuf=4MiB", &long] {
@@ -129,6 +175,9 @@ mod tests {
             ("/run/upper", ", such as unix:///run/upper"),
             ("http://127.0.0.1:80", "unixgram://PATH"),
             ("localhost", "unixgram://PATH"),
+            ("tlss://127.0.0.1:80", ". A similar scheme exists: `tls://`"),
+            ("tls+udp://127.0.0.1:80", "tls+unix://PATH or tls+systemd://NAME"),
+            ("tls+tcp://127.0.0.1:80", "tls+unix://PATH or tls+systemd://NAME"),
             ("system://web", ". A similar scheme exists: `systemd://`"),
         ] {
             let error = endpoint(text).unwrap_err();

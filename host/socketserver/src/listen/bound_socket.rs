@@ -50,6 +50,12 @@ impl BoundSocket {
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
+
+    /// Returns the same socket, whose connections have TLS or have none.
+    #[must_use]
+    pub fn with_tls(self, has_tls: bool) -> Self {
+        BoundSocket { endpoint: self.endpoint.with_tls(has_tls), ..self }
+    }
 }
 
 impl From<BoundSocket> for OwnedFd {

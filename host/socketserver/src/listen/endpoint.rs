@@ -18,12 +18,13 @@ const MAX_ADDRESS: usize = 300;
 /// The longest list of options, in bytes.
 const MAX_OPTIONS: usize = 1000;
 /// The forms of an endpoint.
-const FORMS: &str = "tcp://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH";
+const FORMS: &str =
+    "tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, unix://PATH or unixgram://PATH";
 /// The longest path or abstract name of a Unix socket, in bytes.
 const MAX_PATH: usize = 107;
 
-/// An address that a server listens on, for streams (`tcp://HOST:PORT`, `unix://PATH`) or
-/// for datagrams (`udp://HOST:PORT`, `unixgram://PATH`). `@NAME` in the
+/// An address that a server listens on, for streams (`tcp://HOST:PORT`, `unix://PATH`, and with
+/// TLS `tls://HOST:PORT`, `tls+unix://PATH`) or for datagrams (`udp://HOST:PORT`, `unixgram://PATH`). `@NAME` in the
 /// place of a path is a Linux abstract name.
 ///
 /// The host is an IPv4 address, an IPv6 address in brackets, a name, or nothing for every
@@ -46,6 +47,8 @@ const MAX_PATH: usize = 107;
 pub struct Endpoint {
     socket_type: SocketType,
     address: Address,
+    /// True if its connections have TLS.
+    has_tls: bool,
     /// The name of the interface whose number is in `address`.
     zone: Option<Box<str>>,
     options: Box<ListenOptions>,
@@ -117,7 +120,19 @@ impl Endpoint {
 
     /// Returns the endpoint for sockets of this type at `address`.
     pub fn new(socket_type: SocketType, address: Address) -> Self {
-        Endpoint { socket_type, address, zone: None, options: Box::default() }
+        let options = Box::default();
+        Endpoint { socket_type, address, has_tls: false, zone: None, options }
+    }
+
+    /// Returns the same endpoint, whose connections have TLS or have none.
+    #[must_use]
+    pub fn with_tls(self, has_tls: bool) -> Self {
+        Endpoint { has_tls, ..self }
+    }
+
+    /// Returns true if its connections have TLS.
+    pub fn has_tls(&self) -> bool {
+        self.has_tls
     }
 
     /// Replaces the options of its socket.
@@ -136,7 +151,7 @@ impl Endpoint {
         Endpoint { address, ..self.clone() }
     }
 
-    /// Returns the scheme of its URL.
+    /// Returns the scheme of its URL, without TLS.
     pub(crate) fn scheme(&self) -> &'static str {
         match (&self.address, self.socket_type) {
             (Address::Inet(_) | Address::Inet6(_), SocketType::Stream) => "tcp",
@@ -193,9 +208,12 @@ fn parse_without_options(text: &str) -> Result<Endpoint, EndpointError> {
     let (scheme, rest) =
         text.split_once("://").ok_or_else(|| EndpointError::NoScheme(text.to_owned()))?;
     let socket_type = match scheme {
-        "tcp" => SocketType::Stream,
+        "tcp" | "tls" => SocketType::Stream,
         "udp" => SocketType::Dgram,
         "unix" => return parse_unix_address(rest).map(Endpoint::unix),
+        "tls+unix" => {
+            return parse_unix_address(rest).map(|path| Endpoint::unix(path).with_tls(true));
+        }
         "unixgram" => return parse_unix_address(rest).map(Endpoint::unixgram),
         _ => return Err(EndpointError::Scheme(scheme.to_owned())),
     };
@@ -207,7 +225,8 @@ fn parse_without_options(text: &str) -> Result<Endpoint, EndpointError> {
     }
     let port: u16 = port.parse().map_err(|_| bad_port())?;
     let (address, zone) = resolve(host, port)?;
-    Ok(Endpoint { zone, ..Endpoint::new(socket_type, address.into()) })
+    let has_tls = scheme == "tls";
+    Ok(Endpoint { has_tls, zone, ..Endpoint::new(socket_type, address.into()) })
 }
 
 fn parse_unix_address(text: &str) -> Result<UnixAddress, EndpointError> {
@@ -299,7 +318,11 @@ fn resolve(host: &str, port: u16) -> Result<Resolved, EndpointError> {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://", self.scheme())?;
+        match self.scheme() {
+            "tcp" if self.has_tls => f.write_str("tls://")?,
+            scheme if self.has_tls => write!(f, "tls+{scheme}://")?,
+            scheme => write!(f, "{scheme}://")?,
+        }
         match (&self.address, &self.zone) {
             (Address::Inet6(address), zone) if address.scope_id() != 0 => {
                 let number = address.scope_id().to_string();
@@ -321,6 +344,9 @@ mod tests {
     fn an_endpoint_prints_as_it_was_written() {
         for text in [
             "tcp://127.0.0.1:0",
+            "tls://127.0.0.1:443?backlog=7",
+            "tls://[fe80::1%lo]:1",
+            "tls+unix:///run/a.socket",
             "tcp://0.0.0.0:65535",
             "tcp://[::]:80",
             "tcp://[fe80::1]:1",

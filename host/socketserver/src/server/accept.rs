@@ -60,7 +60,8 @@ pub(super) fn take_request(
     };
     // The handshake is up to the thread or process of the request. No request is served without
     // it where there must be one.
-    if server.tls.as_ref().is_some_and(|tls| !job.request.set_tls(tls.clone())) {
+    let tls = server.tls.as_ref().filter(|_| listener.endpoint().has_tls());
+    if tls.is_some_and(|tls| !job.request.set_tls(tls.clone())) {
         return Taken::Done;
     }
     job.request.set_earliest_arrival(server.arrivals.record_taken(index));

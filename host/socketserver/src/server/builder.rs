@@ -1,9 +1,9 @@
 //! The construction of a server.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, mem};
 
 use nix::sys::signal::{SigSet, Signal};
 
@@ -43,6 +43,13 @@ impl Place {
         match self {
             Place::Address(endpoint) => endpoint,
             Place::Socket(socket) => socket.endpoint(),
+        }
+    }
+
+    fn with_tls(self) -> Place {
+        match self {
+            Place::Address(endpoint) => Place::Address(endpoint.with_tls(true)),
+            Place::Socket(socket) => Place::Socket(socket.with_tls(true)),
         }
     }
 }
@@ -255,8 +262,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Speaks TLS on all sockets of the server, which are for connections. The thread or process
-    /// of a request does the handshake before the handler runs.
+    /// Speaks TLS on the sockets whose endpoints [have it](Endpoint::has_tls), or on all sockets of
+    /// the server if none has. Sockets with TLS are for connections. The thread or process of a
+    /// request does the handshake before the handler runs.
     pub fn tls(mut self, tls: TlsServer) -> Self {
         self.tls = Some(tls);
         self
@@ -312,11 +320,26 @@ impl ServerBuilder {
             let mut checks = endpoints.iter().map(|endpoint| defer.check_endpoint(endpoint));
             checks.try_for_each(|check| check).map_err(BuildError::DeferAccept)?;
         }
-        if let Some(tls) = &self.tls {
-            let mut checks = endpoints.iter().map(|endpoint| tls.check_endpoint(endpoint));
-            checks.try_for_each(|check| check).map_err(BuildError::Tls)?;
-        }
         Ok(endpoints)
+    }
+
+    /// Marks all places as those with TLS if the server has a certificate and marks none.
+    fn mark_places_with_tls(&mut self) -> Result<(), BuildError> {
+        let endpoints = || self.places.iter().map(Place::endpoint);
+        let marked = endpoints().find(|endpoint| endpoint.has_tls());
+        let Some(tls) = &self.tls else {
+            let without = |it: &Endpoint| BuildError::Tls(format!("{it} needs a certificate"));
+            return marked.map_or(Ok(()), |endpoint| Err(without(endpoint)));
+        };
+        let are_all = marked.is_none();
+        let mut checks = endpoints()
+            .filter(|endpoint| are_all || endpoint.has_tls())
+            .map(|endpoint| tls.check_endpoint(endpoint));
+        checks.try_for_each(|check| check).map_err(BuildError::Tls)?;
+        if are_all {
+            self.places = mem::take(&mut self.places).into_iter().map(Place::with_tls).collect();
+        }
+        Ok(())
     }
 
     /// Binds, listens and returns the server. Python's constructor with
@@ -330,6 +353,7 @@ impl ServerBuilder {
     /// - The machine cannot hold as many requests as were asked for.
     /// - A number in [`signals_for_parent`](Self::signals_for_parent) is not a signal.
     pub fn build(mut self) -> Result<Server, BuildError> {
+        self.mark_places_with_tls()?;
         let endpoints = self.checked_endpoints()?;
         for endpoint in &endpoints {
             self.handler.check_endpoint(endpoint).map_err(|reason| BuildError::WrongHandler {

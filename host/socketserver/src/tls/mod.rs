@@ -36,7 +36,7 @@ pub(crate) use session::{Awaited, End, Session, Stopped};
 use crate::address::SocketType;
 use crate::listen::endpoint::Endpoint;
 
-/// The certificates and the rules of a server that speaks TLS on all of its sockets. The server
+/// The certificates and the rules of a server that speaks TLS on its sockets. The server
 /// reads the files once, in [`TlsServer::load`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
@@ -151,8 +151,9 @@ impl TlsServer {
         match endpoint.socket_type() {
             SocketType::Stream => Ok(()),
             SocketType::Dgram => Err(format!(
-                "TLS is for connections, and {endpoint} is for datagrams: serve it by another \
-                 server, without certificates"
+                "TLS is for connections, and {} is for datagrams: name the addresses that \
+                 have TLS, such as tls://0.0.0.0:443",
+                endpoint.clone().with_tls(false)
             )),
         }
     }
