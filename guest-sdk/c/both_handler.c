@@ -129,6 +129,23 @@ extern void __wasm_import_socketserver_handler_server_max_packet_size(uint8_t *)
 __attribute__((__import_module__("socketserver:handler/log@0.1.0"), __import_name__("log")))
 extern void __wasm_import_socketserver_handler_log_log(int32_t, uint8_t *, size_t);
 
+// Imported Functions from `socketserver:handler/tls@0.1.0`
+
+__attribute__((__import_module__("socketserver:handler/tls@0.1.0"), __import_name__("version")))
+extern void __wasm_import_socketserver_handler_tls_version(int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/tls@0.1.0"), __import_name__("cipher")))
+extern void __wasm_import_socketserver_handler_tls_cipher(int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/tls@0.1.0"), __import_name__("selected-alpn-protocol")))
+extern void __wasm_import_socketserver_handler_tls_selected_alpn_protocol(int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/tls@0.1.0"), __import_name__("getpeercert")))
+extern void __wasm_import_socketserver_handler_tls_getpeercert(int32_t, uint8_t *);
+
+__attribute__((__import_module__("socketserver:handler/tls@0.1.0"), __import_name__("server-hostname")))
+extern void __wasm_import_socketserver_handler_tls_server_hostname(int32_t, uint8_t *);
+
 // Imported Functions from `wasi:io/error@0.2.12`
 
 __attribute__((__import_module__("wasi:io/error@0.2.12"), __import_name__("[method]error.to-debug-string")))
@@ -641,6 +658,23 @@ void socketserver_handler_server_option_seconds_free(socketserver_handler_server
 
 void both_handler_option_u32_free(both_handler_option_u32_t *ptr) {
   if (ptr->is_some) {
+  }
+}
+
+void both_handler_tuple3_string_string_u32_free(both_handler_tuple3_string_string_u32_t *ptr) {
+  both_handler_string_free(&ptr->f0);
+  both_handler_string_free(&ptr->f1);
+}
+
+void both_handler_option_tuple3_string_string_u32_free(both_handler_option_tuple3_string_string_u32_t *ptr) {
+  if (ptr->is_some) {
+    both_handler_tuple3_string_string_u32_free(&ptr->val);
+  }
+}
+
+void both_handler_option_list_u8_free(both_handler_option_list_u8_t *ptr) {
+  if (ptr->is_some) {
+    both_handler_list_u8_free(&ptr->val);
   }
 }
 
@@ -2549,6 +2583,115 @@ bool socketserver_handler_server_max_packet_size(uint32_t *ret) {
 
 void socketserver_handler_log_log(socketserver_handler_log_level_t level, both_handler_string_t *message) {
   __wasm_import_socketserver_handler_log_log((int32_t) level, (uint8_t *) (*message).ptr, (*message).len);
+}
+
+bool socketserver_handler_tls_version(socketserver_handler_tls_borrow_socket_t socket, both_handler_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_tls_version((socket).__handle, ptr);
+  both_handler_option_string_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (both_handler_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+bool socketserver_handler_tls_cipher(socketserver_handler_tls_borrow_socket_t socket, both_handler_tuple3_string_string_u32_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(6*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_tls_cipher((socket).__handle, ptr);
+  both_handler_option_tuple3_string_string_u32_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (both_handler_tuple3_string_string_u32_t) {
+        (both_handler_string_t) (both_handler_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (both_handler_string_t) (both_handler_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (5*sizeof(void*))))),
+      };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+bool socketserver_handler_tls_selected_alpn_protocol(socketserver_handler_tls_borrow_socket_t socket, both_handler_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_tls_selected_alpn_protocol((socket).__handle, ptr);
+  both_handler_option_string_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (both_handler_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+bool socketserver_handler_tls_getpeercert(socketserver_handler_tls_borrow_socket_t socket, both_handler_list_u8_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_tls_getpeercert((socket).__handle, ptr);
+  both_handler_option_list_u8_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (both_handler_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
+}
+
+bool socketserver_handler_tls_server_hostname(socketserver_handler_tls_borrow_socket_t socket, both_handler_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_socketserver_handler_tls_server_hostname((socket).__handle, ptr);
+  both_handler_option_string_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (both_handler_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
 }
 
 void wasi_io_error_method_error_to_debug_string(wasi_io_error_borrow_error_t self, both_handler_string_t *ret) {

@@ -443,6 +443,24 @@ typedef uint8_t socketserver_handler_log_level_t;
 #define SOCKETSERVER_HANDLER_LOG_LEVEL_ERROR 3
 #define SOCKETSERVER_HANDLER_LOG_LEVEL_CRITICAL 4
 
+typedef socketserver_handler_sockets_borrow_socket_t socketserver_handler_tls_borrow_socket_t;
+
+typedef struct {
+  both_handler_string_t f0;
+  both_handler_string_t f1;
+  uint32_t f2;
+} both_handler_tuple3_string_string_u32_t;
+
+typedef struct {
+  bool is_some;
+  both_handler_tuple3_string_string_u32_t val;
+} both_handler_option_tuple3_string_string_u32_t;
+
+typedef struct {
+  bool is_some;
+  both_handler_list_u8_t val;
+} both_handler_option_list_u8_t;
+
 typedef struct wasi_io_error_own_error_t {
   int32_t __handle;
 } wasi_io_error_own_error_t;
@@ -1168,6 +1186,26 @@ extern bool socketserver_handler_server_max_packet_size(uint32_t *ret);
 // limit. It never fails.
 extern void socketserver_handler_log_log(socketserver_handler_log_level_t level, both_handler_string_t *message);
 
+// Imported Functions from `socketserver:handler/tls@0.1.0`
+// Returns the version of TLS: `TLSv1.2` or `TLSv1.3`. Python's `version()`.
+extern bool socketserver_handler_tls_version(socketserver_handler_tls_borrow_socket_t socket, both_handler_string_t *ret);
+// Returns OpenSSL's name of the cipher suite, the version of TLS that defines it, and the
+// number of secret bits, such as `TLS_AES_256_GCM_SHA384`, `TLSv1.3` and 256. Python's
+// `cipher()`.
+extern bool socketserver_handler_tls_cipher(socketserver_handler_tls_borrow_socket_t socket, both_handler_tuple3_string_string_u32_t *ret);
+// Returns the application protocol that the client and the server agreed upon (ALPN), or
+// none if the client offered none or the server has none. Python's
+// `selected_alpn_protocol()`.
+extern bool socketserver_handler_tls_selected_alpn_protocol(socketserver_handler_tls_borrow_socket_t socket, both_handler_string_t *ret);
+// Returns the client's certificate in DER, or none if the client showed none. The server
+// has verified it: a handshake with a wrong one fails, and the server asks for one only if
+// the operator named its issuers. It has less than 64 KiB. Python's `getpeercert(True)`.
+extern bool socketserver_handler_tls_getpeercert(socketserver_handler_tls_borrow_socket_t socket, both_handler_list_u8_t *ret);
+// Returns the name of the server that the client asked for (SNI), in lower case, or none if
+// it asked for none. It has at most 253 bytes. The client chose it: any client can ask for
+// any name. Python tells it to `sni_callback` only.
+extern bool socketserver_handler_tls_server_hostname(socketserver_handler_tls_borrow_socket_t socket, both_handler_string_t *ret);
+
 // Imported Functions from `wasi:io/error@0.2.12`
 // Returns a string that is suitable to assist humans in debugging
 // this error.
@@ -1700,6 +1738,12 @@ void socketserver_handler_server_address_free(socketserver_handler_server_addres
 void socketserver_handler_server_option_seconds_free(socketserver_handler_server_option_seconds_t *ptr);
 
 void both_handler_option_u32_free(both_handler_option_u32_t *ptr);
+
+void both_handler_tuple3_string_string_u32_free(both_handler_tuple3_string_string_u32_t *ptr);
+
+void both_handler_option_tuple3_string_string_u32_free(both_handler_option_tuple3_string_string_u32_t *ptr);
+
+void both_handler_option_list_u8_free(both_handler_option_list_u8_t *ptr);
 
 extern void wasi_io_error_error_drop_own(wasi_io_error_own_error_t handle);
 

@@ -15,6 +15,7 @@ from socketserver_handlers import (
     DatagramRequestHandler,
     StreamRequestHandler,
 )
+from socketserver_tls import Facts
 
 try:
     # The name in a world with files, where it is not the only interface `types`.
@@ -66,7 +67,7 @@ TCP_NODELAY, TCP_MAXSEG, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = 1,
 TCP_INFO, TCP_QUICKACK, TCP_USER_TIMEOUT = 11, 12, 18
 
 
-class Socket:
+class Socket(Facts):
     """The request socket with the methods and the exceptions of Python's `socket`.
 
     Flags and options are the numbers of Linux, which this module has as constants.
@@ -197,6 +198,9 @@ class Socket:
 
     def fileno(self):
         return _call(self._socket.fileno)
+
+    def _secured(self):
+        return self._socket
 
 
 def _constant(module, name):

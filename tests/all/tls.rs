@@ -16,7 +16,10 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
+};
 use socketserver_tests::build;
 use socketserver_tests::process::Server;
 use tempfile::TempDir;
@@ -128,11 +131,20 @@ impl Certificates {
 
     /// Returns the settings of a client that trusts `ca`, with the certificate of this name.
     pub fn client_config(&self, own: Option<&str>) -> ClientConfig {
+        self.client_config_of(DEFAULT_VERSIONS, own)
+    }
+
+    /// Returns the settings of a client that has these versions of TLS only.
+    pub fn client_config_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        own: Option<&str>,
+    ) -> ClientConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(self.read("ca.pem"));
         let builder = ClientConfig::builder_with_provider(provider);
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_protocol_versions(versions).unwrap();
         let builder = builder.with_root_certificates(roots);
         let Some(own) = own else { return builder.with_no_client_auth() };
         let key = PrivateKeyDer::from_pem_file(self.path(&format!("{own}.key"))).unwrap();

@@ -2,8 +2,12 @@
 // a line: `ok` and the result as Python prints it, or `err` and the error.
 #include "sendfile.h"
 #include "socketserver.h"
+#include "tls.h"
 
 #include <stdio.h>
+
+// The size of a buffer for a result.
+#define RESULT 4100
 
 static ss_socket request;
 static ss_address client;
@@ -43,7 +47,7 @@ static char *put_hex(char *to, const unsigned char *data, size_t size) {
 static ssize_t call(const char *line, char *result) {
   char name[32] = "", text[128] = "", bytes[64] = "";
   int a = 0, b = 0, c = 0;
-  unsigned char data[256] = {0};
+  unsigned char data[2048] = {0};
   ssize_t count = 0;
   int numbers = sscanf(line, "%31s %d %d %d", name, &a, &b, &c) - 1;
   sscanf(line, "%*s %127s", text);
@@ -98,6 +102,17 @@ static ssize_t call(const char *line, char *result) {
     ss_file_close(file);
     if (sent < 0) return -1;
     sprintf(result, "%lld", (long long)sent);
+  } else if (!strcmp(name, "version")) {
+    if ((count = ss_version(request, result, RESULT)) == 0) strcpy(result, "None");
+  } else if (!strcmp(name, "cipher")) {
+    ss_tls_cipher cipher;
+    if ((count = ss_cipher(request, &cipher)) > 0) sprintf(result, "%s %s %u", cipher.name, cipher.protocol, cipher.secret_bits);
+  } else if (!strcmp(name, "alpn")) {
+    if ((count = ss_selected_alpn_protocol(request, result, RESULT)) == 0) strcpy(result, "None");
+  } else if (!strcmp(name, "peercert")) {
+    if ((count = ss_getpeercert(request, data, sizeof data)) > 0) put_hex(result, data, (size_t)count);
+  } else if (!strcmp(name, "hostname")) {
+    if ((count = ss_server_hostname(request, result, RESULT)) == 0) strcpy(result, "None");
   } else if (!strcmp(name, "shutdown")) {
     return ss_shutdown(request, a);
   }
@@ -120,7 +135,7 @@ static const char *name_of(int error) {
 }
 
 bool exports_socketserver_handler_stream_request_handle(stream_handler_string_t *err) {
-  char line[256], result[1024], answer[1100];
+  char line[256], result[RESULT], answer[RESULT + 8];
   ssize_t length;
   while ((length = command(line, sizeof line)) > 0) {
     int size = call(line, result) < 0 ? sprintf(answer, "err %s\n", name_of(errno)) : sprintf(answer, "ok %s\n", result);

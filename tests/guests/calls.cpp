@@ -2,6 +2,7 @@
 // a line: `ok` and the result as Python prints it, or `err` and the error.
 #include "sendfile.hpp"
 #include "socketserver.hpp"
+#include "tls.hpp"
 
 #include <cstdio>
 #include <cstdlib>
@@ -141,6 +142,14 @@ struct Calls : socketserver::BaseRequestHandler {
       auto most = b < 0 ? std::nullopt : std::optional<uint64_t>(b);
       return show(socketserver::sendfile(request, *file, a, most));
     }
+    if (name == "version") return socketserver::version(request).value_or("None");
+    if (name == "cipher") {
+      auto cipher = socketserver::cipher(request);
+      return cipher ? cipher->name + " " + cipher->protocol + " " + std::to_string(cipher->secret_bits) : "None";
+    }
+    if (name == "alpn") return socketserver::selected_alpn_protocol(request).value_or("None");
+    if (name == "peercert") return socketserver::getpeercert(request).transform(hex).value_or("None");
+    if (name == "hostname") return socketserver::server_hostname(request).value_or("None");
     if (name == "shutdown") return none(request.shutdown(a));
     return "None";
   }

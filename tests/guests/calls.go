@@ -11,6 +11,7 @@ import (
 	"socketserver"
 	"socketserver/netconn"
 	"socketserver/sendfile"
+	"socketserver/tls"
 	"strconv"
 	"strings"
 	"syscall"
@@ -143,10 +144,32 @@ func (h *Calls) call(words []string) (any, error) {
 		}
 		defer file.Close()
 		return sendfile.Sendfile(request, file, int64(number(0)), int64(number(1)))
+	case "version":
+		return orNone(tls.Version(request)), nil
+	case "cipher":
+		name, protocol, bits := tls.Cipher(request)
+		if name == "" {
+			return "None", nil
+		}
+		return fmt.Sprintf("%s %s %d", name, protocol, bits), nil
+	case "alpn":
+		return orNone(tls.SelectedAlpnProtocol(request)), nil
+	case "peercert":
+		return orNone(hex.EncodeToString(tls.Getpeercert(request))), nil
+	case "hostname":
+		return orNone(tls.ServerHostname(request)), nil
 	case "shutdown":
 		return "None", request.Shutdown(int(size))
 	}
 	return "None", nil
+}
+
+// orNone returns a text, or what Python prints for none.
+func orNone(text string) string {
+	if text == "" {
+		return "None"
+	}
+	return text
 }
 
 // python returns a truth value as Python prints it.

@@ -2,6 +2,7 @@
 // a line: `ok` and the result as Python prints it, or `err` and the error.
 import * as socketserver from 'socketserver';
 import { File, sendfile } from 'socketserver/sendfile.js';
+import * as tls from 'socketserver/tls.js';
 
 const NAMES = { EAGAIN: 'BlockingIOError', ETIMEDOUT: 'TimeoutError' };
 const hex = (data) => Array.from(data, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -85,6 +86,16 @@ class Calls extends socketserver.BaseRequestHandler {
         return JSON.stringify(request.getpeername()) === JSON.stringify(this.clientAddress);
       case 'sendfile':
         return sendfile(request, File.open(text), numbers[0], numbers[1] < 0 ? null : numbers[1]);
+      case 'version':
+        return tls.version(request);
+      case 'cipher':
+        return tls.cipher(request)?.join(' ');
+      case 'alpn':
+        return tls.selectedAlpnProtocol(request);
+      case 'peercert':
+        return tls.getpeercert(request);
+      case 'hostname':
+        return tls.serverHostname(request);
       case 'shutdown':
         return request.shutdown(numbers[0]);
     }

@@ -103,6 +103,18 @@ class Calls(BaseRequestHandler):
                 with Unread(text) as file:
                     offset, count = numbers
                     return request.sendfile(file, offset, count if count >= 0 else None)
+            case "version":
+                return request.version()
+            case "cipher":
+                cipher = request.cipher()
+                return cipher and "{} {} {}".format(*cipher)
+            case "alpn":
+                return request.selected_alpn_protocol()
+            case "peercert":
+                certificate = request.getpeercert(binary_form=True)
+                return certificate and certificate.hex()
+            case "hostname":
+                return request.server_hostname
             case "shutdown":
                 return request.shutdown(*numbers)
 

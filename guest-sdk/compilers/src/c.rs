@@ -75,7 +75,7 @@ const BOTH_HEADERS: [&str; 3] = ["both.h", "both.hpp", "both_handler.h"];
 const DATAGRAM_HEADERS: [&str; 3] = ["datagram.h", "datagram.hpp", "datagram_handler.h"];
 
 /// The other headers of the SDKs.
-const HEADERS: [&str; 9] = [
+const HEADERS: [&str; 11] = [
     "stream_handler.h",
     "stream_files.h",
     "stream_files.hpp",
@@ -85,6 +85,8 @@ const HEADERS: [&str; 9] = [
     "network.hpp",
     "sendfile.h",
     "sendfile.hpp",
+    "tls.h",
+    "tls.hpp",
 ];
 
 /// The bindings that handlers are linked with.

@@ -7,18 +7,19 @@ use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADA
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{CloneMaps, PackageId, Resolve, WorldId};
 
-/// The imports of a handler that sends files, which no world of the contract has.
-const FILES_WORLD: &str = "
-    package socketserver:files;
+/// The imports of a handler that sends files or asks about TLS, which no world of the contract has.
+const OPTIONAL_WORLD: &str = "
+    package socketserver:optional;
 
-    world files {
+    world optional {
+        import socketserver:handler/tls@0.1.0;
         import socketserver:handler/sendfile@0.1.0;
         import wasi:filesystem/preopens@0.2.12;
     }
 ";
 
 /// Reads the contract in the folder `wit`. Each world also imports what a handler needs that sends
-/// files: a component has the imports that it calls, and no other.
+/// files or asks about TLS: a component has the imports that it calls, and no other.
 ///
 /// # Errors
 ///
@@ -26,10 +27,10 @@ const FILES_WORLD: &str = "
 pub fn contract(wit: &Path) -> Result<(Resolve, PackageId)> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(wit).context("cannot read the contract")?;
-    let files = resolve.push_str("files.wit", FILES_WORLD)?;
-    let files = resolve.select_world(&[files], None)?;
+    let optional = resolve.push_str("optional.wit", OPTIONAL_WORLD)?;
+    let optional = resolve.select_world(&[optional], None)?;
     for world in resolve.packages[package].worlds.clone().into_values() {
-        resolve.merge_worlds(files, world, &mut CloneMaps::default())?;
+        resolve.merge_worlds(optional, world, &mut CloneMaps::default())?;
     }
     Ok((resolve, package))
 }

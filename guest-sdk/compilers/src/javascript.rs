@@ -23,7 +23,7 @@ const GLOBALS: &str = "globals.js";
 
 /// The package that a handler may import, and its files.
 const PACKAGE: &str = "node_modules/socketserver";
-const PACKAGE_FILES: [&str; 8] = [
+const PACKAGE_FILES: [&str; 9] = [
     "package.json",
     "socketserver.js",
     "errors.js",
@@ -32,15 +32,17 @@ const PACKAGE_FILES: [&str; 8] = [
     "network.js",
     "sendfile.js",
     "texts.js",
+    "tls.js",
 ];
 
 /// The imports of a handler whose source names one of these modules. Others have none of them.
-const OPTIONAL: [([&str; 2], &str); 2] = [
+const OPTIONAL: [([&str; 2], &str); 3] = [
     (["socketserver/network.js", "socketserver:handler/network@"], "import network; "),
     (
         ["socketserver/sendfile.js", "socketserver:handler/sendfile@"],
         "import sendfile; import sock:filesystem/preopens@0.2.6; ",
     ),
+    (["socketserver/tls.js", "socketserver:handler/tls@"], "import tls; "),
 ];
 
 /// The package of files of WASI in the contract, and the one of the same length that stands for

@@ -47,6 +47,7 @@ import { DatagramRequestHandler, StreamRequestHandler } from 'socketserver';
 import { Buffer, createServer } from 'socketserver/net.js';
 import { createConnection, select, Socket } from 'socketserver/network.js';
 import { File, sendfile } from 'socketserver/sendfile.js';
+import { cipher } from 'socketserver/tls.js';
 
 export class Lines extends StreamRequestHandler {
   override wbufsize = -1;
@@ -76,7 +77,7 @@ export function use(): number {
   const socket = createConnection('localhost', 80, 5);
   const bytes: Uint8Array = socket.getsockopt(1, 2, 4);
   try {
-    return sendfile(socket, File.open('/srv/x'), 0, null) + bytes.length;
+    return sendfile(socket, File.open('/srv/x'), 0, null) + (cipher(socket)?.[2] ?? bytes.length);
   } catch (error) {
     console.error(error instanceof SocketError && error.code);
     return socket.getsockopt(1, 2);
@@ -107,7 +108,9 @@ export function use(): number {
 /// Whatever a declaration names is there.
 #[test]
 fn the_modules_export_what_is_declared() {
-    for (module, least) in [("socketserver", 40), ("network", 8), ("net", 2), ("sendfile", 2)] {
+    for (module, least) in
+        [("socketserver", 40), ("network", 8), ("net", 2), ("sendfile", 2), ("tls", 5)]
+    {
         let read = |end: &str| {
             let path = format!("guest-sdk/javascript/{module}.{end}");
             fs::read_to_string(build::root().join(path)).unwrap()

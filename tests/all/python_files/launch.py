@@ -1,7 +1,9 @@
 """Runs a program under CPython on a free port of 127.0.0.1, and prints where it listens. A server at
 a path stays there.
 
-Its own output goes to standard error, and it has the arguments that follow its name.
+Its own output goes to standard error, and it has the arguments that follow its name. Its
+connections have TLS if the variable TLS is set: to the files of the server's certificate, of its
+key, and of the issuers of clients.
 """
 
 import os
@@ -53,6 +55,22 @@ socketserver.BaseServer.serve_forever = serve_soon
 socketserver.BaseServer.shutdown = never
 socketserver_activate = socketserver.TCPServer.server_activate
 socketserver.TCPServer.server_activate = listen
+if files := os.environ.get("TLS"):
+    import ssl
+
+    certificate, key, issuers = files.split(":")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(issuers)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["first/1"])
+    get_request = socketserver.TCPServer.get_request
+
+    def get_secured(self):
+        connection, address = get_request(self)
+        return context.wrap_socket(connection, server_side=True), address
+
+    socketserver.TCPServer.get_request = get_secured
 sys.argv = sys.argv[1:]
 sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -14,6 +14,9 @@ use crate::fixture::{MODES, serve};
 /// The questions that the handler `calls` answers, a line each.
 const QUESTIONS: &str = "version\ncipher\nalpn\npeercert\nhostname\n";
 
+/// The languages that stand beside Rust.
+const LANGUAGES: [&str; 5] = ["c", "cpp", "go", "javascript", "python"];
+
 const NONE: &str = "ok None\nok None\nok None\nok None\nok None\n";
 
 /// The facts about one connection.
@@ -83,15 +86,36 @@ fn a_handler_can_ask_for_the_facts_in_each_way_of_running_requests() {
 }
 
 #[test]
-fn a_connection_without_tls_has_no_facts() {
-    for mode in MODES {
+fn the_facts_are_the_same_in_every_language() {
+    let (certificates, options) = with_client_certificates();
+    let own = certificates.read("client.pem");
+    for language in LANGUAGES {
         let mut command = serve();
-        command.arg(build::guest("rust", "calls").unwrap()).args(mode);
+        command.arg(build::guest(language, "calls").unwrap());
+        command.args(certificates.options("server")).args(&options);
+        let server = Server::start(&mut command, 1).unwrap();
+        let mut config = certificates.client_config(Some("client"));
+        config.alpn_protocols = vec![b"first/1".into()];
+        let mut client = secure(server.connect().unwrap(), "localhost", config);
+        let expected = Facts { alpn: "first/1", certificate: own.first(), ..USUAL };
+        assert_eq!(answers(&mut client), expected.answers(), "{language}");
+        let mut client = certificates.connect(&server);
+        assert_eq!(answers(&mut client), USUAL.answers(), "{language}");
+    }
+}
+
+#[test]
+fn a_connection_without_tls_has_no_facts() {
+    let with_modes = MODES.map(|mode| ("rust", mode));
+    let with_languages = LANGUAGES.map(|language| (language, MODES[1]));
+    for (language, mode) in with_modes.into_iter().chain(with_languages) {
+        let mut command = serve();
+        command.arg(build::guest(language, "calls").unwrap()).args(mode);
         let server = Server::start(&mut command, 1).unwrap();
         let mut client = server.connect().unwrap();
         client.write_all(QUESTIONS.as_bytes()).unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_eq!(crate::client::read_to_end(&mut client), NONE.as_bytes(), "{mode:?}");
+        assert_eq!(crate::client::read_to_end(&mut client), NONE.as_bytes(), "{language} {mode:?}");
     }
 }
 

@@ -20,11 +20,22 @@ const EXPORTS: [(&str, &str); 2] =
     [("StreamRequest", "stream-request"), ("DatagramRequest", "datagram-request")];
 
 /// The imports of a handler whose source has one of these texts. Others have none of them.
-const OPTIONAL: [([&str; 2], &str); 2] = [
-    (["socketserver_network", "import network"], "import network; "),
+const OPTIONAL: [(&[&str], &str); 3] = [
+    (&["socketserver_network", "import network"], "import network; "),
     (
-        [".sendfile(", "import sendfile"],
+        &[".sendfile(", "import sendfile"],
         "import sendfile; import wasi:filesystem/preopens@0.2.12; ",
+    ),
+    (
+        &[
+            ".version(",
+            ".cipher(",
+            ".selected_alpn_protocol(",
+            ".getpeercert(",
+            ".server_hostname",
+            "import tls",
+        ],
+        "import tls; ",
     ),
 ];
 
@@ -113,7 +124,7 @@ pub fn finish(mut component: Vec<u8>, build: &Path) -> Result<Vec<u8>> {
 /// only if the handler does, because the compiler imports the whole world.
 fn world(source: &str) -> Result<String> {
     let is_imported =
-        |(texts, _): &&([&str; 2], &str)| texts.iter().any(|text| source.contains(text));
+        |(texts, _): &&(&[&str], &str)| texts.iter().any(|text| source.contains(text));
     let optional: String = OPTIONAL.iter().filter(is_imported).map(|(_, import)| *import).collect();
     let is_exported = |(class, _): &&(&str, &str)| source.contains(class);
     let exports = EXPORTS.iter().filter(is_exported);

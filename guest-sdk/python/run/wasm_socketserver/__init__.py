@@ -15,6 +15,7 @@ the recorded server as the loop of `serve_forever` does.
 | `phase` | the phase: the build, or a request |
 | `link` | a socket of the host |
 | `network` | sockets that a handler opens, and names that it looks up |
+| `tls` | facts about the TLS of a connection |
 | `sockets` | the module `_socket` |
 | `sendfile` | files that the kernel sends |
 | `polling` | the module `select` |

@@ -11,6 +11,7 @@ from .names import *
 from .names import numeric
 from .network import getaddrinfo, gethostbyname, gethostbyname_ex
 from .phase import Failed, Phase, Stopped
+from .tls import Facts as _Facts
 
 error = OSError
 timeout = TimeoutError
@@ -53,7 +54,7 @@ _CONNECT = (
 _OTHER_CLIENTS = "a handler sees the client of its request only, and no other"
 
 
-class socket:
+class socket(_Facts):
     # Without a slot for weak references: the subclass in `socket.py` has it.
     __slots__ = (
         "_link", "_pending", "_bound", "_backlog", "_options", "_keeps_open", "_timeout",
@@ -313,6 +314,9 @@ class socket:
 
     def fileno(self):
         return self._number
+
+    def _secured(self):
+        return None if self._link is None or self._number < 0 else self._link.handle
 
     def shutdown(self, how):
         if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):

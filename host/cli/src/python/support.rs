@@ -30,7 +30,7 @@ const PACKAGE: Files = files!(
         "__init__.py" "addresses.py" "component.py" "constants.py" "errors.py" "handler.py" "heap.py"
         "library.py" "link.py" "names.py" "network.py" "paths.py" "phase.py" "polling.py" "processes.py"
         "recording.py" "report.py" "request.py" "sendfile.py" "shared.py" "sockets.py" "streams.py"
-        "threads.py" "waiting.py"
+        "threads.py" "tls.py" "waiting.py"
         "warm.py"
     ]
 );

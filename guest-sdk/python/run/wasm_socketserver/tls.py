@@ -1,0 +1,1 @@
+../../socketserver_tls.py
