@@ -21,7 +21,7 @@ const MODES: [&[&str]; 4] = [
 ];
 
 /// Sets a soft limit of the running server. Only root could raise a hard limit again.
-fn set_limit(server: &Server, resource: &str, limit: &str) {
+pub fn set_limit(server: &Server, resource: &str, limit: &str) {
     let mut prlimit = Command::new("prlimit");
     prlimit.args([format!("--pid={}", server.pid()), format!("--{resource}={limit}:")]);
     assert!(prlimit.status().unwrap().success());

@@ -1,7 +1,9 @@
 //! `up`: several handlers, and what happens to their processes.
 
 mod certificates;
+mod control;
 mod draining;
+mod failures;
 mod swaps;
 mod upgrades;
 

@@ -28,17 +28,18 @@ const MODULES: [&str; 19] = [
     "broker",
 ];
 
+fn collect(path: PathBuf, files: &mut Vec<PathBuf>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            collect(entry.unwrap().path(), files);
+        }
+    } else if path.exists() {
+        files.push(path);
+    }
+}
+
 /// Returns the files of a module.
 fn files(module: &str) -> Vec<PathBuf> {
-    fn collect(path: PathBuf, files: &mut Vec<PathBuf>) {
-        if path.is_dir() {
-            for entry in fs::read_dir(path).unwrap() {
-                collect(entry.unwrap().path(), files);
-            }
-        } else if path.exists() {
-            files.push(path);
-        }
-    }
     let mut all = Vec::new();
     let source = build::root().join("host/cli/src");
     collect(source.join(module), &mut all);
@@ -74,6 +75,42 @@ fn only_the_options_know_the_parser_of_the_command_line() {
     for module in MODULES.iter().filter(|module| !["options", "config"].contains(module)) {
         for file in files(module) {
             assert!(!code(&file).contains("clap"), "{} uses clap", file.display());
+        }
+    }
+}
+
+/// The rooms in which times are limits, pauses and intervals.
+const MONOTONIC: [&str; 11] = [
+    "cli/src/supervise",
+    "cli/src/serve",
+    "socketserver/src/concurrency",
+    "socketserver/src/listen",
+    "socketserver/src/proxy",
+    "socketserver/src/request",
+    "socketserver/src/server",
+    "socketserver/src/before_wait.rs",
+    "sandbox/src/engine",
+    "sandbox/src/instance",
+    "sandbox/src/limits",
+];
+
+/// The files among them that show a time of day, or read one.
+const TIMES_OF_DAY: [&str; 2] = ["supervise/watch.rs", "supervise/certificates.rs"];
+
+/// A clock that is set, by a person or by NTP, changes no limit.
+#[test]
+fn no_limit_is_measured_by_the_time_of_day() {
+    for room in MONOTONIC {
+        let mut all = Vec::new();
+        collect(build::root().join("host").join(room), &mut all);
+        assert!(!all.is_empty(), "there is no {room}");
+        for file in all {
+            if TIMES_OF_DAY.iter().any(|name| file.ends_with(name)) {
+                continue;
+            }
+            for clock in ["SystemTime", "Realtime", "REALTIME", "Timestamp::now", "Zoned::now"] {
+                assert!(!code(&file).contains(clock), "{} uses {clock}", file.display());
+            }
         }
     }
 }

@@ -6,17 +6,15 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use socketserver::printable;
 
+use super::answers::MAX_ANSWER;
 use super::control::Done;
 use super::handlers::Status;
 use crate::options::{ControlOptions, DrainOptions};
 use crate::report::printable_path;
-
-/// The longest answer, in bytes.
-const MAX_ANSWER: u64 = 4 << 20;
 
 /// The longest text that is shown of a process, in bytes.
 const MAX_TEXT: usize = 400;
@@ -28,7 +26,10 @@ const MAX_TEXT: usize = 400;
 /// There is no supervisor, or its answer cannot be read.
 pub fn status(options: &ControlOptions) -> Result<ExitCode> {
     let text = ask(options, "status")?;
-    let status: Status = read(&text)?;
+    let Ok(status) = serde_json::from_str::<Status>(&text) else {
+        let done: Done = read(&text)?;
+        bail!("{}", done.problems.join("\n"));
+    };
     let shown = if options.json { text } else { table(&status) };
     std::io::stdout().write_all(shown.as_bytes()).context("cannot print the report")?;
     let all_serve = status.handlers.iter().all(|handler| handler.state == "serving");
@@ -74,7 +75,7 @@ fn ask(options: &ControlOptions, word: &str) -> Result<String> {
     stream.set_write_timeout(Some(Duration::from_secs(10))).with_context(failed)?;
     stream.write_all(format!("{word}\n").as_bytes()).with_context(failed)?;
     let mut text = String::new();
-    stream.take(MAX_ANSWER).read_to_string(&mut text).with_context(failed)?;
+    stream.take(MAX_ANSWER as u64).read_to_string(&mut text).with_context(failed)?;
     Ok(text)
 }
 

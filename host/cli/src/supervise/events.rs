@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag::register_usize;
 use signal_hook::low_level::pipe;
 
@@ -17,6 +17,7 @@ pub struct Events {
     stop: UnixStream,
     reload: UnixStream,
     upgrade: UnixStream,
+    counters: UnixStream,
     child: UnixStream,
     last: Arc<AtomicUsize>,
 }
@@ -29,12 +30,13 @@ impl Events {
         }
         let stop = receive(&[SIGINT, SIGTERM])?;
         let (reload, upgrade) = (receive(&[SIGHUP])?, receive(&[SIGUSR2])?);
-        Ok(Events { stop, reload, upgrade, child: receive(&[SIGCHLD])?, last })
+        let (counters, child) = (receive(&[SIGUSR1])?, receive(&[SIGCHLD])?);
+        Ok(Events { stop, reload, upgrade, counters, child, last })
     }
 
     /// Returns the descriptors that become readable at a signal.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
-        [&self.stop, &self.reload, &self.upgrade, &self.child].map(AsFd::as_fd)
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 5] {
+        [&self.stop, &self.reload, &self.upgrade, &self.counters, &self.child].map(AsFd::as_fd)
     }
 
     /// Takes the signals that end the process, and returns their number.
@@ -54,9 +56,14 @@ impl Events {
         take(&mut self.upgrade) > 0
     }
 
+    /// Takes the signals to print the counters. Returns true if there were some.
+    pub fn take_counters(&mut self) -> bool {
+        take(&mut self.counters) > 0
+    }
+
     /// Returns true if a signal has come that was not taken yet, other than that of a child.
     pub fn are_pending(&self) -> bool {
-        let fds = [&self.stop, &self.reload, &self.upgrade];
+        let fds = [&self.stop, &self.reload, &self.upgrade, &self.counters];
         let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::IN));
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut fds, Some(&now)) != Ok(0)
@@ -71,9 +78,17 @@ impl Events {
 /// Has the signals of a supervisor wait from now on for the calling thread, and for the threads
 /// and programs that it starts. Returns those that waited before.
 pub fn block() -> io::Result<SigSet> {
-    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR2];
     let mut set = SigSet::empty();
-    signals.into_iter().chain([Signal::SIGCHLD]).for_each(|signal| set.add(signal));
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGCHLD,
+    ] {
+        set.add(signal);
+    }
     Ok(set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?)
 }
 

@@ -318,6 +318,13 @@ impl Handlers {
         self.slots.values().map(|slot| grace(&slot.handler)).max().unwrap_or_default()
     }
 
+    /// Has the processes that serve print their counters.
+    pub fn print_counters(&mut self) {
+        for process in self.slots.values_mut().filter_map(|slot| slot.current.as_mut()) {
+            process.print_counters();
+        }
+    }
+
     /// Kills all processes, and waits for their end.
     pub fn kill(&mut self) {
         for (name, slot) in std::mem::take(&mut self.slots) {

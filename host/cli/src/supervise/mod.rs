@@ -4,6 +4,7 @@
 //! | file | content |
 //! |---|---|
 //! | this one | the loop |
+//! | `answers` | the answers at the control socket |
 //! | `certificates` | files for TLS that change |
 //! | `description` | what is handed over to another program at an upgrade |
 //! | `drain` | handlers that finish what they have begun |
@@ -18,12 +19,15 @@
 //! | `control` | the control socket |
 //! | `ask` | `status`, `reload`, `upgrade`, `drain` and `stop`: the other side of the control socket |
 
+mod answers;
 pub mod ask;
 mod certificates;
 mod control;
 mod description;
 mod drain;
 mod events;
+#[cfg(test)]
+mod failing_children;
 mod handlers;
 mod process;
 mod slot;
@@ -173,16 +177,19 @@ impl Supervisor {
             let mut reload = self.events.take_reload();
             let mut upgrade = self.events.take_upgrade();
             let is_ending = self.is_ending();
+            if self.events.take_counters() {
+                self.handlers.print_counters();
+            }
             if let Some(control) = &mut self.control {
                 for request in control.requests() {
                     match request {
-                        Request::Status(client) => client.answer(&self.handlers.status()),
+                        Request::Status(client) => control.answer(client, &self.handlers.status()),
                         Request::Reload(client) => {
                             control.wait_for_reload(client);
                             reload = true;
                         }
                         Request::Upgrade(client) if is_ending => {
-                            client.answer(&Done::failed("the server is about to end"));
+                            control.answer(client, &Done::failed("the server is about to end"));
                         }
                         Request::Upgrade(client) => {
                             control.wait_for_upgrade(client);
@@ -195,11 +202,13 @@ impl Supervisor {
                         Request::Drain(client, name) => {
                             match self.handlers.drain(name.as_deref(), self.handlers.drain_delay) {
                                 Ok(()) => control.wait_for_drain(client, name),
-                                Err(error) => client.answer(&Done::failed(format!("{error:#}"))),
+                                Err(error) => {
+                                    control.answer(client, &Done::failed(format!("{error:#}")));
+                                }
                             }
                         }
                         Request::UndoDrain(client, _) if is_ending => {
-                            client.answer(&Done::failed("the server is about to end"));
+                            control.answer(client, &Done::failed("the server is about to end"));
                         }
                         Request::UndoDrain(client, name) => {
                             let begun = self.handlers.undo_drain(name.as_deref());
@@ -261,8 +270,10 @@ impl Supervisor {
             until.chain([self.manager.poll_interval(LONGEST_ROUND)]).min().unwrap_or(LONGEST_ROUND);
         let doors = self.handlers.doors();
         let control = self.control.iter().flat_map(Control::descriptors);
-        let fds = self.events.descriptors().into_iter().chain(doors).chain(control);
-        let mut fds: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let fds = self.events.descriptors().into_iter().chain(doors);
+        let fds = fds.map(|fd| (fd, PollFlags::IN)).chain(control);
+        let mut fds: Vec<_> =
+            fds.map(|(fd, events)| PollFd::from_borrowed_fd(fd, events)).collect();
         // A millisecond more, so that the time has come when the wait ends.
         let time = Timespec::try_from(time + Duration::from_millis(1))?;
         match poll(&mut fds, Some(&time)) {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::ExitStatus;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,21 +90,28 @@ impl Process {
         // A terminal sends its signals to the supervisor only, which passes them on.
         command.arg(format!("--number={generation}"));
         let child = command.process_group(0).spawn().context("cannot start a process")?;
+        Ok(Process { counters, ..Process::of_child(&child, door, generation)? })
+    }
+
+    /// Makes a process of a child that has the other side of this door.
+    ///
+    /// # Errors
+    ///
+    /// The child has no number.
+    pub(super) fn of_child(child: &Child, door: UnixDatagram, generation: u64) -> Result<Process> {
         let pid = Pid::from_raw(child.id().cast_signed()).context("the process has no number")?;
         let started = Instant::now();
-        let deadline = Some(started + LONGEST_START);
-        let (is_ready, is_stopping, status) = (false, false, String::new());
         Ok(Process {
             pid,
             ended: None,
             door,
-            counters,
+            counters: None,
             generation,
             started,
-            is_ready,
-            deadline,
-            is_stopping,
-            status,
+            is_ready: false,
+            deadline: Some(started + LONGEST_START),
+            is_stopping: false,
+            status: String::new(),
         })
     }
 
@@ -220,6 +227,13 @@ impl Process {
     pub fn kill(&mut self) {
         self.deadline = None;
         self.signal(Signal::KILL);
+    }
+
+    /// Has the process print its counters. It serves, and so handles the signal.
+    pub fn print_counters(&mut self) {
+        if self.is_ready {
+            self.signal(Signal::USR1);
+        }
     }
 
     fn signal(&mut self, signal: Signal) {

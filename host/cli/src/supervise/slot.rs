@@ -194,7 +194,9 @@ impl Slot {
         let next = self.next.as_mut()?;
         next.process.hear();
         let generation = next.process.generation;
-        if next.process.is_ready {
+        let (is_ready, ended) = (next.process.is_ready, next.process.has_ended());
+        // The old process is not given up for one that has reported and died.
+        if is_ready && ended.is_none() {
             let Next { process, handler, stamp, sockets } = self.next.take()?;
             tracing::info!(
                 "the handler `{name}`: generation {generation} serves, process {}",
@@ -211,11 +213,13 @@ impl Slot {
             return Some(Outcome::Serves);
         }
         let is_late = next.process.kill_if_late(now);
-        let ended = next.process.has_ended();
         if !is_late && ended.is_none() {
             return None;
         }
         let why = match ended {
+            Some(status) if is_ready => {
+                format!("generation {generation} ended with {status}, as soon as it served")
+            }
             Some(status) if !is_late => {
                 format!("generation {generation} ended with {status}, before it served")
             }

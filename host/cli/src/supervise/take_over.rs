@@ -121,7 +121,10 @@ impl Supervisor {
         if is_ending {
             return self.upgrade_failed(&Error::msg("the server is about to end"));
         }
-        let is_quiet = self.phase == Phase::Serving && !self.handlers.are_starting();
+        // An answer that is being read would be cut. Its client has a few seconds.
+        let is_answering = self.control.as_ref().is_some_and(Control::is_answering);
+        let is_quiet =
+            self.phase == Phase::Serving && !self.handlers.are_starting() && !is_answering;
         if is_quiet && let Err(error) = self.hand_over() {
             // systemd was told that the configuration is read again.
             self.manager.ready(&format!("{} handlers", self.handlers.count()), None);
