@@ -11,6 +11,7 @@ use crate::fixture::{FIXTURE, Fixture, MODES, Served};
 
 mod agent;
 mod browser;
+mod certificates;
 mod hostile;
 mod prometheus;
 mod up;

@@ -74,13 +74,34 @@ impl Certificates {
         self.request(name, &[&names, "basicConstraints=critical,CA:FALSE"], &issuer);
     }
 
-    /// Makes the certificate `NAME.pem`, which ended yesterday, and its key.
-    fn issue_expired(&self, name: &str) {
+    /// Makes the certificate `NAME.pem` for `localhost`, which ended in 2020, and its key.
+    pub fn issue_expired(&self, name: &str) {
+        self.request(name, &["subjectAltName=DNS:localhost"], &[]);
+        let folder = self.folder.path().display();
+        let settings = format!(
+            "[ca]\ndefault_ca=own\n[own]\ndatabase={folder}/index\nnew_certs_dir={folder}\n\
+             serial={folder}/serial\n\
+             default_md=sha256\npolicy=any\ncopy_extensions=copy\n[any]\ncommonName=supplied\n"
+        );
+        std::fs::write(self.path("ca.cnf"), settings).unwrap();
+        std::fs::write(self.path("index"), "").unwrap();
+        let [config, ca, key] = ["ca.cnf", "ca.pem", "ca.key"].map(|name| self.file(name));
+        let (request, out) = (self.file(&format!("{name}.pem")), self.file("issued"));
+        let authority = ["ca", "-batch", "-notext", "-config", &config, "-cert", &ca];
+        let files = ["-keyfile", &key, "-in", &request, "-out", &out, "-rand_serial"];
+        let times = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"];
+        self.openssl(&[&authority[..], &files, &times].concat());
+        std::fs::rename(out, request).unwrap();
+    }
+
+    /// Makes the certificate `NAME.pem` for `localhost`, which ends in so many days, and its key.
+    pub fn issue_for_days(&self, name: &str, days: i32) {
         self.request(name, &["subjectAltName=DNS:localhost"], &[]);
         let request = self.file(&format!("{name}.pem"));
         let [ca, key] = ["ca.pem", "ca.key"].map(|name| self.file(name));
-        let (out, from) = (self.file("expired"), ["x509", "-req", "-in", &request]);
-        let more = ["-copy_extensions", "copy", "-days", "-1"];
+        let (out, from) = (self.file("issued"), ["x509", "-req", "-in", &request]);
+        let days = days.to_string();
+        let more = ["-copy_extensions", "copy", "-days", &days];
         self.openssl(&[&from[..], &["-CA", &ca, "-CAkey", &key, "-out", &out], &more].concat());
         std::fs::rename(out, request).unwrap();
     }

@@ -7,6 +7,7 @@ use std::process::Command;
 use super::{Monitored, connect};
 use crate::client::{ask, read_to_end};
 use crate::fixture::Fixture;
+use crate::tls::Certificates;
 
 /// An error of a handler that is HTML. The page must show it as it stands.
 const HTML: &str = "<img src=x onerror=document.title='broken'><b>bold</b>";
@@ -43,7 +44,13 @@ fn the_page_shows_the_server_and_runs_nothing_of_a_handler() {
         fields: &data,
         ..super::HANDLER
     };
-    let served = fails.serve(&["--metrics", &format!("tcp://{address}")]);
+    let certificates = Certificates::new();
+    certificates.issue_expired("late");
+    let metrics = ["--metrics".to_owned(), format!("tcp://{address}")];
+    let tls = ["server", "late"].map(|name| certificates.options(name));
+    let options = [&metrics[..], &tls.concat()].concat();
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let served = fails.serve_at(&["tcp://127.0.0.1:0", "tls://127.0.0.1:0"], &options);
     let monitored = Monitored { served, address };
     for _ in 0..20 {
         assert_eq!(ask(&monitored.served.server, b"-"), b"ok");
@@ -57,9 +64,15 @@ fn the_page_shows_the_server_and_runs_nothing_of_a_handler() {
     let url = format!("http://{address}/");
     let output = command(browser, profile.path()).arg("--dump-dom").arg(&url).output().unwrap();
     let page = String::from_utf8_lossy(&output.stdout).into_owned();
-    for shown in
-        ["<h2>fixture</h2>", "20 done, 1 error", &*peer, "Requests per second", "<polyline"]
-    {
+    for shown in [
+        "<h2>fixture</h2>",
+        "20 done, 1 error",
+        &*peer,
+        "Requests per second",
+        "<polyline",
+        ">29 days</span>",
+        ">expired</span>",
+    ] {
         assert!(page.contains(shown), "{shown}\n{page}");
     }
     assert!(page.contains("&lt;img src=x onerror"), "{page}");

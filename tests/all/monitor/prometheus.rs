@@ -16,7 +16,7 @@ use crate::fixture::{DATAGRAM, MODES};
 use crate::python_packages::install;
 
 /// Returns the names of the families, after the checks of `strict.py`.
-fn families(metrics: &str) -> BTreeSet<String> {
+pub fn families(metrics: &str) -> BTreeSet<String> {
     let packages = install("prometheus", "prometheus_client", &["prometheus-client==0.26.0"]);
     let mut python = Command::new("python3");
     python.arg(root().join("tests/all/monitor/strict.py")).env("PYTHONPATH", packages);

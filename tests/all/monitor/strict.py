@@ -33,7 +33,7 @@ for family in families:
     for sample in family.samples:
         assert sample.value >= 0, sample
         for label, value in sample.labels.items():
-            assert label in ("handler", "blame", "reason", "rule", "le", "version"), sample
+            assert label in ("handler", "blame", "reason", "rule", "certificate", "le", "version"), sample
             assert "127.0.0." not in value, f"{sample} has the address of a client"
     if family.type == "counter":
         assert all(sample.name == f"{name}_total" for sample in family.samples), name

@@ -12,6 +12,7 @@ use socketserver::access::Refusal;
 use socketserver::{DropReason, Reason};
 
 use super::view::{HandlerView, View};
+use crate::report::certificates::Certificate;
 use crate::report::counters::{Counted, Histogram, Totals};
 
 /// The type of the answer.
@@ -148,6 +149,7 @@ impl Collector for Metrics {
                 family.encode_family(&labels)?.encode_gauge(&value(handler))?;
             }
         }
+        certificates(&mut encoder, handlers)?;
         for (name, help, label, numbers) in ENUMERATED {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for handler in handlers {
@@ -172,6 +174,19 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, handlers: &[HandlerView]) -> fm
             let labels = Labels([("handler", &**name), ("blame", blame), ("reason", reason)]);
             let mut sample = family.encode_family(&labels)?;
             sample.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn certificates(encoder: &mut DescriptorEncoder<'_>, handlers: &[HandlerView]) -> fmt::Result {
+    let name = "tls_certificate_not_after_timestamp_seconds";
+    let help = "The last second in which a certificate of the server is valid";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for HandlerView { name, certificates, .. } in handlers {
+        for Certificate { file, not_after } in certificates {
+            let labels = Labels([("handler", &**name), ("certificate", file)]);
+            family.encode_family(&labels)?.encode_gauge(not_after)?;
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use socketserver_jail::{Descriptors, Jail, JailMode, Role};
 use super::view::{HandlerView, Source, View, state_of};
 use super::{Door, MonitorSettings, run};
 use crate::options::MonitorOptions;
+use crate::report::certificates::Certificate;
 use crate::report::counters::{Counters, Phase, Totals};
 use crate::values::owner::Identity;
 
@@ -32,6 +33,8 @@ pub struct Shown<'a> {
     pub handler: &'a str,
     /// The addresses of the server.
     pub endpoints: &'a [Endpoint],
+    /// Its certificates.
+    pub certificates: &'a [Certificate],
     /// The user of the monitor, if it is not that of this process.
     pub user: Option<Identity>,
     /// The file of the counters.
@@ -48,6 +51,7 @@ pub fn start(settings: &MonitorSettings, shown: Shown<'_>) -> Result<()> {
     command.arg("monitor").arg(format!("--name={}", shown.handler));
     command.arg(format!("--server={}", std::process::id()));
     command.args(shown.endpoints.iter().map(|endpoint| format!("--bind={endpoint}")));
+    command.args(shown.certificates.iter().map(|one| format!("--certificate={one}")));
     command.args(settings.metrics.iter().map(|endpoint| format!("--metrics={endpoint}")));
     command.args(settings.agent.iter().map(|endpoint| format!("--agent={endpoint}")));
     if let Some(Identity { user, group }) = shown.user {
@@ -129,6 +133,7 @@ impl Source for One {
             restarts: 0,
             last_failure: None,
             addresses: options.bind.clone(),
+            certificates: options.certificate.clone(),
             capacity: counters.capacity(),
             totals: Totals::zero(),
             in_flight: Vec::new(),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::report::certificates::Certificate;
 use crate::report::counters::{Counters, Failure, InFlight, Phase, Totals};
 
 /// A server, or all servers of a supervisor, at one time.
@@ -54,6 +55,8 @@ pub struct HandlerView {
     pub last_failure: Option<String>,
     /// The addresses.
     pub addresses: Vec<String>,
+    /// The certificates of the server, and when they expire.
+    pub certificates: Vec<Certificate>,
     /// The number of requests that it can have at once.
     pub capacity: u64,
     /// The counters.

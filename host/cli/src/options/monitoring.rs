@@ -6,6 +6,7 @@ use clap::Args;
 use socketserver::Endpoint;
 
 use crate::monitor::MonitorSettings;
+use crate::report::certificates::Certificate;
 use crate::values::endpoint;
 use crate::values::owner::{self, Identity};
 
@@ -50,6 +51,9 @@ pub struct MonitorOptions {
     /// The addresses of the server.
     #[arg(long)]
     pub bind: Vec<String>,
+    /// The certificates of the server.
+    #[arg(long)]
+    pub certificate: Vec<Certificate>,
     /// Become this user.
     #[arg(long, value_parser = owner::identity)]
     pub user: Option<Identity>,

@@ -7,10 +7,12 @@
 //! | `log_writer`, `log_limit` | standard error as a log that blocks nothing, and its limit |
 //! | `access_log` | the lines about each request |
 //! | `counters/` | the counters, which all processes share |
+//! | `certificates` | the certificates, and when they expire |
 //! | `output` | standard output and standard error, written without waiting |
 //! | `relay` | the process that writes where writing has to wait |
 
 pub mod access_log;
+pub mod certificates;
 pub mod counters;
 pub mod log;
 mod log_limit;

@@ -19,11 +19,19 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
 use socketserver::printable;
 
+use crate::report::certificates::Certificate;
+
 /// The time that an important report waits for room.
 const MAX_WAIT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// The field with a certificate of the server, which is none of systemd.
+pub const CERTIFICATE: &str = "X_CERTIFICATE";
+
 /// The longest text of a status, in bytes.
 const MAX_STATUS: usize = 200;
+
+/// The most certificates in one report.
+const CERTIFICATES: usize = 16;
 
 /// The share of the watchdog's time after which the loop gives a sign of life.
 const SHARE: u32 = 4;
@@ -102,6 +110,14 @@ impl ServiceManager {
     /// Reports that the handler is loaded now, which takes `longest` at most.
     pub fn loading(&self, handler: &str, longest: Duration) {
         self.report(&[("STATUS", format!("loading {handler}")), extension(longest)]);
+    }
+
+    /// Reports the certificates, if `up` is the manager, before it is told that clients are served.
+    pub fn certificates(&self, certificates: &[Certificate]) {
+        for some in certificates.chunks(CERTIFICATES).filter(|_| self.is_parent) {
+            let fields = some.iter().map(|one| (CERTIFICATE, one.to_string()));
+            self.report(&fields.collect::<Vec<_>>());
+        }
     }
 
     /// Reports that clients are served. A request that runs in the loop keeps the loop from

@@ -24,6 +24,7 @@ use super::service::ServiceManager;
 use super::signals::{self, SignalEvents, SignalHandlers};
 use crate::monitor::process::{self as monitor, Shown};
 use crate::report::access_log::AccessLog;
+use crate::report::certificates::{self, Certificate};
 use crate::report::counters::Counters;
 use crate::report::{log, log_writer, printable_path};
 use crate::settings::{Drain, LogSettings, Settings, default_endpoint};
@@ -47,6 +48,7 @@ struct Tried {
     access: Access,
     restrictions: Restrictions,
     tls: Option<TlsServer>,
+    certificates: Vec<Certificate>,
     /// True if the handler opens sockets in the jail.
     brokered: bool,
 }
@@ -120,7 +122,9 @@ fn try_handler(
         let mut checks = have.map(|endpoint| tls.check_endpoint(endpoint));
         checks.try_for_each(|check| check).map_err(|why| anyhow!("--tls-cert: {why}"))?;
     }
-    Ok(Tried { name, handler, places, limits, access, restrictions, tls, brokered })
+    let certificates = tls.as_ref().map(certificates::of_server).unwrap_or_default();
+    certificates::warn(&certificates);
+    Ok(Tried { name, handler, places, limits, access, restrictions, tls, certificates, brokered })
 }
 
 /// Loads a handler and tries it, as a server does before it binds its sockets.
@@ -154,7 +158,8 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     let Parts { handlers, events, counters, manager, generation, file } = parts;
     let places = passed::places(&settings.bind, passed)?;
     let tried = try_handler(&settings, places, &handlers, counters, manager)?;
-    let Tried { name, handler, places, limits, access, restrictions, tls, brokered } = tried;
+    let Tried { name, handler, places, limits, access, restrictions, .. } = tried;
+    let Tried { tls, certificates, brokered, .. } = tried;
     let kind = settings.concurrency.kind();
     let changes_user = settings.user.is_some() && !kind.forks();
     let broker = brokered.then(|| broker::start(&settings)).transpose()?;
@@ -213,9 +218,11 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     let server = built.map_err(with_option)?;
     if let Some(counters) = file.filter(|_| !settings.monitor.is_empty()) {
         let (user, endpoints) = (settings.user, server.endpoints());
-        let shown = Shown { handler: &handler_name, endpoints, user, counters };
+        let (handler, certificates) = (&*handler_name, &*certificates);
+        let shown = Shown { handler, endpoints, certificates, user, counters };
         monitor::start(&settings.monitor, shown)?;
     }
+    manager.certificates(&certificates);
     // From here on the process opens and binds nothing.
     restrictions.apply_to_server()?;
     if changes_user {

@@ -102,6 +102,11 @@ fn table(status: &Status) -> String {
             text.push_str(", being replaced");
         }
         text.push('\n');
+        for certificate in &handler.certificates {
+            let file = printable(&certificate.file, MAX_TEXT);
+            let expiry = certificate.expiry();
+            let _ = writeln!(text, "{:width$}  the certificate `{file}` {expiry}", "");
+        }
         if let Some(failure) = &handler.last_failure {
             let _ = writeln!(text, "{:width$}  last failure: {}", "", printable(failure, MAX_TEXT));
         }

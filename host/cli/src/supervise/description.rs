@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Place;
 use crate::monitor::Kind;
+use crate::report::certificates::Certificate;
 
 /// The version of the description. It changes with everything that an older program would not
 /// understand.
@@ -120,6 +121,8 @@ pub struct ProcessState {
     pub time_left: Option<u64>,
     pub is_stopping: bool,
     pub status: String,
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
 }
 
 /// The control socket, and its clients.

@@ -17,6 +17,7 @@ use super::slot::{LONGEST_PAUSE, Next, Outcome, Slot, Stamp, grace};
 use super::sockets;
 use super::watch::Watched;
 use crate::config::Handler;
+use crate::report::certificates::Certificate;
 
 /// All handlers.
 pub struct Handlers {
@@ -48,6 +49,9 @@ pub struct HandlerStatus {
     pub replacing: bool,
     pub restarts: u64,
     pub addresses: Vec<String>,
+    /// The certificates of the process.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
     pub status: String,
     pub last_failure: Option<String>,
 }
@@ -382,6 +386,7 @@ impl Handlers {
                 replacing: slot.current.is_some() && slot.next.is_some(),
                 restarts: slot.restarts,
                 addresses: sockets::urls(handler, sockets),
+                certificates: process.map_or(Vec::new(), |it| it.certificates.clone()),
                 status: process.map(|process| process.status.clone()).unwrap_or_default(),
                 last_failure: slot.last_failure.clone(),
             }

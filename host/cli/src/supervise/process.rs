@@ -16,7 +16,9 @@ use super::description::{Descriptors, ProcessState, Received, from_milliseconds,
 use super::sockets::{self, Listening};
 use crate::config::Handler;
 use crate::generation;
+use crate::report::certificates::{self, Certificate};
 use crate::report::counters::Counters;
+use crate::serve::service::CERTIFICATE;
 use crate::values::endpoint::Bind;
 
 /// The time that a process has until it reports, if it does not ask for more. Its handler may
@@ -69,6 +71,8 @@ pub struct Process {
     is_stopping: bool,
     /// The last status that the process has reported.
     pub status: String,
+    /// The certificates that it has reported, before it served.
+    pub certificates: Vec<Certificate>,
 }
 
 impl Process {
@@ -112,6 +116,7 @@ impl Process {
             deadline: Some(started + LONGEST_START),
             is_stopping: false,
             status: String::new(),
+            certificates: Vec::new(),
         })
     }
 
@@ -129,6 +134,7 @@ impl Process {
                 .map(|deadline| milliseconds(deadline.saturating_duration_since(now))),
             is_stopping: self.is_stopping,
             status: self.status.clone(),
+            certificates: self.certificates.clone(),
         }
     }
 
@@ -145,6 +151,9 @@ impl Process {
         let now = Instant::now();
         let door = UnixDatagram::from(fds.take(state.door)?);
         door.set_nonblocking(true)?;
+        let mut certificates = Vec::new();
+        let shown = state.certificates.iter().cloned();
+        shown.for_each(|certificate| certificates::add(&mut certificates, certificate));
         Ok(Process {
             pid,
             ended: None,
@@ -156,6 +165,7 @@ impl Process {
             deadline: state.time_left.map(|left| now + from_milliseconds(left)),
             is_stopping: state.is_stopping,
             status: printable(&state.status, MAX_STATUS),
+            certificates,
         })
     }
 
@@ -184,6 +194,11 @@ impl Process {
             "READY" if value == "1" && !self.is_ready => {
                 self.is_ready = true;
                 self.deadline = None;
+            }
+            CERTIFICATE if !self.is_ready => {
+                if let Ok(certificate) = value.parse() {
+                    certificates::add(&mut self.certificates, certificate);
+                }
             }
             "STOPPING" => self.is_stopping = true,
             "STATUS" => self.status = printable(value, MAX_STATUS),

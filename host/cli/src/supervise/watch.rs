@@ -58,7 +58,7 @@ impl Watched {
 
     fn view(&self, since: u64) -> HandlerView {
         let HandlerStatus { name, state, generation, pid, seconds, restarts, .. } = &self.status;
-        let HandlerStatus { addresses, last_failure, .. } = &self.status;
+        let HandlerStatus { addresses, certificates, last_failure, .. } = &self.status;
         let mut view = HandlerView {
             name: name.clone(),
             state: state.clone(),
@@ -68,6 +68,7 @@ impl Watched {
             restarts: *restarts,
             last_failure: last_failure.clone(),
             addresses: addresses.clone(),
+            certificates: certificates.clone(),
             capacity: self.live.first().map_or(0, |counters| counters.capacity()),
             totals: self.past.totals.clone(),
             in_flight: Vec::new(),

@@ -5,6 +5,7 @@
 //! | this one | [`TlsServer`] and its settings |
 //! | `facts` | facts about a handshake, in the words of Python |
 //! | `files` | certificates and keys in files |
+//! | `validity` | when a certificate expires |
 //! | `session` | one session: records on one side, plain bytes on the other |
 //!
 //! `request/secured.rs` has the calls of a request on a session.
@@ -12,6 +13,7 @@
 mod facts;
 mod files;
 mod session;
+mod validity;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -87,6 +89,7 @@ pub enum TlsVersion {
 pub struct TlsServer {
     config: Arc<ServerConfig>,
     handshake_timeout: Duration,
+    expiries: Arc<[(PathBuf, u64)]>,
 }
 
 impl TlsServer {
@@ -134,12 +137,18 @@ impl TlsServer {
         if keys.is_empty() {
             return Err(TlsError::NoCertificate);
         }
+        let paths = settings.certificates.iter().map(|(path, _)| path.clone());
+        let expiries = paths.zip(&keys).filter_map(|(path, key)| {
+            Some((path, validity::not_after(key.end_entity_cert().ok()?)?))
+        });
+        let expiries = expiries.collect();
         let mut config = builder.with_cert_resolver(Arc::new(Certificates(keys)));
         config.alpn_protocols = settings.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         // A session that can be resumed would be known to one process or child only.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(TlsServer { config: Arc::new(config), handshake_timeout: settings.handshake_timeout })
+        let handshake_timeout = settings.handshake_timeout;
+        Ok(TlsServer { config: Arc::new(config), handshake_timeout, expiries })
     }
 
     /// Checks that connections to `endpoint` can have TLS.
@@ -156,6 +165,13 @@ impl TlsServer {
                 endpoint.clone().with_tls(false)
             )),
         }
+    }
+
+    /// Returns the file of each certificate, with the last second in which the certificate is
+    /// valid, in seconds since 1970. The certificates of its issuers are in the same file, and do
+    /// not count.
+    pub fn expiries(&self) -> &[(PathBuf, u64)] {
+        &self.expiries
     }
 
     pub(crate) fn handshake_timeout(&self) -> Duration {

@@ -253,7 +253,8 @@ mod tests {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
-        let server = TlsServer { config: Arc::new(config), handshake_timeout: Duration::MAX };
+        let (config, expiries) = (Arc::new(config), Arc::default());
+        let server = TlsServer { config, handshake_timeout: Duration::MAX, expiries };
         let mut session = Session::new(&server).unwrap();
         let bytes = [&[22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff][..], &[0; 1000]].concat();
         let mut socket = Trickle { bytes: &bytes, reads: 0 };
