@@ -46,7 +46,7 @@ impl Places {
     }
 
     /// Returns a text of the page with the places of this test. Each place is a whole word, or
-    /// what a path begins with.
+    /// the beginning of a path.
     pub fn here(&self, text: &str) -> String {
         let mut here = String::new();
         let mut rest = text;

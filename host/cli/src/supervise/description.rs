@@ -130,9 +130,9 @@ pub struct ProcessState {
 #[serde(deny_unknown_fields)]
 pub struct ControlState {
     pub listener: usize,
-    /// Those that have not said all, and what they have said.
+    /// The clients that have not said all, and their words so far.
     pub asking: Vec<(usize, String)>,
-    /// Those that wait until all handlers have been replaced.
+    /// The clients that wait until all handlers have been replaced.
     pub reloading: Vec<usize>,
     pub draining: Vec<(usize, Option<String>)>,
 }

@@ -39,7 +39,7 @@ const MAX_LINE: usize = 400;
 #[derive(Debug, Clone)]
 pub struct Program(PathBuf);
 
-/// What tells one content of a file from another.
+/// The properties of a file that change with its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity([i64; 5]);
 

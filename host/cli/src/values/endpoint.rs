@@ -13,7 +13,7 @@ const SCHEMES: [&str; 8] =
 /// The scheme of passed sockets.
 const SYSTEMD: &str = "systemd://";
 
-/// What precedes the scheme of passed sockets whose connections have TLS.
+/// The prefix of the scheme of passed sockets whose connections have TLS.
 const WITH_TLS: &str = "tls+";
 
 /// The longest name of a passed socket, in bytes, as in systemd.
