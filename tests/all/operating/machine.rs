@@ -299,9 +299,12 @@ fn finish(mut stream: TcpStream) -> String {
     answer
 }
 
-/// Returns what `status` prints with the same number for each process, and the same time.
+/// Returns what `status` prints with the same number for each process, and the same times.
 fn without_what_varies(text: &str) -> String {
     let lines = text.lines().map(|line| {
+        if let Some((before, _)) = line.split_once(" expires at ") {
+            return format!("{before} expires at a time");
+        }
         let Some((before, process)) = line.split_once(", process ") else { return line.to_owned() };
         let (_, after) = process.split_once(", for ").unwrap();
         let (_, after) = after.split_once(", ").unwrap_or((after, ""));
