@@ -306,7 +306,7 @@ fn unix_clients_that_cannot_be_answered_are_to_blame() {
     let mut unix = Unix::serve(fixture);
     let mut check_blamed = |reason: &str, from: &str, send_and_close: &dyn Fn(&Unix)| {
         // The server receives the datagram after the client has closed its socket.
-        unix.served.server.signal("STOP").unwrap();
+        unix.served.server.pause().unwrap();
         send_and_close(&unix);
         unix.served.server.signal("CONT").unwrap();
         let line = unix.served.server.wait_for_log("Exception occurred").unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::procfs::children;
+use crate::procfs::{children, is_stopped};
 
 /// The time after which a test that waits fails. A test that passes never waits as long.
 pub const TIMEOUT: Duration = Duration::from_mins(2);
@@ -212,6 +212,18 @@ impl Server {
     /// As for [`send_signal`].
     pub fn signal(&self, name: &str) -> Result<()> {
         send_signal(self.pid(), name)
+    }
+
+    /// Stops the process with a signal, and waits until it has stopped: the kernel stops a thread
+    /// that runs only after the call that sends the signal.
+    ///
+    /// # Errors
+    ///
+    /// The process has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("STOP")?;
+        wait_until("the process has stopped", || is_stopped(self.pid()).unwrap_or(true));
+        Ok(())
     }
 
     /// Waits until the server ends.

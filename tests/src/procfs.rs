@@ -94,6 +94,22 @@ pub fn private_memory(pid: u32) -> Result<u64> {
     bytes(private.context("there is no Private_Dirty")?)
 }
 
+/// Returns true if a signal has stopped all threads of the process `pid`.
+///
+/// # Errors
+///
+/// The process has ended.
+pub fn is_stopped(pid: u32) -> Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = thread?.file_name().to_string_lossy().parse()?;
+        // A thread that has ended is none of the process.
+        if state(thread).is_ok_and(|state| state != 'T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Returns the CPU time that a process, the children that it has reaped, and its children
 /// that still run have used, in steps of 10 ms (`proc_pid_stat(5)`).
 ///

@@ -30,7 +30,7 @@ fn check_blamed(reason: &str, replace: impl Fn(&Path)) {
         let path = directory.path().join(format!("client-{number}"));
         let client = UnixDatagram::bind(&path).unwrap();
         client.connect(directory.path().join("server")).unwrap();
-        server.signal("STOP").unwrap();
+        server.pause().unwrap();
         client.send(b"x").unwrap();
         fs::remove_file(&path).unwrap();
         replace(&path);
