@@ -132,7 +132,7 @@ fn no_request_is_lost_while_the_program_is_replaced() {
 }
 
 /// The process stays, and so do the requests, the drained handlers, the sockets of all kinds and
-/// those that wait at the control socket.
+/// the clients that wait at the control socket.
 #[test]
 fn another_program_takes_over_all_that_there_is() {
     let folder = Folder::new();

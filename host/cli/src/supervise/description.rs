@@ -1,5 +1,5 @@
-//! What a supervisor hands over to the program that takes its place: a description in JSON, and
-//! descriptors.
+//! The description of a supervisor, in JSON, that it hands over with its descriptors to another
+//! program.
 //!
 //! The program may be of another version. It reads the version of the description first, and
 //! refuses one that it does not know. It does so when it is tried, before the old program has
