@@ -16,7 +16,7 @@ use std::thread;
 use rustix::net::RecvFlags;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::sys;
+use crate::listen::sys;
 
 /// The number of descriptors that may wait for the thread that closes them. The thread
 /// that receives one more closes it itself.

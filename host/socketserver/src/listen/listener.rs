@@ -17,11 +17,11 @@ use crate::listen::bound_socket::{BoundSocket, longest_queue};
 use crate::listen::descriptor_passing::PassedDescriptors;
 use crate::listen::endpoint::Endpoint;
 use crate::listen::packet_info;
+use crate::listen::sys;
 use crate::listen::unix_path::{SocketFile, UnixPath};
 use crate::request::Request;
 use crate::request::credentials::PeerCredentials;
 use crate::server_info::ServerInfo;
-use crate::sys;
 
 /// The settings of a listening socket: in Python, class attributes of the server.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@
 //! | `packet_info`, `own_addresses` | the destination of a datagram, and the server's own addresses |
 //! | `descriptor_passing` | the descriptors that clients of Unix sockets pass |
 //! | `bound_socket` | listening sockets that another process has bound |
+//! | `sys` | calls on sockets that only the C library offers |
 //! | `bind_hint` | advice about an address that cannot be bound |
 
 pub(crate) mod arrivals;
@@ -22,4 +23,5 @@ pub(crate) mod options;
 pub(crate) mod own_addresses;
 pub(crate) mod packet_info;
 mod stale_socket;
+pub(crate) mod sys;
 pub(crate) mod unix_path;

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::sys;
+use crate::listen::sys;
 
 /// The user and the group of a Unix client, as numbers of this user namespace:
 /// `SO_PEERCRED` and `SCM_CREDENTIALS` of `unix(7)`.

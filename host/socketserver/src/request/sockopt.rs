@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 
-use crate::sys;
+use crate::listen::sys;
 
 /// The rights of a handler to an option.
 #[derive(Clone, Copy)]

@@ -28,7 +28,7 @@ use super::wait::Interest;
 use crate::address::Address;
 use crate::listen::descriptor_passing::PassedDescriptors;
 use crate::listen::packet_info::{self, Destination};
-use crate::sys;
+use crate::listen::sys;
 use crate::tls::TlsServer;
 
 /// The reason for which a call on a transport moved no byte.

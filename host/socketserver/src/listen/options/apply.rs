@@ -13,7 +13,7 @@ use super::value::{show_group, show_size};
 use super::{Group, KeepAlive};
 use crate::address::Address;
 use crate::listen::endpoint::Endpoint;
-use crate::sys;
+use crate::listen::sys;
 
 /// The bit of `net.ipv4.tcp_fastopen` for servers.
 const SERVER_FAST_OPEN: u32 = 2;
