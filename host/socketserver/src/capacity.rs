@@ -12,6 +12,8 @@ use std::path::Path;
 use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 
+use crate::error::BuildError;
+
 /// The resources that one request in flight takes from the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
@@ -38,6 +40,10 @@ impl Needs {
         address_space: 2304 << 10,
         threads: 1,
     };
+
+    /// The resources of a task with its request socket: the state of the request and of its wait.
+    pub const FIBER: Needs =
+        Needs { mappings: 0, descriptors: 1, memory: 4 << 10, address_space: 4 << 10, threads: 0 };
 
     /// The resources that a forked process with its request takes from its parent: a
     /// pidfd. Its mappings are its own. The memory is the part that it no longer shares.
@@ -104,6 +110,18 @@ impl Capacity {
             });
         }
         capacity
+    }
+
+    /// Returns the number of requests that may be in flight, of which `asked` were asked for: at
+    /// least 1.
+    pub(crate) fn max_requests(&self, asked: Option<usize>) -> Result<usize, BuildError> {
+        match asked {
+            Some(asked) if asked > self.requests => {
+                Err(BuildError::TooManyRequests { asked, capacity: self.clone() })
+            }
+            Some(asked) => Ok(asked.max(1)),
+            None => Ok(self.requests),
+        }
     }
 
     /// Lowers the number to `requests` if that is lower, and sets the limit then.

@@ -1,6 +1,8 @@
 //! The code that answers each request.
 
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -42,6 +44,24 @@ pub trait RequestHandler: Send + Sync + 'static {
         client_address: &Address,
         server: &Arc<ServerInfo>,
     ) -> Result<(), HandlerError>;
+
+    /// As [`finish_request`](Self::finish_request), for [`Concurrency::Fibers`]: it uses the async
+    /// calls of [`Request`], which let other requests run while they wait. By default it calls
+    /// `finish_request`, whose waits block the thread, and all requests in it.
+    ///
+    /// [`Concurrency::Fibers`]: crate::Concurrency::Fibers
+    ///
+    /// # Errors
+    ///
+    /// As for `finish_request`.
+    fn finish_request_async<'a>(
+        &'a self,
+        request: &'a Request,
+        client_address: &'a Address,
+        server: &'a Arc<ServerInfo>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>> {
+        Box::pin(async { self.finish_request(request, client_address, server) })
+    }
 }
 
 impl<F, E> RequestHandler for F

@@ -128,6 +128,7 @@ mod hooks;
 mod listen;
 mod poll;
 mod proxy;
+mod reactor;
 mod reason;
 mod request;
 mod server;
@@ -139,7 +140,9 @@ mod tls;
 
 pub use address::{Address, AddressFamily, SocketType, UnixAddress};
 pub use capacity::{Capacity, Needs, memory_of_this_machine};
-pub use concurrency::{Concurrency, ConcurrencyKind, Forking, Threading, Workers, run_in_child};
+pub use concurrency::{
+    Concurrency, ConcurrencyKind, Fibers, Forking, Threading, Workers, run_in_child,
+};
 pub use error::{BuildError, HandlerError, ServeError, ShutdownError, SystemExit};
 pub use handler::{
     BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, combine_results,

@@ -1,8 +1,13 @@
 //! One request on its way through the server.
 
 use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
 
 use crate::address::Address;
 use crate::error::{HandlerError, SystemExit};
@@ -52,12 +57,27 @@ impl Job {
     /// `process_request` and, in a thread, `process_request_thread`.
     pub(super) fn run(&self) -> RequestEnd {
         let Job { app, request, client_address, server } = self;
-        let finished = catch_unwind(AssertUnwindSafe(|| {
-            let handshake = block_on(request.handshake());
+        let finish = async { app.handler.finish_request(request, client_address, server) };
+        let run = async { Ok::<_, io::Error>(self.run_with(finish).await) };
+        block_on(run).unwrap_or(RequestEnd::Failed)
+    }
+
+    /// As [`run`](Self::run), in a task whose waits suspend.
+    pub(super) async fn run_async(&self) -> RequestEnd {
+        let Job { app, request, client_address, server } = self;
+        self.run_with(app.handler.finish_request_async(request, client_address, server)).await
+    }
+
+    async fn run_with(
+        &self,
+        finish: impl Future<Output = Result<(), HandlerError>> + Send,
+    ) -> RequestEnd {
+        let finished = catch_panics(async {
+            let handshake = self.request.handshake().await;
             handshake.map_err(|error| HandlerError::new(Reason::Handshake, error))?;
-            app.handler.finish_request(request, client_address, server)
-        }));
-        let failed = match finished {
+            finish.await
+        });
+        let failed = match finished.await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error),
             Err(panic) => {
@@ -67,30 +87,50 @@ impl Job {
             }
         };
         let Some(error) = failed else {
-            self.end(None);
+            self.end(None).await;
             return RequestEnd::Done;
         };
         if let Some(exit) = error.system_exit() {
-            self.end(None);
+            self.end(None).await;
             return RequestEnd::Exit(exit);
         }
-        self.fail(&error);
+        self.handle_error(&error);
+        self.end(Some(&error)).await;
         RequestEnd::Failed
     }
 
     /// Reports that the request failed, and shuts it down.
     pub(crate) fn fail(&self, error: &HandlerError) {
+        self.handle_error(error);
+        // It has no error of its own.
+        let _ = block_on(async {
+            self.end(Some(error)).await;
+            io::Result::Ok(())
+        });
+    }
+
+    fn handle_error(&self, error: &HandlerError) {
         // A hook that panics must not end the thread, which would keep its permit.
         catch_panic(|| self.app.hooks.handle_error(&self.request, &self.client_address, error));
-        self.end(Some(error));
     }
 
     /// Reports that the request is over, and shuts it down.
-    fn end(&self, error: Option<&HandlerError>) {
+    async fn end(&self, error: Option<&HandlerError>) {
         let Job { app, request, client_address, .. } = self;
         catch_panic(|| app.hooks.request_finished(request, client_address, error));
-        request.shutdown_request(error.is_some());
+        request.shutdown_request_async(error.is_some()).await;
     }
+}
+
+/// Runs `task`, and returns the value with which it panicked.
+async fn catch_panics<T>(task: impl Future<Output = T>) -> thread::Result<T> {
+    let mut task = pin!(task);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+        Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
 }
 
 /// Leaks the value of a panic: dropping it may panic again.

@@ -11,14 +11,17 @@
 //! | `dispatcher` | the trait of all ways |
 //! | `job` | one request on its way through the server |
 //! | `post` | the post at which threads take requests themselves |
-//! | `sync`, `threading`, `forking`, `workers` | the ways of running requests |
+//! | `permits` | the number of requests in flight, and its limit |
+//! | `sync`, `threading`, `fibers`, `forking`, `workers` | the ways of running requests |
 //! | `children` | the processes that a server has forked |
 //! | `run_in_child` | a function that runs code in a process of its own |
 
 mod children;
 mod dispatcher;
+mod fibers;
 mod forking;
 mod job;
+mod permits;
 mod post;
 mod run_in_child;
 mod settings;
@@ -35,7 +38,7 @@ pub(crate) use dispatcher::{Dispatched, Dispatcher, ServerSockets, WorkerSetting
 pub(crate) use job::{Application, Job};
 pub(crate) use post::{Post, Term, max_leaders};
 pub use run_in_child::run_in_child;
-pub use settings::{Forking, Threading, Workers};
+pub use settings::{Fibers, Forking, Threading, Workers};
 
 use crate::error::BuildError;
 use crate::server::control::Control;
@@ -48,6 +51,8 @@ pub enum Concurrency {
     Sync,
     /// Each in a thread: Python's `ThreadingMixIn`.
     Threading(Threading),
+    /// As tasks of a few threads, for very many connections at once.
+    Fibers(Fibers),
     /// Each in a process: Python's `ForkingMixIn`. The process that serves
     /// must have no other thread.
     Forking(Forking),
@@ -62,6 +67,7 @@ impl Concurrency {
         match self {
             Concurrency::Sync => ConcurrencyKind::Sync,
             Concurrency::Threading(_) => ConcurrencyKind::Threading,
+            Concurrency::Fibers(_) => ConcurrencyKind::Fibers,
             Concurrency::Forking(_) => ConcurrencyKind::Forking,
             Concurrency::Workers(_) => ConcurrencyKind::Workers,
         }
@@ -78,6 +84,9 @@ impl Concurrency {
             Concurrency::Sync => Box::new(sync::ServingThread),
             Concurrency::Threading(settings) => {
                 Box::new(threading::RequestThreads::new(settings, Arc::clone(control))?)
+            }
+            Concurrency::Fibers(settings) => {
+                Box::new(fibers::RequestFibers::new(settings, Arc::clone(control))?)
             }
             Concurrency::Forking(settings) => {
                 Box::new(forking::RequestProcesses::new(settings, for_parent)?)
@@ -96,6 +105,8 @@ pub enum ConcurrencyKind {
     Sync,
     /// [`Concurrency::Threading`].
     Threading,
+    /// [`Concurrency::Fibers`].
+    Fibers,
     /// [`Concurrency::Forking`].
     Forking,
     /// [`Concurrency::Workers`].
@@ -104,18 +115,20 @@ pub enum ConcurrencyKind {
 
 impl ConcurrencyKind {
     /// Every kind.
-    pub const ALL: [ConcurrencyKind; 4] = [
+    pub const ALL: [ConcurrencyKind; 5] = [
         ConcurrencyKind::Sync,
         ConcurrencyKind::Threading,
+        ConcurrencyKind::Fibers,
         ConcurrencyKind::Forking,
         ConcurrencyKind::Workers,
     ];
 
-    /// Returns `sync`, `threading`, `forking` or `workers`.
+    /// Returns `sync`, `threading`, `fibers`, `forking` or `workers`.
     pub fn as_str(self) -> &'static str {
         match self {
             ConcurrencyKind::Sync => "sync",
             ConcurrencyKind::Threading => "threading",
+            ConcurrencyKind::Fibers => "fibers",
             ConcurrencyKind::Forking => "forking",
             ConcurrencyKind::Workers => "workers",
         }

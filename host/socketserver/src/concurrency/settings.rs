@@ -1,5 +1,6 @@
 //! The settings of the ways of running requests.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::capacity::{Capacity, Needs};
@@ -37,13 +38,7 @@ impl Threading {
 
     /// Returns the number of requests that may be in flight, at least 1.
     pub(super) fn max_requests(&self) -> Result<usize, BuildError> {
-        match self.max_requests {
-            Some(asked) if asked > self.capacity.requests => {
-                Err(BuildError::TooManyRequests { asked, capacity: self.capacity.clone() })
-            }
-            Some(asked) => Ok(asked.max(1)),
-            None => Ok(self.capacity.requests),
-        }
+        self.capacity.max_requests(self.max_requests)
     }
 
     pub(super) fn waits_on_close(&self) -> bool {
@@ -52,6 +47,46 @@ impl Threading {
 }
 
 impl Default for Threading {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The settings of [`Concurrency::Fibers`](crate::Concurrency::Fibers).
+#[derive(Debug, Clone)]
+pub struct Fibers {
+    /// The number of requests that may be in flight at once; further clients wait in the backlog.
+    /// `None` for as many as the machine can hold.
+    pub max_requests: Option<usize>,
+    /// The number of requests that the machine can hold. A handler that takes more than a socket
+    /// lowers it.
+    pub capacity: Capacity,
+    /// The number of threads, at least 1.
+    pub threads: usize,
+    /// If true, closing the server waits for the requests in flight. Python's `block_on_close`,
+    /// true by default.
+    pub block_on_close: bool,
+}
+
+impl Fibers {
+    /// Returns as many threads as there are processors, and as many requests at once as the
+    /// machine can hold if each takes a socket.
+    pub fn new() -> Self {
+        Fibers {
+            max_requests: None,
+            capacity: Capacity::of_this_machine(Needs::FIBER),
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            block_on_close: true,
+        }
+    }
+
+    /// Returns the number of requests that may be in flight, at least 1.
+    pub(super) fn max_requests(&self) -> Result<usize, BuildError> {
+        self.capacity.max_requests(self.max_requests)
+    }
+}
+
+impl Default for Fibers {
     fn default() -> Self {
         Self::new()
     }

@@ -337,6 +337,15 @@ impl Request {
     /// A connection with TLS says that it ends unless the request has failed: a client can tell
     /// an answer that is not whole.
     pub(crate) fn shutdown_request(&self, has_failed: bool) {
+        // It has no error of its own.
+        let _ = block_on(async {
+            self.shutdown_request_async(has_failed).await;
+            Ok::<_, std::io::Error>(())
+        });
+    }
+
+    /// As [`shutdown_request`](Self::shutdown_request).
+    pub(crate) async fn shutdown_request_async(&self, has_failed: bool) {
         let connection = match &self.0.transport {
             Transport::Connection(connection) => Some(connection),
             _ => None,
@@ -344,7 +353,7 @@ impl Request {
         let tls = connection.filter(|connection| !connection.resets()).and_then(Connection::tls);
         if tls.is_some() {
             // The client may have gone.
-            let _ = block_on(self.send_last_records(!has_failed));
+            let _ = self.send_last_records(!has_failed).await;
         }
         drop(self.take_guards());
         let Some(connection) = connection else { return };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, acceptfrom_with, connect_unspec};
 use socket2::{Domain, Socket, Type};
@@ -22,7 +22,7 @@ use super::wait::{Interest, wait_for_any};
 use super::{Inner, Request};
 use crate::address::Address;
 use crate::listen::descriptor_passing::PassedDescriptors;
-use crate::poll::Polled;
+use crate::poll::{PollSet, Polled};
 
 /// A socket that a handler has opened.
 #[derive(Debug)]
@@ -283,19 +283,19 @@ impl Request {
             (PollFlags::IN | PollFlags::HUP | PollFlags::ERR, PollFlags::OUT | PollFlags::ERR);
         let lists = [(readers, PollFlags::IN), (writers, PollFlags::OUT)];
         let lists = lists.into_iter().chain([(exceptional, PollFlags::PRI)]);
-        let mut fds = Vec::with_capacity(readers.len() + writers.len() + exceptional.len());
+        let mut fds = PollSet::default();
         for (list, flags) in lists {
             for request in list {
                 request.check_open()?;
                 let connection = request.0.transport.connection()?;
-                fds.push(PollFd::from_borrowed_fd(connection.as_fd(), flags));
+                fds.add(connection.as_fd(), flags);
             }
         }
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         if !self.wait_for_first(&mut fds, end).await? {
             return Ok(Ready::default());
         }
-        let mut revents = fds.iter().map(PollFd::revents);
+        let mut revents = fds.found();
         let mut ready = |list: &[Request], flags: PollFlags| {
             let found = revents.by_ref().take(list.len()).enumerate();
             found.filter(|(_, found)| found.intersects(flags)).map(|(index, _)| index).collect()
@@ -318,13 +318,14 @@ impl Request {
         descriptor: BorrowedFd<'_>,
         end: Option<Instant>,
     ) -> io::Result<bool> {
-        let mut fds = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+        let mut fds = PollSet::default();
+        fds.add(descriptor, PollFlags::IN);
         self.wait_for_first(&mut fds, end).await
     }
 
     async fn wait_for_first(
         &self,
-        fds: &mut [PollFd<'_>],
+        fds: &mut PollSet<'_>,
         end: Option<Instant>,
     ) -> io::Result<bool> {
         self.0.deadlines.check_wall_time()?;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Request;
 use super::transport::Transport;
-use super::wait::{entry, wait_until_any_is_ready};
+use super::wait::{flags, wait_until_any_is_ready};
+use crate::poll::PollSet;
 
 /// The directions in which a connection is ready, or is to become ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,7 +77,8 @@ impl Request {
         end: Option<Instant>,
     ) -> io::Result<()> {
         self.0.deadlines.check_wall_time()?;
-        let mut fds: Vec<_> = awaited.iter().map(|(fd, wanted)| entry(*fd, *wanted)).collect();
+        let mut fds: PollSet<'_> =
+            awaited.iter().map(|(fd, wanted)| (*fd, flags(*wanted))).collect();
         let wait = self.0.deadlines.begin_wait(end);
         let polled = wait_until_any_is_ready(&mut fds, end, wait.deadline).await?;
         self.0.deadlines.end_wait(&wait, polled)

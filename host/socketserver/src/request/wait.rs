@@ -1,8 +1,8 @@
 //! The one place where a request waits, for its socket or for time to pass.
 //!
 //! Every call of a [`Request`](crate::Request) that waits comes here and nowhere else. The
-//! calls are async functions, so that another way of waiting can take the place of `poll(2)`
-//! without a change to them. Today every wait blocks its thread.
+//! calls are async functions. A wait blocks its thread, or suspends the task if the thread has a
+//! [reactor].
 
 use std::future::Future;
 use std::io;
@@ -16,7 +16,8 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::readiness::Readiness;
 use crate::before_wait;
-use crate::poll::{Polled, poll_until};
+use crate::poll::{PollSet, Polled, poll_until};
+use crate::reactor;
 
 /// The event that a call on a socket waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 pub fn block_on<T, E: From<io::Error>>(
     call: impl Future<Output = Result<T, E>> + Send,
 ) -> Result<T, E> {
+    let _blocking = reactor::leave();
     match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
         Poll::Pending => Err(io::Error::other("the call waits for no request").into()),
@@ -74,7 +76,6 @@ pub fn block_on<T, E: From<io::Error>>(
 /// Waits until `socket` is ready for `interest` or `deadline` has passed; without a
 /// deadline, until the socket is ready. `attempt` counts the earlier waits of the same
 /// call.
-#[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
 pub(crate) async fn wait_for(
     socket: BorrowedFd<'_>,
     interest: Interest,
@@ -86,65 +87,71 @@ pub(crate) async fn wait_for(
         Interest::Readable => PollFlags::IN,
         Interest::Writable => PollFlags::OUT,
         Interest::Either => PollFlags::IN | PollFlags::OUT,
-        Interest::PeerHasRoom => return Ok(pause(attempt, deadline)),
+        Interest::PeerHasRoom => return pause(attempt, deadline).await,
     };
-    poll_until(&mut [PollFd::from_borrowed_fd(socket, flags)], deadline)
+    match reactor::current() {
+        Some(reactor) => reactor.wait_for(socket, flags, deadline).await,
+        None => poll_until(&mut [PollFd::from_borrowed_fd(socket, flags)], deadline),
+    }
 }
 
 /// Waits until one of several descriptors is ready or `deadline` has passed.
-#[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
 pub(crate) async fn wait_for_any(
-    fds: &mut [PollFd<'_>],
+    set: &mut PollSet<'_>,
     deadline: Option<Instant>,
 ) -> io::Result<Polled> {
     before_wait::run();
-    poll_until(fds, deadline)
+    match reactor::current() {
+        Some(reactor) => reactor.wait_for_any(set, deadline).await,
+        None => set.poll_until(deadline),
+    }
 }
 
 /// Sleeps, for longer with each attempt, because no event reports room at the peer.
-fn pause(attempt: u32, deadline: Option<Instant>) -> Polled {
+async fn pause(attempt: u32, deadline: Option<Instant>) -> io::Result<Polled> {
     let (first, longest) = PAUSES;
     let pause = first.saturating_mul(1 << attempt.min(10)).min(longest);
     let left =
         deadline.map_or(pause, |deadline| deadline.saturating_duration_since(Instant::now()));
-    thread::sleep(pause.min(left));
-    if left > pause || deadline.is_none() { Polled::Ready } else { Polled::DeadlinePassed }
+    match reactor::current() {
+        Some(reactor) => reactor.sleep(Instant::now().checked_add(pause.min(left))).await?,
+        None => thread::sleep(pause.min(left)),
+    }
+    let is_over = deadline.is_some() && left <= pause;
+    Ok(if is_over { Polled::DeadlinePassed } else { Polled::Ready })
 }
 
 /// Waits until one of several descriptors is ready, or until `end`, but not beyond `deadline`,
 /// which is not later than `end`.
-#[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
 pub(crate) async fn wait_until_any_is_ready(
-    fds: &mut [PollFd<'_>],
+    set: &mut PollSet<'_>,
     end: Option<Instant>,
     deadline: Option<Instant>,
 ) -> io::Result<Polled> {
-    before_wait::run();
-    let polled = poll_until(fds, deadline)?;
+    let polled = wait_for_any(set, deadline).await?;
     let over = end.is_some_and(|end| Instant::now() >= end);
     Ok(if over { Polled::Ready } else { polled })
 }
 
-/// Returns the entry of `poll(2)` for the directions `wanted` of a descriptor.
-pub(crate) fn entry(descriptor: BorrowedFd<'_>, wanted: Readiness) -> PollFd<'_> {
-    PollFd::from_borrowed_fd(descriptor, flags(wanted))
-}
-
 /// Returns true if `socket` is ready in one of the directions `wanted`.
 pub(crate) fn is_ready(socket: BorrowedFd<'_>, wanted: Readiness) -> io::Result<bool> {
-    Ok(poll_until(&mut [entry(socket, wanted)], Some(Instant::now()))? == Polled::Ready)
+    Ok(poll_until(&mut [PollFd::from_borrowed_fd(socket, flags(wanted))], Some(Instant::now()))?
+        == Polled::Ready)
 }
 
-fn flags(wanted: Readiness) -> PollFlags {
+/// Returns the events of `poll(2)` for the directions `wanted`.
+pub(crate) fn flags(wanted: Readiness) -> PollFlags {
     let flag = |is_wanted, flag| if is_wanted { flag } else { PollFlags::empty() };
     flag(wanted.readable, PollFlags::IN) | flag(wanted.writable, PollFlags::OUT)
 }
 
 /// Sleeps until `end`, but not beyond `deadline`, which is not later than `end`.
-#[allow(clippy::unused_async, reason = "a wait that does not block suspends here")]
 pub(crate) async fn sleep(end: Option<Instant>, deadline: Option<Instant>) -> io::Result<Polled> {
     before_wait::run();
-    poll_until(&mut [], deadline)?;
+    match reactor::current() {
+        Some(reactor) => reactor.sleep(deadline).await?,
+        None => poll_until(&mut [], deadline).map(drop)?,
+    }
     let over = end.is_some_and(|end| Instant::now() >= end);
     Ok(if over { Polled::Ready } else { Polled::DeadlinePassed })
 }

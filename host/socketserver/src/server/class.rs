@@ -130,7 +130,9 @@ impl ServerClass {
         match self.concurrency_kind() {
             ConcurrencyKind::Threading => Concurrency::Threading(Threading::new()),
             ConcurrencyKind::Forking => Concurrency::Forking(Forking::new()),
-            ConcurrencyKind::Sync | ConcurrencyKind::Workers => Concurrency::Sync,
+            ConcurrencyKind::Sync | ConcurrencyKind::Fibers | ConcurrencyKind::Workers => {
+                Concurrency::Sync
+            }
         }
     }
 

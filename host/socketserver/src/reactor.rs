@@ -1,0 +1,317 @@
+//! Waits that suspend a task: the epoll and the timers of a thread that runs requests as fibers.
+//!
+//! A thread enters its reactor once. From then on every wait of a request in this thread suspends
+//! the task, and [`Reactor::turn`] wakes it. In a thread without a reactor waits block.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use rustix::event::{PollFlags, Timespec, epoll};
+use rustix::io::Errno;
+
+use crate::poll::{PollSet, Polled, timespec};
+
+/// The number of events that one turn takes.
+const EVENTS: usize = 256;
+
+/// The data of the descriptor that interrupts a turn.
+const BELL: u64 = u64::MAX;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Reactor>>> = const { RefCell::new(None) };
+}
+
+/// Returns the reactor of the current thread, if its waits suspend.
+pub(crate) fn current() -> Option<Arc<Reactor>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Makes waits of the current thread block until the result is dropped.
+pub(crate) fn leave() -> Left {
+    Left(CURRENT.take())
+}
+
+/// The reactor that a thread has left, and enters again.
+pub(crate) struct Left(Option<Arc<Reactor>>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some(reactor) = self.0.take() {
+            CURRENT.set(Some(reactor));
+        }
+    }
+}
+
+/// The waits of the tasks of one thread.
+pub(crate) struct Reactor {
+    epoll: OwnedFd,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last_wait: u64,
+    waits: HashMap<u64, Wait>,
+    /// The waits for each descriptor in the epoll. Several requests may wait for one socket:
+    /// that of datagrams.
+    descriptors: HashMap<RawFd, Vec<(u64, PollFlags)>>,
+    timers: BTreeSet<(Instant, u64)>,
+}
+
+#[derive(Default)]
+struct Wait {
+    /// Set when the task has suspended.
+    waker: Option<Waker>,
+    polled: Option<Polled>,
+}
+
+impl Reactor {
+    /// Returns a reactor whose turns end when `bell` is readable.
+    pub(crate) fn new(bell: BorrowedFd<'_>) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
+        Ok(Reactor { epoll, state: Mutex::default() })
+    }
+
+    /// Makes all later waits of the current thread suspend.
+    pub(crate) fn enter(self: &Arc<Self>) {
+        CURRENT.set(Some(Arc::clone(self)));
+    }
+
+    /// Wakes the tasks whose descriptors are ready, and those whose time has come. Waits for the
+    /// first of them, or for the bell, if `may_wait`. Returns true if the bell is readable.
+    pub(crate) fn turn(&self, may_wait: bool) -> io::Result<bool> {
+        let now = Instant::now();
+        let timeout = match self.state().timers.first() {
+            _ if !may_wait => Some(Timespec { tv_sec: 0, tv_nsec: 0 }),
+            Some((first, _)) => Some(timespec(first.saturating_duration_since(now))),
+            None => None,
+        };
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
+        let events = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+            Ok((events, _)) => &*events,
+            Err(Errno::INTR) => &[],
+            Err(error) => return Err(error.into()),
+        };
+        let mut state = self.state();
+        let mut has_rung = false;
+        for event in events {
+            match event.data.u64() {
+                BELL => has_rung = true,
+                descriptor => {
+                    let Ok(descriptor) = RawFd::try_from(descriptor) else { continue };
+                    state.descriptor_is_ready(descriptor, event.flags);
+                }
+            }
+        }
+        state.wake_late(Instant::now());
+        Ok(has_rung)
+    }
+
+    /// Suspends the task until one of the descriptors is ready or `deadline` has passed; without a
+    /// deadline, until one is ready. Afterwards `set` has what was found.
+    pub(crate) async fn wait_for_any(
+        &self,
+        set: &mut PollSet<'_>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Polled> {
+        loop {
+            let polled = set.poll_until(Some(Instant::now()))?;
+            let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if polled == Polled::Ready || is_over {
+                return Ok(polled);
+            }
+            self.suspend(set.wanted(), deadline).await?;
+        }
+    }
+
+    /// As [`wait_for_any`](Self::wait_for_any), for one descriptor that the kernel has just called
+    /// not ready.
+    pub(crate) async fn wait_for(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        wanted: PollFlags,
+        deadline: Option<Instant>,
+    ) -> io::Result<Polled> {
+        self.suspend([(descriptor, wanted)].into_iter(), deadline).await
+    }
+
+    /// Suspends the task until `end`.
+    pub(crate) async fn sleep(&self, end: Option<Instant>) -> io::Result<()> {
+        self.suspend([].into_iter(), end).await.map(drop)
+    }
+
+    async fn suspend<'a>(
+        &self,
+        wanted: impl Iterator<Item = (BorrowedFd<'a>, PollFlags)>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Polled> {
+        let mut waiting = Waiting {
+            reactor: self,
+            id: self.state().new_wait(),
+            deadline,
+            descriptors: Vec::new(),
+        };
+        if let Some(deadline) = deadline {
+            self.state().timers.insert((deadline, waiting.id));
+        }
+        for (descriptor, wanted) in wanted {
+            match waiting.watch(descriptor, wanted) {
+                Ok(()) => {}
+                // A file is always ready, as for `poll(2)`.
+                Err(Errno::PERM) => return Ok(Polled::Ready),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(poll_fn(|cx| waiting.poll(cx)).await)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wait that has begun. Its drop ends it.
+struct Waiting<'r, 'a> {
+    reactor: &'r Reactor,
+    id: u64,
+    deadline: Option<Instant>,
+    descriptors: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> Waiting<'_, 'a> {
+    /// Watches one more descriptor.
+    fn watch(&mut self, descriptor: BorrowedFd<'a>, wanted: PollFlags) -> Result<(), Errno> {
+        let mut state = self.reactor.state();
+        let watched = state.descriptors.entry(descriptor.as_raw_fd()).or_default();
+        let is_new = watched.is_empty();
+        watched.push((self.id, wanted));
+        let result = self.reactor.set_events(descriptor, watched, is_new);
+        if result.is_err() {
+            watched.pop();
+            if is_new {
+                state.descriptors.remove(&descriptor.as_raw_fd());
+            }
+        } else {
+            self.descriptors.push(descriptor);
+        }
+        result
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Polled> {
+        let mut state = self.reactor.state();
+        let wait = state.waits.entry(self.id).or_default();
+        if let Some(polled) = wait.polled {
+            return Poll::Ready(polled);
+        }
+        wait.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting<'_, '_> {
+    fn drop(&mut self) {
+        let mut state = self.reactor.state();
+        state.waits.remove(&self.id);
+        if let Some(deadline) = self.deadline {
+            state.timers.remove(&(deadline, self.id));
+        }
+        for descriptor in &self.descriptors {
+            let raw = descriptor.as_raw_fd();
+            let Some(watched) = state.descriptors.get_mut(&raw) else { continue };
+            watched.retain(|(id, _)| *id != self.id);
+            // It is in the epoll, so neither fails.
+            if watched.is_empty() {
+                state.descriptors.remove(&raw);
+                let _ = epoll::delete(&self.reactor.epoll, descriptor);
+            } else {
+                let _ = self.reactor.set_events(*descriptor, watched, false);
+            }
+        }
+    }
+}
+
+impl Reactor {
+    /// Has the epoll look for all events of a descriptor that someone waits for.
+    fn set_events(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        watched: &[(u64, PollFlags)],
+        is_new: bool,
+    ) -> Result<(), Errno> {
+        let flag = |wanted: PollFlags, flag| {
+            if watched.iter().any(|(_, flags)| flags.contains(wanted)) {
+                flag
+            } else {
+                epoll::EventFlags::empty()
+            }
+        };
+        let events = flag(PollFlags::IN, epoll::EventFlags::IN)
+            | flag(PollFlags::OUT, epoll::EventFlags::OUT)
+            | flag(PollFlags::PRI, epoll::EventFlags::PRI);
+        let data = epoll::EventData::new_u64(u64::from(descriptor.as_raw_fd().unsigned_abs()));
+        if is_new {
+            epoll::add(&self.epoll, descriptor, data, events)
+        } else {
+            epoll::modify(&self.epoll, descriptor, data, events)
+        }
+    }
+}
+
+impl State {
+    fn new_wait(&mut self) -> u64 {
+        self.last_wait += 1;
+        self.waits.insert(self.last_wait, Wait::default());
+        self.last_wait
+    }
+
+    /// Ends the waits that an event of the epoll is for. An error or a hangup is for all.
+    fn descriptor_is_ready(&mut self, descriptor: RawFd, events: epoll::EventFlags) {
+        let Some(watched) = self.descriptors.get(&descriptor) else { return };
+        let for_all = events.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
+        let is_for = |wanted: PollFlags| {
+            for_all
+                || wanted.contains(PollFlags::IN) && events.contains(epoll::EventFlags::IN)
+                || wanted.contains(PollFlags::OUT) && events.contains(epoll::EventFlags::OUT)
+                || wanted.contains(PollFlags::PRI) && events.contains(epoll::EventFlags::PRI)
+        };
+        for (id, wanted) in watched {
+            if is_for(*wanted)
+                && let Some(wait) = self.waits.get_mut(id)
+            {
+                wait.end(Polled::Ready);
+            }
+        }
+    }
+
+    fn wake_late(&mut self, now: Instant) {
+        while let Some((deadline, id)) = self.timers.first().copied() {
+            if deadline > now {
+                return;
+            }
+            self.timers.pop_first();
+            if let Some(wait) = self.waits.get_mut(&id) {
+                wait.end(Polled::DeadlinePassed);
+            }
+        }
+    }
+}
+
+impl Wait {
+    /// Ends the wait, unless it is over.
+    fn end(&mut self, polled: Polled) {
+        if self.polled.is_none() {
+            self.polled = Some(polled);
+            if let Some(waker) = self.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
