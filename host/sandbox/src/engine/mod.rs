@@ -18,6 +18,7 @@ use crate::engine::functions::Functions;
 use crate::engine::settings::EngineSettings;
 use crate::engine::ticker::{TICK, Ticker};
 use crate::error::EngineError;
+use crate::host::waits::Waits;
 use crate::policy::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
 use crate::sys::EpochTimer;
 
@@ -42,6 +43,8 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     engine: wasmtime::Engine,
     settings: EngineSettings,
+    /// The way in which host calls of its guests wait.
+    waits: Waits,
     /// The number of memories in the pool; `None` if there is no pool.
     slots: Option<usize>,
     fallback: Option<String>,
@@ -76,11 +79,31 @@ impl Engine {
     ///
     /// This machine cannot run the engine at all.
     pub fn new(slots: usize, settings: &EngineSettings) -> Result<Self, EngineError> {
-        match new_engine(settings, pool(slots, settings, pagemap_scan())) {
-            Ok(engine) => Ok(Engine::from_parts(engine, settings, Some(slots), None, None)),
+        Engine::with_pool(slots, settings, Waits::Block)
+    }
+
+    /// Returns an engine as [`new`](Self::new) does, for requests that run as tasks
+    /// ([`Concurrency::Fibers`](socketserver::Concurrency::Fibers)). Each has a stack of its own in
+    /// the pool.
+    ///
+    /// # Errors
+    ///
+    /// This machine cannot run the engine at all.
+    pub fn for_fibers(slots: usize, settings: &EngineSettings) -> Result<Self, EngineError> {
+        Engine::with_pool(slots, settings, Waits::Suspend)
+    }
+
+    fn with_pool(
+        slots: usize,
+        settings: &EngineSettings,
+        waits: Waits,
+    ) -> Result<Self, EngineError> {
+        let stacks = if waits == Waits::Suspend { slots } else { 0 };
+        match new_engine(settings, pool(slots, stacks, settings, pagemap_scan())) {
+            Ok(engine) => Ok(Engine::from_parts(engine, settings, waits, Some(slots), None, None)),
             Err(EngineError::Engine(why)) => {
                 let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
-                Ok(Engine::from_parts(engine, settings, None, Some(why), None))
+                Ok(Engine::from_parts(engine, settings, waits, None, Some(why), None))
             }
         }
     }
@@ -108,7 +131,7 @@ impl Engine {
     pub fn on_demand(settings: &EngineSettings) -> Result<Self, EngineError> {
         let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
         let timer = EpochTimer::new(&engine, TICK).map_err(|error| timer_error(&error))?;
-        Ok(Engine::from_parts(engine, settings, None, None, Some(timer)))
+        Ok(Engine::from_parts(engine, settings, Waits::Block, None, None, Some(timer)))
     }
 
     /// Returns an engine for [`compile_for_parent`](crate::compile_for_parent) and
@@ -142,19 +165,20 @@ impl Engine {
         config
             .enable_incremental_compilation(functions)
             .and_then(|config| wasmtime::Engine::new(config))
-            .map(|engine| Engine::from_parts(engine, settings, None, None, None))
+            .map(|engine| Engine::from_parts(engine, settings, Waits::Block, None, None, None))
             .map_err(|error| EngineError::Engine(format!("{error:#}")))
     }
 
     fn from_parts(
         engine: wasmtime::Engine,
         settings: &EngineSettings,
+        waits: Waits,
         slots: Option<usize>,
         fallback: Option<String>,
         timer: Option<EpochTimer>,
     ) -> Self {
         let (settings, ticking) = (*settings, OnceLock::new());
-        Engine(Arc::new(Inner { engine, settings, slots, fallback, ticking, timer }))
+        Engine(Arc::new(Inner { engine, settings, waits, slots, fallback, ticking, timer }))
     }
 
     /// Returns how many requests this machine can hold at once if each takes one memory, as
@@ -166,6 +190,11 @@ impl Engine {
 
     pub(crate) fn settings(&self) -> &EngineSettings {
         &self.0.settings
+    }
+
+    /// Returns the way in which host calls wait.
+    pub(crate) fn waits(&self) -> Waits {
+        self.0.waits
     }
 
     /// Returns `true` if the engine is for a process that forks for each request.
@@ -198,7 +227,7 @@ impl Engine {
         let settings = &self.0.settings;
         // With `PAGEMAP_SCAN` forked processes would open their `/proc/self/pagemap`, and
         // abort in the jail.
-        let pool = || new_engine(settings, pool(1, settings, Enabled::No));
+        let pool = || new_engine(settings, pool(1, 0, settings, Enabled::No));
         self.0.slots.is_none().then(pool).transpose()
     }
 
@@ -291,6 +320,7 @@ fn pagemap_scan() -> Enabled {
 
 fn pool(
     slots: usize,
+    stacks: usize,
     settings: &EngineSettings,
     pagemap_scan: Enabled,
 ) -> InstanceAllocationStrategy {
@@ -309,8 +339,8 @@ fn pool(
         // policy.
         .max_memory_size(usize::try_from(settings.max_memory()).unwrap_or(usize::MAX))
         .total_gc_heaps(0)
-        // Requests run on the stacks of threads. Each stack for a fiber would take two mappings.
-        .total_stacks(0)
+        // Each stack takes two mappings, used or not. Requests in threads need none.
+        .total_stacks(for_slots(stacks, 1))
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(pagemap_scan)

@@ -30,6 +30,9 @@ pub enum BoundsChecks {
     Explicit,
 }
 
+/// Bytes of the stack of a task that host calls may use, beside what the guest may.
+const HOST_STACK: usize = 256 << 10;
+
 /// The bytes that 32 bits can address.
 const ADDRESSABLE: u64 = 4 << 30;
 
@@ -92,7 +95,8 @@ impl EngineSettings {
 
     /// Applies the settings to the configuration of wasmtime.
     pub(crate) fn apply(&self, config: &mut Config) {
-        config.max_wasm_stack(self.stack.clamp(*Self::STACKS.start(), *Self::STACKS.end()));
+        let stack = self.stack.clamp(*Self::STACKS.start(), *Self::STACKS.end());
+        config.max_wasm_stack(stack).async_stack_size(stack + HOST_STACK);
         if self.bounds_checks == BoundsChecks::Explicit {
             // Cranelift's Spectre mitigations are on by default. To turn them on here would
             // only change the hash of the settings.

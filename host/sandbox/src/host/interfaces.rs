@@ -8,6 +8,7 @@ use wasmtime::component::Linker;
 use crate::host::grants::Grants;
 use crate::host::state::State;
 use crate::host::version::is_compatible;
+use crate::host::waits::Waits;
 use crate::host::{contract, wasi};
 
 /// Returns `true` if the host provides the import `name`.
@@ -26,10 +27,11 @@ pub(crate) fn add_to_linker(
     linker: &mut Linker<State>,
     imports: &[String],
     grants: &Arc<Grants>,
+    waits: Waits,
 ) -> Result<()> {
     let is_imported = |ours: &str| imports.iter().any(|theirs| is_compatible(ours, theirs));
     for (_, add) in contract::INTERFACES.iter().filter(|(name, _)| is_imported(name)) {
-        add(linker)?;
+        add(linker, waits)?;
     }
     for (_, add) in wasi::INTERFACES.iter().filter(|(name, _)| is_imported(name)) {
         add(linker, grants)?;

@@ -14,4 +14,5 @@ pub(crate) mod sleep;
 pub(crate) mod state;
 pub(crate) mod unreachable;
 pub(crate) mod version;
+pub(crate) mod waits;
 pub(crate) mod wasi;

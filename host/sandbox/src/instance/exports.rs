@@ -7,6 +7,7 @@ use wasmtime::{AsContextMut, Result};
 
 use crate::error::LoadError;
 use crate::host::bindings::types;
+use crate::host::waits::Waits;
 use crate::instance::store::Instantiated;
 use crate::load::component::Component;
 use crate::world::World;
@@ -87,14 +88,18 @@ impl Run {
         run.map(Run).ok_or(LoadError::MissingExport { interface, function: "run" })
     }
 
-    fn check_types(&self, Instantiated { store, instance }: &mut Instantiated) -> Result<()> {
+    fn check_types(&self, Instantiated { store, instance, .. }: &mut Instantiated) -> Result<()> {
         instance.get_typed_func::<(), RunResult>(store, &self.0).map(drop)
     }
 
     /// Runs the program, and returns its status.
-    pub(crate) fn call(&self, Instantiated { store, instance }: &mut Instantiated) -> Result<i32> {
+    pub(crate) async fn call(&self, instantiated: &mut Instantiated) -> Result<i32> {
+        let Instantiated { store, instance, waits } = instantiated;
         let run = instance.get_typed_func::<(), RunResult>(&mut *store, &self.0)?;
-        let (result,) = run.call(store, ())?;
+        let (result,) = match waits {
+            Waits::Block => run.call(store, ())?,
+            Waits::Suspend => run.call_async(store, ()).await?,
+        };
         Ok(i32::from(result.is_err()))
     }
 }
@@ -119,7 +124,7 @@ impl Functions {
         })
     }
 
-    fn check_types(&self, Instantiated { store, instance }: &mut Instantiated) -> Result<()> {
+    fn check_types(&self, Instantiated { store, instance, .. }: &mut Instantiated) -> Result<()> {
         let mut store = store.as_context_mut();
         match self.socket_type {
             SocketType::Stream => instance
@@ -135,7 +140,7 @@ impl Functions {
     }
 
     /// Calls `setup` with the parameters of the world.
-    pub(crate) fn setup(
+    pub(crate) async fn setup(
         &self,
         instantiated: &mut Instantiated,
         request: &Request,
@@ -145,28 +150,32 @@ impl Functions {
         let address = types::Address::from(client_address);
         match self.socket_type {
             SocketType::Stream => {
-                call::<ConnectionParams>(instantiated, &self.setup, (socket, address))
+                call::<ConnectionParams>(instantiated, &self.setup, (socket, address)).await
             }
             SocketType::Dgram => {
                 let request = (request.data(), socket);
-                call::<DatagramParams<'_>>(instantiated, &self.setup, (request, address))
+                call::<DatagramParams<'_>>(instantiated, &self.setup, (request, address)).await
             }
         }
     }
 
-    pub(crate) fn handle(&self, instantiated: &mut Instantiated) -> Result<GuestResult> {
-        call(instantiated, &self.handle, ())
+    pub(crate) async fn handle(&self, instantiated: &mut Instantiated) -> Result<GuestResult> {
+        call(instantiated, &self.handle, ()).await
     }
 
-    pub(crate) fn finish(&self, instantiated: &mut Instantiated) -> Result<GuestResult> {
-        call(instantiated, &self.finish, ())
+    pub(crate) async fn finish(&self, instantiated: &mut Instantiated) -> Result<GuestResult> {
+        call(instantiated, &self.finish, ()).await
     }
 }
 
-fn call<Params: ComponentNamedList + Lower>(
-    Instantiated { store, instance }: &mut Instantiated,
+async fn call<Params: ComponentNamedList + Lower + Send>(
+    Instantiated { store, instance, waits }: &mut Instantiated,
     function: &ComponentExportIndex,
     params: Params,
 ) -> Result<GuestResult> {
-    instance.get_typed_func::<Params, GuestResult>(&mut *store, function)?.call(store, params)
+    let function = instance.get_typed_func::<Params, GuestResult>(&mut *store, function)?;
+    match waits {
+        Waits::Block => function.call(store, params),
+        Waits::Suspend => function.call_async(store, params).await,
+    }
 }

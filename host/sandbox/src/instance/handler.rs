@@ -18,6 +18,7 @@ use crate::host::grants::Grants;
 use crate::host::opened_sockets::OpenedSockets;
 use crate::host::state::State;
 use crate::host::version::is_compatible;
+use crate::host::waits::Waits;
 use crate::host::wasi::Stdio;
 use crate::host::{contract, interfaces, wasi};
 use crate::instance::descriptors::{HandlerDescriptors, memory_images};
@@ -35,6 +36,8 @@ use crate::policy::Policy;
 pub struct ComponentHandler {
     pub(super) engine: Engine,
     pre: InstancePre<State>,
+    /// The same with calls that block, for checks before there are requests.
+    blocking: InstancePre<State>,
     pub(super) exports: Exports,
     pub(super) policy: Policy,
     pub(super) grants: Arc<Grants>,
@@ -124,15 +127,24 @@ impl ComponentHandler {
         let initial_memory = footprint.check(&policy)?;
         let incompatible =
             |error: wasmtime::Error| LoadError::Incompatible(printable(&format!("{error:#}"), 500));
-        let mut linker = Linker::new(engine.wasmtime());
         let (grants, imports) = (Grants::new(&policy)?, &description.imports);
-        interfaces::add_to_linker(&mut linker, imports, &grants).map_err(incompatible)?;
+        let link = |waits| {
+            let mut linker = Linker::new(engine.wasmtime());
+            interfaces::add_to_linker(&mut linker, imports, &grants, waits)?;
+            linker.instantiate_pre(component.wasmtime())
+        };
+        let blocking = link(Waits::Block).map_err(incompatible)?;
+        let pre = match engine.waits() {
+            Waits::Block => blocking.clone(),
+            Waits::Suspend => link(Waits::Suspend).map_err(incompatible)?,
+        };
         let exports = Exports::find(component)?;
         let networks = imports.iter().any(|name| is_compatible(contract::NETWORK, name))
             || wasi::networks(imports);
         let mut handler = ComponentHandler {
             engine: engine.clone(),
-            pre: linker.instantiate_pre(component.wasmtime()).map_err(incompatible)?,
+            pre,
+            blocking,
             waits: exports.is_program()
                 || networks
                 || imports.iter().any(|name| is_compatible(wasi::POLL, name)),
@@ -154,7 +166,7 @@ impl ComponentHandler {
         };
         let store = handler.new_store(None);
         let store = store.map_err(|error| LoadError::Instantiate(error.to_string()))?;
-        match preflight::instantiate_without_start(store, &handler.pre, &handler.exports)? {
+        match preflight::instantiate_without_start(store, &handler.blocking, &handler.exports)? {
             None => {
                 handler.has_start = true;
                 // A process in the jail cannot create the images when it creates instances.
@@ -241,7 +253,7 @@ impl ComponentHandler {
         let mut created = 0;
         while created < count && create_time + drop_time < TIMED {
             let begin = Instant::now();
-            let instantiated = self.instantiate(None);
+            let instantiated = self.instantiate_before_requests();
             create_time += begin.elapsed();
             let instantiated =
                 instantiated.map_err(|error| LoadError::Instantiate(format!("{error:#}")))?;
@@ -255,7 +267,7 @@ impl ComponentHandler {
     }
 
     fn check_instance(&self) -> Result<(), LoadError> {
-        let instantiated = self.instantiate(None);
+        let instantiated = self.instantiate_before_requests();
         let instantiated =
             instantiated.map_err(|error| LoadError::Instantiate(format!("{error:#}")))?;
         preflight::check_types(instantiated, &self.exports).map(drop)
@@ -270,11 +282,14 @@ impl ComponentHandler {
     }
 
     /// Returns an instance for a request: the prewarmed one, or a new one.
-    pub(super) fn instance_for(&self, request: Arrived<'_>) -> Result<Instantiated, HandlerError> {
+    pub(super) async fn instance_for(
+        &self,
+        request: Arrived<'_>,
+    ) -> Result<Instantiated, HandlerError> {
         let prewarmed = self.prewarmed().take();
-        let Some(mut prewarmed) = prewarmed else { return self.instantiate(Some(request)) };
+        let Some(mut prewarmed) = prewarmed else { return self.instantiate(request).await };
         // Its CPU time began when it was created.
-        limit_run_time(&mut prewarmed.store);
+        limit_run_time(&mut prewarmed.store, prewarmed.waits);
         let state = prewarmed.store.data_mut();
         self.attach(state, request);
         // Its random numbers are those of all children.
@@ -282,13 +297,27 @@ impl ComponentHandler {
         Ok(prewarmed)
     }
 
-    /// Creates an instance, for a request or before one. What runs for a request is held to
-    /// the wall time of the request.
-    fn instantiate(&self, request: Option<Arrived<'_>>) -> Result<Instantiated, HandlerError> {
-        let mut store = self.new_store(request)?;
-        limit_run_time(&mut store);
-        match self.pre.instantiate(&mut store) {
-            Ok(instance) => Ok(Instantiated { store, instance }),
+    /// Creates an instance for a request. What runs is held to the wall time of the request.
+    async fn instantiate(&self, request: Arrived<'_>) -> Result<Instantiated, HandlerError> {
+        let mut store = self.new_store(Some(request))?;
+        let waits = self.engine.waits();
+        limit_run_time(&mut store, waits);
+        let instance = match waits {
+            Waits::Block => self.pre.instantiate(&mut store),
+            Waits::Suspend => self.pre.instantiate_async(&mut store).await,
+        };
+        match instance {
+            Ok(instance) => Ok(Instantiated { store, instance, waits }),
+            Err(error) => Err(call_failure(Step::Instantiate, &error, store.data())),
+        }
+    }
+
+    /// Creates an instance that serves no request.
+    fn instantiate_before_requests(&self) -> Result<Instantiated, HandlerError> {
+        let mut store = self.new_store(None)?;
+        limit_run_time(&mut store, Waits::Block);
+        match self.blocking.instantiate(&mut store) {
+            Ok(instance) => Ok(Instantiated { store, instance, waits: Waits::Block }),
             Err(error) => Err(call_failure(Step::Instantiate, &error, store.data())),
         }
     }

@@ -9,6 +9,7 @@ use wasmtime::{CallHook, Store, UpdateDeadline};
 
 use crate::error::LoadError;
 use crate::host::state::State;
+use crate::host::waits::Waits;
 use crate::instance::exports::Exports;
 use crate::instance::failure::{Step, call_failure};
 use crate::instance::store::Instantiated;
@@ -46,7 +47,9 @@ pub(crate) fn instantiate_without_start(
         Ok(())
     });
     match pre.instantiate(&mut store) {
-        Ok(instance) => check_types(Instantiated { store, instance }, exports).map(Some),
+        Ok(instance) => {
+            check_types(Instantiated { store, instance, waits: Waits::Block }, exports).map(Some)
+        }
         Err(error) if error.is::<HasStart>() => Ok(None),
         Err(error) => {
             let error = call_failure(Step::Instantiate, &error, store.data());

@@ -16,12 +16,12 @@ use crate::instance::store::Instantiated;
 /// A program that exits has ended by itself, whatever its status: its output is sent, as that of
 /// a process is. A program that trapped has not: what it wrote last may be missing, and a
 /// datagram is not answered.
-pub(super) fn run_program(
+pub(super) async fn run_program(
     run: &Run,
     instantiated: &mut Instantiated,
     client_address: &Address,
 ) -> Result<(), Failure> {
-    let result = run.call(instantiated);
+    let result = run.call(instantiated).await;
     let state = instantiated.store.data();
     let status = match result {
         Ok(status) => status,

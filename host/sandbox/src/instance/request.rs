@@ -1,10 +1,12 @@
 //! One request, in a new instance: `setup`, `handle` and `finish`, or `run` of a program.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use socketserver::{
     Address, Endpoint, HandlerError, Reason, Request, RequestHandler, ServerInfo, SocketType,
-    Usage, combine_results,
+    Usage, block_on, combine_results,
 };
 use wasmtime_wasi::I32Exit;
 
@@ -50,6 +52,33 @@ impl RequestHandler for ComponentHandler {
         client_address: &Address,
         server: &Arc<ServerInfo>,
     ) -> Result<(), HandlerError> {
+        block_on(self.answer(request, client_address, server))
+    }
+
+    fn finish_request_async<'a>(
+        &'a self,
+        request: &'a Request,
+        client_address: &'a Address,
+        server: &'a Arc<ServerInfo>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>> {
+        Box::pin(self.answer(request, client_address, server))
+    }
+}
+
+/// The functions that are called for a request.
+#[derive(Clone, Copy)]
+enum Calls<'a> {
+    Handler(&'a Functions),
+    Program(&'a Run),
+}
+
+impl ComponentHandler {
+    async fn answer(
+        &self,
+        request: &Request,
+        client_address: &Address,
+        server: &Arc<ServerInfo>,
+    ) -> Result<(), HandlerError> {
         let no_ticker = |error| HandlerError::new(Reason::NoTicker, error);
         self.engine.start_ticking().map_err(no_ticker)?;
         request.set_idle_timeout(Some(self.policy.idle_timeout));
@@ -58,7 +87,7 @@ impl RequestHandler for ComponentHandler {
         request.set_max_sent(Some(self.policy.max_sent));
         let calls = self.calls(request.socket_type());
         let calls = calls.map_err(|why| HandlerError::new(Reason::WrongWorld, why))?;
-        match self.run(calls, request, client_address, server) {
+        match self.run(calls, request, client_address, server).await {
             Ok(()) => Ok(()),
             Err(Failure::Returned(error)) => Err(error),
             Err(Failure::Killed(error)) => {
@@ -76,17 +105,8 @@ impl RequestHandler for ComponentHandler {
             }
         }
     }
-}
 
-/// The functions that are called for a request.
-#[derive(Clone, Copy)]
-enum Calls<'a> {
-    Handler(&'a Functions),
-    Program(&'a Run),
-}
-
-impl ComponentHandler {
-    fn run(
+    async fn run(
         &self,
         calls: Calls<'_>,
         request: &Request,
@@ -95,7 +115,7 @@ impl ComponentHandler {
     ) -> Result<(), Failure> {
         let arrived = Arrived { request, client_address };
         let cpu_begin = self.measures.then(thread_cpu_time);
-        let mut instantiated = self.instance_for(arrived).map_err(Failure::Killed)?;
+        let mut instantiated = self.instance_for(arrived).await.map_err(Failure::Killed)?;
         if let Some(counters) = &self.counters {
             counters.instance_used();
         }
@@ -103,9 +123,9 @@ impl ComponentHandler {
         state.begin_request(client_address.clone(), Arc::clone(server));
         let result = match calls {
             Calls::Handler(functions) => {
-                call_steps(functions, &mut instantiated, request, client_address)
+                call_steps(functions, &mut instantiated, request, client_address).await
             }
-            Calls::Program(run) => run_program(run, &mut instantiated, client_address),
+            Calls::Program(run) => run_program(run, &mut instantiated, client_address).await,
         };
         if let Some(begin) = cpu_begin {
             let cpu_time = thread_cpu_time().saturating_sub(begin);
@@ -147,17 +167,17 @@ impl ComponentHandler {
 }
 
 /// Calls the functions of the guest, each if the earlier ones allow it.
-fn call_steps(
+async fn call_steps(
     functions: &Functions,
     instantiated: &mut Instantiated,
     request: &Request,
     client_address: &Address,
 ) -> Result<(), Failure> {
-    let result = functions.setup(instantiated, request, client_address);
+    let result = functions.setup(instantiated, request, client_address).await;
     step_result(Step::Setup, result, instantiated.store.data())??;
-    let result = functions.handle(instantiated);
+    let result = functions.handle(instantiated).await;
     let handle = step_result(Step::Handle, result, instantiated.store.data())?;
-    let result = functions.finish(instantiated);
+    let result = functions.finish(instantiated).await;
     let finish = step_result(Step::Finish, result, instantiated.store.data())?;
     Ok(combine_results(handle, finish)?)
 }

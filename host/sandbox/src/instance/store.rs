@@ -4,6 +4,8 @@ use wasmtime::component::Instance;
 use wasmtime::{CallHook, Engine, Result, Store, StoreContextMut, UpdateDeadline};
 
 use crate::host::state::State;
+use crate::host::waits::Waits;
+use crate::limits::cpu::TimeLeft;
 use crate::limits::kill::Kill;
 use crate::policy::MAX_ERROR;
 
@@ -11,6 +13,8 @@ use crate::policy::MAX_ERROR;
 pub(crate) struct Instantiated {
     pub store: Store<State>,
     pub instance: Instance,
+    /// The way in which its calls wait.
+    pub waits: Waits,
 }
 
 impl Instantiated {
@@ -36,12 +40,24 @@ pub(crate) fn new_store(engine: &Engine, state: State, handles: usize) -> Store<
 /// A guest checks for the end of an epoch where its functions and loops begin. A guest that
 /// calls the host a hundred thousand times without either is checked when a host call
 /// returns.
-pub(crate) fn limit_run_time(store: &mut Store<State>) {
+///
+/// A guest in a task lets others run at the end of each epoch.
+pub(crate) fn limit_run_time(store: &mut Store<State>, waits: Waits) {
     store.data_mut().time.restart_cpu_time();
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|mut store| {
-        Ok(UpdateDeadline::Continue(check_time(store.data_mut())?))
-    });
+    match waits {
+        Waits::Block => store.epoch_deadline_callback(|mut store| {
+            let left = check_time(store.data_mut())?;
+            if left.is_long {
+                store.data_mut().memory.shorten_time_slice();
+            }
+            Ok(UpdateDeadline::Continue(left.epochs()))
+        }),
+        Waits::Suspend => store.epoch_deadline_callback(|mut store| {
+            check_time(store.data_mut())?;
+            Ok(UpdateDeadline::Yield(1))
+        }),
+    }
     store.call_hook(call_hook);
 }
 
@@ -66,11 +82,7 @@ fn call_hook(mut store: StoreContextMut<'_, State>, hook: CallHook) -> Result<()
     Ok(())
 }
 
-/// Checks the time of the guest, and returns the epochs until the next check.
-fn check_time(state: &mut State) -> Result<u64, Kill> {
-    let left = state.time.check()?;
-    if left.is_long {
-        state.memory.shorten_time_slice();
-    }
-    Ok(left.epochs())
+/// Checks the time of the guest.
+fn check_time(state: &mut State) -> Result<TimeLeft, Kill> {
+    state.time.check()
 }

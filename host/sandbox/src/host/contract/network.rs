@@ -7,7 +7,7 @@ use std::io;
 
 use rustix::io::Errno;
 use socket2::{Domain, Type};
-use socketserver::{Address, Request, block_on};
+use socketserver::{Address, Request};
 use wasmtime::component::{Linker, Resource, WasmList};
 use wasmtime::error::format_err;
 use wasmtime::{Result, StoreContextMut, bail};
@@ -16,6 +16,7 @@ use crate::host::bindings::network::Ready;
 use crate::host::bindings::types::{self, ErrorCode, Family, SocketKind};
 use crate::host::opened_sockets::OpenedSockets;
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_waiting};
 use crate::limits::kill::Kill;
 use crate::network_grants::{Protocol, SocketGrant};
 
@@ -30,18 +31,18 @@ pub(super) type Cx<'a> = StoreContextMut<'a, State>;
 type Socket = Resource<Request>;
 type Outcome<T> = std::result::Result<T, ErrorCode>;
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<State>, waits: Waits) -> Result<()> {
     let mut network = linker.instance(NAME)?;
     network.func_wrap("create-socket", create_socket)?;
     network.func_wrap("socketpair", socketpair)?;
     network.func_wrap("bind", bind)?;
     network.func_wrap("listen", listen)?;
     // The calls that wait are async functions.
-    network.func_wrap("accept", |cx, params| block_on(accept(cx, params)))?;
-    network.func_wrap("connect", |cx, params| block_on(connect(cx, params)))?;
-    network.func_wrap("connect-ex", |cx, params| block_on(connect_ex(cx, params)))?;
-    network.func_wrap("select", |cx, params| block_on(select(cx, params)))?;
-    network.func_wrap("getaddrinfo", |cx, params| block_on(lookup::getaddrinfo(cx, params)))
+    define_waiting!(network, waits, "accept", accept)?;
+    define_waiting!(network, waits, "connect", connect)?;
+    define_waiting!(network, waits, "connect-ex", connect_ex)?;
+    define_waiting!(network, waits, "select", select)?;
+    define_waiting!(network, waits, "getaddrinfo", lookup::getaddrinfo)
 }
 
 fn create_socket(

@@ -3,20 +3,20 @@
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
-use socketserver::block_on;
 use wasmtime::Result;
 use wasmtime::component::{Linker, Resource};
 
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_waiting};
 use crate::host::wasi::Descriptor;
 
 use super::sockets::{Cx, HostResult, Socket, host_result};
 
 pub(super) const NAME: &str = "socketserver:handler/sendfile@0.1.0";
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<State>, waits: Waits) -> Result<()> {
     let mut interface = linker.instance(NAME)?;
-    interface.func_wrap("sendfile", |cx, params| block_on(sendfile(cx, params)))
+    define_waiting!(interface, waits, "sendfile", sendfile)
 }
 
 /// Sends a part of a file. Only the socket makes the call wait: the limits end that. The

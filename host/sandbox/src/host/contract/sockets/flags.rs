@@ -1,6 +1,6 @@
 //! Calls with flags, and `recvfrom`.
 
-use socketserver::{SocketType, block_on};
+use socketserver::SocketType;
 use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmList};
 
@@ -9,15 +9,14 @@ use super::{
     unreachable_client,
 };
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_waiting};
 
-pub(super) fn add_to_linker(sockets: &mut LinkerInstance<'_, State>) -> Result<()> {
-    sockets.func_wrap("[method]socket.recv-with-flags", |cx, params| block_on(recv(cx, params)))?;
-    sockets.func_wrap("[method]socket.recvfrom", |cx, params| block_on(recvfrom(cx, params)))?;
-    sockets.func_wrap("[method]socket.send-with-flags", |cx, params| block_on(send(cx, params)))?;
-    sockets.func_wrap("[method]socket.sendall-with-flags", |cx, params| {
-        block_on(sendall(cx, params))
-    })?;
-    sockets.func_wrap("[method]socket.sendto-with-flags", |cx, params| block_on(sendto(cx, params)))
+pub(super) fn add_to_linker(sockets: &mut LinkerInstance<'_, State>, waits: Waits) -> Result<()> {
+    define_waiting!(sockets, waits, "[method]socket.recv-with-flags", recv)?;
+    define_waiting!(sockets, waits, "[method]socket.recvfrom", recvfrom)?;
+    define_waiting!(sockets, waits, "[method]socket.send-with-flags", send)?;
+    define_waiting!(sockets, waits, "[method]socket.sendall-with-flags", sendall)?;
+    define_waiting!(sockets, waits, "[method]socket.sendto-with-flags", sendto)
 }
 
 async fn recv(mut cx: Cx<'_>, (socket, bufsize, flags): (Socket, u32, i32)) -> HostResult<Vec<u8>> {

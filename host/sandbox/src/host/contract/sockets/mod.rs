@@ -9,13 +9,14 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use socketserver::{Reason, Request, block_on};
+use socketserver::{Reason, Request};
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 use wasmtime::{Result, StoreContextMut};
 
 use crate::host::bindings::types::{self, ErrorCode, ShutdownHow};
 use crate::host::state::State;
 use crate::host::unreachable::unreachable_client;
+use crate::host::waits::{Waits, define_waiting};
 use crate::limits::kill::Kill;
 
 use crate::host::contract::address::GuestAddress;
@@ -38,18 +39,21 @@ pub(in crate::host::contract) type Socket = Resource<Request>;
 /// error.
 pub(in crate::host::contract) type HostResult<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
-pub(in crate::host::contract) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(in crate::host::contract) fn add_to_linker(
+    linker: &mut Linker<State>,
+    waits: Waits,
+) -> Result<()> {
     let mut sockets = linker.instance(NAME)?;
     sockets.resource("socket", ResourceType::host::<Request>(), |mut cx, rep| {
         cx.data_mut().table.delete(Socket::new_own(rep))?;
         Ok(())
     })?;
     // The calls that wait are async functions.
-    sockets.func_wrap("[method]socket.recv", |cx, params| block_on(recv(cx, params)))?;
-    sockets.func_wrap("[method]socket.send", |cx, params| block_on(send(cx, params)))?;
-    sockets.func_wrap("[method]socket.sendall", |cx, params| block_on(sendall(cx, params)))?;
-    sockets.func_wrap("[method]socket.sendto", |cx, params| block_on(sendto(cx, params)))?;
-    flags::add_to_linker(&mut sockets)?;
+    define_waiting!(sockets, waits, "[method]socket.recv", recv)?;
+    define_waiting!(sockets, waits, "[method]socket.send", send)?;
+    define_waiting!(sockets, waits, "[method]socket.sendall", sendall)?;
+    define_waiting!(sockets, waits, "[method]socket.sendto", sendto)?;
+    flags::add_to_linker(&mut sockets, waits)?;
     options::add_to_linker(&mut sockets)?;
     sockets.func_wrap("[method]socket.shutdown", shutdown)?;
     sockets.func_wrap("[method]socket.close", close)?;
