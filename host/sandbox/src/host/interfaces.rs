@@ -34,7 +34,7 @@ pub(crate) fn add_to_linker(
         add(linker, waits)?;
     }
     for (_, add) in wasi::INTERFACES.iter().filter(|(name, _)| is_imported(name)) {
-        add(linker, grants)?;
+        add(linker, grants, waits)?;
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ use crate::instance::exports::Exports;
 use crate::instance::failure::{Step, call_failure};
 use crate::instance::preflight;
 use crate::instance::store::{Instantiated, limit_run_time, new_store};
+use crate::limits::cpu::TaskClock;
 use crate::limits::memory::{InstanceMemory, TotalMemory};
 use crate::load::component::Component;
 use crate::load::footprint::{Footprint, InitialMemory};
@@ -70,11 +71,16 @@ pub struct ComponentHandler {
 pub(super) struct Arrived<'a> {
     pub request: &'a Request,
     pub client_address: &'a Address,
+    /// The clock of the request's task, if it runs as one.
+    pub task_clock: Option<&'a Arc<TaskClock>>,
 }
 
 /// The time after which [`ComponentHandler::time_instances`] creates no further instance:
 /// code that runs in instantiation may take seconds.
 const TIMED: Duration = Duration::from_secs(1);
+
+/// The pause after which a task looks again for memory.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The average times that it takes to create and to drop an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,8 +305,9 @@ impl ComponentHandler {
 
     /// Creates an instance for a request. What runs is held to the wall time of the request.
     async fn instantiate(&self, request: Arrived<'_>) -> Result<Instantiated, HandlerError> {
-        let mut store = self.new_store(Some(request))?;
         let waits = self.engine.waits();
+        self.wait_for_memory(request.request, waits).await;
+        let mut store = self.new_store(Some(request))?;
         limit_run_time(&mut store, waits);
         let instance = match waits {
             Waits::Block => self.pre.instantiate(&mut store),
@@ -312,8 +319,26 @@ impl ComponentHandler {
         }
     }
 
+    /// Waits until there is room for the memory of one more instance, for as long as the idle
+    /// timeout. If there is none then, the instance will be refused.
+    async fn wait_for_memory(&self, request: &Request, waits: Waits) {
+        let (bytes, timeout) = (self.initial_memory.total, self.policy.idle_timeout);
+        if waits == Waits::Block {
+            self.total_memory.wait_for(bytes, timeout);
+            return;
+        }
+        let end = Instant::now().checked_add(timeout);
+        while !self.total_memory.has_room(bytes) && end.is_none_or(|end| Instant::now() < end) {
+            let pause = Instant::now().checked_add(PAUSE);
+            if request.sleep_until_async(pause).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Creates an instance that serves no request.
     fn instantiate_before_requests(&self) -> Result<Instantiated, HandlerError> {
+        self.total_memory.wait_for(self.initial_memory.total, self.policy.idle_timeout);
         let mut store = self.new_store(None)?;
         limit_run_time(&mut store, Waits::Block);
         match self.blocking.instantiate(&mut store) {
@@ -323,7 +348,6 @@ impl ComponentHandler {
     }
 
     fn new_store(&self, request: Option<Arrived<'_>>) -> Result<Store<State>, HandlerError> {
-        self.total_memory.wait_for(self.initial_memory.total, self.policy.idle_timeout);
         let memory = InstanceMemory::new(self.policy.memory, &self.total_memory);
         let mut state = State::new(memory, &self.policy, &self.name, self.counters.as_ref());
         state.is_program = self.exports.is_program();
@@ -339,7 +363,11 @@ impl ComponentHandler {
         Ok(store)
     }
 
-    fn attach(&self, state: &mut State, Arrived { request, client_address }: Arrived<'_>) {
+    fn attach(&self, state: &mut State, arrived: Arrived<'_>) {
+        let Arrived { request, client_address, task_clock } = arrived;
+        if let Some(clock) = task_clock {
+            state.time.set_task_clock(Arc::clone(clock));
+        }
         let wall_time = request.wall_deadline().map(|end| (end, self.policy.wall_time));
         state.time.set_wall_time(wall_time);
         let broker = || self.broker.clone();

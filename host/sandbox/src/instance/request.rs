@@ -16,7 +16,7 @@ use crate::instance::failure::{Step, call_failure, guest_error};
 use crate::instance::handler::{Arrived, ComponentHandler};
 use crate::instance::program::run_program;
 use crate::instance::store::Instantiated;
-use crate::limits::cpu::thread_cpu_time;
+use crate::limits::cpu::{TaskClock, thread_cpu_time};
 use crate::policy::OnKill;
 use crate::world::World;
 
@@ -52,7 +52,7 @@ impl RequestHandler for ComponentHandler {
         client_address: &Address,
         server: &Arc<ServerInfo>,
     ) -> Result<(), HandlerError> {
-        block_on(self.answer(request, client_address, server))
+        block_on(self.answer(Arrived { request, client_address, task_clock: None }, server))
     }
 
     fn finish_request_async<'a>(
@@ -61,7 +61,11 @@ impl RequestHandler for ComponentHandler {
         client_address: &'a Address,
         server: &'a Arc<ServerInfo>,
     ) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>> {
-        Box::pin(self.answer(request, client_address, server))
+        Box::pin(async move {
+            let clock = Arc::new(TaskClock::default());
+            let arrived = Arrived { request, client_address, task_clock: Some(&clock) };
+            clock.measure(self.answer(arrived, server)).await
+        })
     }
 }
 
@@ -75,10 +79,10 @@ enum Calls<'a> {
 impl ComponentHandler {
     async fn answer(
         &self,
-        request: &Request,
-        client_address: &Address,
+        arrived: Arrived<'_>,
         server: &Arc<ServerInfo>,
     ) -> Result<(), HandlerError> {
+        let Arrived { request, client_address, .. } = arrived;
         let no_ticker = |error| HandlerError::new(Reason::NoTicker, error);
         self.engine.start_ticking().map_err(no_ticker)?;
         request.set_idle_timeout(Some(self.policy.idle_timeout));
@@ -87,7 +91,7 @@ impl ComponentHandler {
         request.set_max_sent(Some(self.policy.max_sent));
         let calls = self.calls(request.socket_type());
         let calls = calls.map_err(|why| HandlerError::new(Reason::WrongWorld, why))?;
-        match self.run(calls, request, client_address, server).await {
+        match self.run(calls, arrived, server).await {
             Ok(()) => Ok(()),
             Err(Failure::Returned(error)) => Err(error),
             Err(Failure::Killed(error)) => {
@@ -109,12 +113,12 @@ impl ComponentHandler {
     async fn run(
         &self,
         calls: Calls<'_>,
-        request: &Request,
-        client_address: &Address,
+        arrived: Arrived<'_>,
         server: &Arc<ServerInfo>,
     ) -> Result<(), Failure> {
-        let arrived = Arrived { request, client_address };
-        let cpu_begin = self.measures.then(thread_cpu_time);
+        let Arrived { request, client_address, task_clock } = arrived;
+        let cpu_time = || task_clock.map_or_else(thread_cpu_time, |clock| clock.time());
+        let cpu_begin = self.measures.then(cpu_time);
         let mut instantiated = self.instance_for(arrived).await.map_err(Failure::Killed)?;
         if let Some(counters) = &self.counters {
             counters.instance_used();
@@ -128,7 +132,7 @@ impl ComponentHandler {
             Calls::Program(run) => run_program(run, &mut instantiated, client_address).await,
         };
         if let Some(begin) = cpu_begin {
-            let cpu_time = thread_cpu_time().saturating_sub(begin);
+            let cpu_time = cpu_time().saturating_sub(begin);
             let memory = instantiated.store.data().memory.used() as u64;
             request.set_usage(Usage { cpu_time, memory });
         }

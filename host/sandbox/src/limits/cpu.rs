@@ -1,5 +1,10 @@
 //! The CPU time and the wall time of an instance.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -15,6 +20,40 @@ const LONG: Duration = TICK.saturating_mul(2);
 /// some tens of milliseconds of CPU time.
 const CALLS_BETWEEN_CHECKS: u32 = 8;
 
+/// The CPU time of a task, which shares its thread with others.
+#[derive(Debug, Default)]
+pub(crate) struct TaskClock {
+    /// The CPU time until the task was suspended last, in nanoseconds.
+    used: AtomicU64,
+    /// The thread's CPU clock when the task went on, in nanoseconds.
+    resumed: AtomicU64,
+}
+
+impl TaskClock {
+    /// Runs `task`, whose CPU time this clock has from now on.
+    pub(crate) async fn measure<T>(&self, task: impl Future<Output = T>) -> T {
+        let mut task = pin!(task);
+        poll_fn(|cx| {
+            self.resumed.store(nanoseconds(thread_cpu_time()), Relaxed);
+            let polled = task.as_mut().poll(cx);
+            self.used.store(nanoseconds(self.time()), Relaxed);
+            polled
+        })
+        .await
+    }
+
+    /// Returns the CPU time of the task, which runs.
+    pub(crate) fn time(&self) -> Duration {
+        let resumed = Duration::from_nanos(self.resumed.load(Relaxed));
+        let used = Duration::from_nanos(self.used.load(Relaxed));
+        used + thread_cpu_time().saturating_sub(resumed)
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The time that an instance has used, and its limits.
 ///
 /// Epochs measure time that passes, also while the thread waits in a host call or for a
@@ -23,6 +62,8 @@ const CALLS_BETWEEN_CHECKS: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct RunTime {
     cpu_limit: Duration,
+    /// The clock of the task, if the instance has no thread to itself.
+    task_clock: Option<Arc<TaskClock>>,
     /// The end of the wall time, and the limit that it comes from; `None` while there is no
     /// request.
     wall_time: Option<(Instant, Duration)>,
@@ -54,12 +95,26 @@ impl TimeLeft {
 
 impl RunTime {
     pub(crate) fn new(cpu_limit: Duration) -> Self {
-        RunTime { cpu_limit, wall_time: None, cpu_begin: None, host_calls: 0, last_check: None }
+        RunTime {
+            cpu_limit,
+            task_clock: None,
+            wall_time: None,
+            cpu_begin: None,
+            host_calls: 0,
+            last_check: None,
+        }
     }
 
     /// Begins to measure CPU time anew.
     pub(crate) fn restart_cpu_time(&mut self) {
-        *self = RunTime { wall_time: self.wall_time, ..RunTime::new(self.cpu_limit) };
+        let (wall_time, task_clock) = (self.wall_time, self.task_clock.take());
+        let cpu_begin = task_clock.as_ref().map(|clock| clock.time());
+        *self = RunTime { wall_time, task_clock, cpu_begin, ..RunTime::new(self.cpu_limit) };
+    }
+
+    /// Has CPU time measured by the clock of a task.
+    pub(crate) fn set_task_clock(&mut self, clock: Arc<TaskClock>) {
+        self.task_clock = Some(clock);
     }
 
     /// Sets the end of the wall time, and the limit that it comes from.
@@ -104,7 +159,7 @@ impl RunTime {
     /// The time until then counts as one epoch: except for some host calls, the guest cannot
     /// have used more.
     fn cpu_time_left(&mut self) -> Result<Duration, Kill> {
-        let now = thread_cpu_time();
+        let now = self.task_clock.as_ref().map_or_else(thread_cpu_time, |clock| clock.time());
         let begin = *self.cpu_begin.get_or_insert_with(|| now.saturating_sub(TICK));
         let left = self.cpu_limit.saturating_sub(now.saturating_sub(begin));
         if left.is_zero() {

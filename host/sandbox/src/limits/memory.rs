@@ -52,10 +52,8 @@ impl TotalMemory {
     /// Waits, at most for `timeout`, until a new instance can have `bytes`. This reserves
     /// nothing: the instance takes the bytes when it is created.
     pub(crate) fn wait_for(&self, bytes: usize, timeout: Duration) {
-        let room = Self::for_new_instances(self.limit);
-        let full = || self.used.load(SeqCst).saturating_add(bytes) > room;
-        // An instance that can never fit is refused when it is created.
-        if bytes > room || !full() {
+        let full = || !self.has_room(bytes);
+        if !full() {
             return;
         }
         self.waiting.fetch_add(1, SeqCst);
@@ -63,6 +61,13 @@ impl TotalMemory {
         let waited = self.given_back.wait_timeout_while(lock, timeout, |()| full());
         drop(waited.unwrap_or_else(PoisonError::into_inner));
         self.waiting.fetch_sub(1, SeqCst);
+    }
+
+    /// Returns true if a new instance can have `bytes`, or never could: it is refused when it is
+    /// created.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        let room = Self::for_new_instances(self.limit);
+        bytes > room || self.used.load(SeqCst).saturating_add(bytes) <= room
     }
 
     fn take(&self, bytes: usize) -> bool {

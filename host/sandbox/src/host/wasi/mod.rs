@@ -30,57 +30,66 @@ use wasmtime_wasi::random::{WasiRandom, WasiRandomCtx};
 use crate::host::grants::Grants;
 use crate::host::state::State;
 use crate::host::version::is_compatible;
+use crate::host::waits::Waits;
 
 /// Defines one interface.
-type Add = fn(&mut Linker<State>, &Arc<Grants>) -> Result<()>;
+type Add = fn(&mut Linker<State>, &Arc<Grants>, Waits) -> Result<()>;
 
 /// The interfaces, with their stable functions. The versions 0.2.x are compatible.
 pub(crate) const INTERFACES: [(&str, Add); 27] = [
-    ("wasi:cli/environment@0.2.0", command_line::add_environment),
-    ("wasi:cli/exit@0.2.0", command_line::add_exit),
-    ("wasi:cli/stdin@0.2.0", stdio::add_stdin),
-    ("wasi:cli/stdout@0.2.0", stdio::add_stdout),
-    ("wasi:cli/stderr@0.2.0", stdio::add_stderr),
-    ("wasi:cli/terminal-input@0.2.0", |linker, _| {
+    ("wasi:cli/environment@0.2.0", |linker, grants, _| {
+        command_line::add_environment(linker, grants)
+    }),
+    ("wasi:cli/exit@0.2.0", |linker, grants, _| command_line::add_exit(linker, grants)),
+    ("wasi:cli/stdin@0.2.0", |linker, grants, _| stdio::add_stdin(linker, grants)),
+    ("wasi:cli/stdout@0.2.0", |linker, grants, _| stdio::add_stdout(linker, grants)),
+    ("wasi:cli/stderr@0.2.0", |linker, grants, _| stdio::add_stderr(linker, grants)),
+    ("wasi:cli/terminal-input@0.2.0", |linker, _, _| {
         cli::terminal_input::add_to_linker::<State, WasiCli>(linker, cli_context)
     }),
-    ("wasi:cli/terminal-output@0.2.0", |linker, _| {
+    ("wasi:cli/terminal-output@0.2.0", |linker, _, _| {
         cli::terminal_output::add_to_linker::<State, WasiCli>(linker, cli_context)
     }),
-    ("wasi:cli/terminal-stdin@0.2.0", |linker, _| {
+    ("wasi:cli/terminal-stdin@0.2.0", |linker, _, _| {
         cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, cli_context)
     }),
-    ("wasi:cli/terminal-stdout@0.2.0", |linker, _| {
+    ("wasi:cli/terminal-stdout@0.2.0", |linker, _, _| {
         cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, cli_context)
     }),
-    ("wasi:cli/terminal-stderr@0.2.0", |linker, _| {
+    ("wasi:cli/terminal-stderr@0.2.0", |linker, _, _| {
         cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, cli_context)
     }),
-    ("wasi:io/error@0.2.0", streams::add_error),
+    ("wasi:io/error@0.2.0", |linker, grants, _| streams::add_error(linker, grants)),
     (POLL, poll::add_to_linker),
     ("wasi:io/streams@0.2.0", streams::add_to_linker),
-    ("wasi:clocks/monotonic-clock@0.2.0", clocks::add_monotonic),
-    ("wasi:clocks/wall-clock@0.2.0", |linker, _| {
+    ("wasi:clocks/monotonic-clock@0.2.0", |linker, grants, _| {
+        clocks::add_monotonic(linker, grants)
+    }),
+    ("wasi:clocks/wall-clock@0.2.0", |linker, _, _| {
         stock_clocks::wall_clock::add_to_linker::<State, WasiClocks>(linker, clocks_context)
     }),
-    (RANDOM[0], |linker, _| {
+    (RANDOM[0], |linker, _, _| {
         random::random::add_to_linker::<State, WasiRandom>(linker, random_context)
     }),
-    (RANDOM[1], |linker, _| {
+    (RANDOM[1], |linker, _, _| {
         random::insecure::add_to_linker::<State, WasiRandom>(linker, random_context)
     }),
-    (RANDOM[2], |linker, _| {
+    (RANDOM[2], |linker, _, _| {
         random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, random_context)
     }),
-    ("wasi:filesystem/types@0.2.0", filesystem::add_types),
-    ("wasi:filesystem/preopens@0.2.0", filesystem::add_preopens),
-    ("wasi:sockets/network@0.2.0", sockets::add_network),
-    ("wasi:sockets/instance-network@0.2.0", sockets::add_instance_network),
-    ("wasi:sockets/tcp@0.2.0", sockets::add_tcp),
-    (SOCKETS[0], sockets::add_tcp_create_socket),
-    ("wasi:sockets/udp@0.2.0", sockets::add_udp),
-    (SOCKETS[1], sockets::add_udp_create_socket),
-    (SOCKETS[2], sockets::add_ip_name_lookup),
+    ("wasi:filesystem/types@0.2.0", |linker, grants, _| filesystem::add_types(linker, grants)),
+    ("wasi:filesystem/preopens@0.2.0", |linker, grants, _| {
+        filesystem::add_preopens(linker, grants)
+    }),
+    ("wasi:sockets/network@0.2.0", |linker, grants, _| sockets::add_network(linker, grants)),
+    ("wasi:sockets/instance-network@0.2.0", |linker, grants, _| {
+        sockets::add_instance_network(linker, grants)
+    }),
+    ("wasi:sockets/tcp@0.2.0", |linker, grants, _| sockets::add_tcp(linker, grants)),
+    (SOCKETS[0], |linker, grants, _| sockets::add_tcp_create_socket(linker, grants)),
+    ("wasi:sockets/udp@0.2.0", |linker, grants, _| sockets::add_udp(linker, grants)),
+    (SOCKETS[1], |linker, grants, _| sockets::add_udp_create_socket(linker, grants)),
+    (SOCKETS[2], |linker, grants, _| sockets::add_ip_name_lookup(linker, grants)),
 ];
 
 /// The interface that a guest imports if it waits for time to pass.

@@ -20,6 +20,7 @@ use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 use crate::host::grants::Grants;
 use crate::host::sleep::{Sleep, Source, Wake};
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_waiting};
 
 pub(super) const NAME: &str = "wasi:io/poll@0.2.0";
 
@@ -82,48 +83,71 @@ pub(super) async fn socket_is_ready(socket: &Request, wanted: Readiness) {
 /// # Errors
 ///
 /// A limit was reached. The error ends the guest.
-pub(super) fn block_on<T>(sleep: &mut Sleep, future: impl Future<Output = T>) -> Result<T> {
+pub(super) fn block_on<T: Send>(
+    sleep: &mut Sleep,
+    future: impl Future<Output = T> + Send,
+) -> Result<T> {
+    socketserver::block_on(wait_on(sleep, future))
+}
+
+/// Runs a future to its end. While it waits, the request does.
+///
+/// # Errors
+///
+/// A limit was reached. The error ends the guest.
+pub(super) async fn wait_on<T: Send>(
+    sleep: &mut Sleep,
+    future: impl Future<Output = T> + Send,
+) -> Result<T> {
     let mut future = pin!(future);
     loop {
         WORKS.set(sleep.works_in_background());
         let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         // Nothing stays in it, because it would hold sockets open.
         let mut wake = WAKE.take();
-        let waited = match polled {
-            Poll::Ready(value) => Ok(Some(value)),
-            Poll::Pending => socketserver::block_on(sleep.until(&mut wake)).map(|()| None),
-        };
-        wake.clear();
-        WAKE.set(wake);
-        if let Some(value) = waited? {
+        if let Poll::Ready(value) = polled {
+            wake.clear();
+            WAKE.set(wake);
             return Ok(value);
         }
+        let waited = sleep.until(&mut wake).await;
+        wake.clear();
+        WAKE.set(wake);
+        waited?;
     }
 }
 
 type Cx<'a> = StoreContextMut<'a, State>;
 type Handle = Resource<DynPollable>;
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<()> {
+pub(super) fn add_to_linker(
+    linker: &mut Linker<State>,
+    _: &Arc<Grants>,
+    waits: Waits,
+) -> Result<()> {
     let mut poll = linker.instance(NAME)?;
     poll.resource("pollable", ResourceType::host::<DynPollable>(), |mut cx, rep| {
         HostPollable::drop(&mut cx.data_mut().table, Handle::new_own(rep))
     })?;
-    poll.func_wrap("[method]pollable.ready", |mut cx: Cx<'_>, (pollable,): (Handle,)| {
-        let State { table, sleep, .. } = cx.data_mut();
-        Ok((block_on(sleep, table.ready(pollable))??,))
-    })?;
-    poll.func_wrap("[method]pollable.block", |mut cx: Cx<'_>, (pollable,): (Handle,)| {
-        let State { table, sleep, .. } = cx.data_mut();
-        block_on(sleep, table.block(pollable))?
-    })?;
-    poll.func_wrap("poll", poll_all)
+    define_waiting!(poll, waits, "[method]pollable.ready", ready)?;
+    define_waiting!(poll, waits, "[method]pollable.block", block)?;
+    define_waiting!(poll, waits, "poll", poll_all)
+}
+
+async fn ready(mut cx: Cx<'_>, (pollable,): (Handle,)) -> Result<(bool,)> {
+    let State { table, sleep, .. } = cx.data_mut();
+    Ok((wait_on(sleep, table.ready(pollable)).await??,))
+}
+
+async fn block(mut cx: Cx<'_>, (pollable,): (Handle,)) -> Result<()> {
+    let State { table, sleep, .. } = cx.data_mut();
+    wait_on(sleep, table.block(pollable)).await?
 }
 
 /// Waits until an event is there, and returns the indices of all that are. It ends the guest
 /// if the list is empty, as the interface demands, or longer than the number of handles that
 /// a guest may hold. The list is counted before it is copied.
-fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Handle>,)) -> Result<(Vec<u32>,)> {
+async fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Handle>,)) -> Result<(Vec<u32>,)> {
     let (count, most) = (list.len(), cx.data().max_handles);
     if count == 0 {
         bail!("it polled an empty list, for which it would have waited for ever");
@@ -133,5 +157,5 @@ fn poll_all(mut cx: Cx<'_>, (list,): (WasmList<Handle>,)) -> Result<(Vec<u32>,)>
     }
     let handles = list.iter(&mut cx)?.collect::<Result<Vec<_>>>()?;
     let State { table, sleep, .. } = cx.data_mut();
-    Ok((block_on(sleep, table.poll(handles))??,))
+    Ok((wait_on(sleep, table.poll(handles)).await??,))
 }

@@ -15,8 +15,9 @@ use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, Error, StreamRe
 
 use crate::host::grants::Grants;
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_waiting};
 
-use super::poll::block_on;
+use super::poll::{block_on, wait_on};
 
 /// The bytes that a stream takes at once: the result of `check-write`.
 const PERMIT: usize = 64 << 10;
@@ -49,7 +50,11 @@ pub(super) fn add_error(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<(
     error.func_wrap("[method]error.to-debug-string", text)
 }
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Result<()> {
+pub(super) fn add_to_linker(
+    linker: &mut Linker<State>,
+    _: &Arc<Grants>,
+    waits: Waits,
+) -> Result<()> {
     let mut streams = linker.instance("wasi:io/streams@0.2.0")?;
     streams.resource("input-stream", ResourceType::host::<DynInputStream>(), |mut cx, rep| {
         let State { table, sleep, .. } = cx.data_mut();
@@ -62,21 +67,11 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Resu
     streams.func_wrap("[method]input-stream.read", |cx: Cx<'_>, (stream, len): (Input, u64)| {
         at_once(cx, |table| table.read(stream, len))
     })?;
-    streams.func_wrap(
-        "[method]input-stream.blocking-read",
-        |cx: Cx<'_>, (stream, len): (Input, u64)| {
-            waiting(cx, async |table| table.blocking_read(stream, len).await)
-        },
-    )?;
+    define_waiting!(streams, waits, "[method]input-stream.blocking-read", blocking_read)?;
     streams.func_wrap("[method]input-stream.skip", |cx: Cx<'_>, (stream, len): (Input, u64)| {
         at_once(cx, |table| table.skip(stream, len))
     })?;
-    streams.func_wrap(
-        "[method]input-stream.blocking-skip",
-        |cx: Cx<'_>, (stream, len): (Input, u64)| {
-            waiting(cx, async |table| table.blocking_skip(stream, len).await)
-        },
-    )?;
+    define_waiting!(streams, waits, "[method]input-stream.blocking-skip", blocking_skip)?;
     streams.func_wrap(
         "[method]input-stream.subscribe",
         |mut cx: Cx<'_>, (stream,): (Input,)| {
@@ -88,17 +83,16 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Resu
             at_once(cx, |table| table.check_write(stream))
         })?;
     streams.func_wrap("[method]output-stream.write", write)?;
-    streams
-        .func_wrap("[method]output-stream.blocking-write-and-flush", blocking_write_and_flush)?;
+    define_waiting!(
+        streams,
+        waits,
+        "[method]output-stream.blocking-write-and-flush",
+        blocking_write_and_flush
+    )?;
     streams.func_wrap("[method]output-stream.flush", |cx: Cx<'_>, (stream,): (Output,)| {
         at_once(cx, |table| table.flush(stream))
     })?;
-    streams.func_wrap(
-        "[method]output-stream.blocking-flush",
-        |cx: Cx<'_>, (stream,): (Output,)| {
-            waiting(cx, async |table| table.blocking_flush(stream).await)
-        },
-    )?;
+    define_waiting!(streams, waits, "[method]output-stream.blocking-flush", blocking_flush)?;
     streams.func_wrap(
         "[method]output-stream.subscribe",
         |mut cx: Cx<'_>, (stream,): (Output,)| {
@@ -111,11 +105,11 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Resu
             at_once(cx, |table| table.write_zeroes(stream, len))
         },
     )?;
-    streams.func_wrap(
+    define_waiting!(
+        streams,
+        waits,
         "[method]output-stream.blocking-write-zeroes-and-flush",
-        |cx: Cx<'_>, (stream, len): (Output, u64)| {
-            waiting(cx, async |table| table.blocking_write_zeroes_and_flush(stream, len).await)
-        },
+        blocking_write_zeroes_and_flush
     )?;
     streams.func_wrap(
         "[method]output-stream.splice",
@@ -123,12 +117,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>, _: &Arc<Grants>) -> Resu
             at_once(cx, |table| table.splice(stream, source, len))
         },
     )?;
-    streams.func_wrap(
-        "[method]output-stream.blocking-splice",
-        |cx: Cx<'_>, (stream, source, len): (Output, Input, u64)| {
-            waiting(cx, async |table| table.blocking_splice(stream, source, len).await)
-        },
-    )
+    define_waiting!(streams, waits, "[method]output-stream.blocking-splice", blocking_splice)
 }
 
 /// Writes data. A guest that writes more than it may is ended, as the interface demands.
@@ -137,12 +126,14 @@ fn write(cx: Cx<'_>, (stream, contents): (Output, WasmList<u8>)) -> HostResult<(
     at_once(cx, |table| table.write(stream, contents))
 }
 
-fn blocking_write_and_flush(
-    cx: Cx<'_>,
+async fn blocking_write_and_flush(
+    mut cx: Cx<'_>,
     (stream, contents): (Output, WasmList<u8>),
 ) -> HostResult<()> {
     let contents = bounded(&cx, &contents, BLOCKING_PERMIT)?;
-    waiting(cx, async |table| table.blocking_write_and_flush(stream, contents).await)
+    let State { table, sleep, .. } = cx.data_mut();
+    let result = wait_on(sleep, table.blocking_write_and_flush(stream, contents)).await?;
+    host_result(table, result)
 }
 
 /// Copies what a guest writes, if it is not too much.
@@ -162,13 +153,23 @@ fn at_once<T>(
     host_result(table, result)
 }
 
-fn waiting<T>(
-    mut cx: Cx<'_>,
-    call: impl AsyncFnOnce(&mut ResourceTable) -> StreamResult<T>,
-) -> HostResult<T> {
-    let State { table, sleep, .. } = cx.data_mut();
-    let result = block_on(sleep, call(table))?;
-    host_result(table, result)
+/// Defines functions that wait for a stream.
+macro_rules! waiting_calls {
+    ($($name:ident($($argument:ident: $type:ty),+) -> $result:ty;)*) => {$(
+        async fn $name(mut cx: Cx<'_>, ($($argument),+,): ($($type),+,)) -> HostResult<$result> {
+            let State { table, sleep, .. } = cx.data_mut();
+            let result = wait_on(sleep, table.$name($($argument),+)).await?;
+            host_result(table, result)
+        }
+    )*};
+}
+
+waiting_calls! {
+    blocking_read(stream: Input, len: u64) -> Vec<u8>;
+    blocking_skip(stream: Input, len: u64) -> u64;
+    blocking_flush(stream: Output) -> ();
+    blocking_write_zeroes_and_flush(stream: Output, len: u64) -> ();
+    blocking_splice(stream: Output, source: Input, len: u64) -> u64;
 }
 
 /// Converts the result of a stream into that of a host call.
