@@ -41,9 +41,10 @@ impl Needs {
         threads: 1,
     };
 
-    /// The resources of a task with its request socket: the state of the request and of its wait.
+    /// The resources of a task with its request socket. The mappings are a stack, which a task of
+    /// WebAssembly has, and its guard page; the memory is the part of the stack in use.
     pub const FIBER: Needs =
-        Needs { mappings: 0, descriptors: 1, memory: 4 << 10, address_space: 4 << 10, threads: 0 };
+        Needs { mappings: 2, descriptors: 1, memory: 16 << 10, address_space: 1 << 20, threads: 0 };
 
     /// The resources that a forked process with its request takes from its parent: a
     /// pidfd. Its mappings are its own. The memory is the part that it no longer shares.

@@ -20,11 +20,12 @@ pub struct RunningOptions {
         value_name = "HOW",
         value_parser = words::concurrency(),
         hide_possible_values = true,
-        help = "Run requests in this way: sync, threading or forking"
+        help = "Run requests in this way: sync, threading, fibers or forking"
     )]
     #[arg(long_help = "Run requests in this way:\n\
         - sync: one at a time, as Python's TCPServer does\n\
         - threading: each in a thread, as ThreadingTCPServer does\n\
+        - fibers: as tasks of a few threads, for very many connections\n\
         - forking: each in a forked process, as ForkingTCPServer does")]
     pub concurrency: Option<ConcurrencyKind>,
 

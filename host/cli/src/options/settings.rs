@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use socketserver::{Concurrency, ConcurrencyKind, Forking, Threading, Workers};
+use socketserver::{Concurrency, ConcurrencyKind, Fibers, Forking, Threading, Workers};
 use socketserver_jail::JailMode;
 use socketserver_sandbox::Policy;
 
@@ -147,6 +147,14 @@ fn concurrency(options: &ServerOptions, default: ConcurrencyKind) -> Result<Conc
             })
         }
         (None, ConcurrencyKind::Sync) => Concurrency::Sync,
+        (None, ConcurrencyKind::Fibers) => {
+            let default = Fibers::new();
+            Concurrency::Fibers(Fibers {
+                max_requests,
+                block_on_close: python.block_on_close.unwrap_or(default.block_on_close),
+                ..default
+            })
+        }
         (None, _) => Concurrency::Threading(threading(max_requests)),
     })
 }

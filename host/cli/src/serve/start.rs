@@ -243,7 +243,11 @@ fn engine(kind: ConcurrencyKind, settings: &EngineSettings) -> Result<Engine> {
         // Each fork would copy the many mappings of a pool.
         return Ok(Engine::on_demand(settings)?);
     }
-    let engine = Engine::new(Engine::capacity().requests, settings)?;
+    let engine = if kind == ConcurrencyKind::Fibers {
+        Engine::for_fibers(Engine::fiber_capacity().requests, settings)?
+    } else {
+        Engine::new(Engine::capacity().requests, settings)?
+    };
     if let Some(why) = engine.fallback() {
         tracing::warn!("instances are made on demand, which is slower than from a pool: {why}");
     }
@@ -323,6 +327,10 @@ fn with_capacity(
         Concurrency::Threading(mut threading) => {
             threading.capacity = handler.capacity(needs(Needs::THREAD));
             Concurrency::Threading(threading)
+        }
+        Concurrency::Fibers(mut fibers) => {
+            fibers.capacity = handler.capacity(needs(Needs::FIBER));
+            Concurrency::Fibers(fibers)
         }
         Concurrency::Forking(mut forking) => {
             forking.capacity = handler.capacity(needs(Needs::PROCESS));

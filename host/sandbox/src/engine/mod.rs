@@ -188,6 +188,13 @@ impl Engine {
         Capacity::of_this_machine(Needs { mappings, ..Needs::THREAD })
     }
 
+    /// Returns how many requests that run as tasks this machine can hold at once: the number of
+    /// slots to ask [`for_fibers`](Self::for_fibers) for.
+    pub fn fiber_capacity() -> Capacity {
+        let mappings = Needs::FIBER.mappings + MAPPINGS_PER_MEMORY;
+        Capacity::of_this_machine(Needs { mappings, ..Needs::FIBER })
+    }
+
     pub(crate) fn settings(&self) -> &EngineSettings {
         &self.0.settings
     }
