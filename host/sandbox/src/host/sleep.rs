@@ -19,6 +19,8 @@ pub(crate) struct Wake {
     pub at: Option<Instant>,
     /// The descriptors that it waits for, with the directions.
     pub awaited: Vec<(Source, Readiness)>,
+    /// Set if it waits for something that never comes.
+    pub never: bool,
 }
 
 /// A descriptor that a guest waits for.
@@ -53,6 +55,12 @@ impl Wake {
     pub(crate) fn clear(&mut self) {
         self.at = None;
         self.awaited.clear();
+        self.never = false;
+    }
+
+    /// Returns true if the guest waits for none of these events.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at.is_none() && self.awaited.is_empty() && !self.never
     }
 
     /// Returns the limit for which a guest is ended that waited for these events.

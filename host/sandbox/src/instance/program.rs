@@ -22,20 +22,22 @@ pub(super) async fn run_program(
     client_address: &Address,
 ) -> Result<(), Failure> {
     let result = run.call(instantiated).await;
-    let state = instantiated.store.data();
     let status = match result {
         Ok(status) => status,
         Err(error) => match error.downcast_ref::<I32Exit>() {
             Some(I32Exit(status)) => *status,
-            None => return Err(Failure::Killed(trapped(&error, state))),
+            None => return Err(Failure::Killed(trapped(&error, instantiated.store.data()))),
         },
     };
-    let sent = state.stdio.as_ref().map_or(Ok(()), Stdio::finish);
+    let sent = match instantiated.store.data().stdio.clone() {
+        Some(stdio) => stdio.finish().await,
+        None => Ok(()),
+    };
     sent.map_err(|unsent| failed_to_send(unsent, client_address))?;
     if status == 0 {
         return Ok(());
     }
-    let reason = lost_client(state).unwrap_or(Reason::ExitStatus);
+    let reason = lost_client(instantiated.store.data()).unwrap_or(Reason::ExitStatus);
     Err(HandlerError::new(reason, status_text(status)).into())
 }
 

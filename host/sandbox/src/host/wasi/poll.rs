@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Instant;
 
 use socketserver::{Readiness, Request};
@@ -26,7 +26,7 @@ pub(super) const NAME: &str = "wasi:io/poll@0.2.0";
 
 thread_local! {
     /// The events for which the future waits that this thread polls.
-    static WAKE: RefCell<Wake> = const { RefCell::new(Wake { at: None, awaited: Vec::new() }) };
+    static WAKE: RefCell<Wake> = const { RefCell::new(Wake { at: None, awaited: Vec::new(), never: false }) };
     /// Set if work of the guest goes on while the future waits.
     static WORKS: Cell<bool> = const { Cell::new(false) };
 }
@@ -44,7 +44,10 @@ impl Pollable for Timer {
                 wake_at(end);
                 Poll::Pending
             }
-            None => Poll::Pending,
+            None => {
+                WAKE.with_borrow_mut(|wake| wake.never = true);
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -101,15 +104,22 @@ pub(super) async fn wait_on<T: Send>(
 ) -> Result<T> {
     let mut future = pin!(future);
     loop {
-        WORKS.set(sleep.works_in_background());
-        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        // Nothing stays in it, because it would hold sockets open.
-        let mut wake = WAKE.take();
-        if let Poll::Ready(value) = polled {
-            wake.clear();
-            WAKE.set(wake);
-            return Ok(value);
-        }
+        let step = poll_fn(|cx| {
+            WORKS.set(sleep.works_in_background());
+            let polled = future.as_mut().poll(cx);
+            // Nothing stays in it, because it would hold sockets open.
+            let wake = WAKE.take();
+            match polled {
+                Poll::Ready(value) => Poll::Ready(Ok(value)),
+                // A call on a socket has suspended the task.
+                Poll::Pending if wake.is_empty() => Poll::Pending,
+                Poll::Pending => Poll::Ready(Err(wake)),
+            }
+        });
+        let mut wake = match step.await {
+            Ok(value) => return Ok(value),
+            Err(wake) => wake,
+        };
         let waited = sleep.until(&mut wake).await;
         wake.clear();
         WAKE.set(wake);

@@ -62,12 +62,6 @@ impl Connection {
         self.client_gone
     }
 
-    /// Sends what is left of the output, and waits until the kernel has taken it.
-    pub(super) fn finish(&mut self) -> Result<(), Unsent> {
-        let unsent = std::mem::take(&mut self.unsent);
-        if unsent.is_empty() { Ok(()) } else { Ok(self.request.sendall(&unsent)?) }
-    }
-
     /// Fails if the program has closed its output, or the client takes no more.
     ///
     /// The first write after the client has gone fails, as with `EPIPE`. The next one ends the
@@ -110,6 +104,15 @@ impl Connection {
 }
 
 impl Shared<Connection> {
+    /// Sends what is left of the output, and waits until the kernel has taken it.
+    pub(super) async fn finish(&self) -> Result<(), Unsent> {
+        let (request, unsent) = {
+            let mut connection = self.lock();
+            (connection.request.clone(), std::mem::take(&mut connection.unsent))
+        };
+        if unsent.is_empty() { Ok(()) } else { Ok(request.sendall_async(&unsent).await?) }
+    }
+
     fn failed(&self, error: io::Error) -> StreamError {
         self.lock().failed(error)
     }

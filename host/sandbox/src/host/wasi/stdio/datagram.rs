@@ -61,12 +61,18 @@ impl Datagram {
             Address::Unix(_) => self.most,
         }
     }
+}
 
+impl Shared<Datagram> {
     /// Sends the answer. A program that wrote nothing does not answer.
-    pub(super) fn finish(&mut self) -> Result<(), Unsent> {
-        let answer = std::mem::take(&mut self.answer);
+    pub(super) async fn finish(&self) -> Result<(), Unsent> {
+        let (request, client_address, answer) = {
+            let mut datagram = self.lock();
+            let answer = std::mem::take(&mut datagram.answer);
+            (datagram.request.clone(), datagram.client_address.clone(), answer)
+        };
         if !answer.is_empty() {
-            self.request.sendto(&answer, &self.client_address)?;
+            request.sendto_async(&answer, &client_address).await?;
         }
         Ok(())
     }

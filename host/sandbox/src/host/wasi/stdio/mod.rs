@@ -109,10 +109,10 @@ impl Stdio {
     /// # Errors
     ///
     /// The data cannot be sent.
-    pub(crate) fn finish(&self) -> std::result::Result<(), Unsent> {
+    pub(crate) async fn finish(&self) -> std::result::Result<(), Unsent> {
         match self {
-            Stdio::Connection(shared) => shared.lock().finish(),
-            Stdio::Datagram(shared) => shared.lock().finish(),
+            Stdio::Connection(shared) => shared.finish().await,
+            Stdio::Datagram(shared) => shared.finish().await,
         }
     }
 
