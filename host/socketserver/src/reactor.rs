@@ -86,8 +86,9 @@ impl Reactor {
     }
 
     /// Wakes the tasks whose descriptors are ready, and those whose time has come. Waits for the
-    /// first of them, or for the bell, if `may_wait`. Returns true if the bell is readable.
-    pub(crate) fn turn(&self, may_wait: bool) -> io::Result<bool> {
+    /// first of them, or for the bell, if `may_wait`. Calls `awake` between the two. Returns true if
+    /// the bell is readable.
+    pub(crate) fn turn(&self, may_wait: bool, awake: impl FnOnce()) -> io::Result<bool> {
         let now = Instant::now();
         let timeout = match self.state().timers.first() {
             _ if !may_wait => Some(Timespec { tv_sec: 0, tv_nsec: 0 }),
@@ -95,7 +96,9 @@ impl Reactor {
             None => None,
         };
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
-        let events = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+        let waited = epoll::wait(&self.epoll, &mut events, timeout.as_ref());
+        awake();
+        let events = match waited {
             Ok((events, _)) => &*events,
             Err(Errno::INTR) => &[],
             Err(error) => return Err(error.into()),

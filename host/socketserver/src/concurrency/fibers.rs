@@ -26,7 +26,7 @@ use crate::server::control::Control;
 pub(super) struct RequestFibers {
     permits: Arc<Permits>,
     waits_on_close: bool,
-    /// The threads. They start with the first request: a process that forks has one thread.
+    /// The threads. They start with the first request.
     threads: Mutex<Vec<Arc<FiberThread>>>,
     max_threads: usize,
 }
@@ -78,22 +78,19 @@ impl RequestFibers {
         })
     }
 
-    /// Returns the thread with the fewest tasks, or a new one if all have some.
+    /// Returns the thread with the fewest tasks.
     fn thread(&self) -> io::Result<Arc<FiberThread>> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let least = threads.iter().min_by_key(|thread| thread.inbox().load);
-        if let Some(least) = least
-            && (threads.len() >= self.max_threads || least.inbox().load == 0)
-        {
-            return Ok(Arc::clone(least));
-        }
-        match FiberThread::start(&self.permits) {
-            Ok(thread) => {
-                threads.push(Arc::clone(&thread));
-                Ok(thread)
+        while threads.len() < self.max_threads {
+            match FiberThread::start(&self.permits) {
+                Ok(thread) => threads.push(thread),
+                // One is enough.
+                Err(_) if !threads.is_empty() => break,
+                Err(error) => return Err(error),
             }
-            Err(error) => least.map(Arc::clone).ok_or(error),
         }
+        let least = threads.iter().min_by_key(|thread| thread.inbox().load);
+        least.map(Arc::clone).ok_or_else(|| io::Error::other("no thread"))
     }
 }
 
@@ -193,8 +190,7 @@ impl FiberThread {
                 inbox.sleeps = inbox.jobs.is_empty() && inbox.woken.is_empty() && !closed;
                 inbox.sleeps
             };
-            let turned = reactor.turn(may_wait);
-            self.inbox().sleeps = false;
+            let turned = reactor.turn(may_wait, || self.inbox().sleeps = false);
             if matches!(turned, Ok(true)) {
                 // Nothing else reads it.
                 let _ = rustix::io::read(&self.bell, &mut [0; 8]);
