@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -85,18 +85,22 @@ impl Reactor {
         CURRENT.set(Some(Arc::clone(self)));
     }
 
+    /// Returns the time until the first timer, if there is one.
+    pub(crate) fn time_left(&self) -> Option<Timespec> {
+        let first = self.state().timers.first().map(|(first, _)| *first)?;
+        Some(timespec(first.saturating_duration_since(Instant::now())))
+    }
+
     /// Wakes the tasks whose descriptors are ready, and those whose time has come. Waits for the
-    /// first of them, or for the bell, if `may_wait`. Calls `awake` between the two. Returns true if
-    /// the bell is readable.
-    pub(crate) fn turn(&self, may_wait: bool, awake: impl FnOnce()) -> io::Result<bool> {
-        let now = Instant::now();
-        let timeout = match self.state().timers.first() {
-            _ if !may_wait => Some(Timespec { tv_sec: 0, tv_nsec: 0 }),
-            Some((first, _)) => Some(timespec(first.saturating_duration_since(now))),
-            None => None,
-        };
+    /// first of them, or for the bell, for as long as `timeout`; `None` waits without end. Calls
+    /// `awake` between the two. Returns true if the bell is readable.
+    pub(crate) fn turn(
+        &self,
+        timeout: Option<&Timespec>,
+        awake: impl FnOnce(),
+    ) -> io::Result<bool> {
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
-        let waited = epoll::wait(&self.epoll, &mut events, timeout.as_ref());
+        let waited = epoll::wait(&self.epoll, &mut events, timeout);
         awake();
         let events = match waited {
             Ok((events, _)) => &*events,
@@ -178,6 +182,13 @@ impl Reactor {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for Reactor {
+    /// Returns the epoll, which is readable when a turn has something to do but timers.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 }
 

@@ -1,9 +1,13 @@
 //! Requests as tasks of a few threads: for very many connections at once.
 //!
-//! A thread runs each of its requests until it waits. A request stays in its thread.
+//! A thread runs each of its requests until it waits. A request stays in its thread. The threads
+//! take requests at the [`Post`] themselves: a request begins in the thread that took it, without
+//! a wake-up. The thread that serves takes requests while all of them are busy, and hands them to
+//! the thread that has the fewest.
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +15,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use super::dispatcher::{Dispatched, Dispatcher, ServerSockets};
 use super::job::{Application, Job};
 use super::permits::Permits;
+use super::post::{Post, Term};
 use super::settings::Fibers;
 use crate::error::{BuildError, HandlerError};
 use crate::reactor::{self, Reactor};
@@ -26,9 +31,15 @@ use crate::server::control::Control;
 pub(super) struct RequestFibers {
     permits: Arc<Permits>,
     waits_on_close: bool,
-    /// The threads. They start with the first request.
-    threads: Mutex<Vec<Arc<FiberThread>>>,
     max_threads: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    threads: Vec<Arc<FiberThread>>,
+    /// The post of the loop that runs.
+    post: Option<Arc<dyn Post>>,
 }
 
 /// A thread that runs tasks.
@@ -41,6 +52,8 @@ struct FiberThread {
 
 #[derive(Default)]
 struct Inbox {
+    /// The place at which the thread takes requests from now on, if it has changed.
+    post: Option<Option<Arc<dyn Post>>>,
     jobs: VecDeque<Job>,
     /// The tasks that can go on.
     woken: VecDeque<usize>,
@@ -68,29 +81,59 @@ impl Wake for TaskWaker {
     }
 }
 
+/// A place of a thread at a post.
+struct Place {
+    post: Arc<dyn Post>,
+    /// Reports clients and events of tasks.
+    epoll: Arc<OwnedFd>,
+    /// The term for which the thread leads.
+    term: Option<Term>,
+    /// Set if the last wait ended for a client, perhaps.
+    was_woken: bool,
+}
+
 impl RequestFibers {
     pub(super) fn new(settings: &Fibers, control: Arc<Control>) -> Result<Self, BuildError> {
         Ok(RequestFibers {
             permits: Arc::new(Permits::new(settings.max_requests()?, control)),
             waits_on_close: settings.block_on_close,
-            threads: Mutex::default(),
             max_threads: settings.threads.max(1),
+            state: Mutex::default(),
         })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the threads that are missing. One is enough.
+    fn start_threads(&self, state: &mut State) -> io::Result<()> {
+        while state.threads.len() < self.max_threads {
+            match FiberThread::start(&self.permits) {
+                Ok(thread) => {
+                    thread.post(|inbox| inbox.post = Some(state.post.clone()));
+                    state.threads.push(thread);
+                }
+                Err(_) if !state.threads.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Returns the thread with the fewest tasks.
     fn thread(&self) -> io::Result<Arc<FiberThread>> {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        while threads.len() < self.max_threads {
-            match FiberThread::start(&self.permits) {
-                Ok(thread) => threads.push(thread),
-                // One is enough.
-                Err(_) if !threads.is_empty() => break,
-                Err(error) => return Err(error),
-            }
-        }
-        let least = threads.iter().min_by_key(|thread| thread.inbox().load);
+        let mut state = self.state();
+        self.start_threads(&mut state)?;
+        let least = state.threads.iter().min_by_key(|thread| thread.inbox().load);
         least.map(Arc::clone).ok_or_else(|| io::Error::other("no thread"))
+    }
+
+    fn set_post(&self, state: &mut State, post: Option<Arc<dyn Post>>) {
+        state.post = post;
+        for thread in &state.threads {
+            thread.post(|inbox| inbox.post = Some(state.post.clone()));
+        }
     }
 }
 
@@ -121,13 +164,31 @@ impl Dispatcher for RequestFibers {
         }
     }
 
+    fn has_leaders(&self) -> bool {
+        true
+    }
+
+    fn begin_run(&self, post: Arc<dyn Post>) {
+        let mut state = self.state();
+        self.set_post(&mut state, Some(post));
+        // If there is none, the first request says so.
+        let _ = self.start_threads(&mut state);
+    }
+
+    fn take_permit(&self) {
+        self.permits.take();
+    }
+
+    fn end_run(&self) {
+        self.set_post(&mut self.state(), None);
+    }
+
     fn close(&self, _app: &Application, deadline: Option<Instant>) -> usize {
         // A request that closes its own server would hold up all others of its thread.
         let waits = self.waits_on_close && reactor::current().is_none();
         let left =
             if waits { self.permits.wait_for_end(deadline) } else { self.permits.in_flight() };
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.iter().for_each(|thread| thread.post(|inbox| inbox.closed = true));
+        self.state().threads.iter().for_each(|thread| thread.post(|inbox| inbox.closed = true));
         left
     }
 
@@ -157,7 +218,7 @@ impl FiberThread {
     fn post(&self, change: impl FnOnce(&mut Inbox)) {
         let mut inbox = self.inbox();
         change(&mut inbox);
-        if std::mem::take(&mut inbox.sleeps) {
+        if mem::take(&mut inbox.sleeps) {
             drop(inbox);
             // The counter has room for this one.
             let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
@@ -167,35 +228,61 @@ impl FiberThread {
     fn run(self: &Arc<Self>, reactor: &Arc<Reactor>) {
         reactor.enter();
         let mut tasks = Tasks::default();
+        let mut place: Option<Place> = None;
         loop {
-            let (jobs, woken) = {
+            let (post, jobs, woken) = {
                 let mut inbox = self.inbox();
                 if inbox.closed && inbox.load == 0 {
                     return;
                 }
-                (std::mem::take(&mut inbox.jobs), std::mem::take(&mut inbox.woken))
+                (inbox.post.take(), mem::take(&mut inbox.jobs), mem::take(&mut inbox.woken))
             };
-            for job in jobs {
-                let task = tasks.add(Box::pin(async move {
-                    let _ = job.run_async().await;
-                }));
-                self.poll(&mut tasks, task);
+            if let Some(post) = post {
+                place = post.and_then(|post| Place::new(post, reactor).ok());
             }
             for task in woken {
                 self.poll(&mut tasks, task);
             }
-            let may_wait = {
-                let mut inbox = self.inbox();
-                let closed = inbox.closed && inbox.load == 0;
-                inbox.sleeps = inbox.jobs.is_empty() && inbox.woken.is_empty() && !closed;
-                inbox.sleeps
-            };
-            let turned = reactor.turn(may_wait, || self.inbox().sleeps = false);
-            if matches!(turned, Ok(true)) {
-                // Nothing else reads it.
-                let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+            for job in jobs {
+                self.begin(&mut tasks, job);
             }
+            let taken = place.as_mut().and_then(Place::take_request);
+            let has_taken = taken.is_some();
+            if let Some(job) = taken {
+                self.inbox().load += 1;
+                self.begin(&mut tasks, job);
+            }
+            let may_wait = !has_taken && self.inbox().begin_sleep();
+            self.turn(reactor, place.as_mut(), may_wait);
         }
+    }
+
+    /// Wakes tasks. Waits for an event if `may_wait`.
+    fn turn(&self, reactor: &Reactor, place: Option<&mut Place>, may_wait: bool) {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let awake = || self.inbox().sleeps = false;
+        let leads = place.filter(|place| place.term.is_some());
+        let turned = match leads {
+            _ if !may_wait => reactor.turn(Some(&NOW), || {}),
+            Some(place) => {
+                place.wait(reactor);
+                awake();
+                reactor.turn(Some(&NOW), || {})
+            }
+            None => reactor.turn(reactor.time_left().as_ref(), awake),
+        };
+        if matches!(turned, Ok(true)) {
+            // Nothing else reads it.
+            let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        }
+    }
+
+    /// Begins a task for a request, and runs it until it waits.
+    fn begin(self: &Arc<Self>, tasks: &mut Tasks, job: Job) {
+        let task = tasks.add(Box::pin(async move {
+            let _ = job.run_async().await;
+        }));
+        self.poll(tasks, task);
     }
 
     /// Runs a task until it waits, or is done.
@@ -207,6 +294,52 @@ impl FiberThread {
             tasks.remove(number);
             self.inbox().load -= 1;
             self.permits.give_back();
+        }
+    }
+}
+
+impl Inbox {
+    /// Returns true if there is nothing to do: whoever posts something wakes the thread.
+    fn begin_sleep(&mut self) -> bool {
+        let is_over = self.closed && self.load == 0;
+        let is_empty = self.post.is_none() && self.jobs.is_empty() && self.woken.is_empty();
+        self.sleeps = is_empty && !is_over;
+        self.sleeps
+    }
+}
+
+impl Place {
+    fn new(post: Arc<dyn Post>, reactor: &Reactor) -> io::Result<Self> {
+        let epoll = post.keep_epoll(reactor.as_fd())?;
+        Ok(Place { post, epoll, term: None, was_woken: false })
+    }
+
+    /// Takes a request, if there is one and the thread may.
+    fn take_request(&mut self) -> Option<Job> {
+        let term = self.term.take().or_else(|| self.post.promote())?;
+        let taken = self.post.take_request(term, mem::take(&mut self.was_woken)).ok()?;
+        self.term = Some(term);
+        taken
+    }
+
+    /// Waits for a client, or an event of a task.
+    fn wait(&mut self, reactor: &Reactor) {
+        let Some(term) = self.term else { return };
+        match self.post.wait_for_tasks(term, &self.epoll, reactor.time_left().as_ref()) {
+            Some(Ok(was_woken)) => self.was_woken = was_woken,
+            Some(Err(_)) => {
+                self.term = None;
+                self.post.step_down(term);
+            }
+            None => self.term = None,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(term) = self.term {
+            self.post.step_down(term);
         }
     }
 }

@@ -36,7 +36,7 @@ use nix::sys::signal::SigSet;
 
 pub(crate) use dispatcher::{Dispatched, Dispatcher, ServerSockets, WorkerSettings};
 pub(crate) use job::{Application, Job};
-pub(crate) use post::{Post, Term, max_leaders};
+pub(crate) use post::{Post, SteppedDown, Term, max_leaders};
 pub use run_in_child::run_in_child;
 pub use settings::{Fibers, Forking, Threading, Workers};
 

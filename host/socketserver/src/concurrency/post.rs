@@ -1,8 +1,11 @@
 //! The post at which threads take requests themselves.
 
-use std::sync::OnceLock;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use rustix::event::Timespec;
 use rustix::process::{Resource, getrlimit};
 
 use super::job::Job;
@@ -31,6 +34,10 @@ impl Term {
     }
 }
 
+/// The leadership of a thread has ended.
+#[derive(Debug)]
+pub(crate) struct SteppedDown;
+
 /// The place of the leaders: threads that wait for a client, take its request, and run it.
 /// It exists while the loop of the server runs.
 pub(crate) trait Post: Send + Sync {
@@ -44,4 +51,21 @@ pub(crate) trait Post: Send + Sync {
     /// Waits for a request and takes it. Returns `None` if the thread must not lead any
     /// longer: it has stepped down.
     fn next_request(&self, term: Term) -> Option<Job>;
+
+    /// Returns an epoll that reports clients, the bell of the post, and `tasks`: the epoll of a
+    /// thread that runs tasks. It reports no clients once the post is closed.
+    fn keep_epoll(&self, tasks: BorrowedFd<'_>) -> io::Result<Arc<OwnedFd>>;
+
+    /// Takes a request, if there is one, without waiting. `was_woken` says that the last wait ended
+    /// for a client, perhaps.
+    fn take_request(&self, term: Term, was_woken: bool) -> Result<Option<Job>, SteppedDown>;
+
+    /// Waits for the events of an epoll that the thread keeps, for as long as `timeout`. Returns
+    /// true if one of them may be for a client; `None`, without waiting, if the term is over.
+    fn wait_for_tasks(
+        &self,
+        term: Term,
+        epoll: &OwnedFd,
+        timeout: Option<&Timespec>,
+    ) -> Option<io::Result<bool>>;
 }

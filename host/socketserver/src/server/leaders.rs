@@ -1,7 +1,6 @@
 //! The leaders of a post: how many there are, which of them wait, and what that leaves to
 //! the thread that serves.
 
-use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -19,8 +18,6 @@ struct State {
     count: usize,
     /// The number of leaders that wait for clients. They are of this term.
     waiting: usize,
-    /// The epolls on which no leader waits.
-    epolls: Vec<OwnedFd>,
     /// The last time at which a leader looked for clients, or was woken for one.
     last_look: Instant,
     /// The end of a pause in which no request is taken.
@@ -41,14 +38,13 @@ pub(super) enum Watch {
 }
 
 impl Leaders {
-    /// Returns leaders of whom each waits on one of `epolls`.
-    pub(super) fn new(epolls: Vec<OwnedFd>) -> Self {
+    /// Returns the leaders of a post that may have at most `most`.
+    pub(super) fn new(most: usize) -> Self {
         Leaders(Mutex::new(State {
-            most: epolls.len(),
+            most,
             term: Term::default(),
             count: 0,
             waiting: 0,
-            epolls,
             last_look: Instant::now(),
             paused_until: None,
             server_sleeps: false,
@@ -98,20 +94,20 @@ impl Leaders {
         may_look
     }
 
-    /// Returns an epoll on which a leader may wait; `None` if its term is over.
-    pub(super) fn begin_wait(&self, term: Term) -> Option<OwnedFd> {
+    /// Returns true if a leader may wait, and counts it among those that do; false if its term
+    /// is over.
+    pub(super) fn begin_wait(&self, term: Term) -> bool {
         let mut state = self.state();
-        let epoll = if state.term == term { state.epolls.pop() } else { None };
-        state.waiting += usize::from(epoll.is_some());
-        epoll
+        let may_wait = state.term == term;
+        state.waiting += usize::from(may_wait);
+        may_wait
     }
 
     /// Ends the wait of a leader. Returns true if the thread that serves must be woken,
     /// because no leader waits any longer.
-    pub(super) fn end_wait(&self, epoll: OwnedFd, now: Instant) -> bool {
+    pub(super) fn end_wait(&self, now: Instant) -> bool {
         let mut state = self.state();
         state.waiting -= 1;
-        state.epolls.push(epoll);
         state.last_look = state.last_look.max(now);
         state.waiting == 0 && std::mem::take(&mut state.server_sleeps)
     }
@@ -161,13 +157,10 @@ impl Leaders {
 
 #[cfg(test)]
 mod tests {
-    use rustix::event::epoll;
-
     use super::*;
 
     fn leaders(most: usize) -> (Leaders, Instant) {
-        let epoll = |_| epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-        let leaders = Leaders::new((0..most).map(epoll).collect());
+        let leaders = Leaders::new(most);
         let start = leaders.state().last_look;
         (leaders, start)
     }
@@ -187,10 +180,10 @@ mod tests {
         let (leaders, now) = leaders(2);
         let terms = [leaders.promote(now).unwrap(), leaders.promote(now).unwrap()];
         assert_eq!(leaders.promote(now), None);
-        let epolls = terms.map(|term| leaders.begin_wait(term).unwrap());
+        assert_eq!(terms.map(|term| leaders.begin_wait(term)), [true, true]);
         let late = now + LATE;
         assert_eq!(leaders.watch(late), Watch::Sleep);
-        let wakes = epolls.map(|epoll| leaders.end_wait(epoll, late));
+        let wakes = terms.map(|_| leaders.end_wait(late));
         assert_eq!(wakes, [false, true]);
         assert_eq!(leaders.watch(late), Watch::Until(late + LATE));
     }
@@ -204,10 +197,10 @@ mod tests {
         let new = leaders.promote(now + LATE).unwrap();
         // The old one takes no event from the new one, and its end is none of the new term.
         assert!(!leaders.begin_look(old, now + LATE));
-        assert!(leaders.begin_wait(old).is_none());
+        assert!(!leaders.begin_wait(old));
         assert!(!leaders.step_down(old));
         assert!(leaders.begin_look(new, now + LATE));
-        assert!(leaders.begin_wait(new).is_some());
+        assert!(leaders.begin_wait(new));
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! - A leader that was woken and may take no request rings the bell: the other leaders look,
 //!   because the event of the client went to this one only. The workers of a server share the
 //!   bell as they share the sockets.
+//! - A thread that runs requests as tasks waits for their events too, in the same epoll, and
+//!   steps down for none of them.
 //! - The thread that serves watches. It takes requests itself if there is no leader. If none
 //!   has looked for 1 ms, all of them run requests that take long: their term ends, and threads
 //!   that are done with a request take their places.
@@ -21,18 +23,18 @@
 use std::any::Any;
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 
 use super::accept::{PAUSE, Taken, take_request};
 use super::leaders::{Leaders, Watch};
 use super::parts::Parts;
-use crate::concurrency::{Job, Post, Term};
+use crate::concurrency::{Job, Post, SteppedDown, Term};
 use crate::listen::listener::Listener;
 use crate::poll::poll_until;
 
@@ -41,6 +43,10 @@ pub(super) struct LeaderPost {
     server: Arc<Parts>,
     turn: Mutex<Turn>,
     leaders: Leaders,
+    /// The epolls on which no leader waits.
+    epolls: Mutex<Vec<OwnedFd>>,
+    /// The epolls that threads keep.
+    kept: Mutex<Vec<Arc<OwnedFd>>>,
     /// Wakes all leaders when it is written to. It is never read.
     bell: Arc<OwnedFd>,
     /// The panic of a hook that a leader has called.
@@ -52,6 +58,12 @@ pub(super) struct LeaderPost {
 /// It has the listening sockets, or `None` when the post is closed.
 #[derive(Debug)]
 pub(super) struct Turn(Option<Arc<[Listener]>>);
+
+/// The data of events of the listening sockets and of the bell.
+const CLIENTS: u64 = 0;
+
+/// The data of events of the tasks of a thread.
+const TASKS: u64 = 1;
 
 /// The result of a look at the queues.
 enum Look {
@@ -88,7 +100,9 @@ impl LeaderPost {
         Some(Arc::new(LeaderPost {
             server: Arc::clone(server),
             turn: Mutex::new(Turn(Some(Arc::clone(listeners)))),
-            leaders: Leaders::new(epolls),
+            leaders: Leaders::new(epolls.len()),
+            epolls: Mutex::new(epolls),
+            kept: Mutex::default(),
             bell,
             panic: Mutex::default(),
         }))
@@ -151,7 +165,13 @@ impl LeaderPost {
     /// Ends the post: all leaders step down, and no thread uses a listening socket of
     /// the post any longer.
     pub(super) fn close(&self) {
-        self.turn().0 = None;
+        let listeners = self.turn().0.take();
+        for epoll in lock(&self.kept).drain(..) {
+            for listener in listeners.iter().flat_map(|listeners| listeners.iter()) {
+                // Other processes may have the socket: it would stay in the epoll.
+                let _ = epoll::delete(&epoll, listener);
+            }
+        }
         ring(&self.bell);
     }
 
@@ -248,25 +268,49 @@ impl LeaderPost {
 
     /// Waits for the event of a client, or the bell. Returns false if the leader cannot wait.
     fn wait(&self, term: Term) -> bool {
+        let Some(epoll) = lock(&self.epolls).pop() else { return false };
+        let woken = self.wait_in(term, &epoll, None);
+        lock(&self.epolls).push(epoll);
+        matches!(woken, Some(Ok(_)))
+    }
+
+    /// Waits for the events of an epoll as a leader; `None` if the term is over. Returns true if
+    /// one of them may be for a client.
+    fn wait_in(
+        &self,
+        term: Term,
+        epoll: &OwnedFd,
+        timeout: Option<&Timespec>,
+    ) -> Option<io::Result<bool>> {
         let server = &self.server;
-        let Some(epoll) = self.leaders.begin_wait(term) else { return false };
+        if !self.leaders.begin_wait(term) {
+            return None;
+        }
         server.arrivals.begin_wait();
-        let mut event = [MaybeUninit::uninit()];
-        let waited = epoll::wait(&epoll, &mut event, None).map(drop);
+        let mut events = [MaybeUninit::uninit(); 2];
+        let waited = epoll::wait(epoll, &mut events, timeout);
         let now = Instant::now();
         server.arrivals.end_wait(now);
-        if self.leaders.end_wait(epoll, now) {
+        if self.leaders.end_wait(now) {
             server.control.wake();
         }
-        matches!(waited, Ok(()) | Err(Errno::INTR))
+        Some(match waited {
+            Ok((events, _)) => Ok(events.iter().any(|event| event.data.u64() == CLIENTS)),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns an epoll for one leader, which the kernel wakes for a client only if no other
 /// leader was woken for it.
 fn new_epoll(listeners: &[Listener], bell: &OwnedFd) -> io::Result<OwnedFd> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let data = epoll::EventData::new_u64(0);
+    let data = epoll::EventData::new_u64(CLIENTS);
     // Each write is an event, in every epoll.
     epoll::add(&epoll, bell, data, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
     for listener in listeners {
@@ -285,6 +329,42 @@ impl Post for LeaderPost {
         if self.leaders.step_down(term) {
             self.server.control.wake();
         }
+    }
+
+    fn keep_epoll(&self, tasks: BorrowedFd<'_>) -> io::Result<Arc<OwnedFd>> {
+        // A post that is closed has no listeners for it.
+        let turn = self.turn();
+        let listeners = turn.0.as_deref().unwrap_or_default();
+        let epoll = Arc::new(new_epoll(listeners, &self.bell)?);
+        epoll::add(&*epoll, tasks, epoll::EventData::new_u64(TASKS), epoll::EventFlags::IN)?;
+        lock(&self.kept).push(Arc::clone(&epoll));
+        Ok(epoll)
+    }
+
+    fn take_request(&self, term: Term, was_woken: bool) -> Result<Option<Job>, SteppedDown> {
+        loop {
+            match self.look(term) {
+                Look::Request(job) => return Ok(Some(job)),
+                Look::Again => {}
+                Look::Empty => return Ok(None),
+                Look::StepDown => {
+                    self.step_down(term);
+                    if was_woken {
+                        ring(&self.bell);
+                    }
+                    return Err(SteppedDown);
+                }
+            }
+        }
+    }
+
+    fn wait_for_tasks(
+        &self,
+        term: Term,
+        epoll: &OwnedFd,
+        timeout: Option<&Timespec>,
+    ) -> Option<io::Result<bool>> {
+        self.wait_in(term, epoll, timeout)
     }
 
     fn next_request(&self, term: Term) -> Option<Job> {

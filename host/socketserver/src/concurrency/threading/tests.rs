@@ -1,9 +1,14 @@
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::ThreadId;
 
+use rustix::event::Timespec;
+
 use super::*;
 use crate::address::{Address, UnixAddress};
+use crate::concurrency::post::SteppedDown;
 use crate::hooks::DefaultHooks;
 use crate::request::Request;
 use crate::server_info::ServerInfo;
@@ -40,6 +45,23 @@ impl Post for TestPost {
     fn next_request(&self, _term: Term) -> Option<Job> {
         self.events.send(Event::Leads(thread::current().id())).unwrap();
         self.jobs.lock().unwrap().recv_timeout(WAIT).ok()
+    }
+
+    fn keep_epoll(&self, _tasks: BorrowedFd<'_>) -> io::Result<Arc<OwnedFd>> {
+        unreachable!("threads run no tasks")
+    }
+
+    fn take_request(&self, _term: Term, _was_woken: bool) -> Result<Option<Job>, SteppedDown> {
+        unreachable!("threads run no tasks")
+    }
+
+    fn wait_for_tasks(
+        &self,
+        _term: Term,
+        _epoll: &OwnedFd,
+        _timeout: Option<&Timespec>,
+    ) -> Option<io::Result<bool>> {
+        unreachable!("threads run no tasks")
     }
 }
 
