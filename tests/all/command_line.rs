@@ -160,7 +160,7 @@ fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
         (&["serve", "--bind", "tcp://127.0.0.1:99999"], "a port from 0 to 65535"),
         (&["serve", "--bind", "tcp://::1:80"], "write [::1]:PORT"),
         (&["serve", "--bind", "tcp://no.such.host.invalid:80"], "has no address"),
-        (&["serve", "--concurrency", "green"], "sync, threading, forking"),
+        (&["serve", "--concurrency", "green"], "sync, threading, fibers, forking"),
         (&["serve", "--server", "HTTPServer"], "not one of Python's server classes"),
         (
             &["serve", "--server", "UDPServer", "--bind", "tcp://127.0.0.1:0"],

@@ -148,11 +148,11 @@ fn concurrency(options: &ServerOptions, default: ConcurrencyKind) -> Result<Conc
         }
         (None, ConcurrencyKind::Sync) => Concurrency::Sync,
         (None, ConcurrencyKind::Fibers) => {
-            let default = Fibers::new();
+            let Threading { block_on_close, daemon_threads, .. } = threading(None);
             Concurrency::Fibers(Fibers {
                 max_requests,
-                block_on_close: python.block_on_close.unwrap_or(default.block_on_close),
-                ..default
+                block_on_close: block_on_close && !daemon_threads,
+                ..Fibers::new()
             })
         }
         (None, _) => Concurrency::Threading(threading(max_requests)),

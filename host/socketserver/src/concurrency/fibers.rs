@@ -45,6 +45,7 @@ struct State {
 /// A thread that runs tasks.
 struct FiberThread {
     permits: Arc<Permits>,
+    reactor: Arc<Reactor>,
     /// Wakes the thread if it sleeps.
     bell: OwnedFd,
     inbox: Mutex<Inbox>,
@@ -53,7 +54,7 @@ struct FiberThread {
 #[derive(Default)]
 struct Inbox {
     /// The place at which the thread takes requests from now on, if it has changed.
-    post: Option<Option<Arc<dyn Post>>>,
+    place: Option<Option<Place>>,
     jobs: VecDeque<Job>,
     /// The tasks that can go on.
     woken: VecDeque<usize>,
@@ -111,7 +112,7 @@ impl RequestFibers {
         while state.threads.len() < self.max_threads {
             match FiberThread::start(&self.permits) {
                 Ok(thread) => {
-                    thread.post(|inbox| inbox.post = Some(state.post.clone()));
+                    thread.take_place(state.post.as_ref());
                     state.threads.push(thread);
                 }
                 Err(_) if !state.threads.is_empty() => break,
@@ -131,9 +132,7 @@ impl RequestFibers {
 
     fn set_post(&self, state: &mut State, post: Option<Arc<dyn Post>>) {
         state.post = post;
-        for thread in &state.threads {
-            thread.post(|inbox| inbox.post = Some(state.post.clone()));
-        }
+        state.threads.iter().for_each(|thread| thread.take_place(state.post.as_ref()));
     }
 }
 
@@ -199,15 +198,23 @@ impl Dispatcher for RequestFibers {
 
 impl FiberThread {
     fn start(permits: &Arc<Permits>) -> io::Result<Arc<Self>> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let thread = Arc::new(FiberThread {
             permits: Arc::clone(permits),
-            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            reactor: Arc::new(Reactor::new(bell.as_fd())?),
+            bell,
             inbox: Mutex::default(),
         });
-        let reactor = Arc::new(Reactor::new(thread.bell.as_fd())?);
         let own = Arc::clone(&thread);
-        thread::Builder::new().name("fibers".to_owned()).spawn(move || own.run(&reactor))?;
+        thread::Builder::new().name("fibers".to_owned()).spawn(move || own.run())?;
         Ok(thread)
+    }
+
+    /// Has the thread take requests at a post, or no longer. Without descriptors for that, it runs
+    /// those that it is given.
+    fn take_place(&self, post: Option<&Arc<dyn Post>>) {
+        let place = post.and_then(|post| Place::new(Arc::clone(post), &self.reactor).ok());
+        self.post(|inbox| inbox.place = Some(place));
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -225,20 +232,20 @@ impl FiberThread {
         }
     }
 
-    fn run(self: &Arc<Self>, reactor: &Arc<Reactor>) {
-        reactor.enter();
+    fn run(self: &Arc<Self>) {
+        self.reactor.enter();
         let mut tasks = Tasks::default();
         let mut place: Option<Place> = None;
         loop {
-            let (post, jobs, woken) = {
+            let (new_place, jobs, woken) = {
                 let mut inbox = self.inbox();
                 if inbox.closed && inbox.load == 0 {
                     return;
                 }
-                (inbox.post.take(), mem::take(&mut inbox.jobs), mem::take(&mut inbox.woken))
+                (inbox.place.take(), mem::take(&mut inbox.jobs), mem::take(&mut inbox.woken))
             };
-            if let Some(post) = post {
-                place = post.and_then(|post| Place::new(post, reactor).ok());
+            if let Some(new) = new_place {
+                place = new;
             }
             for task in woken {
                 self.poll(&mut tasks, task);
@@ -253,13 +260,14 @@ impl FiberThread {
                 self.begin(&mut tasks, job);
             }
             let may_wait = !has_taken && self.inbox().begin_sleep();
-            self.turn(reactor, place.as_mut(), may_wait);
+            self.turn(place.as_mut(), may_wait);
         }
     }
 
     /// Wakes tasks. Waits for an event if `may_wait`.
-    fn turn(&self, reactor: &Reactor, place: Option<&mut Place>, may_wait: bool) {
+    fn turn(&self, place: Option<&mut Place>, may_wait: bool) {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let reactor = &self.reactor;
         let awake = || self.inbox().sleeps = false;
         let leads = place.filter(|place| place.term.is_some());
         let turned = match leads {
@@ -302,7 +310,7 @@ impl Inbox {
     /// Returns true if there is nothing to do: whoever posts something wakes the thread.
     fn begin_sleep(&mut self) -> bool {
         let is_over = self.closed && self.load == 0;
-        let is_empty = self.post.is_none() && self.jobs.is_empty() && self.woken.is_empty();
+        let is_empty = self.place.is_none() && self.jobs.is_empty() && self.woken.is_empty();
         self.sleeps = is_empty && !is_over;
         self.sleeps
     }

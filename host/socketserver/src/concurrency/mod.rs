@@ -134,9 +134,12 @@ impl ConcurrencyKind {
         }
     }
 
-    /// Returns true if each request has a thread.
+    /// Returns true if threads of a process run the requests beside the loop.
     pub fn has_threads(self) -> bool {
-        matches!(self, ConcurrencyKind::Threading | ConcurrencyKind::Workers)
+        matches!(
+            self,
+            ConcurrencyKind::Threading | ConcurrencyKind::Fibers | ConcurrencyKind::Workers
+        )
     }
 
     /// Returns true if forked processes serve the requests.
