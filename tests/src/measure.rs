@@ -29,7 +29,21 @@ pub struct Measurement {
 ///
 /// A request has no answer or a wrong one, or the server has ended.
 pub fn measure(target: &Target, pid: u32, time: Duration) -> Result<Measurement> {
-    measure_clients(pid, time, || {
+    measure_with(target, pid, time, CLIENTS)
+}
+
+/// As [`measure`], with another number of clients than [`CLIENTS`].
+///
+/// # Errors
+///
+/// As for [`measure`].
+pub fn measure_with(
+    target: &Target,
+    pid: u32,
+    time: Duration,
+    clients: usize,
+) -> Result<Measurement> {
+    measure_clients(pid, time, clients, || {
         let mut client = Client::new(target)?;
         Ok(move || client.ask())
     })
@@ -44,6 +58,7 @@ pub fn measure(target: &Target, pid: u32, time: Duration) -> Result<Measurement>
 pub fn measure_clients<C: FnMut() -> Result<()>>(
     pid: u32,
     time: Duration,
+    clients: usize,
     new_client: impl Fn() -> Result<C> + Sync,
 ) -> Result<Measurement> {
     let stop = AtomicBool::new(false);
@@ -51,7 +66,7 @@ pub fn measure_clients<C: FnMut() -> Result<()>>(
     let begun = Instant::now();
     let latencies: Result<Vec<Vec<Duration>>> = thread::scope(|scope| {
         let clients: Vec<_> =
-            (0..CLIENTS).map(|_| scope.spawn(|| client(new_client()?, &stop))).collect();
+            (0..clients).map(|_| scope.spawn(|| client(new_client()?, &stop))).collect();
         thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
         clients

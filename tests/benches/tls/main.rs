@@ -54,7 +54,7 @@ impl Measured {
     fn measure_requests(&mut self, client: &Client, time: Duration) -> Result<()> {
         let (pid, address) = (self.server.pid(), self.server.address());
         let Measurement { per_second, cpu, .. } = if self.has_tls {
-            measure_clients(pid, time, || Ok(|| client.ask(address)))?
+            measure_clients(pid, time, CLIENTS, || Ok(|| client.ask(address)))?
         } else {
             measure(&Target::Tcp(address), pid, time)?
         };
