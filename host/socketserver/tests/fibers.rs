@@ -87,7 +87,9 @@ fn a_thread_holds_a_thousand_requests_that_wait() {
     let server = serve(fibers(1, echo_async).bind(localhost()).build().unwrap(), NEVER);
     let mut clients: Vec<TcpStream> = (0..1000).map(|_| connect(&server)).collect();
     for round in [b"first".as_slice(), b"second"] {
-        clients.iter_mut().for_each(|client| client.write_all(round).unwrap());
+        for client in &mut clients {
+            client.write_all(round).unwrap();
+        }
         for client in &mut clients {
             assert_eq!(exactly(client, round.len()), round);
         }
@@ -110,7 +112,9 @@ fn megabytes_go_both_ways() {
             })
         })
         .collect();
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
 }
 
 #[test]
@@ -155,8 +159,10 @@ fn requests_of_datagrams_share_a_socket() {
         })
     });
     let server = serve(server.bind(udp()).build().unwrap(), NEVER);
-    let clients: Vec<Gram> = (0..20).map(|_| Gram::new(&server.server_address())).collect();
-    clients.iter().for_each(|client| client.send(b"x"));
+    let clients: Vec<Gram> = (0..20).map(|_| Gram::new(server.server_address())).collect();
+    for client in &clients {
+        client.send(b"x");
+    }
     for client in &clients {
         assert_eq!(client.receive(), b"x");
     }

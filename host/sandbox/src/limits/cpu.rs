@@ -109,7 +109,7 @@ impl RunTime {
     pub(crate) fn restart_cpu_time(&mut self) {
         let (wall_time, task_clock) = (self.wall_time, self.task_clock.take());
         let cpu_begin = task_clock.as_ref().map(|clock| clock.time());
-        *self = RunTime { wall_time, task_clock, cpu_begin, ..RunTime::new(self.cpu_limit) };
+        *self = RunTime { task_clock, wall_time, cpu_begin, ..RunTime::new(self.cpu_limit) };
     }
 
     /// Has CPU time measured by the clock of a task.

@@ -53,8 +53,8 @@ struct FiberThread {
 
 #[derive(Default)]
 struct Inbox {
-    /// The place at which the thread takes requests from now on, if it has changed.
-    place: Option<Option<Place>>,
+    /// Set if the thread is to take requests at another place, or no longer.
+    assignment: Option<Assignment>,
     jobs: VecDeque<Job>,
     /// The tasks that can go on.
     woken: VecDeque<usize>,
@@ -82,6 +82,12 @@ impl Wake for TaskWaker {
     }
 }
 
+/// The place of a thread from now on.
+enum Assignment {
+    At(Place),
+    Nowhere,
+}
+
 /// A place of a thread at a post.
 struct Place {
     post: Arc<dyn Post>,
@@ -91,6 +97,13 @@ struct Place {
     term: Option<Term>,
     /// Set if the last wait ended for a client, perhaps.
     was_woken: bool,
+}
+
+impl State {
+    fn set_post(&mut self, post: Option<Arc<dyn Post>>) {
+        self.post = post;
+        self.threads.iter().for_each(|thread| thread.take_place(self.post.as_ref()));
+    }
 }
 
 impl RequestFibers {
@@ -129,11 +142,6 @@ impl RequestFibers {
         let least = state.threads.iter().min_by_key(|thread| thread.inbox().load);
         least.map(Arc::clone).ok_or_else(|| io::Error::other("no thread"))
     }
-
-    fn set_post(&self, state: &mut State, post: Option<Arc<dyn Post>>) {
-        state.post = post;
-        state.threads.iter().for_each(|thread| thread.take_place(state.post.as_ref()));
-    }
 }
 
 impl Dispatcher for RequestFibers {
@@ -169,7 +177,7 @@ impl Dispatcher for RequestFibers {
 
     fn begin_run(&self, post: Arc<dyn Post>) {
         let mut state = self.state();
-        self.set_post(&mut state, Some(post));
+        state.set_post(Some(post));
         // If there is none, the first request says so.
         let _ = self.start_threads(&mut state);
     }
@@ -179,7 +187,7 @@ impl Dispatcher for RequestFibers {
     }
 
     fn end_run(&self) {
-        self.set_post(&mut self.state(), None);
+        self.state().set_post(None);
     }
 
     fn close(&self, _app: &Application, deadline: Option<Instant>) -> usize {
@@ -214,7 +222,8 @@ impl FiberThread {
     /// those that it is given.
     fn take_place(&self, post: Option<&Arc<dyn Post>>) {
         let place = post.and_then(|post| Place::new(Arc::clone(post), &self.reactor).ok());
-        self.post(|inbox| inbox.place = Some(place));
+        let assignment = place.map_or(Assignment::Nowhere, Assignment::At);
+        self.post(|inbox| inbox.assignment = Some(assignment));
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -237,15 +246,17 @@ impl FiberThread {
         let mut tasks = Tasks::default();
         let mut place: Option<Place> = None;
         loop {
-            let (new_place, jobs, woken) = {
+            let (assignment, jobs, woken) = {
                 let mut inbox = self.inbox();
                 if inbox.closed && inbox.load == 0 {
                     return;
                 }
-                (inbox.place.take(), mem::take(&mut inbox.jobs), mem::take(&mut inbox.woken))
+                (inbox.assignment.take(), mem::take(&mut inbox.jobs), mem::take(&mut inbox.woken))
             };
-            if let Some(new) = new_place {
-                place = new;
+            match assignment {
+                Some(Assignment::At(new)) => place = Some(new),
+                Some(Assignment::Nowhere) => place = None,
+                None => {}
             }
             for task in woken {
                 self.poll(&mut tasks, task);
@@ -310,7 +321,7 @@ impl Inbox {
     /// Returns true if there is nothing to do: whoever posts something wakes the thread.
     fn begin_sleep(&mut self) -> bool {
         let is_over = self.closed && self.load == 0;
-        let is_empty = self.place.is_none() && self.jobs.is_empty() && self.woken.is_empty();
+        let is_empty = self.assignment.is_none() && self.jobs.is_empty() && self.woken.is_empty();
         self.sleeps = is_empty && !is_over;
         self.sleeps
     }
