@@ -29,6 +29,7 @@ mod loading;
 mod log;
 mod matrix;
 mod monitor;
+mod neighbours;
 mod network;
 mod operating;
 mod options;

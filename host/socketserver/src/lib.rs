@@ -122,6 +122,7 @@ mod address;
 mod before_wait;
 mod capacity;
 mod concurrency;
+mod elsewhere;
 mod error;
 mod handler;
 mod hooks;
@@ -143,6 +144,7 @@ pub use capacity::{Capacity, Needs, memory_of_this_machine};
 pub use concurrency::{
     Concurrency, ConcurrencyKind, Fibers, Forking, Threading, Workers, run_in_child,
 };
+pub use elsewhere::{drop_elsewhere, runs_tasks};
 pub use error::{BuildError, HandlerError, ServeError, ShutdownError, SystemExit};
 pub use handler::{
     BaseRequestHandler, Context, RequestHandler, RequestHandlerClass, combine_results,

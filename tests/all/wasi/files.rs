@@ -54,9 +54,10 @@ impl Directories {
 
 /// The options for each way of running requests. The last two run in the jail, if the machine
 /// has one.
-const MODES: [&[&str]; 4] = [
+const MODES: [&[&str]; 5] = [
     &["--concurrency", "sync"],
     &["--concurrency", "threading"],
+    &["--concurrency", "fibers"],
     &["--concurrency", "forking", "--jail", "try"],
     &["--workers", "1", "--jail", "try"],
 ];

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use socketserver::{Shared, shared_data};
+use socketserver::{Shared, runs_tasks, shared_data};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -20,6 +20,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The longest time that a line waits for room, and that all lines of a process wait together
 /// in a second. A reader that keeps up only now and then slows the server down by no more.
 const MAX_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest time that a line waits in a thread that runs requests as tasks: the other requests
+/// of the thread wait too.
+const MAX_WAIT_OF_TASK: Duration = Duration::from_millis(10);
 
 /// The log of this process.
 pub struct LogWriter {
@@ -209,6 +213,7 @@ fn wait_for_room() -> bool {
     if left.is_zero() {
         return false;
     }
+    let left = if runs_tasks() { left.min(MAX_WAIT_OF_TASK) } else { left };
     let has_room = Output::Error.has_room_within(left);
     let mut waited = WAITED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, waited)) = &mut *waited {

@@ -4,6 +4,7 @@
 pub(crate) mod bindings;
 pub(crate) mod contract;
 pub(crate) mod counters;
+pub(crate) mod elsewhere;
 pub(crate) mod grants;
 pub(crate) mod guest_log;
 pub(crate) mod interfaces;

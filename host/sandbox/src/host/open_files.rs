@@ -1,6 +1,7 @@
 //! The number of files and sockets that all instances of a handler hold open.
 
 use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -85,6 +86,12 @@ impl<T> Deref for Counted<T> {
 
     fn deref(&self) -> &T {
         &self.open
+    }
+}
+
+impl<T: AsFd> AsFd for Counted<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.open.as_fd()
     }
 }
 

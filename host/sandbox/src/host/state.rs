@@ -9,6 +9,7 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::error::format_err;
 
 use crate::host::counters::HandlerCounters;
+use crate::host::elsewhere::{Task, drop_resources};
 use crate::host::guest_log::{GuestLog, SharedLog};
 use crate::host::opened_sockets::OpenedSockets;
 use crate::host::sleep::Sleep;
@@ -40,6 +41,8 @@ pub(crate) struct State {
     /// The sockets that the guest opens; `None` before the request, and for a component that
     /// cannot open any.
     pub opened: Option<Box<OpenedSockets>>,
+    /// The task of the request, if it runs as one: other threads make calls that may block.
+    pub task: Option<Task>,
     /// The context of WASI.
     pub wasi: Context,
     /// Set if the guest is a program, which speaks on its standard streams.
@@ -87,6 +90,7 @@ impl State {
             max_handles: policy.handles,
             sleep: Sleep::new(policy.idle_timeout),
             opened: None,
+            task: None,
             wasi: Context::default(),
             is_program: false,
             stdio: None,
@@ -105,6 +109,31 @@ impl State {
         self.request_info
             .as_ref()
             .ok_or_else(|| format_err!("there is no server before the first request"))
+    }
+
+    /// Notes that the guest opens a file or a directory.
+    pub(crate) fn opens_file(&mut self) {
+        if let Some(task) = &mut self.task {
+            task.holds_files = true;
+        }
+    }
+
+    /// Returns true if calls on a stream may block the thread, which may not be.
+    pub(crate) fn is_stream_of_file(&self, stream: u32) -> bool {
+        self.task.as_ref().is_some_and(|task| task.file_streams.contains(&stream))
+    }
+
+    /// Notes that a stream is dropped. Returns true if it is one of a file, and the thread may not
+    /// be blocked.
+    pub(crate) fn drops_stream_of_file(&mut self, stream: u32) -> bool {
+        self.task.as_mut().is_some_and(|task| task.file_streams.remove(&stream))
+    }
+
+    /// Notes that the guest has a stream of a file, if its calls may not block.
+    pub(crate) fn holds_stream_of_file(&mut self, stream: u32) {
+        if let Some(task) = &mut self.task {
+            task.file_streams.insert(stream);
+        }
     }
 
     /// Gives the guest a handle to the request socket.
@@ -136,7 +165,7 @@ impl State {
     /// Drops the resources that the guest holds, and logs the last line that the guest wrote,
     /// although the guest did not end it.
     pub(crate) fn end(&mut self) {
-        self.table = ResourceTable::new();
+        drop_resources(self);
         self.log.lock().finish();
     }
 }

@@ -10,6 +10,7 @@ pub(crate) enum Waits {
 }
 
 /// Defines a function of the host that may wait: an async function, in an interface of a linker.
+/// The function may get something that all calls share.
 macro_rules! define_waiting {
     ($instance:expr, $waits:expr, $name:literal, $call:path) => {
         match $waits {
@@ -21,6 +22,36 @@ macro_rules! define_waiting {
             }
         }
     };
+    ($instance:expr, $waits:expr, $name:literal, $call:path, $shared:expr) => {{
+        let shared = ::std::sync::Arc::clone($shared);
+        match $waits {
+            $crate::host::waits::Waits::Block => $instance.func_wrap($name, move |cx, params| {
+                ::socketserver::block_on($call(cx, params, ::std::sync::Arc::clone(&shared)))
+            }),
+            $crate::host::waits::Waits::Suspend => $instance
+                .func_wrap_async($name, move |cx, params| {
+                    Box::new($call(cx, params, ::std::sync::Arc::clone(&shared)))
+                }),
+        }
+    }};
 }
 
-pub(crate) use define_waiting;
+/// Defines a resource, with an async function that drops one.
+macro_rules! define_resource {
+    ($instance:expr, $waits:expr, $name:literal, $resource:ty, $drop:path) => {
+        match $waits {
+            $crate::host::waits::Waits::Block => $instance.resource(
+                $name,
+                ::wasmtime::component::ResourceType::host::<$resource>(),
+                |cx, rep| ::socketserver::block_on($drop(cx, rep)),
+            ),
+            $crate::host::waits::Waits::Suspend => $instance.resource_async(
+                $name,
+                ::wasmtime::component::ResourceType::host::<$resource>(),
+                |cx, rep| Box::new($drop(cx, rep)),
+            ),
+        }
+    };
+}
+
+pub(crate) use {define_resource, define_waiting};

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::engine::ticker::Ticker;
 use crate::error::LoadError;
 use crate::host::counters::HandlerCounters;
+use crate::host::elsewhere::Task;
 use crate::host::grants::Grants;
 use crate::host::opened_sockets::OpenedSockets;
 use crate::host::state::State;
@@ -367,6 +368,7 @@ impl ComponentHandler {
         let Arrived { request, client_address, task_clock } = arrived;
         if let Some(clock) = task_clock {
             state.time.set_task_clock(Arc::clone(clock));
+            state.task = Some(Task::new(request));
         }
         let wall_time = request.wall_deadline().map(|end| (end, self.policy.wall_time));
         state.time.set_wall_time(wall_time);

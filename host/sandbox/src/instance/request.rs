@@ -62,7 +62,7 @@ impl RequestHandler for ComponentHandler {
         server: &'a Arc<ServerInfo>,
     ) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>> {
         Box::pin(async move {
-            let clock = Arc::new(TaskClock::default());
+            let clock = Arc::new(TaskClock::new(request));
             let arrived = Arrived { request, client_address, task_clock: Some(&clock) };
             clock.measure(self.answer(arrived, server)).await
         })

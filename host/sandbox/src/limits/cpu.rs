@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+use socketserver::Request;
 
 use crate::engine::ticker::TICK;
 use crate::limits::kill::Kill;
@@ -21,8 +22,10 @@ const LONG: Duration = TICK.saturating_mul(2);
 const CALLS_BETWEEN_CHECKS: u32 = 8;
 
 /// The CPU time of a task, which shares its thread with others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TaskClock {
+    /// The request, for which other threads work too.
+    request: Request,
     /// The CPU time until the task was suspended last, in nanoseconds.
     used: AtomicU64,
     /// The thread's CPU clock when the task went on, in nanoseconds.
@@ -30,13 +33,18 @@ pub(crate) struct TaskClock {
 }
 
 impl TaskClock {
+    pub(crate) fn new(request: &Request) -> Self {
+        let (used, resumed) = (AtomicU64::new(0), AtomicU64::new(0));
+        TaskClock { request: request.clone(), used, resumed }
+    }
+
     /// Runs `task`, whose CPU time this clock has from now on.
     pub(crate) async fn measure<T>(&self, task: impl Future<Output = T>) -> T {
         let mut task = pin!(task);
         poll_fn(|cx| {
             self.resumed.store(nanoseconds(thread_cpu_time()), Relaxed);
             let polled = task.as_mut().poll(cx);
-            self.used.store(nanoseconds(self.time()), Relaxed);
+            self.used.store(nanoseconds(self.time_here()), Relaxed);
             polled
         })
         .await
@@ -44,6 +52,11 @@ impl TaskClock {
 
     /// Returns the CPU time of the task, which runs.
     pub(crate) fn time(&self) -> Duration {
+        self.time_here() + self.request.cpu_time_elsewhere()
+    }
+
+    /// Returns the CPU time of the task in its own thread.
+    fn time_here(&self) -> Duration {
         let resumed = Duration::from_nanos(self.resumed.load(Relaxed));
         let used = Duration::from_nanos(self.used.load(Relaxed));
         used + thread_cpu_time().saturating_sub(resumed)

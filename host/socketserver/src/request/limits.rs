@@ -4,11 +4,13 @@
 use std::any::Any;
 use std::io;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Request;
 use super::transport::{Connection, Transport};
 use super::wait::{block_on, sleep};
+use crate::{elsewhere, reactor};
 
 /// Values that are dropped when a request ends.
 pub(crate) type Guards = Vec<Box<dyn Any + Send + Sync>>;
@@ -117,6 +119,55 @@ impl Request {
         let wait = self.0.deadlines.begin_wait(end);
         let polled = sleep(end, wait.deadline).await?;
         self.0.deadlines.end_wait(&wait, polled)
+    }
+
+    /// Does work that may block its thread, such as a call on a file. A thread that runs requests
+    /// as tasks leaves it to another thread, and suspends the task: the work is then for one of a
+    /// few threads that all requests share, and counts as waiting, though not for the idle timeout.
+    /// Other threads do it themselves.
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixStream;
+    /// use socketserver::{Request, block_on};
+    ///
+    /// let (_client, server) = UnixStream::pair()?;
+    /// let request = Request::new(server);
+    /// let read = block_on(request.run_elsewhere_async(|| std::fs::read("/proc/version")))?;
+    /// assert!(read?.starts_with(b"Linux"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The wall time ([`WallTimeout`](crate::WallTimeout)) was over first. The other thread goes
+    /// on with work that it has begun, and drops the result.
+    ///
+    /// # Panics
+    ///
+    /// The work panicked.
+    pub async fn run_elsewhere_async<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let Some(reactor) = reactor::current() else { return Ok(work()) };
+        self.0.deadlines.check_wall_time()?;
+        let request = self.clone();
+        let measured = move || {
+            let (result, used) = elsewhere::measure(work);
+            request.0.elsewhere.fetch_add(used, Ordering::Relaxed);
+            result
+        };
+        let end = self.0.deadlines.wall_deadline();
+        if let Some(result) = elsewhere::run(&reactor, end, measured).await? {
+            return Ok(result);
+        }
+        self.0.deadlines.check_wall_time()?;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Returns the CPU time of other threads for this request.
+    pub fn cpu_time_elsewhere(&self) -> Duration {
+        Duration::from_nanos(self.0.elsewhere.load(Ordering::Relaxed))
     }
 
     /// Returns true if the client has reset the connection and nothing is left to

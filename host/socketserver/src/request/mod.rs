@@ -41,7 +41,7 @@ pub(crate) mod wait;
 use std::io::Result;
 use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,8 @@ struct Inner {
     traffic: Arc<Traffic>,
     guards: Mutex<Guards>,
     usage: OnceLock<Usage>,
+    /// The CPU time of other threads for the request, in nanoseconds.
+    elsewhere: AtomicU64,
 }
 
 impl Request {
@@ -165,6 +167,7 @@ impl Request {
             traffic: Arc::new(Traffic::new(received)),
             guards: Mutex::default(),
             usage: OnceLock::new(),
+            elsewhere: AtomicU64::new(0),
         }))
     }
 

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -360,6 +360,7 @@ impl Request {
             traffic: Arc::clone(&self.0.traffic),
             guards: Mutex::default(),
             usage: OnceLock::new(),
+            elsewhere: AtomicU64::new(0),
         }))
     }
 }

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use super::Request;
+use super::transport::TransferError;
 use super::wait::block_on;
 
 /// The most bytes that one call of the kernel sends. Between two calls the deadlines are
@@ -60,5 +62,41 @@ impl Request {
         let sent = self.transfer(call, || connection.sendfile(file, offset, count)).await?;
         self.count_sent(sent);
         Ok(sent as u64)
+    }
+
+    /// Sends a part of `file` as [`sendfile_part_async`](Self::sendfile_part_async) does. If the
+    /// calling thread runs requests as tasks, another thread reads the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`sendfile`](Self::sendfile).
+    pub async fn sendfile_part_elsewhere_async<F: AsFd + Send + Sync + 'static>(
+        &self,
+        file: &Arc<F>,
+        offset: u64,
+        count: u64,
+    ) -> io::Result<u64> {
+        self.check_open()?;
+        self.0.transport.connection()?;
+        let count = usize::try_from(count.min(MAX_PART)).unwrap_or(usize::MAX);
+        let count = self.allowed_to_send(count)?;
+        if count == 0 {
+            return Ok(0);
+        }
+        let call = self.begin_call(false);
+        loop {
+            let (request, file) = (self.clone(), Arc::clone(file));
+            let attempt = self.run_elsewhere_async(move || {
+                let connection = request.0.transport.connection();
+                let connection = connection.map_err(TransferError::Failed)?;
+                connection.sendfile((*file).as_fd(), offset, count)
+            });
+            // After a wait the file is read again, elsewhere.
+            let mut attempt = Some(attempt.await?.map(Some));
+            if let Some(sent) = self.transfer(call, || attempt.take().unwrap_or(Ok(None))).await? {
+                self.count_sent(sent);
+                return Ok(sent as u64);
+            }
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! `interface sendfile`: files that the kernel sends.
 
-use std::os::fd::AsFd;
-
 use rustix::io::Errno;
 use wasmtime::Result;
 use wasmtime::component::{Linker, Resource};
@@ -19,8 +17,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>, waits: Waits) -> Result<
     define_waiting!(interface, waits, "sendfile", sendfile)
 }
 
-/// Sends a part of a file. Only the socket makes the call wait: the limits end that. The
-/// kernel reads the file in this thread, as it does for `wasi:filesystem`.
+/// Sends a part of a file. The limits end a wait for the socket. The kernel reads the file in the
+/// thread that does so for `wasi:filesystem`.
 async fn sendfile(
     mut cx: Cx<'_>,
     (socket, file, offset, count): (Socket, Resource<Descriptor>, u64, u64),
@@ -29,7 +27,7 @@ async fn sendfile(
     let (request, file) = (table.get(&socket)?, table.get(&file)?);
     let sent = match file {
         Descriptor::File(open) if open.readable => {
-            request.sendfile_part_async(open.file.as_fd(), offset, count).await
+            request.sendfile_part_elsewhere_async(&open.file, offset, count).await
         }
         Descriptor::File(_) => Err(Errno::BADF.into()),
         Descriptor::Directory(_) => Err(Errno::INVAL.into()),

@@ -1,4 +1,5 @@
-//! Streams of files. Those of `wasmtime-wasi` read and write in another thread.
+//! Streams of files. Those of `wasmtime-wasi` read and write in another thread, while the guest goes
+//! on.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -33,7 +34,7 @@ pub(super) struct FileOutput {
     pub permit: usize,
 }
 
-/// A file is always ready: it is read and written without a peer.
+/// A file is always ready: it is read and written without a peer, and the guest waits for it.
 #[async_trait]
 impl Pollable for FileInput {
     async fn ready(&mut self) {}

@@ -77,7 +77,7 @@ pub(crate) const INTERFACES: [(&str, Add); 27] = [
     (RANDOM[2], |linker, _, _| {
         random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, random_context)
     }),
-    ("wasi:filesystem/types@0.2.0", |linker, grants, _| filesystem::add_types(linker, grants)),
+    ("wasi:filesystem/types@0.2.0", filesystem::add_types),
     ("wasi:filesystem/preopens@0.2.0", |linker, grants, _| {
         filesystem::add_preopens(linker, grants)
     }),
@@ -89,7 +89,7 @@ pub(crate) const INTERFACES: [(&str, Add); 27] = [
     (SOCKETS[0], |linker, grants, _| sockets::add_tcp_create_socket(linker, grants)),
     ("wasi:sockets/udp@0.2.0", |linker, grants, _| sockets::add_udp(linker, grants)),
     (SOCKETS[1], |linker, grants, _| sockets::add_udp_create_socket(linker, grants)),
-    (SOCKETS[2], |linker, grants, _| sockets::add_ip_name_lookup(linker, grants)),
+    (SOCKETS[2], sockets::add_ip_name_lookup),
 ];
 
 /// The interface that a guest imports if it waits for time to pass.

@@ -81,18 +81,6 @@ pub(super) async fn socket_is_ready(socket: &Request, wanted: Readiness) {
     .await;
 }
 
-/// Runs a future to its end in this thread. While it waits, the request does.
-///
-/// # Errors
-///
-/// A limit was reached. The error ends the guest.
-pub(super) fn block_on<T: Send>(
-    sleep: &mut Sleep,
-    future: impl Future<Output = T> + Send,
-) -> Result<T> {
-    socketserver::block_on(wait_on(sleep, future))
-}
-
 /// Runs a future to its end. While it waits, the request does.
 ///
 /// # Errors

@@ -13,16 +13,18 @@ use std::time::SystemTime;
 use cap_std::fs::MetadataExt as _;
 use rustix::fs::{fdatasync, fsync};
 use wasmtime::Result;
-use wasmtime::component::{LinkerInstance, Resource, WasmList};
+use wasmtime::component::{LinkerInstance, Resource, ResourceTable, WasmList};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     Advice, DescriptorFlags, DescriptorStat, DescriptorType, MetadataHashValue,
 };
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
+use crate::host::elsewhere::with_files;
 use crate::host::grants::{Directory, Grants};
 use crate::host::open_files::Counted;
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_waiting};
 use crate::host::wasi::files::{FileInput, FileOutput, read_at};
 use crate::host::wasi::streams::permit;
 
@@ -46,39 +48,35 @@ pub(crate) struct OpenFile {
 pub(super) fn add_to_linker(
     types: &mut LinkerInstance<'_, State>,
     grants: &Arc<Grants>,
+    waits: Waits,
 ) -> Result<()> {
     types.func_wrap("[method]descriptor.read-via-stream", read_via_stream)?;
     types.func_wrap("[method]descriptor.write-via-stream", write_via_stream)?;
     types.func_wrap("[method]descriptor.append-via-stream", append_via_stream)?;
     types.func_wrap("[method]descriptor.advise", advise)?;
-    types.func_wrap("[method]descriptor.sync-data", sync_data)?;
-    types.func_wrap("[method]descriptor.sync", sync)?;
+    define_waiting!(types, waits, "[method]descriptor.sync-data", sync_data)?;
+    define_waiting!(types, waits, "[method]descriptor.sync", sync)?;
     types.func_wrap("[method]descriptor.get-flags", get_flags)?;
     types.func_wrap("[method]descriptor.get-type", get_type)?;
-    types.func_wrap("[method]descriptor.set-size", set_size)?;
-    types.func_wrap("[method]descriptor.read", read)?;
-    types.func_wrap("[method]descriptor.write", write)?;
-    types.func_wrap("[method]descriptor.stat", stat)?;
-    types.func_wrap("[method]descriptor.is-same-object", is_same_object)?;
-    let grants = Arc::clone(grants);
-    types.func_wrap(
-        "[method]descriptor.metadata-hash",
-        move |cx: Cx<'_>, (descriptor,): (Handle,)| {
-            let identity = cx.data().table.get(&descriptor)?.identity();
-            Ok((identity.map(|identity| hash(&grants.hasher, identity)).map_err(ErrorCode::from),))
-        },
-    )
+    define_waiting!(types, waits, "[method]descriptor.set-size", set_size)?;
+    define_waiting!(types, waits, "[method]descriptor.read", read)?;
+    define_waiting!(types, waits, "[method]descriptor.write", write)?;
+    define_waiting!(types, waits, "[method]descriptor.stat", stat)?;
+    define_waiting!(types, waits, "[method]descriptor.is-same-object", is_same_object)?;
+    define_waiting!(types, waits, "[method]descriptor.metadata-hash", metadata_hash, grants)
 }
 
 fn read_via_stream(
     mut cx: Cx<'_>,
     (handle, at): (Handle, u64),
 ) -> HostResult<Resource<DynInputStream>> {
-    Ok((match readable(&cx, &handle)? {
+    let state = cx.data_mut();
+    Ok((match readable(&state.table, &handle)? {
         Ok(file) => {
-            let state = cx.data_mut();
             let stream = FileInput { file: Some(file), at, most: state.call_memory };
-            Ok(state.table.push::<DynInputStream>(Box::new(stream))?)
+            let stream = state.table.push::<DynInputStream>(Box::new(stream))?;
+            state.holds_stream_of_file(stream.rep());
+            Ok(stream)
         }
         Err(error) => Err(error),
     },))
@@ -103,11 +101,13 @@ fn output(
     handle: &Handle,
     at: Option<u64>,
 ) -> HostResult<Resource<DynOutputStream>> {
-    Ok((match writable(cx, handle)? {
+    let state = cx.data_mut();
+    Ok((match writable(&state.table, handle)? {
         Ok(file) => {
-            let state = cx.data_mut();
             let stream = FileOutput { file: Some(file), at, permit: permit(state.call_memory) };
-            Ok(state.table.push::<DynOutputStream>(Box::new(stream))?)
+            let stream = state.table.push::<DynOutputStream>(Box::new(stream))?;
+            state.holds_stream_of_file(stream.rep());
+            Ok(stream)
         }
         Err(error) => Err(error),
     },))
@@ -121,14 +121,23 @@ fn advise(cx: Cx<'_>, (handle, _, _, _): (Handle, u64, u64, Advice)) -> HostResu
     },))
 }
 
-fn sync_data(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<()> {
-    let synced = with_file(cx.data().table.get(&handle)?, |file| fdatasync(file));
-    Ok((synced.map_err(ErrorCode::from),))
+async fn sync_data(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<()> {
+    sync_with(cx, handle, |file| fdatasync(file)).await
 }
 
-fn sync(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<()> {
-    let synced = with_file(cx.data().table.get(&handle)?, |file| fsync(file));
-    Ok((synced.map_err(ErrorCode::from),))
+async fn sync(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<()> {
+    sync_with(cx, handle, |file| fsync(file)).await
+}
+
+async fn sync_with(
+    mut cx: Cx<'_>,
+    handle: Handle,
+    act: fn(BorrowedFd<'_>) -> rustix::io::Result<()>,
+) -> HostResult<()> {
+    with_files(cx.data_mut(), move |table| {
+        Ok((with_file(table.get(&handle)?, act).map_err(ErrorCode::from),))
+    })
+    .await?
 }
 
 /// Flushes a file or a directory. A directory is open with `O_PATH`, so it is opened again
@@ -171,66 +180,97 @@ fn get_type(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<DescriptorType> {
     }),))
 }
 
-fn set_size(cx: Cx<'_>, (handle, size): (Handle, u64)) -> HostResult<()> {
-    let set = |file: Arc<Counted<File>>| file.set_len(size).map_err(ErrorCode::from);
-    Ok((writable(&cx, &handle)?.and_then(set),))
+async fn set_size(mut cx: Cx<'_>, (handle, size): (Handle, u64)) -> HostResult<()> {
+    with_files(cx.data_mut(), move |table| {
+        let set = |file: Arc<Counted<File>>| file.set_len(size).map_err(ErrorCode::from);
+        Ok((writable(table, &handle)?.and_then(set),))
+    })
+    .await?
 }
 
 /// Reads at most as much as one call may return. The second value is `true` at the end of
 /// the file.
-fn read(cx: Cx<'_>, (handle, len, at): (Handle, u64, u64)) -> HostResult<(Vec<u8>, bool)> {
-    let data = readable(&cx, &handle)?
-        .and_then(|file| {
-            let most = cx.data().call_memory;
-            let most = usize::try_from(len).map_or(most, |len| len.min(most));
-            read_at(&file, most, at).map_err(ErrorCode::from)
-        })
-        .map(|data| {
-            let end = data.is_empty() && len > 0;
-            (data, end)
-        });
-    Ok((data,))
+async fn read(
+    mut cx: Cx<'_>,
+    (handle, len, at): (Handle, u64, u64),
+) -> HostResult<(Vec<u8>, bool)> {
+    let most = cx.data().call_memory;
+    let most = usize::try_from(len).map_or(most, |len| len.min(most));
+    with_files(cx.data_mut(), move |table| {
+        let data = readable(table, &handle)?
+            .and_then(|file| read_at(&file, most, at).map_err(ErrorCode::from))
+            .map(|data| {
+                let end = data.is_empty() && len > 0;
+                (data, end)
+            });
+        Ok((data,))
+    })
+    .await?
 }
 
-/// Writes data without a copy, from the guest's memory.
-fn write(cx: Cx<'_>, (handle, data, at): (Handle, WasmList<u8>, u64)) -> HostResult<u64> {
-    let written = |file: Arc<Counted<File>>| {
-        let count = file.write_at(data.as_le_slice(&cx), at)?;
-        Ok(count as u64)
+/// Writes data. It is copied only if another thread writes it: as much as one call may allocate.
+async fn write(mut cx: Cx<'_>, (handle, data, at): (Handle, WasmList<u8>, u64)) -> HostResult<u64> {
+    let file = match writable(&cx.data().table, &handle)? {
+        Ok(file) => file,
+        Err(error) => return Ok((Err(error),)),
     };
-    Ok((writable(&cx, &handle)?.and_then(written),))
-}
-
-fn stat(cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<DescriptorStat> {
-    let stat = match cx.data().table.get(&handle)? {
-        Descriptor::Directory(directory) => directory.dir.dir_metadata().map(|of| stat_of(&of)),
-        Descriptor::File(open) => open.file.metadata().map(|of| stat_of_file(&of)),
+    let slice = data.as_le_slice(&cx);
+    let written = if cx.data().task.is_none() {
+        file.write_at(slice, at)
+    } else {
+        let copy = slice[..slice.len().min(cx.data().call_memory)].to_vec();
+        with_files(cx.data_mut(), move |_| file.write_at(&copy, at)).await?
     };
-    Ok((stat.map_err(ErrorCode::from),))
+    Ok((written.map(|count| count as u64).map_err(ErrorCode::from),))
 }
 
-fn is_same_object(cx: Cx<'_>, (one, other): (Handle, Handle)) -> Result<(bool,)> {
-    let table = &cx.data().table;
-    let (one, other) = (table.get(&one)?.identity(), table.get(&other)?.identity());
-    Ok((matches!((one, other), (Ok(one), Ok(other)) if one == other),))
+async fn stat(mut cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<DescriptorStat> {
+    with_files(cx.data_mut(), move |table| {
+        let stat = match table.get(&handle)? {
+            Descriptor::Directory(directory) => directory.dir.dir_metadata().map(|of| stat_of(&of)),
+            Descriptor::File(open) => open.file.metadata().map(|of| stat_of_file(&of)),
+        };
+        Ok((stat.map_err(ErrorCode::from),))
+    })
+    .await?
+}
+
+async fn is_same_object(mut cx: Cx<'_>, (one, other): (Handle, Handle)) -> Result<(bool,)> {
+    with_files(cx.data_mut(), move |table| {
+        let (one, other) = (table.get(&one)?.identity(), table.get(&other)?.identity());
+        Ok((matches!((one, other), (Ok(one), Ok(other)) if one == other),))
+    })
+    .await?
+}
+
+async fn metadata_hash(
+    mut cx: Cx<'_>,
+    (descriptor,): (Handle,),
+    grants: Arc<Grants>,
+) -> HostResult<MetadataHashValue> {
+    with_files(cx.data_mut(), move |table| {
+        let identity = table.get(&descriptor)?.identity();
+        Ok((identity.map(|identity| hash(&grants.hasher, identity)).map_err(ErrorCode::from),))
+    })
+    .await?
 }
 
 /// Returns a file that a guest holds, if the guest may read it.
-fn readable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
-    file(cx, handle, |open| open.readable)
+fn readable(table: &ResourceTable, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
+    file(table, handle, |open| open.readable)
 }
 
 /// Returns a file that a guest holds, if the guest may write to it.
-fn writable(cx: &Cx<'_>, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
-    file(cx, handle, |open| open.writable)
+fn writable(table: &ResourceTable, handle: &Handle) -> Result<Outcome<Arc<Counted<File>>>> {
+    file(table, handle, |open| open.writable)
 }
 
 fn file(
-    cx: &Cx<'_>,
+    table: &ResourceTable,
     handle: &Handle,
     may: fn(&OpenFile) -> bool,
 ) -> Result<Outcome<Arc<Counted<File>>>> {
-    Ok(match cx.data().table.get(handle)? {
+    Ok(match table.get(handle)? {
         Descriptor::Directory(_) => Err(ErrorCode::IsDirectory),
         Descriptor::File(open) if may(open) => Ok(Arc::clone(&open.file)),
         Descriptor::File(_) => Err(ErrorCode::BadDescriptor),

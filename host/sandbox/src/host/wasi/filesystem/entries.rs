@@ -11,8 +11,10 @@ use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, Resource};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry};
 
+use crate::host::elsewhere::with_files;
 use crate::host::open_files::Counted;
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_waiting};
 
 use super::errno::ErrorCode;
 use super::open::counted;
@@ -30,32 +32,42 @@ pub(super) struct Entries {
     next: VecDeque<Outcome<DirectoryEntry>>,
 }
 
-pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()> {
-    types.func_wrap("[method]descriptor.read-directory", read_directory)?;
-    types.func_wrap("[method]directory-entry-stream.read-directory-entry", read_directory_entry)
+pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>, waits: Waits) -> Result<()> {
+    define_waiting!(types, waits, "[method]descriptor.read-directory", read_directory)?;
+    define_waiting!(
+        types,
+        waits,
+        "[method]directory-entry-stream.read-directory-entry",
+        read_directory_entry
+    )
 }
 
-fn read_directory(mut cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<Resource<Entries>> {
-    // The guest's handle is open with `O_PATH`, which does not allow to list entries.
-    let opened = directory(&cx, &handle)?.and_then(|directory| {
-        counted(directory, || directory.dir.open(".").map(cap_std::fs::File::into_std))
-    });
-    Ok((match opened {
-        Ok(directory) => {
-            let next = VecDeque::new();
-            Ok(cx.data_mut().table.push(Entries { directory, next })?)
-        }
-        Err(error) => Err(error),
-    },))
+async fn read_directory(mut cx: Cx<'_>, (handle,): (Handle,)) -> HostResult<Resource<Entries>> {
+    cx.data_mut().opens_file();
+    with_files(cx.data_mut(), move |table| {
+        // The guest's handle is open with `O_PATH`, which does not allow to list entries.
+        let opened = directory(table, &handle)?.and_then(|directory| {
+            counted(directory, || directory.dir.open(".").map(cap_std::fs::File::into_std))
+        });
+        Ok((match opened {
+            Ok(directory) => Ok(table.push(Entries { directory, next: VecDeque::new() })?),
+            Err(error) => Err(error),
+        },))
+    })
+    .await?
 }
 
 /// Returns the next entry. For a name that is not UTF-8 the error is
 /// `illegal-byte-sequence`, and the next call returns the entry after it.
-fn read_directory_entry(
+async fn read_directory_entry(
     mut cx: Cx<'_>,
     (entries,): (Resource<Entries>,),
 ) -> HostResult<Option<DirectoryEntry>> {
-    Ok((cx.data_mut().table.get_mut(&entries)?.next().transpose(),))
+    let state = cx.data_mut();
+    if let Some(next) = state.table.get_mut(&entries)?.next.pop_front() {
+        return Ok((Some(next).transpose(),));
+    }
+    with_files(state, move |table| Ok((table.get_mut(&entries)?.next().transpose(),))).await?
 }
 
 impl Entries {

@@ -17,12 +17,14 @@ pub(crate) use self::descriptor::Descriptor;
 use std::io;
 use std::sync::Arc;
 
-use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
+use wasmtime::component::{Linker, Resource, ResourceTable, WasmStr};
 use wasmtime::{Result, StoreContextMut};
 use wasmtime_wasi_io::streams::Error;
 
+use crate::host::elsewhere::with_files;
 use crate::host::grants::{Directory, Grants};
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_resource};
 
 use self::entries::Entries;
 use self::errno::ErrorCode;
@@ -49,24 +51,38 @@ pub(super) fn add_preopens(linker: &mut Linker<State>, grants: &Arc<Grants>) -> 
     })
 }
 
-pub(super) fn add_types(linker: &mut Linker<State>, grants: &Arc<Grants>) -> Result<()> {
+pub(super) fn add_types(
+    linker: &mut Linker<State>,
+    grants: &Arc<Grants>,
+    waits: Waits,
+) -> Result<()> {
     let mut types = linker.instance("wasi:filesystem/types@0.2.0")?;
-    types.resource("descriptor", ResourceType::host::<Descriptor>(), |mut cx, rep| {
-        cx.data_mut().table.delete(Handle::new_own(rep))?;
-        Ok(())
-    })?;
-    types.resource("directory-entry-stream", ResourceType::host::<Entries>(), |mut cx, rep| {
-        cx.data_mut().table.delete(Resource::<Entries>::new_own(rep))?;
-        Ok(())
-    })?;
-    descriptor::add_to_linker(&mut types, grants)?;
-    times::add_to_linker(&mut types)?;
-    paths::add_to_linker(&mut types, grants)?;
-    entries::add_to_linker(&mut types)?;
+    define_resource!(types, waits, "descriptor", Descriptor, drop_descriptor)?;
+    define_resource!(types, waits, "directory-entry-stream", Entries, drop_entries)?;
+    descriptor::add_to_linker(&mut types, grants, waits)?;
+    times::add_to_linker(&mut types, waits)?;
+    paths::add_to_linker(&mut types, grants, waits)?;
+    entries::add_to_linker(&mut types, waits)?;
     types.func_wrap("filesystem-error-code", |cx: Cx<'_>, (error,): (Resource<Error>,)| {
         let error = cx.data().table.get(&error)?.downcast_ref::<io::Error>();
         Ok((error.map(ErrorCode::from),))
     })
+}
+
+/// Closes a file, if the guest has no stream of it.
+async fn drop_descriptor(mut cx: Cx<'_>, rep: u32) -> Result<()> {
+    let state = cx.data_mut();
+    match state.table.delete(Handle::new_own(rep))? {
+        // It is open with `O_PATH`.
+        Descriptor::Directory(_) => Ok(()),
+        Descriptor::File(file) => with_files(state, move |_| drop(file)).await,
+    }
+}
+
+async fn drop_entries(mut cx: Cx<'_>, rep: u32) -> Result<()> {
+    let state = cx.data_mut();
+    let entries = state.table.delete(Resource::<Entries>::new_own(rep))?;
+    with_files(state, move |_| drop(entries)).await
 }
 
 /// Returns the path that a guest passed, unless it is too long.
@@ -79,17 +95,17 @@ fn path(cx: &Cx<'_>, path: &WasmStr) -> Result<Outcome<String>> {
 }
 
 /// Returns a directory that a guest holds.
-fn directory<'a>(cx: &'a Cx<'_>, handle: &Handle) -> Result<Outcome<&'a Directory>> {
-    Ok(match cx.data().table.get(handle)? {
+fn directory<'a>(table: &'a ResourceTable, handle: &Handle) -> Result<Outcome<&'a Directory>> {
+    Ok(match table.get(handle)? {
         Descriptor::Directory(directory) => Ok(directory),
         Descriptor::File(_) => Err(ErrorCode::NotDirectory),
     })
 }
 
 /// Returns a directory that a guest holds, if it is writable.
-fn writable<'a>(cx: &'a Cx<'_>, handle: &Handle) -> Result<Outcome<&'a Directory>> {
+fn writable<'a>(table: &'a ResourceTable, handle: &Handle) -> Result<Outcome<&'a Directory>> {
     let checked = |directory: &'a Directory| {
         if directory.writable { Ok(directory) } else { Err(ErrorCode::ReadOnly) }
     };
-    Ok(directory(cx, handle)?.and_then(checked))
+    Ok(directory(table, handle)?.and_then(checked))
 }

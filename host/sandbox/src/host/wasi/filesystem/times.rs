@@ -14,43 +14,48 @@ use wasmtime::Result;
 use wasmtime::component::{LinkerInstance, WasmStr};
 use wasmtime_wasi::p2::bindings::filesystem::types::{NewTimestamp, PathFlags};
 
+use crate::host::elsewhere::with_files;
 use crate::host::grants::Directory;
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_waiting};
 
 use super::descriptor::{Descriptor, OpenFile};
 use super::errno::ErrorCode;
 use super::{Cx, Handle, HostResult, Outcome, path, writable};
 
-pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>) -> Result<()> {
-    types.func_wrap("[method]descriptor.set-times", set_times)?;
-    types.func_wrap("[method]descriptor.set-times-at", set_times_at)
+pub(super) fn add_to_linker(types: &mut LinkerInstance<'_, State>, waits: Waits) -> Result<()> {
+    define_waiting!(types, waits, "[method]descriptor.set-times", set_times)?;
+    define_waiting!(types, waits, "[method]descriptor.set-times-at", set_times_at)
 }
 
-fn set_times(
-    cx: Cx<'_>,
+async fn set_times(
+    mut cx: Cx<'_>,
     (handle, accessed, modified): (Handle, NewTimestamp, NewTimestamp),
 ) -> HostResult<()> {
     let (accessed, modified) = match (spec(accessed), spec(modified)) {
         (Ok(accessed), Ok(modified)) => (accessed, modified),
         (Err(error), _) | (_, Err(error)) => return Ok((Err(error),)),
     };
-    Ok((match cx.data().table.get(&handle)? {
-        Descriptor::Directory(Directory { writable: false, .. }) => Err(ErrorCode::ReadOnly),
-        Descriptor::File(OpenFile { writable: false, .. }) => Err(ErrorCode::BadDescriptor),
-        Descriptor::Directory(Directory { dir, .. }) => {
-            DirExt::set_times(&***dir, ".", accessed, modified).map_err(ErrorCode::from)
-        }
-        Descriptor::File(OpenFile { file, .. }) => {
-            let mut times = FileTimes::new();
-            if let Some(accessed) = accessed.map(time) {
-                times = times.set_accessed(accessed);
+    with_files(cx.data_mut(), move |table| {
+        Ok((match table.get(&handle)? {
+            Descriptor::Directory(Directory { writable: false, .. }) => Err(ErrorCode::ReadOnly),
+            Descriptor::File(OpenFile { writable: false, .. }) => Err(ErrorCode::BadDescriptor),
+            Descriptor::Directory(Directory { dir, .. }) => {
+                DirExt::set_times(&***dir, ".", accessed, modified).map_err(ErrorCode::from)
             }
-            if let Some(modified) = modified.map(time) {
-                times = times.set_modified(modified);
+            Descriptor::File(OpenFile { file, .. }) => {
+                let mut times = FileTimes::new();
+                if let Some(accessed) = accessed.map(time) {
+                    times = times.set_accessed(accessed);
+                }
+                if let Some(modified) = modified.map(time) {
+                    times = times.set_modified(modified);
+                }
+                file.set_times(times).map_err(ErrorCode::from)
             }
-            file.set_times(times).map_err(ErrorCode::from)
-        }
-    },))
+        },))
+    })
+    .await?
 }
 
 fn time(spec: SystemTimeSpec) -> SystemTime {
@@ -60,8 +65,8 @@ fn time(spec: SystemTimeSpec) -> SystemTime {
     }
 }
 
-fn set_times_at(
-    cx: Cx<'_>,
+async fn set_times_at(
+    mut cx: Cx<'_>,
     (handle, flags, name, accessed, modified): (
         Handle,
         PathFlags,
@@ -70,24 +75,26 @@ fn set_times_at(
         NewTimestamp,
     ),
 ) -> HostResult<()> {
-    let set = |accessed, modified| -> Result<Outcome<()>> {
-        let directory = match writable(&cx, &handle)? {
+    let (accessed, modified) = match (spec(accessed), spec(modified)) {
+        (Ok(accessed), Ok(modified)) => (accessed, modified),
+        (Err(error), _) | (_, Err(error)) => return Ok((Err(error),)),
+    };
+    let path = path(&cx, &name)?;
+    with_files(cx.data_mut(), move |table| {
+        let directory = match writable(table, &handle)? {
             Ok(directory) => &directory.dir,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok((Err(error),)),
         };
-        let set = match path(&cx, &name)? {
-            Err(error) => return Ok(Err(error)),
+        let set = match path {
+            Err(error) => return Ok((Err(error),)),
             Ok(path) if flags.contains(PathFlags::SYMLINK_FOLLOW) => {
                 set_times_of(directory, &path, accessed, modified)
             }
             Ok(path) => directory.set_symlink_times(path, accessed, modified),
         };
-        Ok(set.map_err(ErrorCode::from))
-    };
-    Ok((match (spec(accessed), spec(modified)) {
-        (Ok(accessed), Ok(modified)) => set(accessed, modified)?,
-        (Err(error), _) | (_, Err(error)) => Err(error),
-    },))
+        Ok((set.map_err(ErrorCode::from),))
+    })
+    .await?
 }
 
 /// Sets the times of the file at a path, or of the target of a link there. `O_PATH` does not

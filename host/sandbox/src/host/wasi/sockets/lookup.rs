@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::vec::IntoIter;
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind};
-use socketserver::{Readiness, block_on};
+use socketserver::Readiness;
 use wasmtime::Result;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmStr};
 use wasmtime_wasi::async_trait;
@@ -20,6 +20,7 @@ use super::{Cx, Failure, Network, Outcome, denied, methods, opened, reply};
 use crate::host::grants::Grants;
 use crate::host::sleep::Source;
 use crate::host::state::State;
+use crate::host::waits::{Waits, define_waiting};
 use crate::host::wasi::poll::{wake_at, wake_when_ready};
 use crate::lookup::{Lookup, LookupOutcome, Running};
 use crate::network_grants::HostName;
@@ -36,10 +37,12 @@ enum Addresses {
 }
 
 type Stream = Resource<Addresses>;
+type HostResult<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
 pub(in crate::host::wasi) fn add_ip_name_lookup(
     linker: &mut Linker<State>,
     _: &Arc<Grants>,
+    waits: Waits,
 ) -> Result<()> {
     let mut lookup = linker.instance("wasi:sockets/ip-name-lookup@0.2.0")?;
     lookup.resource(
@@ -50,7 +53,7 @@ pub(in crate::host::wasi) fn add_ip_name_lookup(
             Ok(())
         },
     )?;
-    lookup.func_wrap("resolve-addresses", |cx, params| reply(resolve_addresses(cx, params)))?;
+    define_waiting!(lookup, waits, "resolve-addresses", resolve)?;
     methods! { lookup "resolve-address-stream"
         "resolve-next-address" => resolve_next_address,
     }
@@ -60,8 +63,12 @@ pub(in crate::host::wasi) fn add_ip_name_lookup(
     )
 }
 
+async fn resolve(cx: Cx<'_>, params: (Resource<Network>, WasmStr)) -> HostResult<Stream> {
+    reply(resolve_addresses(cx, params).await)
+}
+
 /// Begins a lookup. An address is no secret, and takes no lookup.
-fn resolve_addresses(
+async fn resolve_addresses(
     mut cx: Cx<'_>,
     (network, name): (Resource<Network>, WasmStr),
 ) -> Outcome<Stream> {
@@ -74,7 +81,7 @@ fn resolve_addresses(
     let state = cx.data_mut();
     let addresses = match address(&name) {
         Some(ip) => Addresses::Known(vec![ip].into_iter()),
-        None => look_up(state, name)?,
+        None => look_up(state, name).await?,
     };
     Ok(state.table.push(addresses)?)
 }
@@ -90,7 +97,7 @@ fn address(text: &str) -> Option<IpAddr> {
 
 /// Begins the lookup of a name, which must be granted: it tells the owner of the name's servers
 /// what the guest asked for.
-fn look_up(state: &mut State, name: String) -> Outcome<Addresses> {
+async fn look_up(state: &mut State, name: String) -> Outcome<Addresses> {
     // A text that is no name would say what it likes in the log.
     let asked: HostName = name.parse().map_err(|_| ErrorCode::InvalidArgument)?;
     let opened = state.opened.as_deref();
@@ -104,7 +111,7 @@ fn look_up(state: &mut State, name: String) -> Outcome<Addresses> {
     let lookup = Lookup { host: Some(name), service: None, hints };
     if opened.has_broker() {
         // The connection to the broker is for one call at a time.
-        let outcome = block_on(self::opened(state)?.look_up(&granted, lookup))?;
+        let outcome = self::opened(state)?.look_up(&granted, lookup).await?;
         return remember(state, outcome, &granted);
     }
     let guard = opened.lookup().ok_or(ErrorCode::TemporaryResolverFailure)?;
