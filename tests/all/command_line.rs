@@ -145,7 +145,7 @@ fn the_address_of_a_server_that_has_just_ended_is_free() {
 
 #[test]
 fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
-    let cases: [(&[&str], &str); 48] = [
+    let cases: [(&[&str], &str); 49] = [
         (&["serv"], "unrecognized subcommand"),
         (&["serve", "--bund"], "a similar argument exists: '--bind'"),
         (&["serve", "--port", "80"], "`--bind tcp://HOST:PORT` sets the address and the port"),
@@ -169,6 +169,7 @@ fn mistakes_in_the_command_line_are_exit_code_2_and_name_the_way_out() {
         (&["serve", "--server", "UnixStreamServer"], "--bind unix://PATH"),
         (&["serve", "--server", "TCPServer", "--concurrency", "sync"], "cannot be used with"),
         (&["serve", "--server", "TCPServer", "--workers", "2"], "workers run requests in threads"),
+        (&["serve", "--concurrency", "sync", "--workers", "2"], "in threads or as fibers"),
         (&["serve", "--workers", "0"], "0 is not in 1..=1024"),
         (&["serve", "--workers", "2", "--once"], "cannot be used with"),
         (&["serve", "--workers", "3", "--max-requests", "2"], "allow more"),

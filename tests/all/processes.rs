@@ -15,6 +15,9 @@ use crate::attacks::SetWhenDropped;
 use crate::client::{ask, echo, expect, in_flight, read_to_end};
 use crate::fixture::{FIXTURE, Fixture};
 
+/// Workers that run requests as tasks.
+const FIBERS: &[&str] = &["--workers", "2", "--concurrency", "fibers"];
+
 fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
 }
@@ -136,7 +139,7 @@ fn limits_hold_in_a_child() {
 
 #[test]
 fn children_do_not_outlive_the_host() {
-    for options in [&["--concurrency", "forking"][..], &["--workers", "2"]] {
+    for options in [&["--concurrency", "forking"][..], &["--workers", "2"], FIBERS] {
         let mut server = echo(options);
         let mut stream = in_flight(&server);
         let pids = children(server.pid()).unwrap();
@@ -152,7 +155,12 @@ fn children_do_not_outlive_the_host() {
 
 #[test]
 fn a_worker_that_dies_is_replaced_and_costs_its_own_requests_only() {
-    let mut server = echo(&["--workers", "2"]);
+    let with_threads: &[&str] = &["--workers", "2"];
+    [with_threads, FIBERS].into_iter().for_each(kill_a_worker);
+}
+
+fn kill_a_worker(options: &[&str]) {
+    let mut server = echo(options);
     wait_until("there are two workers", || children(server.pid()).unwrap().len() == 2);
     // With so many requests, both workers have some.
     let mut streams: Vec<TcpStream> = (0..40).map(|_| in_flight(&server)).collect();
@@ -174,12 +182,27 @@ fn a_worker_that_dies_is_replaced_and_costs_its_own_requests_only() {
     println!("{alive} of 40 requests were in the other worker");
     assert!(alive < 40);
     assert_eq!(ask(&server, b"next"), b"next");
+    drop(streams);
+    assert!(server.stop().unwrap().success());
+}
+
+#[test]
+fn a_worker_of_fibers_has_its_share_of_the_processors_whatever_it_holds() {
+    let mut server = echo(FIBERS);
+    let streams: Vec<TcpStream> = (0..40).map(|_| in_flight(&server)).collect();
+    let share = (thread::available_parallelism().unwrap().get() / 2).max(1);
+    for worker in children(server.pid()).unwrap() {
+        // The loop, the ticker, and those of requests.
+        assert!(threads(worker) <= 2 + share, "{}", threads(worker));
+    }
+    assert_eq!(threads(server.pid()), 1);
+    drop(streams);
     assert!(server.stop().unwrap().success());
 }
 
 #[test]
 fn children_ignore_sigint_of_a_terminal() {
-    for options in [&["--concurrency", "forking"][..], &["--workers", "2"]] {
+    for options in [&["--concurrency", "forking"][..], &["--workers", "2"], FIBERS] {
         let mut server = echo(&[options, &["--grace", "1h"]].concat());
         let mut stream = in_flight(&server);
         // A terminal sends SIGINT to all processes.

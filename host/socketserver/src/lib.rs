@@ -142,7 +142,8 @@ mod tls;
 pub use address::{Address, AddressFamily, SocketType, UnixAddress};
 pub use capacity::{Capacity, Needs, memory_of_this_machine};
 pub use concurrency::{
-    Concurrency, ConcurrencyKind, Fibers, Forking, Threading, Workers, run_in_child,
+    Concurrency, ConcurrencyKind, Fibers, Forking, Threading, WorkerConcurrency, Workers,
+    run_in_child,
 };
 pub use elsewhere::{drop_elsewhere, runs_tasks};
 pub use error::{BuildError, HandlerError, ServeError, ShutdownError, SystemExit};

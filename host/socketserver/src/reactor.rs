@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFlags, Timespec, epoll};
 use rustix::io::Errno;
@@ -20,6 +20,10 @@ use crate::poll::{PollSet, Polled, timespec};
 
 /// The number of events that one turn takes.
 const EVENTS: usize = 256;
+
+/// The longest time that a turn waits. A time that `epoll_pwait(2)` cannot count, of more than 24
+/// days, would take a newer call, which the jail of workers refuses.
+const LONGEST_TURN: Duration = Duration::from_hours(24);
 
 /// The data of the descriptor that interrupts a turn.
 const BELL: u64 = u64::MAX;
@@ -88,7 +92,7 @@ impl Reactor {
     /// Returns the time until the first timer, if there is one.
     pub(crate) fn time_left(&self) -> Option<Timespec> {
         let first = self.state().timers.first().map(|(first, _)| *first)?;
-        Some(timespec(first.saturating_duration_since(Instant::now())))
+        Some(timespec(first.saturating_duration_since(Instant::now()).min(LONGEST_TURN)))
     }
 
     /// Wakes the tasks whose descriptors are ready, and those whose time has come. Waits for the

@@ -32,11 +32,12 @@ fn main() -> ExitCode {
 const TCP: &str = "bind=tcp://127.0.0.1:0";
 
 /// The settings of each concurrency for one request at a time.
-const MODES: [&[&str]; 4] = [
+const MODES: [&[&str]; 5] = [
     &["sync"],
     &["threading", "max_requests=1"],
     &["max_children=1"],
     &["workers=1", "max_requests=1"],
+    &["workers=1", "max_requests=1", "fibers"],
 ];
 
 fn graceful(arguments: &[&str], mode: &[&str]) -> Program {

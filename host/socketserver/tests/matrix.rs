@@ -23,14 +23,16 @@ fn main() -> ExitCode {
         };
         Trial::test(class.name(), run)
     });
-    let workers = ["tcp", "udp", "unix", "unixgram"].map(|scheme| {
-        let run = move || {
-            let (_directory, endpoint) = endpoint(scheme);
-            let bind = format!("bind={endpoint}");
-            run_server(Program::start("server", &[&bind, "workers=2"]), true);
-            Ok(())
-        };
-        Trial::test(format!("Workers over {scheme}"), run)
+    let workers = ["threading", "fibers"].into_iter().flat_map(|concurrency| {
+        ["tcp", "udp", "unix", "unixgram"].map(|scheme| {
+            let run = move || {
+                let (_directory, endpoint) = endpoint(scheme);
+                let bind = format!("bind={endpoint}");
+                run_server(Program::start("server", &[&bind, "workers=2", concurrency]), true);
+                Ok(())
+            };
+            Trial::test(format!("Workers ({concurrency}) over {scheme}"), run)
+        })
     });
     let tests = classes.into_iter().chain(workers).collect();
     programs::run(&[("class", class_program), ("server", server_program)], tests)

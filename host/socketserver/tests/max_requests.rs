@@ -12,7 +12,9 @@ use common::{
     Event, Gate, NEVER, SOON, at_most, builder, client_with, connect, connect_to, echo, gated,
     localhost, next, read_all, recorder, serve,
 };
-use socketserver::{BuildError, Capacity, Concurrency, Forking, Needs, Threading, Workers};
+use socketserver::{
+    BuildError, Capacity, Concurrency, Forking, Needs, Threading, WorkerConcurrency, Workers,
+};
 
 #[test]
 fn b40_past_max_requests_a_client_waits_until_another_leaves() {
@@ -148,7 +150,8 @@ fn workers_have_a_limit_each() {
     let workers = |count, max_requests| {
         let capacity = Capacity { requests: 10, limit: "that is all".to_owned() };
         let threading = Threading { max_requests, capacity, ..Threading::new() };
-        builder(echo).concurrency(Concurrency::Workers(Workers { count, threading })).build()
+        let concurrency = WorkerConcurrency::Threading(threading);
+        builder(echo).concurrency(Concurrency::Workers(Workers { count, concurrency })).build()
     };
     assert_eq!(workers(3, Some(4)).unwrap().max_requests(), 12);
     assert_eq!(workers(3, None).unwrap().max_requests(), 30);
@@ -164,6 +167,9 @@ fn workers_share_the_memory_and_the_threads_of_the_machine() {
         Needs { memory: 5 << 20, threads: 10, mappings: 3, descriptors: 4, address_space: 5 };
     assert_eq!(one.in_workers(5), expected);
     let all = Capacity::of_this_machine(Needs::THREAD.in_workers(1_000_000));
-    assert_eq!(Workers::new(1_000_000).threading.capacity.requests, all.requests);
+    let WorkerConcurrency::Threading(threading) = Workers::new(1_000_000).concurrency else {
+        panic!("these have threads");
+    };
+    assert_eq!(threading.capacity.requests, all.requests);
     assert!(all.requests < Capacity::of_this_machine(Needs::THREAD).requests);
 }

@@ -20,7 +20,7 @@ use programs::{
 use rustix::process::Signal;
 use socketserver::{
     Address, Concurrency, HandlerError, Hooks, Reason, Request, Server, ServerBuilder, ServerInfo,
-    Threading, Workers,
+    Workers,
 };
 
 fn main() -> ExitCode {
@@ -160,7 +160,7 @@ fn leading(bind: &str) -> ServerBuilder {
     Server::builder(handler)
         .bind(bind.parse().unwrap())
         .hooks(hooks)
-        .concurrency(Concurrency::Workers(Workers { count: 2, threading: Threading::new() }))
+        .concurrency(Concurrency::Workers(Workers::new(2)))
 }
 
 fn in_workers_threads_take_requests_themselves() {
@@ -326,12 +326,14 @@ fn closing_does_not_wait_for_the_workers_without_block_on_close() {
 }
 
 fn a_worker_does_not_wait_for_daemon_threads() {
-    let mut program = Program::serving(&[TCP, "workers=1", "daemon_threads=true"]);
-    let (mut client, worker) = Client::holding(program.endpoint());
-    program.close();
-    assert_eq!(client.rest(), "");
-    wait_for_end(worker);
-    assert_eq!(program.end(), [""; 0]);
+    for each in ["threading", "fibers"] {
+        let mut program = Program::serving(&[TCP, "workers=1", "daemon_threads=true", each]);
+        let (mut client, worker) = Client::holding(program.endpoint());
+        program.close();
+        assert_eq!(client.rest(), "", "{each}");
+        wait_for_end(worker);
+        assert_eq!(program.end(), [""; 0]);
+    }
 }
 
 fn closing_within_a_time_returns_the_number_of_workers_left() {

@@ -182,7 +182,7 @@ fn each_mistake_has_a_place_and_the_right_word() {
         ),
         (
             "version = 1\n{}workers = 2\nconcurrency = \"forking\"\n",
-            "./c.toml:2:10: [handler.upper]: workers run requests in threads",
+            "./c.toml:2:10: [handler.upper]: workers run requests in threads or as fibers",
         ),
         ("version = 1\n{}once = true\n", "./c.toml:5:1: `once` is no key"),
         ("version = 1\n{}digest = \"sha256:1\"\n", "./c.toml:5:10: digest: write sha256: and 64"),

@@ -29,14 +29,14 @@ pub struct RunningOptions {
         - forking: each in a forked process, as ForkingTCPServer does")]
     pub concurrency: Option<ConcurrencyKind>,
 
-    /// Serve from N processes, each with threads.
+    /// Serve from N processes, each with threads or fibers.
     ///
     /// If one of the processes ends, only its own requests end, and another process replaces
-    /// it.
+    /// it. With --concurrency fibers each runs its requests as tasks of a few threads.
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
 
-    /// Run at most N requests at once, in threads.
+    /// Run at most N requests at once, in threads or as fibers.
     ///
     /// Other clients wait in the backlog. The default, and the most, is what the machine can
     /// hold. Each of --workers has its share of N. With --concurrency sync a request runs

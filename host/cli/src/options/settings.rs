@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use socketserver::{Concurrency, ConcurrencyKind, Fibers, Forking, Threading, Workers};
+use socketserver::{
+    Concurrency, ConcurrencyKind, Fibers, Forking, Threading, WorkerConcurrency, Workers,
+};
 use socketserver_jail::JailMode;
 use socketserver_sandbox::Policy;
 
@@ -124,16 +126,28 @@ fn concurrency(options: &ServerOptions, default: ConcurrencyKind) -> Result<Conc
     };
     let max_requests = running.max_requests.map(|max| max as usize);
     let threading = |max_requests| Threading { max_requests, ..threading(python) };
+    let fibers = |max_requests, default: Fibers| {
+        let Threading { block_on_close, daemon_threads, .. } = threading(None);
+        Fibers { max_requests, block_on_close, daemon_threads, ..default }
+    };
     Ok(match (running.workers.map(usize::from), kind) {
-        (Some(count), ConcurrencyKind::Threading) => {
+        (Some(count), ConcurrencyKind::Threading | ConcurrencyKind::Fibers) => {
             if let Some(max) = max_requests.filter(|max| *max < count) {
                 bail!("--max-requests {max} leaves some of {count} workers without any: allow more")
             }
             let each = max_requests.map(|max| max / count);
-            Concurrency::Workers(Workers { count, threading: threading(each) })
+            let concurrency = if kind == ConcurrencyKind::Fibers {
+                WorkerConcurrency::Fibers(fibers(each, Fibers::in_workers(count)))
+            } else {
+                WorkerConcurrency::Threading(threading(each))
+            };
+            Concurrency::Workers(Workers { count, concurrency })
         }
         (Some(_), _) => {
-            bail!("workers run requests in threads: leave out --workers, or the other concurrency")
+            bail!(
+                "workers run requests in threads or as fibers: leave out --workers, or the other \
+                 concurrency"
+            )
         }
         (None, ConcurrencyKind::Forking) => {
             if max_requests.is_some() {
@@ -147,14 +161,7 @@ fn concurrency(options: &ServerOptions, default: ConcurrencyKind) -> Result<Conc
             })
         }
         (None, ConcurrencyKind::Sync) => Concurrency::Sync,
-        (None, ConcurrencyKind::Fibers) => {
-            let Threading { block_on_close, daemon_threads, .. } = threading(None);
-            Concurrency::Fibers(Fibers {
-                max_requests,
-                block_on_close: block_on_close && !daemon_threads,
-                ..Fibers::new()
-            })
-        }
+        (None, ConcurrencyKind::Fibers) => Concurrency::Fibers(fibers(max_requests, Fibers::new())),
         (None, _) => Concurrency::Threading(threading(max_requests)),
     })
 }

@@ -9,7 +9,7 @@ use socketserver::access::Access;
 use socketserver::service::PassedSocket;
 use socketserver::{
     BindHint, BuildError, Concurrency, ConcurrencyKind, DeferAccept, Endpoint, Needs,
-    RequestHandler, Server, TlsServer, TlsSettings, printable, run_in_child,
+    RequestHandler, Server, TlsServer, TlsSettings, WorkerConcurrency, printable, run_in_child,
 };
 use socketserver_jail::JailMode;
 use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings, read_component};
@@ -84,7 +84,7 @@ fn try_handler(
     let cannot_serve = || format!("cannot serve {name}");
     manager.loading(&name, settings.loading.longest());
     let kind = settings.concurrency.kind();
-    let engine = engine(kind, &settings.loading.engine()?)?;
+    let engine = engine(&settings.concurrency, &settings.loading.engine()?)?;
     let handler = handler(settings, &engine).with_context(cannot_serve)?;
     let handler = handler.with_counters(Arc::<Counters>::clone(counters));
     let measures = settings.log.access != AccessLog::Off || counters.is_watched();
@@ -238,13 +238,17 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     Ok(server)
 }
 
-fn engine(kind: ConcurrencyKind, settings: &EngineSettings) -> Result<Engine> {
-    if kind == ConcurrencyKind::Forking {
+fn engine(concurrency: &Concurrency, settings: &EngineSettings) -> Result<Engine> {
+    if concurrency.kind() == ConcurrencyKind::Forking {
         // Each fork would copy the many mappings of a pool.
         return Ok(Engine::on_demand(settings)?);
     }
-    let engine = if kind == ConcurrencyKind::Fibers {
-        Engine::for_fibers(Engine::fiber_capacity().requests, settings)?
+    let engine = if concurrency.has_fibers() {
+        let processes = match concurrency {
+            Concurrency::Workers(workers) => workers.count,
+            _ => 1,
+        };
+        Engine::for_fibers(Engine::fiber_capacity(processes).requests, settings)?
     } else {
         Engine::new(Engine::capacity().requests, settings)?
     };
@@ -339,8 +343,11 @@ fn with_capacity(
             Concurrency::Forking(forking)
         }
         Concurrency::Workers(mut workers) => {
-            let needs = needs(Needs::THREAD).in_workers(workers.count);
-            workers.threading.capacity = handler.capacity(needs);
+            let capacity = |each| handler.capacity(needs(each).in_workers(workers.count));
+            match &mut workers.concurrency {
+                WorkerConcurrency::Threading(each) => each.capacity = capacity(Needs::THREAD),
+                WorkerConcurrency::Fibers(each) => each.capacity = capacity(Needs::FIBER),
+            }
             Concurrency::Workers(workers)
         }
     }

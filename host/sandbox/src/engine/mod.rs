@@ -188,11 +188,13 @@ impl Engine {
         Capacity::of_this_machine(Needs { mappings, ..Needs::THREAD })
     }
 
-    /// Returns how many requests that run as tasks this machine can hold at once: the number of
-    /// slots to ask [`for_fibers`](Self::for_fibers) for.
-    pub fn fiber_capacity() -> Capacity {
+    /// Returns how many requests that run as tasks each of `processes` can hold at once, which
+    /// share the memory of this machine: the number of slots to ask
+    /// [`for_fibers`](Self::for_fibers) for.
+    pub fn fiber_capacity(processes: usize) -> Capacity {
         let mappings = Needs::FIBER.mappings + MAPPINGS_PER_MEMORY;
-        Capacity::of_this_machine(Needs { mappings, ..Needs::FIBER })
+        let needs = Needs { mappings, ..Needs::FIBER };
+        Capacity::of_this_machine(needs.in_workers(processes))
     }
 
     pub(crate) fn settings(&self) -> &EngineSettings {

@@ -6,20 +6,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Concurrency;
 use super::children::Children;
 use super::job::{Application, Job};
 use super::post::Post;
-use super::settings::Threading;
 use crate::error::SystemExit;
 use crate::listen::listener::Listener;
 use crate::server::pending::PendingConnections;
 
 /// Runs a worker in its process, and returns the exit status.
-pub(crate) type RunWorker<'a> = &'a dyn Fn(WorkerSettings<'_>) -> i32;
+pub(crate) type RunWorker<'a> = &'a dyn Fn(WorkerSettings) -> i32;
 
 /// The things that a worker gets from its parent.
-pub(crate) struct WorkerSettings<'a> {
-    pub threading: &'a Threading,
+pub(crate) struct WorkerSettings {
+    pub concurrency: Concurrency,
     /// Its end of the lifeline.
     pub lifeline: Arc<OwnedFd>,
     /// Wakes the leaders of all workers when it is written to.

@@ -110,7 +110,7 @@ impl RequestFibers {
     pub(super) fn new(settings: &Fibers, control: Arc<Control>) -> Result<Self, BuildError> {
         Ok(RequestFibers {
             permits: Arc::new(Permits::new(settings.max_requests()?, control)),
-            waits_on_close: settings.block_on_close,
+            waits_on_close: settings.waits_on_close(),
             max_threads: settings.threads.max(1),
             state: Mutex::default(),
         })

@@ -38,7 +38,7 @@ pub(crate) use dispatcher::{Dispatched, Dispatcher, ServerSockets, WorkerSetting
 pub(crate) use job::{Application, Job};
 pub(crate) use post::{Post, SteppedDown, Term, max_leaders};
 pub use run_in_child::run_in_child;
-pub use settings::{Fibers, Forking, Threading, Workers};
+pub use settings::{Fibers, Forking, Threading, WorkerConcurrency, Workers};
 
 use crate::error::BuildError;
 use crate::server::control::Control;
@@ -56,8 +56,8 @@ pub enum Concurrency {
     /// Each in a process: Python's `ForkingMixIn`. The process that serves
     /// must have no other thread.
     Forking(Forking),
-    /// In threads of several processes, so that the end of one process costs only its
-    /// own requests. The process that serves must have no other thread.
+    /// In threads of several processes, or as tasks of their threads, so that the end of one
+    /// process costs only its own requests. The process that serves must have no other thread.
     Workers(Workers),
 }
 
@@ -70,6 +70,17 @@ impl Concurrency {
             Concurrency::Fibers(_) => ConcurrencyKind::Fibers,
             Concurrency::Forking(_) => ConcurrencyKind::Forking,
             Concurrency::Workers(_) => ConcurrencyKind::Workers,
+        }
+    }
+
+    /// Returns true if requests run as tasks, in this process or in a worker.
+    pub fn has_fibers(&self) -> bool {
+        match self {
+            Concurrency::Fibers(_) => true,
+            Concurrency::Workers(workers) => {
+                matches!(workers.concurrency, WorkerConcurrency::Fibers(_))
+            }
+            _ => false,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use super::Concurrency;
 use crate::capacity::{Capacity, Needs};
 use crate::error::BuildError;
 
@@ -63,6 +64,9 @@ pub struct Fibers {
     pub capacity: Capacity,
     /// The number of threads, at least 1.
     pub threads: usize,
+    /// If true, closing the server does not wait for the requests in flight, and neither does a
+    /// worker that ends. Python's `daemon_threads`, false by default.
+    pub daemon_threads: bool,
     /// If true, closing the server waits for the requests in flight. Python's `block_on_close`,
     /// true by default.
     pub block_on_close: bool,
@@ -76,13 +80,29 @@ impl Fibers {
             max_requests: None,
             capacity: Capacity::of_this_machine(Needs::FIBER),
             threads: thread::available_parallelism().map_or(1, usize::from),
+            daemon_threads: false,
             block_on_close: true,
+        }
+    }
+
+    /// Returns the settings of each of `count` workers: as many requests as the machine can hold in
+    /// all of them together, and the share of one in the threads, at least 1.
+    pub fn in_workers(count: usize) -> Self {
+        let default = Fibers::new();
+        Fibers {
+            capacity: Capacity::of_this_machine(Needs::FIBER.in_workers(count)),
+            threads: (default.threads / count.max(1)).max(1),
+            ..default
         }
     }
 
     /// Returns the number of requests that may be in flight, at least 1.
     pub(super) fn max_requests(&self) -> Result<usize, BuildError> {
         self.capacity.max_requests(self.max_requests)
+    }
+
+    pub(super) fn waits_on_close(&self) -> bool {
+        self.block_on_close && !self.daemon_threads
     }
 }
 
@@ -135,7 +155,16 @@ pub struct Workers {
     /// The number of processes, at least 1.
     pub count: usize,
     /// The way in which each process runs its requests.
-    pub threading: Threading,
+    pub concurrency: WorkerConcurrency,
+}
+
+/// The way in which a worker runs its requests.
+#[derive(Debug, Clone)]
+pub enum WorkerConcurrency {
+    /// Each in a thread.
+    Threading(Threading),
+    /// As tasks of a few threads.
+    Fibers(Fibers),
 }
 
 impl Workers {
@@ -143,6 +172,44 @@ impl Workers {
     /// hold in all of them together.
     pub fn new(count: usize) -> Self {
         let capacity = Capacity::of_this_machine(Needs::THREAD.in_workers(count));
-        Workers { count, threading: Threading { capacity, ..Threading::new() } }
+        let threading = Threading { capacity, ..Threading::new() };
+        Workers { count, concurrency: WorkerConcurrency::Threading(threading) }
+    }
+
+    /// Returns settings for `count` processes that run requests as tasks, as
+    /// [`Fibers::in_workers`] says.
+    pub fn with_fibers(count: usize) -> Self {
+        Workers { count, concurrency: WorkerConcurrency::Fibers(Fibers::in_workers(count)) }
+    }
+}
+
+impl WorkerConcurrency {
+    /// Returns the number of requests that may be in flight in one worker, at least 1.
+    pub(super) fn max_requests(&self) -> Result<usize, BuildError> {
+        match self {
+            WorkerConcurrency::Threading(threading) => threading.max_requests(),
+            WorkerConcurrency::Fibers(fibers) => fibers.max_requests(),
+        }
+    }
+
+    /// Returns true if closing the server waits for its workers.
+    pub(super) fn waits_on_close(&self) -> bool {
+        match self {
+            WorkerConcurrency::Threading(threading) => threading.waits_on_close(),
+            WorkerConcurrency::Fibers(fibers) => fibers.waits_on_close(),
+        }
+    }
+
+    /// Returns the concurrency of the server in a worker. The parent need not wait for its workers,
+    /// but requests that a worker leaves are lost.
+    pub(super) fn in_worker(&self) -> Concurrency {
+        match self {
+            WorkerConcurrency::Threading(threading) => {
+                Concurrency::Threading(Threading { block_on_close: true, ..threading.clone() })
+            }
+            WorkerConcurrency::Fibers(fibers) => {
+                Concurrency::Fibers(Fibers { block_on_close: true, ..fibers.clone() })
+            }
+        }
     }
 }

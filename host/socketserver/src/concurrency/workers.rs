@@ -1,4 +1,4 @@
-//! Several processes, each of which serves in threads.
+//! Several processes, each of which serves in threads or in fibers.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +12,7 @@ use super::children::{Children, EndedChild};
 use super::dispatcher::{Dispatched, Dispatcher, RunWorker, ServerSockets, WorkerSettings};
 use super::job::{Application, Job, RequestEnd, catch_panic};
 use super::post::max_leaders;
-use super::settings::{Threading, Workers};
+use super::settings::{WorkerConcurrency, Workers};
 use crate::error::{BuildError, HandlerError};
 use crate::reason::Reason;
 use crate::server::post::{new_bell, ring};
@@ -28,7 +28,7 @@ const EARLY: Duration = Duration::from_secs(10);
 /// Has the requests served by worker processes.
 pub(super) struct WorkerProcesses {
     count: usize,
-    threading: Threading,
+    concurrency: WorkerConcurrency,
     max_requests: usize,
     tasks: Tasks,
     /// The signals that workers leave to this process.
@@ -64,12 +64,12 @@ impl Lifeline {
 
 impl WorkerProcesses {
     pub(super) fn new(settings: &Workers, for_parent: Option<SigSet>) -> Result<Self, BuildError> {
-        let Workers { count, threading } = settings.clone();
+        let Workers { count, concurrency } = settings.clone();
         let count = count.max(1);
-        let requests_per_worker = threading.max_requests()?;
+        let requests_per_worker = concurrency.max_requests()?;
         Ok(WorkerProcesses {
             count,
-            threading,
+            concurrency,
             max_requests: requests_per_worker.saturating_mul(count),
             tasks: Tasks::new()?,
             for_parent,
@@ -106,7 +106,7 @@ impl WorkerProcesses {
         self.tasks.close_inherited();
         let status = catch_panic(|| match app.hooks.after_fork_in_child(None) {
             Ok(()) => run(WorkerSettings {
-                threading: &self.threading,
+                concurrency: self.concurrency.in_worker(),
                 lifeline: Arc::clone(lifeline),
                 bell: Arc::clone(&self.bell),
                 max_leaders: (max_leaders() / self.count).max(1),
@@ -153,7 +153,7 @@ impl Dispatcher for WorkerProcesses {
     fn close(&self, app: &Application, deadline: Option<Instant>) -> usize {
         self.end_run();
         self.collect_children(app);
-        while self.threading.waits_on_close() && self.children.wait(deadline) {
+        while self.concurrency.waits_on_close() && self.children.wait(deadline) {
             self.collect_children(app);
         }
         self.children.count()

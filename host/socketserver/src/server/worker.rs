@@ -1,4 +1,4 @@
-//! The code of a worker process: a server with threads on the sockets of its parent.
+//! The code of a worker process: a server on the sockets of its parent.
 
 use std::error::Error;
 use std::io;
@@ -10,7 +10,7 @@ use super::control::Control;
 use super::parts::Parts;
 use super::{drain, serve};
 use crate::address::SocketType;
-use crate::concurrency::{Concurrency, Threading, WorkerSettings};
+use crate::concurrency::WorkerSettings;
 use crate::error::HandlerError;
 use crate::listen::listener::Listener;
 use crate::reason::Reason;
@@ -33,7 +33,7 @@ fn run_worker(
     server: &Parts,
     listeners: &Arc<[Listener]>,
     poll_interval: Duration,
-    settings: WorkerSettings<'_>,
+    settings: WorkerSettings,
 ) -> i32 {
     match serve_and_drain(server, listeners, poll_interval, settings) {
         Ok(()) => 0,
@@ -45,19 +45,16 @@ fn run_worker(
     }
 }
 
-/// Serves in threads until the lifeline ends, and finishes the requests that are left.
+/// Serves until the lifeline ends, and finishes the requests that are left.
 fn serve_and_drain(
     server: &Parts,
     listeners: &Arc<[Listener]>,
     poll_interval: Duration,
-    settings: WorkerSettings<'_>,
+    settings: WorkerSettings,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let WorkerSettings { threading, lifeline, bell, max_leaders } = settings;
+    let WorkerSettings { concurrency, lifeline, bell, max_leaders } = settings;
     let control = Control::new(Some(lifeline), None, server.control.max_drained())?;
-    // The parent need not wait for its workers, but requests that this process leaves
-    // are lost.
-    let threading = Threading { block_on_close: true, ..threading.clone() };
-    let dispatcher = Concurrency::Threading(threading).dispatcher(&control, None)?;
+    let dispatcher = concurrency.dispatcher(&control, None)?;
     let app = Arc::clone(&server.app);
     let own_addresses = Arc::clone(&server.own_addresses);
     let mut worker =

@@ -13,8 +13,8 @@ use std::{fs, process};
 use rustix::net::getsockname;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use socketserver::{
-    Address, Concurrency, Forking, HandlerError, Hooks, Request, Server, ServerBuilder,
-    ServerClass, ServerInfo, SocketType, SystemExit, Threading, Workers,
+    Address, Concurrency, Fibers, Forking, HandlerError, Hooks, Request, Server, ServerBuilder,
+    ServerClass, ServerInfo, SocketType, SystemExit, Threading, WorkerConcurrency, Workers,
 };
 
 use crate::common::{NEVER, printed};
@@ -40,7 +40,7 @@ pub fn server(arguments: &[String]) -> ServerBuilder {
             "daemon_threads" => threading.daemon_threads = value == "true",
             "workers" => workers = Some(number()),
             "max_requests" => threading.max_requests = Some(number()),
-            "sync" | "threading" => other = Some(name),
+            "sync" | "threading" | "fibers" => other = Some(name),
             "graceful" => builder = builder.graceful_shutdown(true),
             "timeout" => {
                 builder = builder.timeout(Some(Duration::from_millis(value.parse().unwrap())));
@@ -50,7 +50,19 @@ pub fn server(arguments: &[String]) -> ServerBuilder {
     }
     threading.block_on_close = forking.block_on_close;
     builder.concurrency(match (workers, other) {
-        (Some(count), _) => Concurrency::Workers(Workers { count, threading }),
+        (Some(count), Some("fibers")) => {
+            let fibers = Fibers {
+                max_requests: threading.max_requests,
+                block_on_close: threading.block_on_close,
+                daemon_threads: threading.daemon_threads,
+                ..Fibers::new()
+            };
+            Concurrency::Workers(Workers { count, concurrency: WorkerConcurrency::Fibers(fibers) })
+        }
+        (Some(count), _) => {
+            let concurrency = WorkerConcurrency::Threading(threading);
+            Concurrency::Workers(Workers { count, concurrency })
+        }
         (None, Some("sync")) => Concurrency::Sync,
         (None, Some(_)) => Concurrency::Threading(threading),
         (None, None) => Concurrency::Forking(forking),

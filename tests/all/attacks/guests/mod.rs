@@ -20,9 +20,10 @@ mod traps;
 use std::io::Write;
 
 use socketserver_tests::bystander::Bystander;
-use socketserver_tests::process::Server;
+use socketserver_tests::process::{Server, wait_until};
+use socketserver_tests::procfs::children;
 
-use super::{assert_reported, attack, logged};
+use super::{assert_reported, attack, logged, wait_until_idle};
 use crate::client::read_to_end;
 use crate::fixture::{FIXTURE, Fixture, Served};
 
@@ -41,6 +42,7 @@ use hostile;
 /// The ways of running requests besides threads.
 const FORKING: &[&str] = &["--concurrency", "forking"];
 const WORKERS: &[&str] = &["--workers", "2"];
+const FIBERS_IN_WORKERS: &[&str] = &["--workers", "2", "--concurrency", "fibers"];
 const SYNC: &[&str] = &["--concurrency", "sync"];
 
 /// The outcome that a request of a hostile handler must have.
@@ -194,6 +196,14 @@ impl Hostile {
     fn run_text(&self, text: &str, mode: &[&str]) {
         let options = [&["--cpu-time", self.cpu_time], self.options, mode].concat();
         let mut served = Served::start(text, &["tcp://127.0.0.1:0"], &options);
+        if let ["--workers", count, ..] = mode {
+            let pid = served.server.pid();
+            wait_until("the server has its workers", || {
+                children(pid).unwrap().len().to_string() == *count
+            });
+            // They hold what they need from the start.
+            children(pid).unwrap().into_iter().for_each(wait_until_idle);
+        }
         let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
         attack(&mut served.server, &bystander, |server, _| self.ask(server));
         self.check_count_of_failures(&mut served.server);
