@@ -4,6 +4,7 @@ use socketserver::{Capacity, DeferAccept, Needs};
 
 use crate::engine::{ADDRESSES_PER_MEMORY, MAPPINGS_PER_MEMORY, Pool};
 use crate::host::open_files::DESCRIPTORS;
+use crate::host::waits::Waits;
 use crate::instance::handler::ComponentHandler;
 use crate::limits::memory::TotalMemory;
 use crate::load::footprint::Footprint;
@@ -19,12 +20,15 @@ impl ComponentHandler {
         let is_process = base.mappings == 0;
         let memories = self.footprint.memories;
         let own_mappings = if is_process { 0 } else { memories * MAPPINGS_PER_MEMORY };
+        // The stacks of fibers are mapped with the pool.
+        let has_stack = self.engine.pool().is_some() && self.engine.waits() == Waits::Suspend;
+        let mapped = if has_stack { Needs::FIBER.mappings } else { 0 };
         let unpooled = if is_process || self.engine.pool().is_some() { 0 } else { memories };
         let addresses = unpooled.saturating_mul(ADDRESSES_PER_MEMORY);
         let opens_files = !is_process && self.opens_files();
         let needs = Needs {
             descriptors: if opens_files { DESCRIPTORS } else { base.descriptors },
-            mappings: base.mappings.saturating_add(own_mappings),
+            mappings: base.mappings.saturating_sub(mapped).saturating_add(own_mappings),
             address_space: base.address_space.saturating_add(addresses),
             ..base
         };
