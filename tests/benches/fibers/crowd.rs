@@ -4,6 +4,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Socket, Type};
@@ -30,7 +32,8 @@ impl Drop for Clients {
 }
 
 impl Crowd {
-    /// Makes `count` connections. The server has accepted them when this returns.
+    /// Makes `count` connections. The server has accepted them, and its memory is at rest, when
+    /// this returns.
     pub fn connect(server: &Server, count: usize) -> Result<Self> {
         let before = descriptors(server);
         let mut clients = Vec::new();
@@ -40,6 +43,8 @@ impl Crowd {
             clients.push(Clients::start(server.address(), count, process)?);
         }
         wait_until("all connections are accepted", || descriptors(server) >= before + count);
+        // Connections that were accepted may not have an instance yet.
+        wait_until("the server is at rest", || is_at_rest(server));
         progress("");
         Ok(Crowd(clients))
     }
@@ -106,15 +111,21 @@ pub fn hold(server: SocketAddr, count: usize, process: usize) -> Result<()> {
 
 /// Returns the memory of the processes that serve, with their page tables, in bytes.
 pub fn memory_of(server: &Server) -> Result<u64> {
-    let mut sum = 0;
-    for pid in children(server.pid())?.into_iter().chain([server.pid()]) {
-        sum += memory(pid, "VmRSS")? + memory(pid, "VmPTE")?;
-    }
-    Ok(sum)
+    processes(server).map(|pid| Ok(memory(pid, "VmRSS")? + memory(pid, "VmPTE")?)).sum()
 }
 
 fn descriptors(server: &Server) -> usize {
-    let pids = children(server.pid()).unwrap_or_default().into_iter().chain([server.pid()]);
     let count = |pid| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-    pids.map(count).sum()
+    processes(server).map(count).sum()
+}
+
+/// Returns true if the memory of the server does not change for a while.
+fn is_at_rest(server: &Server) -> bool {
+    let before = memory_of(server).ok();
+    thread::sleep(Duration::from_millis(300));
+    before.is_some() && before == memory_of(server).ok()
+}
+
+fn processes(server: &Server) -> impl Iterator<Item = u32> {
+    children(server.pid()).unwrap_or_default().into_iter().chain([server.pid()])
 }
