@@ -27,6 +27,11 @@ use crate::sys::EpochTimer;
 /// the more threads the process has.
 const KEEP_RESIDENT: usize = 256 << 10;
 
+/// The part of a task's stack, in bytes, that the pool keeps and clears when the task ends. What a
+/// guest has used beyond that goes back to the kernel: otherwise a guest that recurses to its limit
+/// in every request would leave all stacks of the pool resident.
+const STACK_KEEP_RESIDENT: usize = 16 << 10;
+
 /// The mappings that a linear memory in use takes: its image, the parts before and after the
 /// image, and the rest of its slot. Counted in `/proc/PID/maps`.
 pub(crate) const MAPPINGS_PER_MEMORY: usize = 4;
@@ -311,7 +316,9 @@ fn config(settings: &EngineSettings) -> Config {
         .wasm_memory64(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
-        .wasm_stack_switching(false);
+        .wasm_stack_switching(false)
+        // Without it the pool never gives memory of stacks back.
+        .async_stack_zeroing(true);
     settings.apply(&mut config);
     config
 }
@@ -350,6 +357,7 @@ fn pool(
         .total_gc_heaps(0)
         // Each stack takes two mappings, used or not. Requests in threads need none.
         .total_stacks(for_slots(stacks, 1))
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(pagemap_scan)
