@@ -17,6 +17,7 @@ mod sockets;
 mod stack;
 mod traps;
 
+use std::fs;
 use std::io::Write;
 
 use socketserver_tests::bystander::Bystander;
@@ -198,11 +199,13 @@ impl Hostile {
         let mut served = Served::start(text, &["tcp://127.0.0.1:0"], &options);
         if let ["--workers", count, ..] = mode {
             let pid = served.server.pid();
-            wait_until("the server has its workers", || {
-                children(pid).unwrap().len().to_string() == *count
-            });
+            // The broker is a child too, but a program of its own.
+            let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let is_worker = |child: &u32| arguments(*child) == arguments(pid);
+            let workers = || children(pid).unwrap().into_iter().filter(is_worker);
+            wait_until("the server has its workers", || workers().count().to_string() == *count);
             // They hold what they need from the start.
-            children(pid).unwrap().into_iter().for_each(wait_until_idle);
+            workers().for_each(wait_until_idle);
         }
         let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
         attack(&mut served.server, &bystander, |server, _| self.ask(server));
