@@ -32,7 +32,7 @@ fn completed(words: &[&str]) -> Vec<String> {
 fn bash_completes_commands_options_and_words() {
     assert_eq!(completed(&["re"]), ["reload"]);
     assert_eq!(completed(&["serve", "--concurr"]), ["--concurrency"]);
-    assert_eq!(completed(&["serve", "--concurrency", "f"]), ["forking"]);
+    assert_eq!(completed(&["serve", "--concurrency", "f"]), ["fibers", "forking"]);
     assert_eq!(completed(&["completions", "b"]), ["bash"]);
     let commands = completed(&[""]);
     for name in ["new", "serve", "up", "man"] {

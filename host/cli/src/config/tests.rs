@@ -174,7 +174,7 @@ fn each_mistake_has_a_place_and_the_right_word() {
         ),
         (
             "version = 1\n{}concurrency = \"thread\"\n",
-            "./c.toml:5:15: concurrency: `thread` is none of sync, threading, forking: did you mean `threading`?",
+            "./c.toml:5:15: concurrency: `thread` is none of sync, threading, fibers, forking: did you mean `threading`?",
         ),
         (
             "version = 1\n{}\"bi\\nnd\" = 1\n",

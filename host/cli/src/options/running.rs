@@ -20,7 +20,7 @@ pub struct RunningOptions {
         value_name = "HOW",
         value_parser = words::concurrency(),
         hide_possible_values = true,
-        help = "Run requests in this way: sync, threading, fibers or forking"
+        help = "Run requests by sync, threading, fibers or forking"
     )]
     #[arg(long_help = "Run requests in this way:\n\
         - sync: one at a time, as Python's TCPServer does\n\
