@@ -34,6 +34,24 @@ fn megabytes_go_both_ways_in_each_way_of_running_requests() {
     }
 }
 
+/// The kernel resets a connection that is closed with something unread in it, and drops what the
+/// client has not received.
+#[test]
+fn a_client_that_ends_its_side_late_gets_the_whole_answer() {
+    let certificates = Certificates::new();
+    for mode in JAILED {
+        let source = certificates.serve("source", mode);
+        let mut client = certificates.connect(&source);
+        client.write_all(format!("{SIZE}\n").as_bytes()).unwrap();
+        let mut answer = vec![0];
+        // The handler has read the line, and reads no more.
+        client.read_exact(&mut answer).unwrap();
+        end(&mut client);
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer == pattern(SIZE), "{mode:?}: {} bytes", answer.len());
+    }
+}
+
 #[test]
 fn a_client_sends_while_it_receives() {
     let certificates = Certificates::new();

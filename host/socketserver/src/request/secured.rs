@@ -107,10 +107,16 @@ impl Secured {
     }
 
     /// Says that no more will be sent, and sends that if the kernel takes it.
+    ///
+    /// Takes what the client has said meanwhile, such as that its side ends: the kernel resets a
+    /// connection that is closed with something unread, and drops what it has not sent yet.
     pub(super) fn close(&self, records: Records<'_>) -> Transfer<()> {
         self.with_session(|session| {
             session.close();
-            session.flush(records)
+            let flushed = session.flush(records);
+            // The request is over, whatever it is.
+            let _ = session.fill(records);
+            flushed
         })
     }
 
