@@ -54,7 +54,7 @@ impl Setup {
             let program = setup.path("any.py");
             let mut text = fs::read_to_string(file("documented.py")).unwrap();
             if attempt > 0 {
-                text.push_str(&format!("# {} {attempt}\n", program.display()));
+                text = format!("{text}# {} {attempt}\n", program.display());
             }
             fs::write(&program, text).unwrap();
             let mut command = host();
