@@ -219,7 +219,7 @@ impl FiberThread {
     }
 
     /// Has the thread take requests at a post, or no longer. Without descriptors for that, it runs
-    /// those that it is given.
+    /// the requests that the loop gives to it.
     fn take_place(&self, post: Option<&Arc<dyn Post>>) {
         let place = post.and_then(|post| Place::new(Arc::clone(post), &self.reactor).ok());
         let assignment = place.map_or(Assignment::Nowhere, Assignment::At);
@@ -318,7 +318,7 @@ impl FiberThread {
 }
 
 impl Inbox {
-    /// Returns true if there is nothing to do: whoever posts something wakes the thread.
+    /// Returns true if there is nothing to do: from now on a change of the inbox wakes the thread.
     fn begin_sleep(&mut self) -> bool {
         let is_over = self.closed && self.load == 0;
         let is_empty = self.assignment.is_none() && self.jobs.is_empty() && self.woken.is_empty();
