@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -27,6 +27,9 @@ const LONGEST_TURN: Duration = Duration::from_hours(24);
 
 /// The data of the descriptor that interrupts a turn.
 const BELL: u64 = u64::MAX;
+
+/// The data of descriptors whose events are clients of a server.
+pub(crate) const CLIENTS: u64 = u64::MAX - 1;
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Reactor>>> = const { RefCell::new(None) };
@@ -55,8 +58,17 @@ impl Drop for Left {
 
 /// The waits of the tasks of one thread.
 pub(crate) struct Reactor {
-    epoll: OwnedFd,
+    epoll: Arc<OwnedFd>,
     state: Mutex<State>,
+}
+
+/// The events of a turn that are for no task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Turned {
+    /// The bell is readable.
+    pub has_rung: bool,
+    /// There may be a client.
+    pub has_client: bool,
 }
 
 #[derive(Default)]
@@ -65,8 +77,16 @@ struct State {
     waits: HashMap<u64, Wait>,
     /// The waits for each descriptor in the epoll. Several requests may wait for one socket:
     /// that of datagrams.
-    descriptors: HashMap<RawFd, Vec<(u64, PollFlags)>>,
+    descriptors: HashMap<RawFd, Watched>,
     timers: BTreeSet<(Instant, u64)>,
+}
+
+/// The waits for one descriptor.
+#[derive(Default)]
+struct Watched {
+    waits: Vec<(u64, PollFlags)>,
+    /// Set while the epoll reports events of it: until the first one if there is one wait.
+    is_armed: bool,
 }
 
 #[derive(Default)]
@@ -81,7 +101,12 @@ impl Reactor {
     pub(crate) fn new(bell: BorrowedFd<'_>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
-        Ok(Reactor { epoll, state: Mutex::default() })
+        Ok(Reactor { epoll: Arc::new(epoll), state: Mutex::default() })
+    }
+
+    /// Returns the epoll, which may have descriptors with the data [`CLIENTS`], too.
+    pub(crate) fn epoll(&self) -> &Arc<OwnedFd> {
+        &self.epoll
     }
 
     /// Makes all later waits of the current thread suspend.
@@ -96,15 +121,15 @@ impl Reactor {
     }
 
     /// Wakes the tasks whose descriptors are ready, and those whose time has come. Waits for the
-    /// first of them, or for the bell, for as long as `timeout`; `None` waits without end. Calls
-    /// `awake` between the two. Returns true if the bell is readable.
+    /// first of them, for the bell or a client, for as long as `timeout`; `None` waits without end.
+    /// Calls `awake` between the two.
     pub(crate) fn turn(
         &self,
         timeout: Option<&Timespec>,
         awake: impl FnOnce(),
-    ) -> io::Result<bool> {
+    ) -> io::Result<Turned> {
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
-        let waited = epoll::wait(&self.epoll, &mut events, timeout);
+        let waited = epoll::wait(&*self.epoll, &mut events, timeout);
         awake();
         let events = match waited {
             Ok((events, _)) => &*events,
@@ -112,10 +137,11 @@ impl Reactor {
             Err(error) => return Err(error.into()),
         };
         let mut state = self.state();
-        let mut has_rung = false;
+        let mut turned = Turned::default();
         for event in events {
             match event.data.u64() {
-                BELL => has_rung = true,
+                BELL => turned.has_rung = true,
+                CLIENTS => turned.has_client = true,
                 descriptor => {
                     let Ok(descriptor) = RawFd::try_from(descriptor) else { continue };
                     state.descriptor_is_ready(descriptor, event.flags);
@@ -123,7 +149,7 @@ impl Reactor {
             }
         }
         state.wake_late(Instant::now());
-        Ok(has_rung)
+        Ok(turned)
     }
 
     /// Suspends the task until one of the descriptors is ready or `deadline` has passed; without a
@@ -189,13 +215,6 @@ impl Reactor {
     }
 }
 
-impl AsFd for Reactor {
-    /// Returns the epoll, which is readable when a turn has something to do but timers.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
-    }
-}
-
 /// A wait that has begun. Its drop ends it.
 struct Waiting<'r, 'a> {
     reactor: &'r Reactor,
@@ -209,12 +228,11 @@ impl<'a> Waiting<'_, 'a> {
     fn watch(&mut self, descriptor: BorrowedFd<'a>, wanted: PollFlags) -> Result<(), Errno> {
         let mut state = self.reactor.state();
         let watched = state.descriptors.entry(descriptor.as_raw_fd()).or_default();
-        let is_new = watched.is_empty();
-        watched.push((self.id, wanted));
-        let result = self.reactor.set_events(descriptor, watched, is_new);
+        watched.waits.push((self.id, wanted));
+        let result = self.reactor.arm(descriptor, watched);
         if result.is_err() {
-            watched.pop();
-            if is_new {
+            watched.waits.pop();
+            if watched.waits.is_empty() {
                 state.descriptors.remove(&descriptor.as_raw_fd());
             }
         } else {
@@ -244,42 +262,52 @@ impl Drop for Waiting<'_, '_> {
         for descriptor in &self.descriptors {
             let raw = descriptor.as_raw_fd();
             let Some(watched) = state.descriptors.get_mut(&raw) else { continue };
-            watched.retain(|(id, _)| *id != self.id);
-            // It is in the epoll, so neither fails.
-            if watched.is_empty() {
-                state.descriptors.remove(&raw);
-                let _ = epoll::delete(&self.reactor.epoll, descriptor);
-            } else {
-                let _ = self.reactor.set_events(*descriptor, watched, false);
+            watched.waits.retain(|(id, _)| *id != self.id);
+            if !watched.waits.is_empty() {
+                // It is in the epoll, so this does not fail.
+                let _ = self.reactor.arm(*descriptor, watched);
+                continue;
+            }
+            let is_armed = watched.is_armed;
+            state.descriptors.remove(&raw);
+            // One that has had its event stays in the epoll, and reports nothing: most are closed
+            // next, which takes them out.
+            if is_armed {
+                let _ = epoll::delete(&*self.reactor.epoll, descriptor);
             }
         }
     }
 }
 
 impl Reactor {
-    /// Has the epoll look for all events of a descriptor that someone waits for.
-    fn set_events(
-        &self,
-        descriptor: BorrowedFd<'_>,
-        watched: &[(u64, PollFlags)],
-        is_new: bool,
-    ) -> Result<(), Errno> {
+    /// Has the epoll report the events of a descriptor that the waits are for. If there is one
+    /// wait, it reports one event.
+    fn arm(&self, descriptor: BorrowedFd<'_>, watched: &mut Watched) -> Result<(), Errno> {
         let flag = |wanted: PollFlags, flag| {
-            if watched.iter().any(|(_, flags)| flags.contains(wanted)) {
+            if watched.waits.iter().any(|(_, flags)| flags.contains(wanted)) {
                 flag
             } else {
                 epoll::EventFlags::empty()
             }
         };
-        let events = flag(PollFlags::IN, epoll::EventFlags::IN)
+        let mut events = flag(PollFlags::IN, epoll::EventFlags::IN)
             | flag(PollFlags::OUT, epoll::EventFlags::OUT)
             | flag(PollFlags::PRI, epoll::EventFlags::PRI);
-        let data = epoll::EventData::new_u64(u64::from(descriptor.as_raw_fd().unsigned_abs()));
-        if is_new {
-            epoll::add(&self.epoll, descriptor, data, events)
-        } else {
-            epoll::modify(&self.epoll, descriptor, data, events)
+        if watched.waits.len() == 1 {
+            events |= epoll::EventFlags::ONESHOT;
         }
+        let data = epoll::EventData::new_u64(u64::from(descriptor.as_raw_fd().unsigned_abs()));
+        let modify = || epoll::modify(&*self.epoll, descriptor, data, events);
+        let armed = if watched.is_armed {
+            modify()
+        } else {
+            match epoll::add(&*self.epoll, descriptor, data, events) {
+                Err(Errno::EXIST) => modify(),
+                added => added,
+            }
+        };
+        watched.is_armed |= armed.is_ok();
+        armed
     }
 }
 
@@ -292,7 +320,8 @@ impl State {
 
     /// Ends the waits that an event of the epoll is for. An error or a hangup is for all.
     fn descriptor_is_ready(&mut self, descriptor: RawFd, events: epoll::EventFlags) {
-        let Some(watched) = self.descriptors.get(&descriptor) else { return };
+        let Some(watched) = self.descriptors.get_mut(&descriptor) else { return };
+        watched.is_armed = watched.waits.len() > 1;
         let for_all = events.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
         let is_for = |wanted: PollFlags| {
             for_all
@@ -300,7 +329,7 @@ impl State {
                 || wanted.contains(PollFlags::OUT) && events.contains(epoll::EventFlags::OUT)
                 || wanted.contains(PollFlags::PRI) && events.contains(epoll::EventFlags::PRI)
         };
-        for (id, wanted) in watched {
+        for (id, wanted) in &watched.waits {
             if is_for(*wanted)
                 && let Some(wait) = self.waits.get_mut(id)
             {

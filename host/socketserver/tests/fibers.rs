@@ -4,51 +4,18 @@
 
 mod common;
 
-use std::future::Future;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{
-    Gram, NEVER, builder, connect, echo, localhost, next_error, read_all, recorder, serve, talk,
-    udp,
+    Answer, Asynchronous, Gram, NEVER, builder, connect, echo, localhost, next_error, read_all,
+    recorder, serve, talk, udp,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socketserver::{
-    Address, Concurrency, Fibers, HandlerError, Reason, Request, RequestHandler, Server,
-    ServerBuilder, ServerInfo,
-};
-
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>;
-
-/// A handler that only runs as a task.
-struct Asynchronous<F>(F);
-
-impl<F> RequestHandler for Asynchronous<F>
-where
-    F: for<'a> Fn(&'a Request, &'a Address) -> Answer<'a> + Send + Sync + 'static,
-{
-    fn finish_request(
-        &self,
-        _: &Request,
-        _: &Address,
-        _: &Arc<ServerInfo>,
-    ) -> Result<(), HandlerError> {
-        Err(HandlerError::new(Reason::Error, "this handler runs as a task"))
-    }
-
-    fn finish_request_async<'a>(
-        &'a self,
-        request: &'a Request,
-        client_address: &'a Address,
-        _: &'a Arc<ServerInfo>,
-    ) -> Answer<'a> {
-        (self.0)(request, client_address)
-    }
-}
+use socketserver::{Address, Concurrency, Fibers, Request, Server, ServerBuilder};
 
 fn fibers(
     threads: usize,

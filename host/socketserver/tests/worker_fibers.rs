@@ -5,17 +5,12 @@
 mod common;
 mod programs;
 
-use std::pin::Pin;
 use std::process::{self, ExitCode};
-use std::sync::Arc;
 
-use common::wait_until;
+use common::{Answer, Asynchronous, wait_until};
 use programs::{Client, Lines, Program, drive, signal, tests, waiting_clients};
 use rustix::process::Signal;
-use socketserver::{
-    Address, Concurrency, Fibers, HandlerError, Reason, Request, RequestHandler, Server,
-    ServerInfo, WorkerConcurrency, Workers,
-};
+use socketserver::{Address, Concurrency, Fibers, Request, Server, WorkerConcurrency, Workers};
 
 fn main() -> ExitCode {
     programs::run(
@@ -35,7 +30,8 @@ fn fibers_program(arguments: &[String]) {
     let fibers = Fibers { threads: 1, max_requests: arguments[2].parse().ok(), ..Fibers::new() };
     let concurrency = WorkerConcurrency::Fibers(fibers);
     let workers = Workers { count: arguments[1].parse().unwrap(), concurrency };
-    let builder = Server::builder(Holding).hooks(Lines).bind(arguments[0].parse().unwrap());
+    let builder =
+        Server::builder(Asynchronous(hold)).hooks(Lines).bind(arguments[0].parse().unwrap());
     drive(builder.graceful_shutdown(true).concurrency(Concurrency::Workers(workers)));
 }
 
@@ -47,43 +43,25 @@ fn serving(workers: usize, max_requests: Option<usize>) -> Program {
     program
 }
 
-/// A handler that only runs as a task. It answers each line with the number of its process until
-/// the client ends its sending side, and then `done`.
-struct Holding;
-
-impl RequestHandler for Holding {
-    fn finish_request(
-        &self,
-        _: &Request,
-        _: &Address,
-        _: &Arc<ServerInfo>,
-    ) -> Result<(), HandlerError> {
-        Err(HandlerError::new(Reason::Error, "this handler runs as a task"))
-    }
-
-    fn finish_request_async<'a>(
-        &'a self,
-        request: &'a Request,
-        _: &'a Address,
-        _: &'a Arc<ServerInfo>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>> {
-        Box::pin(async {
-            let mut line = Vec::new();
-            loop {
-                let data = request.recv_async(64).await?;
-                line.extend_from_slice(&data);
-                if data.is_empty() {
-                    request.sendall_async(b"done\n").await?;
-                    return Ok(());
-                }
-                if line.ends_with(b"\n") {
-                    line.clear();
-                    let text = format!("{}\n", process::id());
-                    request.sendall_async(text.as_bytes()).await?;
-                }
+/// Answers each line with the number of its process until the client ends its sending side, and
+/// then `done`.
+fn hold<'a>(request: &'a Request, _: &'a Address) -> Answer<'a> {
+    Box::pin(async {
+        let mut line = Vec::new();
+        loop {
+            let data = request.recv_async(64).await?;
+            line.extend_from_slice(&data);
+            if data.is_empty() {
+                request.sendall_async(b"done\n").await?;
+                return Ok(());
             }
-        })
-    }
+            if line.ends_with(b"\n") {
+                line.clear();
+                let text = format!("{}\n", process::id());
+                request.sendall_async(text.as_bytes()).await?;
+            }
+        }
+    })
 }
 
 fn threads(pid: i32) -> usize {

@@ -5,11 +5,13 @@
 //! - Requests with 8, 64 and 512 clients, in threads and in fibers.
 //! - Requests beside 10 and beside 8,000 connections with a live instance each. The goal is a
 //!   ratio of at most 1.3.
+//! - The longest time of a request in a thread in which other guests loop. The goal is 50 ms.
 //! - The memory of a crowd: 8,000 connections to one process and 50,000 to several, with a live
 //!   instance each, and 50,000 silent ones with `--defer-accept`. The goals are 40 KiB and 1 KiB
 //!   each, page tables included, without the kernel's sockets. In the end all are answered.
 
 mod crowd;
+mod neighbours;
 
 use std::path::Path;
 use std::process::Command;
@@ -84,6 +86,9 @@ fn main() -> Result<()> {
     }
     if "idle".contains(&only) {
         beside_idle(&programs, idle, rounds, time)?;
+    }
+    if "neighbours".contains(&only) {
+        neighbours::print(&programs, time * 3)?;
     }
     if "crowd".contains(&only) {
         let fibers = ["--concurrency", "fibers"];

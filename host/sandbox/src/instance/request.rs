@@ -1,8 +1,9 @@
 //! One request, in a new instance: `setup`, `handle` and `finish`, or `run` of a program.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use socketserver::{
     Address, Endpoint, HandlerError, Reason, Request, RequestHandler, ServerInfo, SocketType,
@@ -64,7 +65,8 @@ impl RequestHandler for ComponentHandler {
         Box::pin(async move {
             let clock = Arc::new(TaskClock::new(request));
             let arrived = Arrived { request, client_address, task_clock: Some(&clock) };
-            clock.measure(self.answer(arrived, server)).await
+            let answer = pin!(self.answer(arrived, server));
+            clock.measure(answer).await
         })
     }
 }
@@ -118,7 +120,9 @@ impl ComponentHandler {
     ) -> Result<(), Failure> {
         let Arrived { request, client_address, task_clock } = arrived;
         let cpu_time = || task_clock.map_or_else(thread_cpu_time, |clock| clock.time());
-        let cpu_begin = self.measures.then(cpu_time);
+        // The clock of a task begins with its request.
+        let begin = || task_clock.map_or_else(thread_cpu_time, |_| Duration::ZERO);
+        let cpu_begin = self.measures.then(begin);
         let mut instantiated = self.instance_for(arrived).await.map_err(Failure::Killed)?;
         if let Some(counters) = &self.counters {
             counters.instance_used();

@@ -1,13 +1,14 @@
 //! The CPU time and the wall time of an instance.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use socketserver::Request;
 
 use crate::engine::ticker::TICK;
@@ -21,30 +22,45 @@ const LONG: Duration = TICK.saturating_mul(2);
 /// some tens of milliseconds of CPU time.
 const CALLS_BETWEEN_CHECKS: u32 = 8;
 
+thread_local! {
+    /// The CPU time of the thread when a task has read it last, in nanoseconds.
+    static LAST_READING: Cell<u64> = const { Cell::new(0) };
+}
+
 /// The CPU time of a task, which shares its thread with others.
+///
+/// To read the thread's CPU clock is a system call, so no poll begins with one. The CPU time of
+/// a poll is at most that of the thread since a task has read the clock last, and at most the
+/// time that has passed. The lesser of the two is charged: it is more than the poll has used only
+/// if the thread lost the processor meanwhile, and then by no more than what others have used
+/// since that reading.
 #[derive(Debug)]
 pub(crate) struct TaskClock {
     /// The request, for which other threads work too.
     request: Request,
     /// The CPU time until the task was suspended last, in nanoseconds.
     used: AtomicU64,
-    /// The thread's CPU clock when the task went on, in nanoseconds.
+    /// The last reading when the task went on, in nanoseconds.
     resumed: AtomicU64,
+    /// The time at which the task went on, in nanoseconds.
+    resumed_at: AtomicU64,
 }
 
 impl TaskClock {
     pub(crate) fn new(request: &Request) -> Self {
-        let (used, resumed) = (AtomicU64::new(0), AtomicU64::new(0));
-        TaskClock { request: request.clone(), used, resumed }
+        let zero = || AtomicU64::new(0);
+        TaskClock { request: request.clone(), used: zero(), resumed: zero(), resumed_at: zero() }
     }
 
-    /// Runs `task`, whose CPU time this clock has from now on.
-    pub(crate) async fn measure<T>(&self, task: impl Future<Output = T>) -> T {
-        let mut task = pin!(task);
+    /// Runs `task`, whose CPU time this clock has from its beginning.
+    pub(crate) async fn measure<T>(&self, mut task: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|cx| {
-            self.resumed.store(nanoseconds(thread_cpu_time()), Relaxed);
+            self.resumed.store(LAST_READING.get(), Relaxed);
+            self.resumed_at.store(now(), Relaxed);
             let polled = task.as_mut().poll(cx);
-            self.used.store(nanoseconds(self.time_here()), Relaxed);
+            if polled.is_pending() {
+                self.used.store(self.time_here(), Relaxed);
+            }
             polled
         })
         .await
@@ -52,15 +68,22 @@ impl TaskClock {
 
     /// Returns the CPU time of the task, which runs.
     pub(crate) fn time(&self) -> Duration {
-        self.time_here() + self.request.cpu_time_elsewhere()
+        Duration::from_nanos(self.time_here()) + self.request.cpu_time_elsewhere()
     }
 
-    /// Returns the CPU time of the task in its own thread.
-    fn time_here(&self) -> Duration {
-        let resumed = Duration::from_nanos(self.resumed.load(Relaxed));
-        let used = Duration::from_nanos(self.used.load(Relaxed));
-        used + thread_cpu_time().saturating_sub(resumed)
+    /// Returns the CPU time of the task in its own thread, in nanoseconds.
+    fn time_here(&self) -> u64 {
+        let reading = nanoseconds(thread_cpu_time());
+        LAST_READING.set(reading);
+        let of_thread = reading.saturating_sub(self.resumed.load(Relaxed));
+        let passed = now().saturating_sub(self.resumed_at.load(Relaxed));
+        self.used.load(Relaxed).saturating_add(of_thread.min(passed))
     }
+}
+
+/// Returns the time of the monotonic clock in nanoseconds.
+fn now() -> u64 {
+    nanoseconds(duration(clock_gettime(ClockId::Monotonic)))
 }
 
 fn nanoseconds(time: Duration) -> u64 {
@@ -121,7 +144,8 @@ impl RunTime {
     /// Begins to measure CPU time anew.
     pub(crate) fn restart_cpu_time(&mut self) {
         let (wall_time, task_clock) = (self.wall_time, self.task_clock.take());
-        let cpu_begin = task_clock.as_ref().map(|clock| clock.time());
+        // The clock of a task begins with its request.
+        let cpu_begin = task_clock.as_ref().map(|_| Duration::ZERO);
         *self = RunTime { task_clock, wall_time, cpu_begin, ..RunTime::new(self.cpu_limit) };
     }
 
@@ -184,6 +208,9 @@ impl RunTime {
 
 /// Returns the CPU time that this thread has used.
 pub(crate) fn thread_cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    duration(clock_gettime(ClockId::ThreadCPUTime))
+}
+
+fn duration(time: Timespec) -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -2,7 +2,7 @@
 //!
 //! A thread runs each of its requests until it waits. A request stays in its thread. The threads
 //! take requests at the [`Post`] themselves: a request begins in the thread that took it, without
-//! a wake-up. The thread that serves takes requests while all of them are busy, and hands them to
+//! a wake-up, and one epoll reports clients and the events of tasks. The thread that serves takes requests while all of them are busy, and hands them to
 //! the thread that has the fewest.
 
 use std::collections::VecDeque;
@@ -13,19 +13,22 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use super::dispatcher::{Dispatched, Dispatcher, ServerSockets};
 use super::job::{Application, Job};
 use super::permits::Permits;
-use super::post::{Post, Term};
+use super::post::{Post, SteppedDown, Term};
 use super::settings::Fibers;
 use crate::error::{BuildError, HandlerError};
 use crate::reactor::{self, Reactor};
 use crate::reason::Reason;
 use crate::server::control::Control;
+
+/// The time for which a thread takes clients, one after the other, before it looks for events.
+const TAKES_FOR: Duration = Duration::from_millis(1);
 
 /// Runs each request as a task.
 pub(super) struct RequestFibers {
@@ -64,7 +67,11 @@ struct Inbox {
     closed: bool,
 }
 
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A request that runs, or waits.
+struct Task {
+    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    waker: Waker,
+}
 
 /// Wakes one task.
 struct TaskWaker {
@@ -91,11 +98,14 @@ enum Assignment {
 /// A place of a thread at a post.
 struct Place {
     post: Arc<dyn Post>,
-    /// Reports clients and events of tasks.
-    epoll: Arc<OwnedFd>,
+    reactor: Arc<Reactor>,
     /// The term for which the thread leads.
     term: Option<Term>,
-    /// Set if the last wait ended for a client, perhaps.
+    /// Set if the reactor reports clients, as it does while the thread leads.
+    watches: bool,
+    /// Set if there may be a client.
+    may_have_client: bool,
+    /// Set if the reactor has reported a client since the last look.
     was_woken: bool,
 }
 
@@ -218,10 +228,9 @@ impl FiberThread {
         Ok(thread)
     }
 
-    /// Has the thread take requests at a post, or no longer. Without descriptors for that, it runs
-    /// the requests that the loop gives to it.
+    /// Has the thread take requests at a post, or no longer.
     fn take_place(&self, post: Option<&Arc<dyn Post>>) {
-        let place = post.and_then(|post| Place::new(Arc::clone(post), &self.reactor).ok());
+        let place = post.map(|post| Place::new(Arc::clone(post), Arc::clone(&self.reactor)));
         let assignment = place.map_or(Assignment::Nowhere, Assignment::At);
         self.post(|inbox| inbox.assignment = Some(assignment));
     }
@@ -258,39 +267,36 @@ impl FiberThread {
                 Some(Assignment::Nowhere) => place = None,
                 None => {}
             }
+            // First, because the kernel has woken no other thread for them.
+            let begun = Instant::now();
+            while let Some(job) = place.as_mut().and_then(Place::take_request) {
+                self.inbox().load += 1;
+                self.begin(&mut tasks, job);
+                if begun.elapsed() >= TAKES_FOR {
+                    break;
+                }
+            }
             for task in woken {
                 self.poll(&mut tasks, task);
             }
             for job in jobs {
                 self.begin(&mut tasks, job);
             }
-            let taken = place.as_mut().and_then(Place::take_request);
-            let has_taken = taken.is_some();
-            if let Some(job) = taken {
-                self.inbox().load += 1;
-                self.begin(&mut tasks, job);
-            }
-            let may_wait = !has_taken && self.inbox().begin_sleep();
-            self.turn(place.as_mut(), may_wait);
+            self.turn(place.as_mut());
         }
     }
 
-    /// Wakes tasks. Waits for an event if `may_wait`.
-    fn turn(&self, place: Option<&mut Place>, may_wait: bool) {
+    /// Wakes tasks, and learns of clients. Waits for an event if there is nothing to do.
+    fn turn(&self, mut place: Option<&mut Place>) {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let reactor = &self.reactor;
-        let awake = || self.inbox().sleeps = false;
-        let leads = place.filter(|place| place.term.is_some());
-        let turned = match leads {
-            _ if !may_wait => reactor.turn(Some(&NOW), || {}),
-            Some(place) => {
-                place.wait(reactor);
-                awake();
-                reactor.turn(Some(&NOW), || {})
-            }
-            None => reactor.turn(reactor.time_left().as_ref(), awake),
-        };
-        if matches!(turned, Ok(true)) {
+        let leads = place.as_mut().is_none_or(|place| place.begin_wait());
+        let may_wait = leads && self.inbox().begin_sleep();
+        let timeout = if may_wait { self.reactor.time_left() } else { Some(NOW) };
+        let turned = self.reactor.turn(timeout.as_ref(), || self.inbox().sleeps = false);
+        if let Some(place) = place {
+            place.end_wait(turned.as_ref().is_ok_and(|turned| turned.has_client));
+        }
+        if turned.is_ok_and(|turned| turned.has_rung) {
             // Nothing else reads it.
             let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         }
@@ -298,18 +304,19 @@ impl FiberThread {
 
     /// Begins a task for a request, and runs it until it waits.
     fn begin(self: &Arc<Self>, tasks: &mut Tasks, job: Job) {
-        let task = tasks.add(Box::pin(async move {
+        let future = Box::pin(async move {
             let _ = job.run_async().await;
-        }));
+        });
+        let wakes = |task| Waker::from(Arc::new(TaskWaker { thread: Arc::clone(self), task }));
+        let task = tasks.add(|number| Task { future, waker: wakes(number) });
         self.poll(tasks, task);
     }
 
     /// Runs a task until it waits, or is done.
     fn poll(self: &Arc<Self>, tasks: &mut Tasks, number: usize) {
         // A task may have been woken twice.
-        let Some(task) = tasks.get(number) else { return };
-        let waker = Waker::from(Arc::new(TaskWaker { thread: Arc::clone(self), task: number }));
-        if task.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Ready(()) {
+        let Some(Task { future, waker }) = tasks.get(number) else { return };
+        if future.as_mut().poll(&mut Context::from_waker(waker)) == Poll::Ready(()) {
             tasks.remove(number);
             self.inbox().load -= 1;
             self.permits.give_back();
@@ -328,38 +335,72 @@ impl Inbox {
 }
 
 impl Place {
-    fn new(post: Arc<dyn Post>, reactor: &Reactor) -> io::Result<Self> {
-        let epoll = post.keep_epoll(reactor.as_fd())?;
-        Ok(Place { post, epoll, term: None, was_woken: false })
+    fn new(post: Arc<dyn Post>, reactor: Arc<Reactor>) -> Self {
+        let (term, watches) = (None, false);
+        Place { post, reactor, term, watches, may_have_client: false, was_woken: false }
     }
 
     /// Takes a request, if there is one and the thread may.
     fn take_request(&mut self) -> Option<Job> {
-        let term = self.term.take().or_else(|| self.post.promote())?;
-        let taken = self.post.take_request(term, mem::take(&mut self.was_woken)).ok()?;
+        if self.term.is_some() && !self.may_have_client {
+            return None;
+        }
+        let term = self.term.or_else(|| self.post.promote())?;
         self.term = Some(term);
-        taken
+        let taken = self.post.take_request(term, mem::take(&mut self.was_woken));
+        let job = taken.unwrap_or_else(|_: SteppedDown| {
+            self.term = None;
+            self.forget_clients();
+            None
+        });
+        self.may_have_client = job.is_some();
+        job
     }
 
-    /// Waits for a client, or an event of a task.
-    fn wait(&mut self, reactor: &Reactor) {
-        let Some(term) = self.term else { return };
-        match self.post.wait_for_tasks(term, &self.epoll, reactor.time_left().as_ref()) {
-            Some(Ok(was_woken)) => self.was_woken = was_woken,
-            Some(Err(_)) => {
-                self.term = None;
-                self.post.step_down(term);
-            }
-            None => self.term = None,
+    /// Begins a wait in the reactor. Returns false if the thread must not wait: it may lead again.
+    fn begin_wait(&mut self) -> bool {
+        let Some(term) = self.term else { return true };
+        if !self.watches {
+            self.watches = self.post.watch_clients(self.reactor.epoll()).is_ok();
+        }
+        if !self.watches {
+            // Without room in the epoll, the thread runs the requests that the loop gives to it.
+            self.step_down();
+            return true;
+        }
+        let may_wait = self.post.begin_wait(term);
+        if !may_wait {
+            self.step_down();
+        }
+        may_wait
+    }
+
+    /// Ends a wait, in which the reactor has reported a client or not.
+    fn end_wait(&mut self, has_client: bool) {
+        if self.term.is_some() {
+            self.post.end_wait();
+        }
+        self.may_have_client |= has_client;
+        self.was_woken |= has_client;
+    }
+
+    fn step_down(&mut self) {
+        if let Some(term) = self.term.take() {
+            self.post.step_down(term);
+        }
+        self.forget_clients();
+    }
+
+    fn forget_clients(&mut self) {
+        if mem::take(&mut self.watches) {
+            self.post.forget_clients(self.reactor.epoll());
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(term) = self.term {
-            self.post.step_down(term);
-        }
+        self.step_down();
     }
 }
 
@@ -371,13 +412,14 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn add(&mut self, task: Task) -> usize {
-        if let Some(number) = self.free.pop() {
-            self.places[number] = Some(task);
-            return number;
-        }
-        self.places.push(Some(task));
-        self.places.len() - 1
+    /// Adds the task that `task` returns for its number.
+    fn add(&mut self, task: impl FnOnce(usize) -> Task) -> usize {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.places[number] = Some(task(number));
+        number
     }
 
     fn get(&mut self, number: usize) -> Option<&mut Task> {

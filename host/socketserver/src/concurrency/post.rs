@@ -1,11 +1,10 @@
 //! The post at which threads take requests themselves.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use rustix::event::Timespec;
 use rustix::process::{Resource, getrlimit};
 
 use super::job::Job;
@@ -52,20 +51,21 @@ pub(crate) trait Post: Send + Sync {
     /// longer: it has stepped down.
     fn next_request(&self, term: Term) -> Option<Job>;
 
-    /// Returns an epoll that reports clients, the bell of the post, and `tasks`: the epoll of a
-    /// thread that runs tasks. It reports no clients once the post is closed.
-    fn keep_epoll(&self, tasks: BorrowedFd<'_>) -> io::Result<Arc<OwnedFd>>;
-
     /// Takes a request, if there is one, without waiting. `was_woken` says that the last wait ended
     /// for a client, perhaps.
     fn take_request(&self, term: Term, was_woken: bool) -> Result<Option<Job>, SteppedDown>;
 
-    /// Waits for the events of an epoll that the thread keeps, for as long as `timeout`. Returns
-    /// true if one of them may be for a client; `None`, without waiting, if the term is over.
-    fn wait_for_tasks(
-        &self,
-        term: Term,
-        epoll: &OwnedFd,
-        timeout: Option<&Timespec>,
-    ) -> Option<io::Result<bool>>;
+    /// Has the epoll of a thread that runs tasks report [`CLIENTS`](crate::reactor::CLIENTS), until
+    /// the post is closed or [`forget_clients`](Self::forget_clients) is called.
+    fn watch_clients(&self, epoll: &Arc<OwnedFd>) -> io::Result<()>;
+
+    /// Has the epoll report no clients any longer.
+    fn forget_clients(&self, epoll: &Arc<OwnedFd>);
+
+    /// Counts a leader among those that wait, before it waits in its own epoll. Returns false if
+    /// its term is over.
+    fn begin_wait(&self, term: Term) -> bool;
+
+    /// Ends the wait of a leader.
+    fn end_wait(&self);
 }

@@ -14,8 +14,9 @@
 //! - A leader that was woken and may take no request rings the bell: the other leaders look,
 //!   because the event of the client went to this one only. The workers of a server share the
 //!   bell as they share the sockets.
-//! - A thread that runs requests as tasks waits for their events too, in the same epoll, and
-//!   steps down for none of them.
+//! - A thread that runs requests as tasks waits for clients in the epoll of its tasks, and steps
+//!   down for none of them. It looks at the queues only if that epoll reports a client: what it
+//!   does not report was reported to a leader that waited.
 //! - The thread that serves watches. It takes requests itself if there is no leader. If none
 //!   has looked for 1 ms, all of them run requests that take long: their term ends, and threads
 //!   that are done with a request take their places.
@@ -23,12 +24,12 @@
 use std::any::Any;
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd};
 use rustix::io::Errno;
 
 use super::accept::{PAUSE, Taken, take_request};
@@ -37,6 +38,7 @@ use super::parts::Parts;
 use crate::concurrency::{Job, Post, SteppedDown, Term};
 use crate::listen::listener::Listener;
 use crate::poll::poll_until;
+use crate::reactor::CLIENTS;
 
 /// The post of one run of the loop.
 pub(super) struct LeaderPost {
@@ -45,8 +47,8 @@ pub(super) struct LeaderPost {
     leaders: Leaders,
     /// The epolls on which no leader waits.
     epolls: Mutex<Vec<OwnedFd>>,
-    /// The epolls that threads keep.
-    kept: Mutex<Vec<Arc<OwnedFd>>>,
+    /// The epolls of threads that run tasks.
+    watching: Mutex<Vec<Arc<OwnedFd>>>,
     /// Wakes all leaders when it is written to. It is never read.
     bell: Arc<OwnedFd>,
     /// The panic of a hook that a leader has called.
@@ -58,12 +60,6 @@ pub(super) struct LeaderPost {
 /// It has the listening sockets, or `None` when the post is closed.
 #[derive(Debug)]
 pub(super) struct Turn(Option<Arc<[Listener]>>);
-
-/// The data of events of the listening sockets and of the bell.
-const CLIENTS: u64 = 0;
-
-/// The data of events of the tasks of a thread.
-const TASKS: u64 = 1;
 
 /// The result of a look at the queues.
 enum Look {
@@ -102,7 +98,7 @@ impl LeaderPost {
             turn: Mutex::new(Turn(Some(Arc::clone(listeners)))),
             leaders: Leaders::new(epolls.len()),
             epolls: Mutex::new(epolls),
-            kept: Mutex::default(),
+            watching: Mutex::default(),
             bell,
             panic: Mutex::default(),
         }))
@@ -165,14 +161,16 @@ impl LeaderPost {
     /// Ends the post: all leaders step down, and no thread uses a listening socket of
     /// the post any longer.
     pub(super) fn close(&self) {
-        let listeners = self.turn().0.take();
-        for epoll in lock(&self.kept).drain(..) {
-            for listener in listeners.iter().flat_map(|listeners| listeners.iter()) {
-                // Other processes may have the socket: it would stay in the epoll.
-                let _ = epoll::delete(&epoll, listener);
-            }
-        }
+        self.end_turns(&mut self.turn());
         ring(&self.bell);
+    }
+
+    /// Takes the listening sockets from the post, and out of the epolls of threads.
+    fn end_turns(&self, turn: &mut Turn) {
+        let Some(listeners) = turn.0.take() else { return };
+        for epoll in lock(&self.watching).drain(..) {
+            stop_watching(&epoll, &listeners, &self.bell);
+        }
     }
 
     /// Looks at the queues, and takes a request if there is one and a permit for it.
@@ -254,7 +252,7 @@ impl LeaderPost {
 
     /// Ends the post with the panic of a hook, for the thread that serves.
     fn end_with_panic(&self, turn: &mut Turn, panic: Box<dyn Any + Send>) -> Look {
-        turn.0 = None;
+        self.end_turns(turn);
         let mut first = self.panic();
         if first.is_none() {
             *first = Some(panic);
@@ -269,36 +267,15 @@ impl LeaderPost {
     /// Waits for the event of a client, or the bell. Returns false if the leader cannot wait.
     fn wait(&self, term: Term) -> bool {
         let Some(epoll) = lock(&self.epolls).pop() else { return false };
-        let woken = self.wait_in(term, &epoll, None);
+        let may_wait = self.begin_wait(term);
+        let woken = may_wait && {
+            let mut events = [MaybeUninit::uninit()];
+            let waited = epoll::wait(&epoll, &mut events, None);
+            self.end_wait();
+            matches!(waited, Ok(_) | Err(Errno::INTR))
+        };
         lock(&self.epolls).push(epoll);
-        matches!(woken, Some(Ok(_)))
-    }
-
-    /// Waits for the events of an epoll as a leader; `None` if the term is over. Returns true if
-    /// one of them may be for a client.
-    fn wait_in(
-        &self,
-        term: Term,
-        epoll: &OwnedFd,
-        timeout: Option<&Timespec>,
-    ) -> Option<io::Result<bool>> {
-        let server = &self.server;
-        if !self.leaders.begin_wait(term) {
-            return None;
-        }
-        server.arrivals.begin_wait();
-        let mut events = [MaybeUninit::uninit(); 2];
-        let waited = epoll::wait(epoll, &mut events, timeout);
-        let now = Instant::now();
-        server.arrivals.end_wait(now);
-        if self.leaders.end_wait(now) {
-            server.control.wake();
-        }
-        Some(match waited {
-            Ok((events, _)) => Ok(events.iter().any(|event| event.data.u64() == CLIENTS)),
-            Err(Errno::INTR) => Ok(false),
-            Err(error) => Err(error.into()),
-        })
+        woken
     }
 }
 
@@ -306,18 +283,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns an epoll for one leader, which the kernel wakes for a client only if no other
-/// leader was woken for it.
+/// Returns an epoll for one leader.
 fn new_epoll(listeners: &[Listener], bell: &OwnedFd) -> io::Result<OwnedFd> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    watch(&epoll, listeners, bell)?;
+    Ok(epoll)
+}
+
+/// Has an epoll report clients and the bell. The kernel wakes it for a client only if no other
+/// leader was woken for it.
+fn watch(epoll: &OwnedFd, listeners: &[Listener], bell: &OwnedFd) -> io::Result<()> {
     let data = epoll::EventData::new_u64(CLIENTS);
     // Each write is an event, in every epoll.
-    epoll::add(&epoll, bell, data, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+    epoll::add(epoll, bell, data, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
     for listener in listeners {
         let exclusive = epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE;
-        epoll::add(&epoll, listener, data, exclusive)?;
+        epoll::add(epoll, listener, data, exclusive)?;
     }
-    Ok(epoll)
+    Ok(())
+}
+
+/// Takes out of an epoll what [`watch`] has put into it. A close would not: other processes may
+/// have the sockets.
+fn stop_watching(epoll: &OwnedFd, listeners: &[Listener], bell: &OwnedFd) {
+    // If one is not in it, all is well.
+    let _ = epoll::delete(epoll, bell);
+    for listener in listeners {
+        let _ = epoll::delete(epoll, listener);
+    }
 }
 
 impl Post for LeaderPost {
@@ -329,16 +322,6 @@ impl Post for LeaderPost {
         if self.leaders.step_down(term) {
             self.server.control.wake();
         }
-    }
-
-    fn keep_epoll(&self, tasks: BorrowedFd<'_>) -> io::Result<Arc<OwnedFd>> {
-        // A post that is closed has no listeners for it.
-        let turn = self.turn();
-        let listeners = turn.0.as_deref().unwrap_or_default();
-        let epoll = Arc::new(new_epoll(listeners, &self.bell)?);
-        epoll::add(&*epoll, tasks, epoll::EventData::new_u64(TASKS), epoll::EventFlags::IN)?;
-        lock(&self.kept).push(Arc::clone(&epoll));
-        Ok(epoll)
     }
 
     fn take_request(&self, term: Term, was_woken: bool) -> Result<Option<Job>, SteppedDown> {
@@ -358,13 +341,45 @@ impl Post for LeaderPost {
         }
     }
 
-    fn wait_for_tasks(
-        &self,
-        term: Term,
-        epoll: &OwnedFd,
-        timeout: Option<&Timespec>,
-    ) -> Option<io::Result<bool>> {
-        self.wait_in(term, epoll, timeout)
+    fn watch_clients(&self, epoll: &Arc<OwnedFd>) -> io::Result<()> {
+        let turn = self.turn();
+        // A post that is closed has no clients.
+        let Some(listeners) = &turn.0 else { return Ok(()) };
+        let watched = watch(epoll, listeners, &self.bell);
+        if watched.is_ok() {
+            lock(&self.watching).push(Arc::clone(epoll));
+        } else {
+            stop_watching(epoll, listeners, &self.bell);
+        }
+        watched
+    }
+
+    fn forget_clients(&self, epoll: &Arc<OwnedFd>) {
+        // Without listeners the post has taken them out itself.
+        let turn = self.turn();
+        let Some(listeners) = &turn.0 else { return };
+        let mut watching = lock(&self.watching);
+        let place = watching.iter().position(|other| Arc::ptr_eq(other, epoll));
+        if let Some(place) = place {
+            watching.swap_remove(place);
+            stop_watching(epoll, listeners, &self.bell);
+        }
+    }
+
+    fn begin_wait(&self, term: Term) -> bool {
+        let may_wait = self.leaders.begin_wait(term);
+        if may_wait {
+            self.server.arrivals.begin_wait();
+        }
+        may_wait
+    }
+
+    fn end_wait(&self) {
+        let now = Instant::now();
+        self.server.arrivals.end_wait(now);
+        if self.leaders.end_wait(now) {
+            self.server.control.wake();
+        }
     }
 
     fn next_request(&self, term: Term) -> Option<Job> {

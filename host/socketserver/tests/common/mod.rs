@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access_control;
+mod asynchronous;
 mod datagram;
 pub mod echo_server;
 mod forged;
@@ -27,6 +28,7 @@ use socketserver::{
 };
 
 pub use access_control::*;
+pub use asynchronous::*;
 pub use datagram::*;
 pub use forged::*;
 pub use leading::*;

@@ -1,10 +1,8 @@
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::ThreadId;
-
-use rustix::event::Timespec;
 
 use super::*;
 use crate::address::{Address, UnixAddress};
@@ -47,20 +45,23 @@ impl Post for TestPost {
         self.jobs.lock().unwrap().recv_timeout(WAIT).ok()
     }
 
-    fn keep_epoll(&self, _tasks: BorrowedFd<'_>) -> io::Result<Arc<OwnedFd>> {
-        unreachable!("threads run no tasks")
-    }
-
     fn take_request(&self, _term: Term, _was_woken: bool) -> Result<Option<Job>, SteppedDown> {
         unreachable!("threads run no tasks")
     }
 
-    fn wait_for_tasks(
-        &self,
-        _term: Term,
-        _epoll: &OwnedFd,
-        _timeout: Option<&Timespec>,
-    ) -> Option<io::Result<bool>> {
+    fn watch_clients(&self, _epoll: &Arc<OwnedFd>) -> io::Result<()> {
+        unreachable!("threads run no tasks")
+    }
+
+    fn forget_clients(&self, _epoll: &Arc<OwnedFd>) {
+        unreachable!("threads run no tasks")
+    }
+
+    fn begin_wait(&self, _term: Term) -> bool {
+        unreachable!("threads run no tasks")
+    }
+
+    fn end_wait(&self) {
         unreachable!("threads run no tasks")
     }
 }
