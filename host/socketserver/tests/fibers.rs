@@ -6,9 +6,10 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{
     Answer, Asynchronous, Gram, NEVER, builder, connect, echo, localhost, next_error, read_all,
@@ -132,6 +133,24 @@ fn requests_of_datagrams_share_a_socket() {
     }
     for client in &clients {
         assert_eq!(client.receive(), b"x");
+    }
+}
+
+#[test]
+fn a_request_of_a_datagram_may_wait_for_the_socket_of_the_server() {
+    let server = fibers(1, |request, client_address| {
+        Box::pin(async {
+            let end = Instant::now().checked_add(Duration::from_millis(1));
+            let is_readable = request.readable_async(request.as_fd(), end).await?;
+            let answer = if is_readable { b"readable" } else { b"timeout!" };
+            Ok(request.sendto_async(answer, client_address).await.map(drop)?)
+        })
+    });
+    let server = serve(server.bind(udp()).build().unwrap(), NEVER);
+    let client = Gram::new(server.server_address());
+    for _ in 0..3 {
+        client.send(b"x");
+        assert_eq!(client.receive(), b"timeout!");
     }
 }
 

@@ -119,8 +119,8 @@ pub(crate) trait Dispatcher: Send + Sync {
         Ok(())
     }
 
-    /// Returns true if threads take requests from a [`Post`].
-    fn has_leaders(&self) -> bool {
+    /// Returns true if threads may take requests themselves, at a post, from these listeners.
+    fn has_leaders(&self, _listeners: &[Listener]) -> bool {
         false
     }
 

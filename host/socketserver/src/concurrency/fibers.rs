@@ -2,7 +2,8 @@
 //!
 //! A thread runs each of its requests until it waits. A request stays in its thread. The threads
 //! take requests at the [`Post`] themselves: a request begins in the thread that took it, without
-//! a wake-up, and one epoll reports clients and the events of tasks. The thread that serves takes requests while all of them are busy, and hands them to
+//! a wake-up, and one epoll reports clients and the events of tasks. The thread that serves takes
+//! requests while all of them are busy, and those of a server that has datagrams. It hands them to
 //! the thread that has the fewest.
 
 use std::collections::VecDeque;
@@ -22,7 +23,9 @@ use super::job::{Application, Job};
 use super::permits::Permits;
 use super::post::{Post, SteppedDown, Term};
 use super::settings::Fibers;
+use crate::address::SocketType;
 use crate::error::{BuildError, HandlerError};
+use crate::listen::listener::Listener;
 use crate::reactor::{self, Reactor};
 use crate::reason::Reason;
 use crate::server::control::Control;
@@ -181,8 +184,11 @@ impl Dispatcher for RequestFibers {
         }
     }
 
-    fn has_leaders(&self) -> bool {
-        true
+    /// A request of a datagram may wait for the server's socket, and no epoll reports a socket both
+    /// to its thread as clients and to a task. So the loop takes the requests of a server that has
+    /// datagrams.
+    fn has_leaders(&self, listeners: &[Listener]) -> bool {
+        listeners.iter().all(|listener| listener.info().socket_type == SocketType::Stream)
     }
 
     fn begin_run(&self, post: Arc<dyn Post>) {

@@ -23,6 +23,7 @@ use super::post::{Post, Term};
 use super::settings::Threading;
 use crate::before_wait::{self, BeforeWait};
 use crate::error::{BuildError, HandlerError};
+use crate::listen::listener::Listener;
 use crate::reason::Reason;
 use crate::server::control::Control;
 use crate::sys;
@@ -178,7 +179,7 @@ impl Dispatcher for RequestThreads {
         }
     }
 
-    fn has_leaders(&self) -> bool {
+    fn has_leaders(&self, _listeners: &[Listener]) -> bool {
         true
     }
 

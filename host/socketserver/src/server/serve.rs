@@ -55,7 +55,7 @@ struct OpenPost<'a>(&'a Parts, Option<Arc<LeaderPost>>);
 impl<'a> OpenPost<'a> {
     fn open(server: &'a Arc<Parts>, listeners: &Arc<[Listener]>) -> Self {
         // A leader waits for its own clients only, and not for headers and first bytes.
-        let has_leaders = server.dispatcher.has_leaders() && server.pending.is_none();
+        let has_leaders = server.dispatcher.has_leaders(listeners) && server.pending.is_none();
         let post = has_leaders.then(|| LeaderPost::new(server, listeners)).flatten();
         if let Some(post) = &post {
             server.dispatcher.begin_run(Arc::clone(post) as Arc<dyn Post>);
