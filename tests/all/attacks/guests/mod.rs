@@ -204,8 +204,8 @@ impl Hostile {
             let is_worker = |child: &u32| arguments(*child) == arguments(pid);
             let workers = || children(pid).unwrap().into_iter().filter(is_worker);
             wait_until("the server has its workers", || workers().count().to_string() == *count);
-            // They hold what they need from the start.
-            workers().for_each(wait_until_idle);
+            // They hold what they need from the start, and the server what it needs to watch them.
+            workers().chain([pid]).for_each(wait_until_idle);
         }
         let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
         attack(&mut served.server, &bystander, |server, _| self.ask(server));
