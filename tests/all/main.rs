@@ -57,6 +57,7 @@ mod supervisor;
 mod systemd;
 mod time_slices;
 mod tls;
+mod touched_memory;
 mod user;
 mod wall_time;
 mod wasi;

@@ -20,7 +20,8 @@ use crate::fixture::{FIXTURE, File as Handler, Fixture, Served, serve};
 use crate::wasi::WASI;
 
 /// The options of a server that ends no request of these tests.
-const FIBERS: &[&str] = &["--concurrency", "fibers", "--cpu-time", "1h", "--idle-timeout", "1h"];
+pub const FIBERS: &[&str] =
+    &["--concurrency", "fibers", "--cpu-time", "1h", "--idle-timeout", "1h"];
 
 /// Calls `start` with one processor, for which a server starts one thread of fibers.
 fn with_one_processor<T: Send>(start: impl FnOnce() -> T + Send) -> T {
@@ -37,7 +38,7 @@ fn with_one_processor<T: Send>(start: impl FnOnce() -> T + Send) -> T {
 }
 
 /// Serves a component in one thread of fibers.
-fn serve_in_one_thread(text: &str, options: &[&str]) -> Served {
+pub fn serve_in_one_thread(text: &str, options: &[&str]) -> Served {
     let options = [FIBERS, options].concat();
     let served = with_one_processor(|| Served::start(text, &["tcp://127.0.0.1:0"], &options));
     assert!(!ask(&served.server, b"p").is_empty());
@@ -54,7 +55,7 @@ fn threads(server: &Server, name: &str) -> usize {
 }
 
 /// Begins a request.
-fn begin(server: &Server, data: &[u8]) -> TcpStream {
+pub fn begin(server: &Server, data: &[u8]) -> TcpStream {
     let mut stream = server.connect().unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(data).unwrap();
@@ -62,7 +63,7 @@ fn begin(server: &Server, data: &[u8]) -> TcpStream {
 }
 
 /// Returns true if the server has neither answered nor closed a connection.
-fn is_in_flight(stream: &TcpStream) -> bool {
+pub fn is_in_flight(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let peeked = stream.peek(&mut [0]);
     stream.set_nonblocking(false).unwrap();

@@ -40,7 +40,9 @@
 //! | | `settings` | settings for all guests of an engine: stack, bounds checks |
 //! | | `functions` | functions that were compiled before |
 //! | | `ticker` | the thread that counts epochs |
-//! | `limits/` | `memory` | memory and tables of one instance, and memory of all instances |
+//! | `limits/` | `memory` | memory and tables of one instance |
+//! | | `total_memory` | memory of all instances, and those that wait for it |
+//! | | `touched` | memory that a request of a task has touched |
 //! | | `cpu` | CPU time and wall time of one instance |
 //! | | `kill` | the limit for which the host ended a guest |
 //! | | `time_slice` | the time slice of a thread whose guest computes for long |

@@ -1,6 +1,7 @@
 //! The unsafe code of this crate.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
 
@@ -91,6 +92,18 @@ pub(crate) fn set_time_slice(nanos: u64) {
     };
     // SAFETY: `size` is the size of the structure, and the kernel only reads it.
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+}
+
+/// Returns the page faults of this thread so far.
+pub(crate) fn page_faults_of_this_thread() -> u64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel writes the structure, or leaves it as it is. It consists of numbers, for
+    // which zero is a value.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    (usage.ru_minflt + usage.ru_majflt).unsigned_abs()
 }
 
 /// Makes the C library give blocks of 1 MiB and more back to the system as soon as they are

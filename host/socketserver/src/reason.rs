@@ -82,7 +82,7 @@ reasons! {
     Jail, "jail", Host, "The process of the request could not enter the jail.";
     Lifetime, "lifetime", Host, "The process of the request outlived its time, and its parent killed it.";
     Memory, "memory", Guest, "The handler failed after it was refused memory beyond its own limit.";
-    MemoryTotal, "memory-total", Policy, "The handler failed after it was refused memory beyond the limit of all requests together.";
+    MemoryTotal, "memory-total", Policy, "The handler failed after it was refused memory beyond the limit of all requests together. As a fiber it has touched such memory.";
     NoAddress, "no-address", Client, "A datagram cannot be answered at the address that it came from.";
     NoInstance, "no-instance", Host, "The host could not make an instance of the handler.";
     NoProcess, "no-process", Host, "The host could not fork a process.";

@@ -25,7 +25,8 @@ pub struct LimitOptions {
     ///
     /// By default it is three quarters of the machine's memory. Each forked process and each
     /// worker has its share of the total: the more --max-children or --workers there may be,
-    /// the less memory has each.
+    /// the less memory has each. With --concurrency fibers the memory that requests have touched
+    /// counts, and otherwise what their memories may hold.
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub memory_total: Option<usize>,
 

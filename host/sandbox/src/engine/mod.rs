@@ -8,6 +8,7 @@ pub(crate) mod ticker;
 use std::fs;
 use std::sync::{Arc, OnceLock};
 
+use rustix::thread::disable_transparent_huge_pages;
 use socketserver::{Capacity, Needs};
 use wasmtime::{
     CacheStore, Collector, Config, Enabled, InstanceAllocationStrategy, OptLevel,
@@ -26,6 +27,11 @@ use crate::sys::EpochTimer;
 /// dropped. To give pages back to the kernel costs more than to clear them, and the more so
 /// the more threads the process has.
 const KEEP_RESIDENT: usize = 256 << 10;
+
+/// The same for the memories of tasks. A request is charged for the pages that it touches first,
+/// which are not those that are kept: so this is a part of what each is charged at least. There
+/// may be thousands, and most small guests touch less.
+const TASK_KEEP_RESIDENT: usize = 64 << 10;
 
 /// The part of a task's stack, in bytes, that the pool keeps and clears when the task ends. What a
 /// guest has used beyond that goes back to the kernel: otherwise a guest that recurses to its limit
@@ -91,10 +97,15 @@ impl Engine {
     /// ([`Concurrency::Fibers`](socketserver::Concurrency::Fibers)). Each has a stack of its own in
     /// the pool.
     ///
+    /// From now on this process and its children have no transparent huge pages. A request that
+    /// touches a byte shall take a page, and not 2 MiB, and its memory is counted in pages.
+    ///
     /// # Errors
     ///
     /// This machine cannot run the engine at all.
     pub fn for_fibers(slots: usize, settings: &EngineSettings) -> Result<Self, EngineError> {
+        // No kernel with huge pages refuses this.
+        let _ = disable_transparent_huge_pages(true);
         Engine::with_pool(slots, settings, Waits::Suspend)
     }
 
@@ -103,8 +114,7 @@ impl Engine {
         settings: &EngineSettings,
         waits: Waits,
     ) -> Result<Self, EngineError> {
-        let stacks = if waits == Waits::Suspend { slots } else { 0 };
-        match new_engine(settings, pool(slots, stacks, settings, pagemap_scan())) {
+        match new_engine(settings, pool(slots, waits, settings, pagemap_scan())) {
             Ok(engine) => Ok(Engine::from_parts(engine, settings, waits, Some(slots), None, None)),
             Err(EngineError::Engine(why)) => {
                 let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
@@ -230,6 +240,13 @@ impl Engine {
         })
     }
 
+    /// Returns the bytes that the pool may have kept resident for a task with so many memories, and
+    /// tables of so many bytes: those in its stack, its memories and its tables.
+    pub(crate) fn kept_for_task(memories: usize, tables: usize) -> usize {
+        let kept = memories.saturating_mul(TASK_KEEP_RESIDENT);
+        STACK_KEEP_RESIDENT.saturating_add(kept).saturating_add(tables)
+    }
+
     /// Returns an engine with a pool of one instance if this engine has no pool. To load a
     /// component into it shows that a pool would take the component. Nothing else bounds
     /// what an instance has beside memories and tables, such as globals.
@@ -241,7 +258,7 @@ impl Engine {
         let settings = &self.0.settings;
         // With `PAGEMAP_SCAN` forked processes would open their `/proc/self/pagemap`, and
         // abort in the jail.
-        let pool = || new_engine(settings, pool(1, 0, settings, Enabled::No));
+        let pool = || new_engine(settings, pool(1, Waits::Block, settings, Enabled::No));
         self.0.slots.is_none().then(pool).transpose()
     }
 
@@ -336,10 +353,14 @@ fn pagemap_scan() -> Enabled {
 
 fn pool(
     slots: usize,
-    stacks: usize,
+    waits: Waits,
     settings: &EngineSettings,
     pagemap_scan: Enabled,
 ) -> InstanceAllocationStrategy {
+    let (stacks, keep_resident) = match waits {
+        Waits::Suspend => (slots, TASK_KEEP_RESIDENT),
+        Waits::Block => (0, KEEP_RESIDENT),
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(for_slots(slots, 1))
         // This only sets a counter: core instances take no memory before they exist.
@@ -358,8 +379,8 @@ fn pool(
         // Each stack takes two mappings, used or not. Requests in threads need none.
         .total_stacks(for_slots(stacks, 1))
         .async_stack_keep_resident(STACK_KEEP_RESIDENT)
-        .linear_memory_keep_resident(KEEP_RESIDENT)
-        .table_keep_resident(KEEP_RESIDENT)
+        .linear_memory_keep_resident(keep_resident)
+        .table_keep_resident(keep_resident)
         .pagemap_scan(pagemap_scan)
         // Otherwise the pool would take cold slots while warm ones are unused, and keep both.
         .max_unused_warm_slots(0)

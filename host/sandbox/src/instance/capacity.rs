@@ -2,11 +2,11 @@
 
 use socketserver::{Capacity, DeferAccept, Needs};
 
-use crate::engine::{ADDRESSES_PER_MEMORY, MAPPINGS_PER_MEMORY, Pool};
+use crate::engine::{ADDRESSES_PER_MEMORY, Engine, MAPPINGS_PER_MEMORY, Pool};
 use crate::host::open_files::DESCRIPTORS;
 use crate::host::waits::Waits;
 use crate::instance::handler::ComponentHandler;
-use crate::limits::memory::TotalMemory;
+use crate::limits::total_memory::TotalMemory;
 use crate::load::footprint::Footprint;
 
 impl ComponentHandler {
@@ -36,7 +36,7 @@ impl ComponentHandler {
         if is_process {
             return capacity;
         }
-        let (total, each) = (self.policy.memory_total, self.initial_memory.total);
+        let (total, each) = (self.policy.memory_total, self.first_charge());
         capacity.cap(TotalMemory::for_new_instances(total) / each.max(1), &|| {
             format!("all instances together may have {total} bytes, and each begins with {each}")
         });
@@ -44,6 +44,18 @@ impl ComponentHandler {
             cap_by_pool(&mut capacity, pool, &self.footprint);
         }
         capacity
+    }
+
+    /// Returns the bytes of the total that a request begins with, and has to its end. A request in
+    /// a thread takes what its instance declares. A task is charged for what it touches, and at
+    /// least for what may be resident in its place in the pool from an earlier request.
+    pub(super) fn first_charge(&self) -> usize {
+        let declared = self.initial_memory.total;
+        if self.engine.waits() == Waits::Block {
+            return declared;
+        }
+        let tables = usize::try_from(self.footprint.table_memory()).unwrap_or(usize::MAX);
+        Engine::kept_for_task(self.footprint.memories, tables).min(declared)
     }
 
     /// Returns the number of connections that the limit of descriptors allows in a process,

@@ -9,6 +9,7 @@ use crate::error::LoadError;
 use crate::host::bindings::types;
 use crate::host::waits::Waits;
 use crate::instance::store::Instantiated;
+use crate::limits::touched::charge_for;
 use crate::load::component::Component;
 use crate::world::World;
 
@@ -94,11 +95,11 @@ impl Run {
 
     /// Runs the program, and returns its status.
     pub(crate) async fn call(&self, instantiated: &mut Instantiated) -> Result<i32> {
-        let Instantiated { store, instance, waits } = instantiated;
+        let Instantiated { store, instance, waits, touched } = instantiated;
         let run = instance.get_typed_func::<(), RunResult>(&mut *store, &self.0)?;
         let (result,) = match waits {
             Waits::Block => run.call(store, ())?,
-            Waits::Suspend => run.call_async(store, ()).await?,
+            Waits::Suspend => charge_for(touched.as_ref(), run.call_async(store, ())).await?,
         };
         Ok(i32::from(result.is_err()))
     }
@@ -169,13 +170,13 @@ impl Functions {
 }
 
 async fn call<Params: ComponentNamedList + Lower + Send>(
-    Instantiated { store, instance, waits }: &mut Instantiated,
+    Instantiated { store, instance, waits, touched }: &mut Instantiated,
     function: &ComponentExportIndex,
     params: Params,
 ) -> Result<GuestResult> {
     let function = instance.get_typed_func::<Params, GuestResult>(&mut *store, function)?;
     match waits {
         Waits::Block => function.call(store, params),
-        Waits::Suspend => function.call_async(store, params).await,
+        Waits::Suspend => charge_for(touched.as_ref(), function.call_async(store, params)).await,
     }
 }

@@ -94,9 +94,15 @@ fn explain(error: &wasmtime::Error, state: &State) -> (Reason, String) {
     (reason, why)
 }
 
-pub(crate) fn kill_reason(kill: Kill) -> Reason {
+/// Returns the error of a request that the host ended beside a call of the guest.
+pub(crate) fn killed(step: Step, kill: Kill) -> HandlerError {
+    HandlerError::new(kill_reason(kill), format!("{} was ended: {kill}", step.as_str()))
+}
+
+fn kill_reason(kill: Kill) -> Reason {
     match kill {
         Kill::CpuTime { .. } => Reason::CpuTime,
+        Kill::MemoryTotal { .. } => Reason::MemoryTotal,
         Kill::Idle { .. } => Reason::IdleTimeout,
         Kill::Outbound { .. } => Reason::Outbound,
         Kill::Connects { .. } => Reason::Connects,

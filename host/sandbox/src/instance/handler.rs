@@ -1,7 +1,10 @@
 //! The handler that a component is made into.
 
+use std::future::{Future, poll_fn};
 use std::os::fd::RawFd;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use socketserver::{Address, HandlerError, Request, printable};
@@ -24,11 +27,14 @@ use crate::host::wasi::Stdio;
 use crate::host::{contract, interfaces, wasi};
 use crate::instance::descriptors::{HandlerDescriptors, memory_images};
 use crate::instance::exports::Exports;
-use crate::instance::failure::{Step, call_failure};
+use crate::instance::failure::{Step, call_failure, killed};
 use crate::instance::preflight;
 use crate::instance::store::{Instantiated, limit_run_time, new_store};
 use crate::limits::cpu::TaskClock;
-use crate::limits::memory::{InstanceMemory, TotalMemory};
+use crate::limits::kill::Kill;
+use crate::limits::memory::InstanceMemory;
+use crate::limits::total_memory::TotalMemory;
+use crate::limits::touched::{TouchedMemory, charge_for};
 use crate::load::component::Component;
 use crate::load::footprint::{Footprint, InitialMemory};
 use crate::policy::Policy;
@@ -79,9 +85,6 @@ pub(super) struct Arrived<'a> {
 /// The time after which [`ComponentHandler::time_instances`] creates no further instance:
 /// code that runs in instantiation may take seconds.
 const TIMED: Duration = Duration::from_secs(1);
-
-/// The pause after which a task looks again for memory.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// The average times that it takes to create and to drop an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +174,7 @@ impl ComponentHandler {
             broker: None,
             prewarmed: Mutex::default(),
         };
-        let store = handler.new_store(None);
+        let store = handler.new_store(None, None);
         let store = store.map_err(|error| LoadError::Instantiate(error.to_string()))?;
         match preflight::instantiate_without_start(store, &handler.blocking, &handler.exports)? {
             None => {
@@ -304,52 +307,90 @@ impl ComponentHandler {
         Ok(prewarmed)
     }
 
-    /// Creates an instance for a request. What runs is held to the wall time of the request.
+    /// Creates an instance for a request, when there is memory for it. What runs is held to the
+    /// wall time of the request.
     async fn instantiate(&self, request: Arrived<'_>) -> Result<Instantiated, HandlerError> {
-        let waits = self.engine.waits();
-        self.wait_for_memory(request.request, waits).await;
-        let mut store = self.new_store(Some(request))?;
+        if request.task_clock.is_some() {
+            return self.instantiate_in_task(request).await;
+        }
+        // If there is no memory then, the instance will be refused.
+        self.total_memory.wait_for(self.initial_memory.total, self.policy.idle_timeout);
+        let (waits, mut store) = (self.engine.waits(), self.new_store(Some(request), None)?);
         limit_run_time(&mut store, waits);
         let instance = match waits {
             Waits::Block => self.pre.instantiate(&mut store),
             Waits::Suspend => self.pre.instantiate_async(&mut store).await,
         };
         match instance {
-            Ok(instance) => Ok(Instantiated { store, instance, waits }),
+            Ok(instance) => Ok(Instantiated { store, instance, waits, touched: None }),
             Err(error) => Err(call_failure(Step::Instantiate, &error, store.data())),
         }
     }
 
-    /// Waits until there is room for the memory of one more instance, for as long as the idle
-    /// timeout. If there is none then, the instance will be refused.
-    async fn wait_for_memory(&self, request: &Request, waits: Waits) {
-        let (bytes, timeout) = (self.initial_memory.total, self.policy.idle_timeout);
-        if waits == Waits::Block {
-            self.total_memory.wait_for(bytes, timeout);
-            return;
-        }
-        let end = Instant::now().checked_add(timeout);
-        while !self.total_memory.has_room(bytes) && end.is_none_or(|end| Instant::now() < end) {
-            let pause = Instant::now().checked_add(PAUSE);
-            if request.sleep_until_async(pause).await.is_err() {
-                return;
+    /// Creates an instance for a request that runs as a task, which is charged for the memory that
+    /// it touches.
+    async fn instantiate_in_task(
+        &self,
+        request: Arrived<'_>,
+    ) -> Result<Instantiated, HandlerError> {
+        let waits = self.engine.waits();
+        let touched = self.reserve_memory(request.request).await?;
+        let mut store = self.new_store(Some(request), Some(&touched))?;
+        limit_run_time(&mut store, waits);
+        let instance = async {
+            match waits {
+                Waits::Block => self.pre.instantiate(&mut store),
+                Waits::Suspend => self.pre.instantiate_async(&mut store).await,
             }
+        };
+        match charge_for(Some(&touched), instance).await {
+            Ok(instance) => Ok(Instantiated { store, instance, waits, touched: Some(touched) }),
+            Err(error) => Err(call_failure(Step::Instantiate, &error, store.data())),
         }
+    }
+
+    /// Takes the memory that a task begins with. It waits until there is room, for as long as the
+    /// idle timeout, behind the tasks that wait already.
+    async fn reserve_memory(&self, request: &Request) -> Result<Arc<TouchedMemory>, HandlerError> {
+        let (total, bytes) = (&self.total_memory, self.first_charge());
+        let end = Instant::now().checked_add(self.policy.idle_timeout);
+        let (mut reserving, mut timer) =
+            (pin!(total.reserve(bytes)), pin!(request.sleep_until_async(end)));
+        let is_reserved = poll_fn(|cx| match reserving.as_mut().poll(cx) {
+            // A limit of the request that ends the sleep is found again when it runs.
+            Poll::Pending => timer.as_mut().poll(cx).map(|_| false),
+            ready @ Poll::Ready(_) => ready,
+        });
+        // The last quarter is for instances that run, except for those that have waited in vain.
+        if is_reserved.await || total.take(bytes) {
+            return Ok(TouchedMemory::with_floor(total, bytes));
+        }
+        let kill = Kill::MemoryTotal { limit: total.limit() };
+        Err(killed(Step::Instantiate, kill))
     }
 
     /// Creates an instance that serves no request.
     fn instantiate_before_requests(&self) -> Result<Instantiated, HandlerError> {
         self.total_memory.wait_for(self.initial_memory.total, self.policy.idle_timeout);
-        let mut store = self.new_store(None)?;
+        let mut store = self.new_store(None, None)?;
         limit_run_time(&mut store, Waits::Block);
         match self.blocking.instantiate(&mut store) {
-            Ok(instance) => Ok(Instantiated { store, instance, waits: Waits::Block }),
+            Ok(instance) => {
+                Ok(Instantiated { store, instance, waits: Waits::Block, touched: None })
+            }
             Err(error) => Err(call_failure(Step::Instantiate, &error, store.data())),
         }
     }
 
-    fn new_store(&self, request: Option<Arrived<'_>>) -> Result<Store<State>, HandlerError> {
-        let memory = InstanceMemory::new(self.policy.memory, &self.total_memory);
+    fn new_store(
+        &self,
+        request: Option<Arrived<'_>>,
+        touched: Option<&Arc<TouchedMemory>>,
+    ) -> Result<Store<State>, HandlerError> {
+        let mut memory = InstanceMemory::new(self.policy.memory, &self.total_memory);
+        if let Some(touched) = touched {
+            memory.charge_to(touched);
+        }
         let mut state = State::new(memory, &self.policy, &self.name, self.counters.as_ref());
         state.is_program = self.exports.is_program();
         if let Some(request) = request {

@@ -48,7 +48,8 @@ pub(crate) fn instantiate_without_start(
     });
     match pre.instantiate(&mut store) {
         Ok(instance) => {
-            check_types(Instantiated { store, instance, waits: Waits::Block }, exports).map(Some)
+            let instantiated = Instantiated { store, instance, waits: Waits::Block, touched: None };
+            check_types(instantiated, exports).map(Some)
         }
         Err(error) if error.is::<HasStart>() => Ok(None),
         Err(error) => {

@@ -7,7 +7,7 @@ use crate::host::state::State;
 use crate::host::unreachable::unreachable_client;
 use crate::host::wasi::{Stdio, Unsent};
 use crate::instance::exports::Run;
-use crate::instance::failure::{Step, call_failure, kill_reason};
+use crate::instance::failure::{Step, call_failure, killed};
 use crate::instance::request::Failure;
 use crate::instance::store::Instantiated;
 
@@ -69,10 +69,7 @@ fn lost_client(state: &State) -> Option<Reason> {
 
 fn failed_to_send(unsent: Unsent, client_address: &Address) -> Failure {
     match unsent {
-        Unsent::Limit(kill) => {
-            let why = format!("{} was ended: {kill}", Step::Run.as_str());
-            Failure::Killed(HandlerError::new(kill_reason(kill), why))
-        }
+        Unsent::Limit(kill) => Failure::Killed(killed(Step::Run, kill)),
         Unsent::Failed(error) => {
             use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
             let reason = match error.kind() {

@@ -1,5 +1,7 @@
 //! Stores, which connect the limits of an instance to the engine.
 
+use std::sync::Arc;
+
 use wasmtime::component::Instance;
 use wasmtime::{CallHook, Engine, Result, Store, StoreContextMut, UpdateDeadline};
 
@@ -7,6 +9,7 @@ use crate::host::state::State;
 use crate::host::waits::Waits;
 use crate::limits::cpu::TimeLeft;
 use crate::limits::kill::Kill;
+use crate::limits::touched::TouchedMemory;
 use crate::policy::MAX_ERROR;
 
 /// An instance in its Store.
@@ -15,6 +18,8 @@ pub(crate) struct Instantiated {
     pub instance: Instance,
     /// The way in which its calls wait.
     pub waits: Waits,
+    /// The account of a task. It is dropped last: until then the memory is not given back.
+    pub touched: Option<Arc<TouchedMemory>>,
 }
 
 impl Instantiated {
@@ -47,14 +52,14 @@ pub(crate) fn limit_run_time(store: &mut Store<State>, waits: Waits) {
     store.set_epoch_deadline(1);
     match waits {
         Waits::Block => store.epoch_deadline_callback(|mut store| {
-            let left = check_time(store.data_mut())?;
+            let left = check(store.data_mut())?;
             if left.is_long {
                 store.data_mut().memory.shorten_time_slice();
             }
             Ok(UpdateDeadline::Continue(left.epochs()))
         }),
         Waits::Suspend => store.epoch_deadline_callback(|mut store| {
-            check_time(store.data_mut())?;
+            check(store.data_mut())?;
             Ok(UpdateDeadline::Yield(1))
         }),
     }
@@ -75,14 +80,15 @@ fn call_hook(mut store: StoreContextMut<'_, State>, hook: CallHook) -> Result<()
             store.set_hostcall_fuel(limit);
         }
         CallHook::ReturningFromHost if store.data_mut().time.is_check_due() => {
-            check_time(store.data_mut())?;
+            check(store.data_mut())?;
         }
         CallHook::ReturningFromHost | CallHook::CallingWasm => {}
     }
     Ok(())
 }
 
-/// Checks the time of the guest.
-fn check_time(state: &mut State) -> Result<TimeLeft, Kill> {
+/// Checks the time of the guest, and charges it for the memory that it has touched.
+fn check(state: &mut State) -> Result<TimeLeft, Kill> {
+    state.memory.charge()?;
     state.time.check()
 }

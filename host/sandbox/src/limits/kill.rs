@@ -11,6 +11,10 @@ use thiserror::Error;
 pub(crate) enum Kill {
     #[error("it used up its CPU time of {limit:?}")]
     CpuTime { limit: Duration },
+    #[error(
+        "it has touched memory that is not left: all instances together may have {limit} bytes"
+    )]
+    MemoryTotal { limit: usize },
     #[error("the client was silent for {limit:?}, the idle timeout")]
     Idle { limit: Duration },
     #[error(

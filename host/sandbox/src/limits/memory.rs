@@ -1,12 +1,13 @@
-//! The memory of instances: what each may have, and all together.
+//! The memory that an instance may have.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use wasmtime::{ResourceLimiter, Result};
+use wasmtime::ResourceLimiter;
 
+use crate::limits::kill::Kill;
 use crate::limits::time_slice::TimeSlice;
+use crate::limits::total_memory::TotalMemory;
+use crate::limits::touched::TouchedMemory;
 use crate::policy::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
 
 /// The size of a table's entry on the host, in bytes.
@@ -15,76 +16,6 @@ pub(crate) const TABLE_ELEMENT: usize = size_of::<usize>();
 /// A size that takes a guest milliseconds to fill, in bytes. A guest may fill it in one
 /// instruction, which does not check for the end of an epoch.
 const LARGE: usize = 8 << 20;
-
-/// The memory that all instances of a handler may have together.
-///
-/// Each instance has a limit of its own, but the machine does not have that much for as many
-/// instances as it can hold. A new instance waits for the memory that it begins with. An
-/// instance that runs is refused memory that is not left.
-#[derive(Debug)]
-pub(crate) struct TotalMemory {
-    limit: usize,
-    used: AtomicUsize,
-    /// The number of threads that wait to create an instance. It is read without the lock,
-    /// because it is mostly zero.
-    waiting: AtomicUsize,
-    lock: Mutex<()>,
-    given_back: Condvar,
-}
-
-impl TotalMemory {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(TotalMemory {
-            limit,
-            used: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            lock: Mutex::new(()),
-            given_back: Condvar::new(),
-        })
-    }
-
-    /// Returns the share of `limit` that new instances may fill. The rest is for instances
-    /// that grow.
-    pub(crate) fn for_new_instances(limit: usize) -> usize {
-        limit - limit / 4
-    }
-
-    /// Waits, at most for `timeout`, until a new instance can have `bytes`. This reserves
-    /// nothing: the instance takes the bytes when it is created.
-    pub(crate) fn wait_for(&self, bytes: usize, timeout: Duration) {
-        let full = || !self.has_room(bytes);
-        if !full() {
-            return;
-        }
-        self.waiting.fetch_add(1, SeqCst);
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.given_back.wait_timeout_while(lock, timeout, |()| full());
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-        self.waiting.fetch_sub(1, SeqCst);
-    }
-
-    /// Returns true if a new instance can have `bytes`, or never could: it is refused when it is
-    /// created.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        let room = Self::for_new_instances(self.limit);
-        bytes > room || self.used.load(SeqCst).saturating_add(bytes) <= room
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        let within = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
-        self.used.fetch_update(SeqCst, SeqCst, within).is_ok()
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, SeqCst);
-        if self.waiting.load(SeqCst) > 0 {
-            // A thread that waits holds the lock between its look at `used` and its wait for
-            // the notification: so it misses neither.
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.given_back.notify_all();
-        }
-    }
-}
 
 /// The limit for which an instance was last refused memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +33,9 @@ pub(crate) struct InstanceMemory {
     limit: usize,
     total: Arc<TotalMemory>,
     used: usize,
+    /// The account of a request that runs as a task: the total counts what it has touched, and
+    /// else what the Store has.
+    touched: Option<Arc<TouchedMemory>>,
     refusal: Option<MemoryRefusal>,
     /// The time slice of the thread that runs the guest: a guest that fills much memory
     /// computes for long.
@@ -116,9 +50,25 @@ impl InstanceMemory {
             limit,
             total: Arc::clone(total),
             used: 0,
+            touched: None,
             refusal: None,
             time_slice: TimeSlice::default(),
         }
+    }
+
+    /// Has the total count what a new request touches.
+    pub(crate) fn charge_to(&mut self, touched: &Arc<TouchedMemory>) {
+        self.touched = Some(Arc::clone(touched));
+    }
+
+    /// Charges the request, which runs in this thread, for what it has touched, if the total
+    /// counts that.
+    ///
+    /// # Errors
+    ///
+    /// That is not left of the total.
+    pub(crate) fn charge(&self) -> Result<(), Kill> {
+        self.touched.as_ref().map_or(Ok(()), |touched| touched.charge())
     }
 
     /// Returns the bytes that the Store has. Memories and tables do not shrink, so it never had
@@ -142,17 +92,17 @@ impl InstanceMemory {
     /// Returns `false` if a limit refuses them.
     #[must_use]
     pub(crate) fn keep(&mut self, bytes: usize) -> bool {
-        self.grow(bytes)
+        self.grow(bytes, Size::First)
     }
 
-    fn grow(&mut self, by: usize) -> bool {
+    fn grow(&mut self, by: usize, size: Size) -> bool {
         let wanted = self.used.saturating_add(by);
         if wanted > self.limit {
             self.refusal = Some(MemoryRefusal::Own { wanted, limit: self.limit });
             return false;
         }
-        if !self.total.take(by) {
-            self.refusal = Some(MemoryRefusal::Total { limit: self.total.limit });
+        if !self.take(by, wanted, size) {
+            self.refusal = Some(MemoryRefusal::Total { limit: self.total.limit() });
             return false;
         }
         self.used = wanted;
@@ -161,11 +111,45 @@ impl InstanceMemory {
         }
         true
     }
+
+    /// Takes memory from the total, which then has `wanted` bytes for the Store.
+    ///
+    /// A request that is charged for what it touches takes nothing yet. But memory that is not
+    /// there is refused while the guest can still do without: it would be ended when it touches
+    /// that.
+    fn take(&self, by: usize, wanted: usize, size: Size) -> bool {
+        let Some(touched) = &self.touched else { return self.total.take(by) };
+        let is_there = match size {
+            Size::First => wanted <= self.total.limit(),
+            Size::Grown => self.total.has_left(by),
+        };
+        if is_there {
+            touched.set_declared(wanted);
+        }
+        is_there
+    }
 }
 
 impl Drop for InstanceMemory {
     fn drop(&mut self) {
-        self.total.give_back(self.used);
+        if self.touched.is_none() {
+            self.total.give_back(self.used);
+        }
+    }
+}
+
+/// A size that a memory or a table shall have.
+#[derive(Debug, Clone, Copy)]
+enum Size {
+    /// The size that it begins with, of which a guest may touch little.
+    First,
+    /// A size that the guest asks for, to touch it.
+    Grown,
+}
+
+impl Size {
+    fn after(current: usize) -> Self {
+        if current == 0 { Size::First } else { Size::Grown }
     }
 }
 
@@ -182,8 +166,9 @@ impl ResourceLimiter for InstanceMemory {
         current: usize,
         desired: usize,
         maximum: Option<usize>,
-    ) -> Result<bool> {
-        Ok(is_within_maximum(desired, maximum) && self.grow(desired.saturating_sub(current)))
+    ) -> wasmtime::Result<bool> {
+        let (by, size) = (desired.saturating_sub(current), Size::after(current));
+        Ok(is_within_maximum(desired, maximum) && self.grow(by, size))
     }
 
     fn table_growing(
@@ -191,7 +176,7 @@ impl ResourceLimiter for InstanceMemory {
         current: usize,
         desired: usize,
         maximum: Option<usize>,
-    ) -> Result<bool> {
+    ) -> wasmtime::Result<bool> {
         if desired > MAX_TABLE_ELEMENTS {
             let wanted = desired.saturating_mul(TABLE_ELEMENT);
             let limit = MAX_TABLE_ELEMENTS * TABLE_ELEMENT;
@@ -199,7 +184,7 @@ impl ResourceLimiter for InstanceMemory {
             return Ok(false);
         }
         let by = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT);
-        Ok(is_within_maximum(desired, maximum) && self.grow(by))
+        Ok(is_within_maximum(desired, maximum) && self.grow(by, Size::after(current)))
     }
 
     fn instances(&self) -> usize {
@@ -261,26 +246,29 @@ mod tests {
         drop(first);
         assert!(second.memory_growing(200, 800, None).unwrap());
         drop(second);
-        assert_eq!(total.used.load(SeqCst), 0);
+        assert!(total.take(1000));
     }
 
     #[test]
-    fn a_new_instance_waits_for_room_and_no_longer_than_the_timeout() {
+    fn what_a_request_declares_is_not_taken_if_it_is_charged_for_what_it_touches() {
         let total = TotalMemory::new(1000);
-        let mut first = InstanceMemory::new(1000, &total);
-        assert!(first.memory_growing(0, 700, None).unwrap());
-        // Neither waits: there is room, or there never will be.
-        total.wait_for(50, Duration::MAX);
-        total.wait_for(751, Duration::MAX);
-        // The timeout ends it.
-        total.wait_for(51, Duration::from_millis(1));
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| total.wait_for(51, Duration::MAX));
-            while total.waiting.load(SeqCst) == 0 {
-                std::thread::yield_now();
-            }
-            drop(first);
-            waits.join().unwrap();
-        });
+        assert!(total.take(300));
+        let account = TouchedMemory::with_floor(&total, 100);
+        let mut memory = InstanceMemory::new(2000, &total);
+        memory.charge_to(&account);
+        drop(account);
+        // The first sizes need only be possible.
+        assert!(memory.keep(100));
+        assert!(memory.memory_growing(0, 800, None).unwrap());
+        assert!(!memory.memory_growing(0, 101, None).unwrap());
+        assert_eq!(memory.refusal(), Some(MemoryRefusal::Total { limit: 1000 }));
+        assert!(memory.memory_growing(0, 100, None).unwrap());
+        // What the guest asks for must be there.
+        assert!(memory.memory_growing(800, 1500, None).unwrap());
+        assert!(!memory.memory_growing(1500, 2201, None).unwrap());
+        assert!(!memory.table_growing(1, 100, None).unwrap());
+        assert_eq!(memory.used(), 1700);
+        drop(memory);
+        assert!(total.take(800) && !total.take(1));
     }
 }

@@ -4,3 +4,5 @@ pub(crate) mod cpu;
 pub(crate) mod kill;
 pub(crate) mod memory;
 pub(crate) mod time_slice;
+pub(crate) mod total_memory;
+pub(crate) mod touched;

@@ -86,13 +86,14 @@ pub(super) const CONNECTION: &[c_long] =
     &[libc::SYS_read, libc::SYS_recvfrom, libc::SYS_setsockopt, libc::SYS_shutdown];
 
 /// Further calls of a worker: its threads wait for connections, accept them, and wake each
-/// other.
+/// other. The memory that a fiber touches is known by the page faults of its thread.
 pub(super) const WORKER: &[c_long] = &[
     libc::SYS_accept4,
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
     libc::SYS_eventfd2,
+    libc::SYS_getrusage,
     libc::SYS_read,
     libc::SYS_recvfrom,
     libc::SYS_rseq,
