@@ -61,6 +61,20 @@ fn a_request_in_flight_takes_eight_mappings() {
     assert!((48 * 7..48 * 8 + 24).contains(&added), "{added} for 48 requests");
 }
 
+/// A fiber takes two for a memory, whose data is copied, and two for a stack. Those of all stacks are
+/// there from the start.
+#[test]
+fn a_request_that_runs_as_a_fiber_takes_four_mappings() {
+    let server = echo(&["--concurrency", "fibers"]);
+    let maps = format!("/proc/{}/maps", server.pid());
+    let mappings = || fs::read_to_string(&maps).unwrap().lines().count();
+    let mut held: Vec<_> = (0..8).map(|_| in_flight(&server)).collect();
+    let before = mappings();
+    held.extend((0..48).map(|_| in_flight(&server)));
+    let added = mappings() - before;
+    assert!((48..48 * 2 + 24).contains(&added), "{added} for 48 requests");
+}
+
 #[test]
 fn without_descriptors_clients_wait_the_log_is_short_and_the_loop_does_not_spin() {
     let mut server = echo(&["--log-format", "json"]);

@@ -30,8 +30,11 @@ const MAX_THREADS: usize = 4;
 pub fn compile(options: &CompileOptions) -> Result<ExitCode> {
     // No other process waits for the result.
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot see its parent end")?;
-    let settings =
-        EngineSettings { bounds_checks: options.bounds_checks, ..EngineSettings::default() };
+    let settings = EngineSettings {
+        bounds_checks: options.bounds_checks,
+        initial_data: options.initial_data,
+        ..EngineSettings::default()
+    };
     // They come from the parent's cache, which is trusted like the parent.
     let mut functions = Vec::new();
     stdin().lock().take(options.functions).read_to_end(&mut functions).context("cannot read")?;

@@ -98,8 +98,9 @@ mod world;
 
 pub use broker::{Broker, BrokerLimits, ProcessKind, serve_broker};
 pub use engine::Engine;
+pub use engine::FiberPool;
 pub use engine::functions::Functions;
-pub use engine::settings::{BoundsChecks, EngineSettings};
+pub use engine::settings::{BoundsChecks, EngineSettings, InitialData};
 pub use error::{CacheError, EngineError, LoadError};
 pub use host::counters::HandlerCounters;
 pub use instance::descriptors::HandlerDescriptors;

@@ -7,7 +7,8 @@ use std::net::TcpStream;
 
 use socketserver::{Needs, Reason, RequestHandler, Server};
 use socketserver_sandbox::{
-    Cache, Component, ComponentHandler, Engine, EngineSettings, LoadError, Loader, Policy, World,
+    Cache, Component, ComponentHandler, Engine, EngineSettings, FiberPool, InitialData, LoadError,
+    Loader, Policy, World,
 };
 
 const STREAM: &str = include_str!("../../../tests/fixtures/handler.wat");
@@ -149,6 +150,41 @@ fn a_request_of_another_world_is_refused_without_check_endpoint() {
     let mut response = String::new();
     client.read_to_string(&mut response).unwrap();
     assert_eq!(response, "refused");
+}
+
+/// Returns a fixture whose memory has `pages` pages, and `data` bytes of data.
+fn with_data(pages: u32, data: usize) -> String {
+    let text = fixture(STREAM, pages);
+    let (begin, end) = text.split_once("(memory").unwrap();
+    let segment = format!("(data (i32.const 0) \"{}\")", "x".repeat(data));
+    format!("{begin}{segment}(memory{end}")
+}
+
+fn pool_for_fibers(text: &str) -> FiberPool {
+    let loader = Loader::in_process(Cache::disabled());
+    Component::pool_for_fibers(&EngineSettings::default(), text.as_bytes(), &loader).unwrap()
+}
+
+#[test]
+fn the_data_of_a_small_component_is_copied_for_fibers_and_that_of_others_is_mapped() {
+    assert_eq!(pool_for_fibers(&with_data(4, 120 << 10)).initial_data, InitialData::Copied);
+    assert_eq!(pool_for_fibers(&with_data(4, 130 << 10)).initial_data, InitialData::Mapped);
+    // It is not compiled to find out.
+    assert_eq!(pool_for_fibers(&with_data(32, 1 << 20)), FiberPool::default());
+}
+
+#[test]
+fn to_copy_the_data_of_a_component_is_no_code_of_it() {
+    let text = with_data(4, 120 << 10);
+    let pool = pool_for_fibers(&text);
+    let engine = Engine::for_fibers(1, &EngineSettings::default(), pool).unwrap();
+    assert_eq!(engine.fallback(), None);
+    let component =
+        Component::new(&engine, "fixture", text.into(), &Loader::in_process(Cache::disabled()));
+    // In a process that forks, a component with a start has its preflight in a child.
+    let handler =
+        ComponentHandler::without_start(&engine, &component.unwrap(), Policy::default()).unwrap();
+    assert!(!handler.has_start());
 }
 
 #[test]

@@ -88,7 +88,8 @@ impl Capacity {
     /// machine and of this process.
     ///
     /// A quarter of each limit stays in reserve: other processes share some limits, and
-    /// the host itself needs a part.
+    /// the host itself needs a part. Of mappings and descriptors, which a process has to itself,
+    /// no more than 4,096 stay in reserve.
     pub fn of_this_machine(needs: Needs) -> Capacity {
         let mut capacity = Capacity {
             requests: MAX_REQUESTS,
@@ -106,7 +107,7 @@ impl Capacity {
                 continue;
             }
             let free = limit.value.saturating_sub(limit.in_use);
-            capacity.cap((free - free / 4) / taken_by_one, &|| {
+            capacity.cap((free - limit.resource.reserve(free)) / taken_by_one, &|| {
                 format!("{} is {}", limit.name, limit.value)
             });
         }
@@ -147,6 +148,26 @@ const MAX_REQUESTS: usize = 100_000;
 /// exists.
 const MAX_MAP_COUNT: usize = 65_530;
 
+/// The most mappings, and the most descriptors, that stay in reserve: several times the needs of
+/// the host itself, which do not grow with the number of requests.
+///
+/// | who | mappings | descriptors |
+/// |---|---|---|
+/// | a thread for each processor, with its stack, its signal stack, and the allocator's memory for it | 8 each | 3 each |
+/// | threads for calls that block, 64 | 8 each | |
+/// | blocks of 1 MiB and more, one for each call that runs in one of these threads | 1 each | |
+/// | memory of the allocator, for each 64 MiB in use | 2 | |
+/// | leaders of threads, one for each processor | | 1 each |
+/// | connections that are taken at the end | | half of the reserve |
+/// | connections whose header of a proxy is read | | 1,024 |
+/// | listening sockets, the log, signals, granted directories, the monitor | a few | some tens |
+const MAX_RESERVE: usize = 4096;
+
+/// Returns the part of the descriptors that stays in reserve if the process may have `limit`.
+pub(crate) fn descriptors_in_reserve(limit: usize) -> usize {
+    Kind::Descriptors.reserve(limit)
+}
+
 /// The resource that a limit is about: a field of [`Needs`].
 enum Kind {
     Mappings,
@@ -154,6 +175,16 @@ enum Kind {
     Memory,
     AddressSpace,
     Threads,
+}
+
+impl Kind {
+    /// Returns the part of `free` that stays in reserve.
+    fn reserve(&self, free: usize) -> usize {
+        match self {
+            Kind::Mappings | Kind::Descriptors => (free / 4).min(MAX_RESERVE),
+            Kind::Memory | Kind::AddressSpace | Kind::Threads => free / 4,
+        }
+    }
 }
 
 struct Limit {
@@ -233,6 +264,16 @@ mod tests {
         assert!(dear.requests < cheap.requests, "{dear} < {cheap}");
         assert!(dear.requests >= 1);
         assert!(dear.limit.contains("vm.max_map_count"), "{dear}");
+    }
+
+    #[test]
+    fn the_reserve_of_a_process_is_bounded_and_that_of_a_machine_is_a_quarter() {
+        for own in [Kind::Mappings, Kind::Descriptors] {
+            assert_eq!((own.reserve(1024), own.reserve(1 << 20)), (256, MAX_RESERVE));
+        }
+        for shared in [Kind::Memory, Kind::AddressSpace, Kind::Threads] {
+            assert_eq!(shared.reserve(1 << 20), 1 << 18);
+        }
     }
 
     #[test]

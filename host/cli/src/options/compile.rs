@@ -2,7 +2,7 @@
 
 use clap::Args;
 use socketserver_jail::JailMode;
-use socketserver_sandbox::BoundsChecks;
+use socketserver_sandbox::{BoundsChecks, InitialData};
 
 use super::words;
 
@@ -18,6 +18,9 @@ pub struct CompileOptions {
     /// Compile with these bounds checks.
     #[arg(long)]
     pub bounds_checks: BoundsChecks,
+    /// Compile for memories that get their data in this way.
+    #[arg(long)]
+    pub initial_data: InitialData,
     /// Read a set of compiled functions of this many bytes before the handler.
     #[arg(long)]
     pub functions: u64,

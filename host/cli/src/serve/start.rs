@@ -12,7 +12,9 @@ use socketserver::{
     RequestHandler, Server, TlsServer, TlsSettings, WorkerConcurrency, printable, run_in_child,
 };
 use socketserver_jail::JailMode;
-use socketserver_sandbox::{Component, ComponentHandler, Engine, EngineSettings, read_component};
+use socketserver_sandbox::{
+    Component, ComponentHandler, Engine, EngineSettings, Loader, read_component,
+};
 use tracing::Level;
 
 use super::broker;
@@ -84,8 +86,8 @@ fn try_handler(
     let cannot_serve = || format!("cannot serve {name}");
     manager.loading(&name, settings.loading.longest());
     let kind = settings.concurrency.kind();
-    let engine = engine(&settings.concurrency, &settings.loading.engine()?)?;
-    let handler = handler(settings, &engine).with_context(cannot_serve)?;
+    let engine_settings = settings.loading.engine()?;
+    let handler = handler(settings, &engine_settings).with_context(cannot_serve)?;
     let handler = handler.with_counters(Arc::<Counters>::clone(counters));
     let measures = settings.log.access != AccessLog::Off || counters.is_watched();
     let handler = if measures { handler.with_usage() } else { handler };
@@ -238,7 +240,13 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     Ok(server)
 }
 
-fn engine(concurrency: &Concurrency, settings: &EngineSettings) -> Result<Engine> {
+/// Returns the engine for a component, which is given as its bytes.
+fn engine(
+    concurrency: &Concurrency,
+    settings: &EngineSettings,
+    component: &[u8],
+    loader: &Loader,
+) -> Result<Engine> {
     if concurrency.kind() == ConcurrencyKind::Forking {
         // Each fork would copy the many mappings of a pool.
         return Ok(Engine::on_demand(settings)?);
@@ -248,7 +256,8 @@ fn engine(concurrency: &Concurrency, settings: &EngineSettings) -> Result<Engine
             Concurrency::Workers(workers) => workers.count,
             _ => 1,
         };
-        Engine::for_fibers(Engine::fiber_capacity(processes).requests, settings)?
+        let pool = Component::pool_for_fibers(settings, component, loader)?;
+        Engine::for_fibers(processes, settings, pool)?
     } else {
         Engine::new(Engine::capacity().requests, settings)?
     };
@@ -258,23 +267,25 @@ fn engine(concurrency: &Concurrency, settings: &EngineSettings) -> Result<Engine
     Ok(engine)
 }
 
-fn handler(settings: &Settings, engine: &Engine) -> Result<ComponentHandler> {
+fn handler(settings: &Settings, for_engine: &EngineSettings) -> Result<ComponentHandler> {
     let loader = settings.loading.loader();
-    let component = match &settings.handler {
+    let (name, bytes) = match &settings.handler {
         Some(path) => {
             let bytes = read_component(path, loader.component_size)?;
             check_digest(settings.digest, &bytes)?;
             let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
-            Component::new(engine, &name, bytes, &loader)?
+            (name, bytes)
         }
-        None => Component::new(engine, SAMPLE.0, SAMPLE.1.into(), &loader)?,
+        None => (SAMPLE.0.into(), SAMPLE.1.into()),
     };
+    let engine = engine(&settings.concurrency, for_engine, &bytes, &loader)?;
+    let component = Component::new(&engine, &name, bytes, &loader)?;
     let policy = settings.policy.clone();
     Ok(if settings.concurrency.kind().forks() {
         // Code of the handler runs in the jail only.
-        ComponentHandler::without_start(engine, &component, policy)?
+        ComponentHandler::without_start(&engine, &component, policy)?
     } else {
-        ComponentHandler::new(engine, &component, policy)?
+        ComponentHandler::new(&engine, &component, policy)?
     })
 }
 

@@ -16,7 +16,7 @@ use wasmtime::{
 };
 
 use crate::engine::functions::Functions;
-use crate::engine::settings::EngineSettings;
+use crate::engine::settings::{EngineSettings, InitialData};
 use crate::engine::ticker::{TICK, Ticker};
 use crate::error::EngineError;
 use crate::host::waits::Waits;
@@ -37,10 +37,6 @@ const TASK_KEEP_RESIDENT: usize = 64 << 10;
 /// guest has used beyond that goes back to the kernel: otherwise a guest that recurses to its limit
 /// in every request would leave all stacks of the pool resident.
 const STACK_KEEP_RESIDENT: usize = 16 << 10;
-
-/// The mappings that a linear memory in use takes: its image, the parts before and after the
-/// image, and the rest of its slot. Counted in `/proc/PID/maps`.
-pub(crate) const MAPPINGS_PER_MEMORY: usize = 4;
 
 /// The bytes of address space that a memory outside the pool reserves: all that 32 bits can
 /// address, and the guards on both sides.
@@ -73,6 +69,22 @@ pub(crate) struct Pool {
     pub core_instances: usize,
 }
 
+/// A pool for requests that run as tasks of one component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FiberPool {
+    /// The way in which its memories get the data that they begin with.
+    pub initial_data: InitialData,
+    /// The most elements of a table. Small tables share page tables of the kernel.
+    pub table_elements: usize,
+}
+
+impl Default for FiberPool {
+    /// Returns a pool for every component.
+    fn default() -> Self {
+        FiberPool { initial_data: InitialData::Mapped, table_elements: MAX_TABLE_ELEMENTS }
+    }
+}
+
 /// The source of epochs from the first request on.
 enum Ticking {
     Thread { _ticker: Ticker },
@@ -90,31 +102,46 @@ impl Engine {
     ///
     /// This machine cannot run the engine at all.
     pub fn new(slots: usize, settings: &EngineSettings) -> Result<Self, EngineError> {
-        Engine::with_pool(slots, settings, Waits::Block)
+        Engine::with_pool(slots, settings, Waits::Block, MAX_TABLE_ELEMENTS)
     }
 
     /// Returns an engine as [`new`](Self::new) does, for requests that run as tasks
     /// ([`Concurrency::Fibers`](socketserver::Concurrency::Fibers)). Each has a stack of its own in
-    /// the pool.
+    /// the pool, which suits the component that [`Component::pool_for_fibers`] returned it for. It
+    /// has as many slots as this machine can hold requests in each of `processes`, which share its
+    /// memory.
     ///
     /// From now on this process and its children have no transparent huge pages. A request that
     /// touches a byte shall take a page, and not 2 MiB, and its memory is counted in pages.
     ///
+    /// [`Component::pool_for_fibers`]: crate::Component::pool_for_fibers
+    ///
     /// # Errors
     ///
     /// This machine cannot run the engine at all.
-    pub fn for_fibers(slots: usize, settings: &EngineSettings) -> Result<Self, EngineError> {
+    pub fn for_fibers(
+        processes: usize,
+        settings: &EngineSettings,
+        pool: FiberPool,
+    ) -> Result<Self, EngineError> {
         // No kernel with huge pages refuses this.
         let _ = disable_transparent_huge_pages(true);
-        Engine::with_pool(slots, settings, Waits::Suspend)
+        let FiberPool { initial_data, table_elements } = pool;
+        let settings = EngineSettings { initial_data, ..*settings };
+        let mappings = Needs::FIBER.mappings + settings.mappings_per_memory();
+        let needs = Needs { mappings, ..Needs::FIBER }.in_workers(processes);
+        let slots = Capacity::of_this_machine(needs).requests;
+        Engine::with_pool(slots, &settings, Waits::Suspend, table_elements)
     }
 
     fn with_pool(
         slots: usize,
         settings: &EngineSettings,
         waits: Waits,
+        table_elements: usize,
     ) -> Result<Self, EngineError> {
-        match new_engine(settings, pool(slots, waits, settings, pagemap_scan())) {
+        let pool = pool(slots, waits, settings, pagemap_scan(), table_elements);
+        match new_engine(settings, pool) {
             Ok(engine) => Ok(Engine::from_parts(engine, settings, waits, Some(slots), None, None)),
             Err(EngineError::Engine(why)) => {
                 let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
@@ -147,6 +174,17 @@ impl Engine {
         let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
         let timer = EpochTimer::new(&engine, TICK).map_err(|error| timer_error(&error))?;
         Ok(Engine::from_parts(engine, settings, Waits::Block, None, None, Some(timer)))
+    }
+
+    /// Returns an engine that compiles and loads components to look at them, and creates no
+    /// instance.
+    ///
+    /// # Errors
+    ///
+    /// This machine cannot run the engine at all.
+    pub(crate) fn unpooled(settings: &EngineSettings) -> Result<Self, EngineError> {
+        let engine = new_engine(settings, InstanceAllocationStrategy::OnDemand)?;
+        Ok(Engine::from_parts(engine, settings, Waits::Block, None, None, None))
     }
 
     /// Returns an engine for [`compile_for_parent`](crate::compile_for_parent) and
@@ -199,17 +237,8 @@ impl Engine {
     /// Returns how many requests this machine can hold at once if each takes one memory, as
     /// nearly all handlers do: the number of slots to ask for.
     pub fn capacity() -> Capacity {
-        let mappings = Needs::THREAD.mappings + MAPPINGS_PER_MEMORY;
+        let mappings = Needs::THREAD.mappings + EngineSettings::default().mappings_per_memory();
         Capacity::of_this_machine(Needs { mappings, ..Needs::THREAD })
-    }
-
-    /// Returns how many requests that run as tasks each of `processes` can hold at once, which
-    /// share the memory of this machine: the number of slots to ask
-    /// [`for_fibers`](Self::for_fibers) for.
-    pub fn fiber_capacity(processes: usize) -> Capacity {
-        let mappings = Needs::FIBER.mappings + MAPPINGS_PER_MEMORY;
-        let needs = Needs { mappings, ..Needs::FIBER };
-        Capacity::of_this_machine(needs.in_workers(processes))
     }
 
     pub(crate) fn settings(&self) -> &EngineSettings {
@@ -258,7 +287,9 @@ impl Engine {
         let settings = &self.0.settings;
         // With `PAGEMAP_SCAN` forked processes would open their `/proc/self/pagemap`, and
         // abort in the jail.
-        let pool = || new_engine(settings, pool(1, Waits::Block, settings, Enabled::No));
+        let pool = || {
+            new_engine(settings, pool(1, Waits::Block, settings, Enabled::No, MAX_TABLE_ELEMENTS))
+        };
         self.0.slots.is_none().then(pool).transpose()
     }
 
@@ -319,7 +350,6 @@ fn config(settings: &EngineSettings) -> Config {
     config
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
-        .memory_init_cow(true)
         // It would leave threads in a process that may have to fork.
         .parallel_compilation(false)
         .collector(Collector::Null)
@@ -356,6 +386,7 @@ fn pool(
     waits: Waits,
     settings: &EngineSettings,
     pagemap_scan: Enabled,
+    table_elements: usize,
 ) -> InstanceAllocationStrategy {
     let (stacks, keep_resident) = match waits {
         Waits::Suspend => (slots, TASK_KEEP_RESIDENT),
@@ -371,7 +402,7 @@ fn pool(
         .max_tables_per_module(MAX_TABLES)
         .total_memories(for_slots(slots, 1))
         .total_tables(tables(slots))
-        .table_elements(MAX_TABLE_ELEMENTS)
+        .table_elements(table_elements.max(1))
         // Each slot reserves that much in any case. The limiter holds a guest to its
         // policy.
         .max_memory_size(usize::try_from(settings.max_memory()).unwrap_or(usize::MAX))
@@ -417,8 +448,9 @@ mod tests {
     fn engines_run_the_same_code_if_their_settings_are_the_same() {
         let guarded = EngineSettings::default();
         let explicit = EngineSettings::hostile();
+        let copied = EngineSettings { initial_data: InitialData::Copied, ..guarded };
         let mut codes = Vec::new();
-        for settings in [guarded, explicit] {
+        for settings in [guarded, explicit, copied] {
             let pooled = Engine::new(1, &settings).unwrap();
             assert_eq!(pooled.fallback(), None);
             let code = hash(&pooled);
@@ -427,5 +459,6 @@ mod tests {
             codes.push(code);
         }
         assert_ne!(codes[0], codes[1]);
+        assert_ne!(codes[0], codes[2]);
     }
 }

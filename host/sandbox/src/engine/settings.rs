@@ -16,6 +16,8 @@ pub struct EngineSettings {
     pub stack: usize,
     /// The way in which a guest is confined to its memory.
     pub bounds_checks: BoundsChecks,
+    /// The way in which a memory gets the data that it begins with.
+    pub initial_data: InitialData,
 }
 
 /// The way in which a guest is confined to its linear memory.
@@ -28,6 +30,17 @@ pub enum BoundsChecks {
     /// A check before each access whose address is not known when the code is compiled, in a
     /// form that holds for speculation too (Spectre), and guard pages.
     Explicit,
+}
+
+/// The way in which a linear memory gets the data segments that it begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InitialData {
+    /// The compiled component is mapped into the memory, copy on write. Memories share the pages
+    /// that they do not write to, and a memory takes two mappings more.
+    #[default]
+    Mapped,
+    /// The segments are copied into each memory.
+    Copied,
 }
 
 /// Bytes of the stack of a task that host calls may use, beside what the guest may.
@@ -43,7 +56,11 @@ const GUARD: u64 = 32 << 20;
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        EngineSettings { stack: 512 << 10, bounds_checks: BoundsChecks::Guarded }
+        EngineSettings {
+            stack: 512 << 10,
+            bounds_checks: BoundsChecks::Guarded,
+            initial_data: InitialData::Mapped,
+        }
     }
 }
 
@@ -74,6 +91,33 @@ impl FromStr for BoundsChecks {
     }
 }
 
+impl InitialData {
+    /// All values.
+    pub const ALL: &[InitialData] = &[InitialData::Mapped, InitialData::Copied];
+
+    /// Returns the word for it, such as `mapped`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            InitialData::Mapped => "mapped",
+            InitialData::Copied => "copied",
+        }
+    }
+}
+
+impl fmt::Display for InitialData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for InitialData {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        InitialData::ALL.iter().copied().find(|value| value.as_str() == word).ok_or(UnknownWord)
+    }
+}
+
 impl EngineSettings {
     /// Returns the settings for hostile handlers, the profile `hostile`: explicit bounds
     /// checks. They belong together with [`Policy::hostile`](crate::Policy::hostile).
@@ -84,6 +128,15 @@ impl EngineSettings {
     /// The range of [`stack`](Self::stack), in bytes. The threads of `socketserver` have
     /// 2 MiB, of which the host needs a part itself.
     pub const STACKS: RangeInclusive<usize> = (64 << 10)..=(1 << 20);
+
+    /// Returns the number of mappings that a linear memory in use takes: its pages, and the rest of
+    /// its slot. A mapped image divides the pages in three. Counted in `/proc/PID/maps`.
+    pub(crate) fn mappings_per_memory(&self) -> usize {
+        match self.initial_data {
+            InitialData::Mapped => 4,
+            InitialData::Copied => 2,
+        }
+    }
 
     /// Returns the largest size of a memory, in bytes.
     pub(crate) fn max_memory(&self) -> u64 {
@@ -97,6 +150,7 @@ impl EngineSettings {
     pub(crate) fn apply(&self, config: &mut Config) {
         let stack = self.stack.clamp(*Self::STACKS.start(), *Self::STACKS.end());
         config.max_wasm_stack(stack).async_stack_size(stack + HOST_STACK);
+        config.memory_init_cow(self.initial_data == InitialData::Mapped);
         if self.bounds_checks == BoundsChecks::Explicit {
             // Cranelift's Spectre mitigations are on by default. To turn them on here would
             // only change the hash of the settings.

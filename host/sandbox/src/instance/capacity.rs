@@ -2,7 +2,7 @@
 
 use socketserver::{Capacity, DeferAccept, Needs};
 
-use crate::engine::{ADDRESSES_PER_MEMORY, Engine, MAPPINGS_PER_MEMORY, Pool};
+use crate::engine::{ADDRESSES_PER_MEMORY, Engine, Pool};
 use crate::host::open_files::DESCRIPTORS;
 use crate::host::waits::Waits;
 use crate::instance::handler::ComponentHandler;
@@ -19,7 +19,8 @@ impl ComponentHandler {
     pub fn capacity(&self, base: Needs) -> Capacity {
         let is_process = base.mappings == 0;
         let memories = self.footprint.memories;
-        let own_mappings = if is_process { 0 } else { memories * MAPPINGS_PER_MEMORY };
+        let per_memory = self.engine.settings().mappings_per_memory();
+        let own_mappings = if is_process { 0 } else { memories * per_memory };
         // The stacks of fibers are mapped with the pool.
         let has_stack = self.engine.pool().is_some() && self.engine.waits() == Waits::Suspend;
         let mapped = if has_stack { Needs::FIBER.mappings } else { 0 };

@@ -23,7 +23,7 @@ use crate::sys::Artifact;
 
 /// The beginning of every entry. Its digest, its footprint and the code follow. Change the
 /// number with the format, and with the way in which a footprint is counted.
-const HEADER: &[u8; 16] = b"wasm-socketsrv3\n";
+const HEADER: &[u8; 16] = b"wasm-socketsrv4\n";
 const DIGEST: usize = 32;
 
 /// The number of entries that are kept. The oldest are removed first.

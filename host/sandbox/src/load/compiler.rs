@@ -13,6 +13,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use socketserver::printable;
 
 use crate::engine::Engine;
+use crate::engine::settings::InitialData;
 use crate::error::LoadError;
 use crate::load::adapter;
 use crate::load::source::{self, Binary};
@@ -35,9 +36,9 @@ pub enum Compiler {
 }
 
 /// A program that calls [`compile_for_parent`] with its standard input and output, and with
-/// an engine that [`Engine::for_compiling`] returns for the same settings. Its standard input
-/// begins with the set of functions for that engine, whose length in bytes is in the option
-/// `--functions`.
+/// an engine that [`Engine::for_compiling`] returns for the same settings. The option
+/// `--initial-data` has the setting that differs between components. The standard input begins
+/// with the set of functions for that engine, whose length in bytes is in the option `--functions`.
 ///
 /// Its result is machine code, which runs here without a check. So the program must be
 /// trusted like the calling one, and mostly is the same.
@@ -45,7 +46,7 @@ pub enum Compiler {
 pub struct CompilerProcess {
     /// The path of the program.
     pub program: PathBuf,
-    /// Its arguments, before `--functions`. Its environment is empty.
+    /// Its arguments, before `--initial-data` and `--functions`. Its environment is empty.
     pub arguments: Vec<OsString>,
     /// The address space in bytes to which it limits itself (`RLIMIT_AS`). Here it bounds
     /// the result, and stands in errors.
@@ -81,7 +82,9 @@ impl Compiler {
     ) -> Result<Artifact, LoadError> {
         match self {
             Compiler::InProcess => compile(engine, source),
-            Compiler::Process(process) => process.compile(&source, functions),
+            Compiler::Process(process) => {
+                process.compile(engine.settings().initial_data, &source, functions)
+            }
         }
     }
 }
@@ -113,11 +116,17 @@ fn compile(engine: &Engine, source: Vec<u8>) -> Result<Artifact, LoadError> {
 }
 
 impl CompilerProcess {
-    fn compile(&self, source: &[u8], functions: &[u8]) -> Result<Artifact, LoadError> {
+    fn compile(
+        &self,
+        initial_data: InitialData,
+        source: &[u8],
+        functions: &[u8],
+    ) -> Result<Artifact, LoadError> {
         let not_started =
             |error: io::Error| LoadError::Compiler(format!("cannot be started: {error}"));
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
+            .arg(format!("--initial-data={initial_data}"))
             .arg(format!("--functions={}", functions.len()))
             .env_clear()
             .stdin(memory_file(&[functions, source]).map_err(not_started)?)

@@ -7,6 +7,8 @@ use socketserver::printable;
 use wasmtime::component::types::ComponentItem;
 
 use crate::engine::Engine;
+use crate::engine::FiberPool;
+use crate::engine::settings::{EngineSettings, InitialData};
 use crate::error::{CacheError, LoadError};
 use crate::host::interfaces::is_provided;
 use crate::host::version::is_compatible;
@@ -14,6 +16,7 @@ use crate::load::cache::{CachedComponent, Key};
 use crate::load::footprint::Footprint;
 use crate::load::loader::Loader;
 use crate::load::source;
+use crate::policy::MAX_TABLE_ELEMENTS;
 use crate::sys::Artifact;
 use crate::world::World;
 
@@ -22,6 +25,9 @@ const LARGE: usize = 1 << 20;
 /// The size of a source, in bytes, beyond which the functions that were compiled before are worth
 /// their reading. Components with an interpreter in them are larger.
 const HAS_INTERPRETER: usize = 4 << 20;
+/// The data segments of a component that are copied into each of its memories, in bytes. To copy
+/// these costs no more than to map them.
+const MAX_COPIED: u64 = 128 << 10;
 
 /// A compiled component.
 pub struct Component {
@@ -95,6 +101,32 @@ impl Component {
             compiled: component,
             footprint,
             name: printable(name, 100).into(),
+        })
+    }
+
+    /// Returns the pool that suits a component whose requests run as tasks. Mappings limit their
+    /// number, so data is copied if that costs little. To know that, this compiles the component,
+    /// unless it is large, and keeps it in the cache.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn pool_for_fibers(
+        settings: &EngineSettings,
+        bytes: &[u8],
+        loader: &Loader,
+    ) -> Result<FiberPool, LoadError> {
+        if bytes.len() > LARGE {
+            return Ok(FiberPool::default());
+        }
+        let copied = EngineSettings { initial_data: InitialData::Copied, ..*settings };
+        let engine = Engine::unpooled(&copied)
+            .map_err(|error| LoadError::Compile(printable(&format!("{error:#}"), 500)))?;
+        let (_, footprint) = load_or_compile(&engine, bytes.to_vec(), loader)?;
+        let is_small = footprint.data <= MAX_COPIED;
+        Ok(FiberPool {
+            initial_data: if is_small { InitialData::Copied } else { InitialData::Mapped },
+            table_elements: usize::try_from(footprint.largest_table).unwrap_or(MAX_TABLE_ELEMENTS),
         })
     }
 

@@ -38,7 +38,7 @@ use wasmtime_environ::{HostPtr, Module, VMOffsets};
 
 use crate::error::LoadError;
 use crate::limits::memory::TABLE_ELEMENT;
-use crate::policy::{MAX_ENGINE_MEMORY, Policy};
+use crate::policy::{MAX_ENGINE_MEMORY, MAX_TABLE_ELEMENTS, Policy};
 
 /// The size of a WebAssembly page, in bytes.
 const PAGE: u64 = 64 << 10;
@@ -66,7 +66,7 @@ const HANDLE: u64 = 48;
 
 /// The size of a footprint as bytes.
 pub(crate) const FOOTPRINT_BYTES: usize = FIELDS * size_of::<u64>();
-const FIELDS: usize = 11;
+const FIELDS: usize = 13;
 
 /// The things that the engine allocates for an instance of a component. These are numbers of
 /// things and not sums of bytes, so that the cache can keep them: the sizes above may change.
@@ -94,6 +94,10 @@ pub(crate) struct Footprint {
     modules: u64,
     /// Bytes of the contexts of the component and of its core instances.
     contexts: u64,
+    /// Bytes of data segments, together.
+    pub data: u64,
+    /// The most elements that a table may have.
+    pub largest_table: u64,
 }
 
 impl Footprint {
@@ -131,11 +135,16 @@ impl Footprint {
         self.memories += memories.len();
         self.tables += tables.len();
         self.contexts = self.contexts.saturating_add(u64::from(context));
+        for (_, segment) in &module.runtime_data {
+            self.data = self.data.saturating_add(segment.len() as u64);
+        }
         for (_, memory) in memories {
             self.memory = self.memory.saturating_add(memory.limits.min.saturating_mul(PAGE));
         }
         for (_, table) in tables {
             self.table_elements = self.table_elements.saturating_add(table.limits.min);
+            let most = table.limits.max.unwrap_or(u64::MAX).min(MAX_TABLE_ELEMENTS as u64);
+            self.largest_table = self.largest_table.max(most);
         }
         for (_, (_, elements)) in &module.passive_elements {
             self.segments += 1;
@@ -211,6 +220,8 @@ impl Footprint {
             self.resources,
             self.modules,
             self.contexts,
+            self.data,
+            self.largest_table,
         ];
         let mut bytes = [0; FOOTPRINT_BYTES];
         bytes.copy_from_slice(fields.map(u64::to_le_bytes).as_flattened());
@@ -234,6 +245,8 @@ impl Footprint {
             resources: field(),
             modules: field(),
             contexts: field(),
+            data: field(),
+            largest_table: field(),
         }
     }
 }
@@ -319,6 +332,28 @@ mod tests {
         );
         assert_eq!((footprint.memories, footprint.memory), (3, 9 * PAGE));
         assert_eq!((footprint.tables, footprint.table_memory()), (4, 60 * TABLE_ELEMENT as u64));
+    }
+
+    #[test]
+    fn the_data_and_the_largest_table_of_all_instances_are_found() {
+        let footprint = footprint(
+            "(component
+              (core module $a (memory 1) (table 3 40 funcref) (data (i32.const 0) \"abc\"))
+              (core module $b (table 1 30 funcref))
+              (core instance (instantiate $a)) (core instance (instantiate $a))
+              (core instance (instantiate $b)))",
+        );
+        assert_eq!(footprint.largest_table, 40);
+        // A mapped image consists of whole pages.
+        assert!((6..=2 * 4096).contains(&footprint.data), "{}", footprint.data);
+    }
+
+    #[test]
+    fn a_table_that_may_grow_needs_all_room_of_the_pool() {
+        let grows = footprint(
+            "(component (core module $a (table 1 funcref)) (core instance (instantiate $a)))",
+        );
+        assert_eq!(grows.largest_table, MAX_TABLE_ELEMENTS as u64);
     }
 
     #[test]
@@ -409,6 +444,8 @@ mod tests {
             resources: 9,
             modules: 10,
             contexts: u64::MAX,
+            data: 11,
+            largest_table: 12,
         };
         assert_eq!(Footprint::from_bytes(footprint.to_bytes()), footprint);
     }

@@ -72,12 +72,13 @@ impl Job {
         &self,
         finish: impl Future<Output = Result<(), HandlerError>> + Send,
     ) -> RequestEnd {
-        let finished = catch_panics(async {
+        // A future that moves into another is there twice, in each request that waits.
+        let handle = pin!(async {
             let handshake = self.request.handshake().await;
             handshake.map_err(|error| HandlerError::new(Reason::Handshake, error))?;
             finish.await
         });
-        let failed = match finished.await {
+        let failed = match catch_panics(handle).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error),
             Err(panic) => {

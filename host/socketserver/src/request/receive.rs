@@ -112,9 +112,13 @@ impl Request {
     ) -> io::Result<(Vec<u8>, Option<Address>)> {
         let call = self.begin_call(flags.dont_wait);
         let allowed = self.allowed_to_receive(bufsize, call).await?;
-        let mut data = Vec::with_capacity(allowed);
-        let attempt = || opened.connection.receive_from(&mut data, flags.peek);
-        let sender = self.transfer(call, attempt).await?;
+        // A request that waits has no buffer.
+        let attempt = || {
+            let mut data = Vec::with_capacity(allowed);
+            let sender = opened.connection.receive_from(&mut data, flags.peek)?;
+            Ok((data, sender))
+        };
+        let (data, sender) = self.transfer(call, attempt).await?;
         if !flags.peek {
             self.count_received(data.len());
         }
@@ -125,11 +129,16 @@ impl Request {
         let connection = self.0.transport.connection()?;
         let call = self.begin_call(flags.dont_wait);
         let allowed = self.allowed_to_receive(bufsize, call).await?;
-        let mut data = Vec::with_capacity(allowed);
         if allowed == 0 {
-            return Ok(data);
+            return Ok(Vec::new());
         }
-        let mut count = self.transfer(call, || connection.recv(&mut data, flags.peek)).await?;
+        // A request that waits for its first byte has no buffer.
+        let attempt = || {
+            let mut data = Vec::with_capacity(allowed);
+            let count = connection.recv(&mut data, flags.peek)?;
+            Ok((data, count))
+        };
+        let (mut data, mut count) = self.transfer(call, attempt).await?;
         if flags.peek {
             return Ok(data);
         }

@@ -48,7 +48,7 @@ impl DeferAccept {
     }
 
     /// Returns the number of connections that the limit of descriptors allows if each takes as
-    /// many. A quarter of the descriptors stays in reserve.
+    /// many. A part of the descriptors stays in reserve.
     pub fn capacity(descriptors: usize) -> usize {
         let needs = Needs { mappings: 0, descriptors, memory: 0, address_space: 0, threads: 0 };
         Capacity::of_this_machine(needs).requests

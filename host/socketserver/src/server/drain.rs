@@ -13,6 +13,7 @@ use super::accept::{PAUSE, Taken, serve_or_refuse, serve_ready, take_request};
 use super::parts::Parts;
 use super::pending::PendingConnections;
 use crate::address::{AddressFamily, SocketType};
+use crate::capacity::descriptors_in_reserve;
 use crate::concurrency::{Job, ServerSockets};
 use crate::listen::arrivals::QueueLimits;
 use crate::listen::listener::Listener;
@@ -22,7 +23,8 @@ use crate::poll::poll_until;
 /// as the descriptors that [`Capacity`](crate::Capacity) keeps in reserve.
 pub(super) fn max_connections() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit / 8).unwrap_or(usize::MAX))
+    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    limit.map_or(usize::MAX, |limit| descriptors_in_reserve(limit) / 2)
 }
 
 /// Takes the clients that wait, and closes the listening sockets.
