@@ -15,7 +15,8 @@ pub struct Usage {
     pub threads: usize,
     /// Children, both those that run and those that have ended and are not waited for.
     pub children: usize,
-    /// Resident memory, in bytes.
+    /// Resident memory that is in no file, in bytes. Pages of a program come and go as the kernel
+    /// likes.
     pub memory: u64,
 }
 
@@ -31,7 +32,7 @@ impl Usage {
             descriptors: count("fd")?,
             threads: count("task")?,
             children: children(pid)?.len(),
-            memory: memory(pid, "VmRSS")?,
+            memory: memory(pid, "RssAnon")? + memory(pid, "RssShmem")?,
         })
     }
 
