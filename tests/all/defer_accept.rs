@@ -10,13 +10,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use socket2::SockRef;
 use socketserver_tests::build;
+use socketserver_tests::bystander::Bystander;
 use socketserver_tests::process::{Server, wait_until};
 use socketserver_tests::procfs::{children, memory, status};
 
 use crate::client::{ask, connect_from, expect, read_to_end, reset};
 use crate::counters::{logged_counters, request_counters};
 use crate::exhaustion::started_by;
-use crate::fixture::{File, MODES, host, serve};
+use crate::fixture::{DATAGRAM, FIXTURE, File, Fixture, MODES, Served, host, serve};
 use crate::monitor;
 
 const OPTIONS: &[&str] = &["--defer-accept", "--log-format", "json"];
@@ -376,6 +377,61 @@ fn sockets_for_datagrams_have_no_first_byte_to_wait_for() {
     let said = format!("{:#}", Server::start(&mut command, 1).err().unwrap());
     assert!(said.contains("--defer-accept: "), "{said}");
     assert!(said.contains("udp://127.0.0.1:0 is for datagrams"), "{said}");
+}
+
+/// The text of a component that also states that its clients speak first.
+fn stating(fixture: &Fixture<'_>) -> String {
+    let text = fixture.text();
+    let (component, _) = text.trim_end().rsplit_once(')').unwrap();
+    format!(
+        "{component}
+        (core module $statement (func (export \"stated\")))
+        (core instance $statement (instantiate $statement))
+        (func (export \"client-speaks-first\") (canon lift (core func $statement \"stated\"))))"
+    )
+}
+
+#[test]
+fn a_component_states_that_its_clients_speak_first() {
+    let fibers: &[&str] = &["--concurrency", "fibers"];
+    for mode in MODES.into_iter().chain([fibers]) {
+        let options = [&["--log-format", "json"], mode].concat();
+        let mut served = Served::start(&stating(&FIXTURE), &["tcp://127.0.0.1:0"], &options);
+        let mut silent = connect(&served.server, 1).remove(0);
+        assert_eq!(wait_for_waiting(&mut served.server, 1)["instances"], 0, "{mode:?}");
+        silent.write_all(b"-").unwrap();
+        assert_eq!(read_to_end(&mut silent), b"ok", "{mode:?}");
+        wait_for_waiting(&mut served.server, 0);
+    }
+}
+
+#[test]
+fn the_statement_is_nothing_to_a_socket_for_datagrams() {
+    let served = Served::start(&stating(&DATAGRAM), &["udp://127.0.0.1:0"], &[]);
+    let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
+    bystander.ask().unwrap();
+}
+
+#[test]
+fn a_handler_in_rust_states_that_its_clients_speak_first() {
+    for (sample, states) in [("oneshot", true), ("upper", false)] {
+        let handler = build::guest("rust", sample).unwrap();
+        let report = host().arg("inspect").arg("--json").arg(&handler).output().unwrap();
+        let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+        assert_eq!(report["clients_speak_first"], states, "{sample}");
+        let text = host().arg("inspect").arg(&handler).output().unwrap().stdout;
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.contains("\nclients   speak first: "), states, "{text}");
+        let mut server =
+            Server::start(serve().arg(handler).args(["--log-format", "json"]), 1).unwrap();
+        let silent = connect(&server, 1);
+        if states {
+            wait_for_waiting(&mut server, 1);
+        } else {
+            wait_until("its request runs", || request_counters(&mut server)["instances"] == 1);
+        }
+        drop(silent);
+    }
 }
 
 #[test]

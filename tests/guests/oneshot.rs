@@ -1,4 +1,5 @@
 //! Logs the first data that it receives and the two addresses of the connection. Sends nothing.
+//! It states that its clients speak first.
 use socketserver_guest::{BaseRequestHandler, Context, Result, export, log};
 
 #[derive(Default)]
@@ -16,3 +17,4 @@ impl BaseRequestHandler for OneShot {
 }
 
 export!(OneShot);
+socketserver_guest::client_speaks_first!();

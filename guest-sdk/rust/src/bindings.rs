@@ -51,6 +51,17 @@ pub mod datagram {
     });
 }
 
+/// The world `client-first`, which a handler may target beside its own.
+pub mod client_first {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "client-first",
+        pub_export_macro: true,
+        export_macro_name: "export_component",
+        default_bindings_module: "socketserver_guest::bindings::client_first",
+    });
+}
+
 /// The imports of a handler that asks about TLS. They become imports of a component only if it
 /// calls them.
 pub mod secured {

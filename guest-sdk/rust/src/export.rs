@@ -87,6 +87,41 @@ macro_rules! export {
     };
 }
 
+/// States that the clients of the handler speak first.
+///
+/// The host then begins a request with the first byte of its client, as with `--defer-accept`: a
+/// connection that says nothing costs no instance. Use it beside [`export!`](crate::export) in a
+/// handler of connections that sends nothing before it has received something, such as one of
+/// HTTP.
+///
+/// ```
+/// # use socketserver_guest::{StreamContext, StreamRequestHandler, export};
+/// # #[derive(Default)]
+/// # struct Http;
+/// # impl StreamRequestHandler for Http {
+/// #     fn handle(&mut self, _: &mut StreamContext) -> socketserver_guest::Result { Ok(()) }
+/// # }
+/// socketserver_guest::export!(Http as StreamRequestHandler);
+/// socketserver_guest::client_speaks_first!();
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! client_speaks_first {
+    () => {
+        const _: () = {
+            struct Stated;
+
+            impl $crate::bindings::client_first::Guest for Stated {
+                fn client_speaks_first() {}
+            }
+
+            $crate::bindings::client_first::export_component!(
+                Stated with_types_in $crate::bindings::client_first
+            );
+        };
+    };
+}
+
 /// A handler with its context, from the first call of the host to the last.
 ///
 /// Each trait that a handler may implement has one implementation.

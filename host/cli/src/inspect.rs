@@ -28,6 +28,8 @@ struct Report {
     /// The size of the file, in bytes.
     size: usize,
     worlds: Vec<&'static str>,
+    /// True if it states that its clients speak first.
+    clients_speak_first: bool,
     /// For a program, what its file is: `component`, or `core module`.
     program: Option<&'static str>,
     exports: Vec<String>,
@@ -107,6 +109,7 @@ fn report(options: &InspectOptions) -> Result<Report> {
         handler: printable_path(&options.handler),
         size: description.size,
         worlds: description.worlds.iter().map(|world| world.name()).collect(),
+        clients_speak_first: description.clients_speak_first,
         program: is_program.then_some(if description.is_core_module {
             "core module"
         } else {
@@ -163,6 +166,10 @@ impl Report {
         if let Some(program) = self.program {
             let what = format!("a {program} that speaks on standard input and output");
             list("program", vec![what]);
+        }
+        if self.clients_speak_first {
+            let what = "speak first: a request begins with the first byte of its client";
+            list("clients", vec![what.to_owned()]);
         }
         list("exports", self.exports.clone());
         list(

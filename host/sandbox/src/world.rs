@@ -4,6 +4,9 @@ use std::fmt;
 
 use socketserver::SocketType;
 
+/// The export of `wit/worlds.wit` with which a component states that its clients speak first.
+pub(crate) const CLIENT_SPEAKS_FIRST: &str = "client-speaks-first";
+
 /// A world that a handler can target: the kind of requests that the handler is for. It prints
 /// as its name with the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

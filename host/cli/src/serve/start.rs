@@ -49,6 +49,8 @@ struct Tried {
     limits: ProcessLimits,
     access: Access,
     restrictions: Restrictions,
+    /// The settings of a server whose requests begin with the first byte of their client.
+    defer: Option<DeferAccept>,
     tls: Option<TlsServer>,
     certificates: Vec<Certificate>,
     /// True if the handler opens sockets in the jail.
@@ -99,11 +101,7 @@ fn try_handler(
         let mut checks = endpoints.iter().map(|endpoint| proxies.check_endpoint(endpoint));
         checks.try_for_each(|check| check).map_err(|why| anyhow!("--proxy-from: {why}"))?;
     }
-    if settings.defer_accept {
-        let defer = DeferAccept::new(settings.policy.idle_timeout);
-        let mut checks = endpoints.iter().map(|endpoint| defer.check_endpoint(endpoint));
-        checks.try_for_each(|check| check).map_err(|why| anyhow!("--defer-accept: {why}"))?;
-    }
+    let defer = defer_accept(settings, &handler, &endpoints)?;
     let limits = ProcessLimits::for_policy(&settings.policy);
     let access = settings.access.rules(kind == ConcurrencyKind::Workers);
     let access = access.context("cannot tell the time for --access-times")?;
@@ -126,7 +124,39 @@ fn try_handler(
     }
     let certificates = tls.as_ref().map(certificates::of_server).unwrap_or_default();
     certificates::warn(&certificates);
-    Ok(Tried { name, handler, places, limits, access, restrictions, tls, certificates, brokered })
+    Ok(Tried {
+        name,
+        handler,
+        places,
+        limits,
+        access,
+        restrictions,
+        defer,
+        tls,
+        certificates,
+        brokered,
+    })
+}
+
+/// Returns the settings of a server whose requests begin with the first byte of their client, if
+/// the operator wants that, or the handler states that its clients speak first.
+fn defer_accept(
+    settings: &Settings,
+    handler: &ComponentHandler,
+    endpoints: &[Endpoint],
+) -> Result<Option<DeferAccept>> {
+    let defer = DeferAccept {
+        idle_timeout: settings.policy.idle_timeout,
+        max_connections: handler.connection_capacity(),
+    };
+    let mut checks = endpoints.iter().map(|endpoint| defer.check_endpoint(endpoint));
+    let checked = checks.try_for_each(|check| check);
+    if settings.defer_accept {
+        checked.map_err(|why| anyhow!("--defer-accept: {why}"))?;
+        return Ok(Some(defer));
+    }
+    // A component that is served at sockets for datagrams as well keeps its statement for itself.
+    Ok((handler.clients_speak_first() && checked.is_ok()).then_some(defer))
 }
 
 /// Loads a handler and tries it, as a server does before it binds its sockets.
@@ -161,7 +191,7 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
     let places = passed::places(&settings.bind, passed)?;
     let tried = try_handler(&settings, places, &handlers, counters, manager)?;
     let Tried { name, handler, places, limits, access, restrictions, .. } = tried;
-    let Tried { tls, certificates, brokered, .. } = tried;
+    let Tried { defer, tls, certificates, brokered, .. } = tried;
     let kind = settings.concurrency.kind();
     let changes_user = settings.user.is_some() && !kind.forks();
     let broker = brokered.then(|| broker::start(&settings)).transpose()?;
@@ -188,10 +218,6 @@ pub fn server(settings: Settings, passed: Vec<PassedSocket>, parts: Parts<'_>) -
         log_format: settings.log.format,
         last_accept_error: Mutex::new(None),
     };
-    let defer = settings.defer_accept.then(|| DeferAccept {
-        idle_timeout: settings.policy.idle_timeout,
-        max_connections: handler.connection_capacity(),
-    });
     let builder = Server::builder(handler)
         .hooks(hooks)
         .concurrency(concurrency)

@@ -61,6 +61,7 @@ pub struct ComponentHandler {
     pub(super) footprint: Footprint,
     pub(super) initial_memory: InitialMemory,
     has_start: bool,
+    clients_speak_first: bool,
     /// The memory images, if children need them.
     images: Arc<[RawFd]>,
     pub(super) counters: Option<Arc<dyn HandlerCounters>>,
@@ -168,6 +169,7 @@ impl ComponentHandler {
             footprint,
             initial_memory,
             has_start: false,
+            clients_speak_first: description.clients_speak_first,
             images: Arc::default(),
             counters: None,
             measures: false,
@@ -197,6 +199,12 @@ impl ComponentHandler {
     /// as the functions with which programs in C++ and Go begin.
     pub fn has_start(&self) -> bool {
         self.has_start
+    }
+
+    /// Returns true if the component states that its clients speak first. So a server may begin
+    /// its requests with their first byte ([`DeferAccept`](socketserver::DeferAccept)).
+    pub fn clients_speak_first(&self) -> bool {
+        self.clients_speak_first
     }
 
     /// Runs the preflight: creates an instance, which shows what would fail for every request.

@@ -18,7 +18,7 @@ use crate::load::loader::Loader;
 use crate::load::source;
 use crate::policy::MAX_TABLE_ELEMENTS;
 use crate::sys::Artifact;
-use crate::world::World;
+use crate::world::{CLIENT_SPEAKS_FIRST, World};
 
 /// The size of a source, in bytes, beyond which it takes seconds to compile.
 const LARGE: usize = 1 << 20;
@@ -42,6 +42,9 @@ pub struct Component {
 pub struct Description {
     /// The worlds that it targets, of those that can be served.
     pub worlds: Vec<World>,
+    /// True if it states that its clients speak first: the world `client-first` of
+    /// `wit/worlds.wit`.
+    pub clients_speak_first: bool,
     /// The names of its exports.
     pub exports: Vec<String>,
     /// The names of its imports.
@@ -243,8 +246,12 @@ fn describe(
     if worlds.is_empty() && targets(&World::Command) {
         worlds.push(World::Command);
     }
+    let clients_speak_first = component.exports(engine).any(|(name, export)| {
+        name == CLIENT_SPEAKS_FIRST && matches!(export.ty, ComponentItem::ComponentFunc(_))
+    });
     Ok(Description {
         worlds,
+        clients_speak_first,
         exports,
         not_provided: imports.iter().filter(|name| !is_provided(name)).cloned().collect(),
         imports,
