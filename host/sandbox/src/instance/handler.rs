@@ -230,8 +230,8 @@ impl ComponentHandler {
     }
 
     /// Measures from now on the CPU time and the memory of each request, and reports them to
-    /// [`Request::set_usage`]. To read the clock of a thread twice costs a short request some
-    /// percent of its time.
+    /// [`Request::set_usage`]. To read the clock of a thread costs a short request some percent
+    /// of its time.
     #[must_use]
     pub fn with_usage(self) -> Self {
         ComponentHandler { measures: true, ..self }

@@ -17,7 +17,7 @@ use crate::instance::failure::{Step, call_failure, guest_error};
 use crate::instance::handler::{Arrived, ComponentHandler};
 use crate::instance::program::run_program;
 use crate::instance::store::Instantiated;
-use crate::limits::cpu::{TaskClock, thread_cpu_time};
+use crate::limits::cpu::{Stopwatch, TaskClock};
 use crate::policy::OnKill;
 use crate::world::World;
 
@@ -119,10 +119,8 @@ impl ComponentHandler {
         server: &Arc<ServerInfo>,
     ) -> Result<(), Failure> {
         let Arrived { request, client_address, task_clock } = arrived;
-        let cpu_time = || task_clock.map_or_else(thread_cpu_time, |clock| clock.time());
         // The clock of a task begins with its request.
-        let begin = || task_clock.map_or_else(thread_cpu_time, |_| Duration::ZERO);
-        let cpu_begin = self.measures.then(begin);
+        let stopwatch = self.measures.then(Stopwatch::start);
         let mut instantiated = self.instance_for(arrived).await.map_err(Failure::Killed)?;
         if let Some(counters) = &self.counters {
             counters.instance_used();
@@ -135,8 +133,9 @@ impl ComponentHandler {
             }
             Calls::Program(run) => run_program(run, &mut instantiated, client_address).await,
         };
-        if let Some(begin) = cpu_begin {
-            let cpu_time = cpu_time().saturating_sub(begin);
+        if let Some(stopwatch) = stopwatch {
+            let of_thread = || Duration::from_nanos(stopwatch.nanoseconds());
+            let cpu_time = task_clock.map_or_else(of_thread, |clock| clock.time());
             let memory = instantiated.store.data().memory.used() as u64;
             request.set_usage(Usage { cpu_time, memory });
         }

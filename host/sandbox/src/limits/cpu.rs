@@ -23,40 +23,63 @@ const LONG: Duration = TICK.saturating_mul(2);
 const CALLS_BETWEEN_CHECKS: u32 = 8;
 
 thread_local! {
-    /// The CPU time of the thread when a task has read it last, in nanoseconds.
-    static LAST_READING: Cell<u64> = const { Cell::new(0) };
+    /// The CPU time of the thread when a [`Stopwatch`] has read it last, in nanoseconds.
+    static LAST_READING: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// A measurement of the CPU time of this thread that reads its clock at the end only, except for
+/// the first one of the thread.
+///
+/// To read the clock is a system call. The CPU time is at most that of the thread since the clock
+/// was read last, and at most the time that has passed. The result is the lesser of the two: it is
+/// more than what was used only if the thread did not run all the time, and then by no more than
+/// what the thread has used between that reading and the beginning.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch {
+    last_reading: u64,
+    begun: u64,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Stopwatch { last_reading: LAST_READING.get().unwrap_or_else(read), begun: now() }
+    }
+
+    /// Returns the CPU time since the start, in nanoseconds.
+    pub(crate) fn nanoseconds(self) -> u64 {
+        let reading = read();
+        // The clock of a forked process begins at zero, after the reading of its parent.
+        let of_thread = reading.checked_sub(self.last_reading).unwrap_or(reading);
+        of_thread.min(now().saturating_sub(self.begun))
+    }
 }
 
 /// The CPU time of a task, which shares its thread with others.
-///
-/// To read the thread's CPU clock is a system call, so no poll begins with one. The CPU time of
-/// a poll is at most that of the thread since a task has read the clock last, and at most the
-/// time that has passed. The lesser of the two is charged: it is more than the poll has used only
-/// if the thread lost the processor meanwhile, and then by no more than what others have used
-/// since that reading.
 #[derive(Debug)]
 pub(crate) struct TaskClock {
     /// The request, for which other threads work too.
     request: Request,
     /// The CPU time until the task was suspended last, in nanoseconds.
     used: AtomicU64,
-    /// The last reading when the task went on, in nanoseconds.
-    resumed: AtomicU64,
-    /// The time at which the task went on, in nanoseconds.
+    /// The last reading of the [`Stopwatch`] of the poll that runs, in nanoseconds.
+    last_reading: AtomicU64,
+    /// The time at which that poll began, in nanoseconds.
     resumed_at: AtomicU64,
 }
 
 impl TaskClock {
     pub(crate) fn new(request: &Request) -> Self {
         let zero = || AtomicU64::new(0);
-        TaskClock { request: request.clone(), used: zero(), resumed: zero(), resumed_at: zero() }
+        let (last_reading, resumed_at) = (zero(), zero());
+        TaskClock { request: request.clone(), used: zero(), last_reading, resumed_at }
     }
 
     /// Runs `task`, whose CPU time this clock has from its beginning.
     pub(crate) async fn measure<T>(&self, mut task: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|cx| {
-            self.resumed.store(LAST_READING.get(), Relaxed);
-            self.resumed_at.store(now(), Relaxed);
+            let Stopwatch { last_reading, begun } = Stopwatch::start();
+            self.last_reading.store(last_reading, Relaxed);
+            self.resumed_at.store(begun, Relaxed);
             let polled = task.as_mut().poll(cx);
             if polled.is_pending() {
                 self.used.store(self.time_here(), Relaxed);
@@ -73,12 +96,17 @@ impl TaskClock {
 
     /// Returns the CPU time of the task in its own thread, in nanoseconds.
     fn time_here(&self) -> u64 {
-        let reading = nanoseconds(thread_cpu_time());
-        LAST_READING.set(reading);
-        let of_thread = reading.saturating_sub(self.resumed.load(Relaxed));
-        let passed = now().saturating_sub(self.resumed_at.load(Relaxed));
-        self.used.load(Relaxed).saturating_add(of_thread.min(passed))
+        let last_reading = self.last_reading.load(Relaxed);
+        let poll = Stopwatch { last_reading, begun: self.resumed_at.load(Relaxed) };
+        self.used.load(Relaxed).saturating_add(poll.nanoseconds())
     }
+}
+
+/// Returns the CPU time of this thread, in nanoseconds.
+fn read() -> u64 {
+    let reading = nanoseconds(thread_cpu_time());
+    LAST_READING.set(Some(reading));
+    reading
 }
 
 /// Returns the time of the monotonic clock in nanoseconds.
@@ -213,4 +241,55 @@ pub(crate) fn thread_cpu_time() -> Duration {
 
 fn duration(time: Timespec) -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Uses this much CPU time of the thread.
+    fn compute(time: Duration) {
+        let begun = thread_cpu_time();
+        while thread_cpu_time() - begun < time {}
+    }
+
+    #[test]
+    fn a_measurement_is_at_least_what_was_used_and_at_most_the_time_that_has_passed() {
+        for time in [Duration::ZERO, Duration::from_millis(2), Duration::from_millis(5)] {
+            let passed = Instant::now();
+            let stopwatch = Stopwatch::start();
+            let used = thread_cpu_time();
+            compute(time);
+            let used = thread_cpu_time() - used;
+            let measured = Duration::from_nanos(stopwatch.nanoseconds());
+            // The two clocks may differ in their speed.
+            assert!(measured >= used.mul_f64(0.99), "{measured:?} of {used:?}");
+            assert!(measured <= passed.elapsed());
+        }
+    }
+
+    #[test]
+    fn the_first_measurement_has_nothing_of_what_the_thread_has_used_before() {
+        const BEFORE: Duration = Duration::from_millis(40);
+        let measured = thread::spawn(|| {
+            compute(BEFORE);
+            let stopwatch = Stopwatch::start();
+            // So much time passes, and no CPU time.
+            thread::sleep(2 * BEFORE);
+            Duration::from_nanos(stopwatch.nanoseconds())
+        });
+        assert!(measured.join().unwrap() < BEFORE);
+    }
+
+    #[test]
+    fn a_forked_process_has_a_clock_of_its_own() {
+        LAST_READING.set(Some(u64::MAX));
+        let stopwatch = Stopwatch::start();
+        let used = thread_cpu_time();
+        compute(Duration::from_millis(1));
+        let used = nanoseconds(thread_cpu_time() - used);
+        assert!(stopwatch.nanoseconds() >= used / 2);
+    }
 }
