@@ -70,6 +70,15 @@ fn the_binary_passes_the_probes() {
 }
 
 #[test]
+fn the_binary_passes_the_probes_in_fibers() {
+    for mode in ["fibers", "fibers-in-workers"] {
+        let only = format!("^(?!p_fresh).* {mode}");
+        let passed = matrix(&["--modes", mode, "--server-cmd", &binary_command()], &only);
+        assert!(passed > 150 || python().is_none(), "only {passed} checks ran");
+    }
+}
+
+#[test]
 fn cpython_passes_the_probes() {
     let passed = matrix(&[], ".");
     assert!(passed > 500 || python().is_none(), "only {passed} checks ran");
@@ -94,7 +103,7 @@ fn cpython_passes_the_checks_of_whole_processes() {
 
 #[test]
 fn no_state_outlives_a_request() {
-    for mode in ["sync", "threading", "forking"] {
+    for mode in ["sync", "threading", "forking", "fibers"] {
         let mut server = serve();
         server.arg(build::guest("rust", "fresh").unwrap()).args(["--concurrency", mode]);
         let server = Server::start(&mut server, 1).unwrap();

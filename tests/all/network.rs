@@ -18,14 +18,16 @@ use socketserver_tests::process::{Server, TIMEOUT};
 use crate::fixture::{host, serve};
 
 /// The ways of running requests in which a handler may open sockets.
-pub const MODES: [&[&str]; 6] = [
+pub const MODES: [&[&str]; 8] = [
     &["--concurrency", "sync"],
     &["--concurrency", "threading"],
+    &["--concurrency", "fibers"],
     &["--concurrency", "forking", "--jail", "off"],
     &["--workers", "2", "--jail", "off"],
     // A broker opens the sockets.
     &["--concurrency", "forking", "--jail", "require"],
     &["--workers", "2", "--jail", "require"],
+    &["--workers", "2", "--concurrency", "fibers", "--jail", "require"],
 ];
 
 /// A client of the handler that does what it is told, line by line.

@@ -1,6 +1,6 @@
 """Starts our host with the command line of the sample servers in ref/ (see ref/_common.py).
 
-    launch.py SAMPLE --bind tcp:HOST:PORT|udp:..|unix:PATH|unixgram:PATH --mode sync|threading|forking [options of ref/_common.py]
+    launch.py SAMPLE --bind tcp:HOST:PORT|udp:..|unix:PATH|unixgram:PATH --mode sync|threading|forking|fibers|fibers-in-workers [options of ref/_common.py]
 
 The process becomes the host; a child turns its `listening KIND://ADDRESS` into `READY KIND ADDRESS`.
 The host is WASM_SOCKETSERVER, or target/suite/wasm-socketserver; the samples are target/guests/rust.
@@ -33,9 +33,12 @@ bind = o.bind or ("udp:127.0.0.1:0" if o.sample in DATAGRAMS else "tcp:127.0.0.1
 kind, _, address = bind.partition(":")
 # The reference of this sample prints its data, and our handler logs it.
 oneshot = o.sample == "oneshot"
+concurrency = ["--concurrency", o.mode.removesuffix("-in-workers")]
+if o.mode.endswith("-in-workers"):
+    concurrency += ["--workers", "2"]
 command = [
     host, "serve", os.path.join(TARGET, "guests", "rust", o.sample + ".wasm"),
-    "--bind", f"{kind}://{address}", "--concurrency", o.mode,
+    "--bind", f"{kind}://{address}", *concurrency,
     "--log-level", "info" if oneshot else "warning",
     "--request-queue-size", o.backlog, "--poll-interval", o.poll,
     "--allow-reuse-address", str(o.reuse_addr).lower(),

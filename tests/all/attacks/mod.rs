@@ -9,13 +9,14 @@
 mod clients;
 mod guests;
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socketserver_tests::bystander::Bystander;
 use socketserver_tests::process::{Server, TIMEOUT, wait_until};
-use socketserver_tests::procfs::switches_if_asleep;
+use socketserver_tests::procfs::{children, switches_if_asleep};
 use socketserver_tests::usage::Usage;
 
 /// The number of times that an attack runs. The first may leave a cache or a thread that is
@@ -26,9 +27,33 @@ const ROUNDS: usize = 3;
 /// processes if there are workers.
 const NOISE: u64 = 6 << 20;
 
+/// The descriptors that a worker may have more after its first request, with which it starts a
+/// thread for fibers: its epoll and its bell. Three attacks of two clients leave more if each
+/// leaves one.
+const DESCRIPTORS_OF_A_WORKER: usize = 2;
+
 /// The threads that there may be beyond those after the first round. The server keeps idle
 /// threads for a while, and a thread that still ends its request cannot take the next one.
 const SPARE_THREADS: usize = 2;
+
+/// The options for fibers, in one process and in several.
+const FIBERS: &[&str] = &["--concurrency", "fibers"];
+const FIBERS_IN_WORKERS: &[&str] = &["--workers", "2", "--concurrency", "fibers"];
+
+/// Runs a test in threads, in fibers, and in fibers of workers, at the same time. The test is
+/// given the options.
+fn in_modes(test: impl Fn(&[&str]) + Sync) {
+    thread::scope(|scope| {
+        for mode in [&[][..], FIBERS, FIBERS_IN_WORKERS] {
+            let test = &test;
+            scope.spawn(move || {
+                // This is shown if the test fails.
+                println!("{mode:?}");
+                test(mode);
+            });
+        }
+    });
+}
 
 /// Runs `round` against `server` three times while `bystander` asks in a loop.
 ///
@@ -44,9 +69,11 @@ pub fn attack(
     mut round: impl FnMut(&mut Server, usize),
 ) {
     let pid = server.pid();
+    let workers = wait_for_workers(pid);
     // The first request starts the threads that the server keeps.
     bystander.ask().unwrap();
-    let quiet = usage_at_rest(pid);
+    let mut quiet = usage_at_rest(pid);
+    quiet.descriptors += workers * DESCRIPTORS_OF_A_WORKER;
     let mut first: Option<Usage> = None;
     for number in 0..ROUNDS {
         run_beside(bystander, || round(server, number));
@@ -58,6 +85,24 @@ pub fn attack(
     let about_bystander: Vec<_> =
         server.log().iter().filter(|line| Bystander::is_named_in(line)).collect();
     assert!(about_bystander.is_empty(), "a bystander was harmed: {about_bystander:#?}");
+}
+
+/// Waits until the server has its workers, and returns their number: 0 if it has none.
+fn wait_for_workers(pid: u32) -> usize {
+    // The broker is a child too, but a program of its own.
+    let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let of_server = arguments(pid);
+    let mut words = of_server.split(|byte| *byte == 0);
+    if !words.any(|word| word == b"--workers".as_slice()) {
+        return 0;
+    }
+    let count = str::from_utf8(words.next().unwrap()).unwrap().parse::<usize>().unwrap();
+    let is_worker = |child: &u32| arguments(*child) == of_server;
+    let workers = || children(pid).unwrap().into_iter().filter(is_worker);
+    wait_until("the server has its workers", || workers().count() == count);
+    // They hold what they need from the start, and the server what it needs to watch them.
+    workers().chain([pid]).for_each(wait_until_idle);
+    count
 }
 
 /// Runs `attack` while `bystander` asks in a loop in another thread.

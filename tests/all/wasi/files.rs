@@ -52,14 +52,15 @@ impl Directories {
     }
 }
 
-/// The options for each way of running requests. The last two run in the jail, if the machine
+/// The options for each way of running requests. The last three run in the jail, if the machine
 /// has one.
-const MODES: [&[&str]; 5] = [
+const MODES: [&[&str]; 6] = [
     &["--concurrency", "sync"],
     &["--concurrency", "threading"],
     &["--concurrency", "fibers"],
     &["--concurrency", "forking", "--jail", "try"],
     &["--workers", "1", "--jail", "try"],
+    &["--workers", "1", "--concurrency", "fibers", "--jail", "try"],
 ];
 
 /// Has the handler do `action` with one path, or with two that a zero byte separates.

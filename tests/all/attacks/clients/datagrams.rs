@@ -5,14 +5,14 @@ use std::net::{SocketAddr, UdpSocket};
 use socketserver_tests::load::Target;
 use socketserver_tests::process::{Server, TIMEOUT};
 
-use super::{Scene, assert_reported, attack, logged, serve_fixture, wait_until_idle};
+use super::{Scene, assert_reported, attack, in_modes, logged, serve_fixture, wait_until_idle};
 use crate::fixture::{DATAGRAM, Fixture};
 use crate::forged::send_spoofed;
 
 /// Serves `dupper` over UDP.
-fn dupper() -> Scene {
+fn dupper(mode: &[&str]) -> Scene {
     let options = ["--max-requests", "4"];
-    Scene::sample("dupper", "udp", &options, b"bystander", b"BYSTANDER")
+    Scene::sample(mode, "dupper", "udp", &options, (b"bystander", b"BYSTANDER"))
 }
 
 fn address(server: &Server) -> SocketAddr {
@@ -31,56 +31,64 @@ fn client(server: &Server) -> UdpSocket {
 
 #[test]
 fn the_largest_datagrams() {
-    let mut scene = dupper();
-    scene.attack(|server, _| {
-        let client = client(server);
-        for _ in 0..20 {
-            client.send(&vec![b'x'; 65507]).unwrap();
-            let mut answer = vec![0; 65536];
-            // Python's max_packet_size.
-            assert_eq!(client.recv(&mut answer).unwrap(), 8192);
-            assert!(answer[..8192].iter().all(|byte| *byte == b'X'));
-        }
+    in_modes(|mode| {
+        let mut scene = dupper(mode);
+        scene.attack(|server, _| {
+            let client = client(server);
+            for _ in 0..20 {
+                client.send(&vec![b'x'; 65507]).unwrap();
+                let mut answer = vec![0; 65536];
+                // Python's max_packet_size.
+                assert_eq!(client.recv(&mut answer).unwrap(), 8192);
+                assert!(answer[..8192].iter().all(|byte| *byte == b'X'));
+            }
+        });
+        scene.assert_nothing_logged();
     });
-    scene.assert_nothing_logged();
 }
 
 #[test]
 fn empty_datagrams() {
-    let mut scene = dupper();
-    scene.attack(|server, _| {
-        let client = client(server);
-        for _ in 0..100 {
-            client.send(b"").unwrap();
-            assert_eq!(client.recv(&mut [0; 1]).unwrap(), 0);
-        }
+    in_modes(|mode| {
+        let mut scene = dupper(mode);
+        scene.attack(|server, _| {
+            let client = client(server);
+            for _ in 0..100 {
+                client.send(b"").unwrap();
+                assert_eq!(client.recv(&mut [0; 1]).unwrap(), 0);
+            }
+        });
+        scene.assert_nothing_logged();
     });
-    scene.assert_nothing_logged();
 }
 
 #[test]
 fn a_flood_of_datagrams() {
-    let mut scene = dupper();
-    scene.attack(|server, _| {
-        let client = client(server);
-        for _ in 0..2000 {
-            client.send(b"flood").unwrap();
-        }
+    in_modes(|mode| {
+        let mut scene = dupper(mode);
+        scene.attack(|server, _| {
+            let client = client(server);
+            for _ in 0..2000 {
+                client.send(b"flood").unwrap();
+            }
+        });
+        scene.assert_nothing_logged();
     });
-    scene.assert_nothing_logged();
 }
 
 /// The client has closed its port when the answer comes. The kernel then reports an error on
 /// the server's socket, which all requests share.
 #[test]
 fn datagrams_from_ports_that_are_closed_again() {
-    let mut scene = dupper();
-    scene.attack(|server, _| {
-        for _ in 0..200 {
-            client(server).send(b"question").unwrap();
-        }
+    in_modes(|mode| {
+        let mut scene = dupper(mode);
+        scene.attack(|server, _| {
+            for _ in 0..200 {
+                client(server).send(b"question").unwrap();
+            }
+        });
+        scene.assert_nothing_logged();
     });
-    scene.assert_nothing_logged();
 }
 
 /// A handler that sends a reply, and fails if it cannot send it.
@@ -124,13 +132,15 @@ fn check_unanswerable(source: &str) {
 /// The server would answer itself for ever.
 #[test]
 fn datagrams_from_the_server_itself() {
-    let mut scene = dupper();
-    scene.attack(|server, _| {
-        let server_address = address(server);
-        if send_spoofed(server_address, server_address, b"again").is_none() {
-            println!("skipped: only root may forge the source of a datagram");
-        }
+    in_modes(|mode| {
+        let mut scene = dupper(mode);
+        scene.attack(|server, _| {
+            let server_address = address(server);
+            if send_spoofed(server_address, server_address, b"again").is_none() {
+                println!("skipped: only root may forge the source of a datagram");
+            }
+        });
+        wait_until_idle(scene.server.pid());
+        scene.assert_nothing_logged();
     });
-    wait_until_idle(scene.server.pid());
-    scene.assert_nothing_logged();
 }

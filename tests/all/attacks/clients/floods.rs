@@ -8,7 +8,7 @@ use std::thread;
 
 use socketserver_tests::process::Server;
 
-use super::Scene;
+use super::{Scene, in_modes};
 use crate::client::{read_to_end, reset};
 
 const FEW: &[&str] = &["--max-requests", "4"];
@@ -25,54 +25,62 @@ fn flood(server: &Server, count: usize, client: impl Fn(TcpStream) + Sync) {
 
 #[test]
 fn a_flood_of_connects_and_closes() {
-    let mut scene = Scene::upper(FEW);
-    scene.attack(|server, _| flood(server, 300, drop));
-    scene.assert_nothing_logged();
+    in_modes(|mode| {
+        let mut scene = Scene::upper(mode, FEW);
+        scene.attack(|server, _| flood(server, 300, drop));
+        scene.assert_nothing_logged();
+    });
 }
 
 #[test]
 fn a_flood_of_connects_and_resets() {
-    let mut scene = Scene::upper(FEW);
-    scene.attack(|server, _| flood(server, 300, reset));
-    scene.assert_only_clients_blamed(&["connection-lost"]);
+    in_modes(|mode| {
+        let mut scene = Scene::upper(mode, FEW);
+        scene.attack(|server, _| flood(server, 300, reset));
+        scene.assert_only_clients_blamed(&["connection-lost"]);
+    });
 }
 
 #[test]
 fn a_flood_of_connects_and_resets_in_forking_mode() {
-    let mut scene = Scene::upper(&["--concurrency", "forking"]);
+    let mut scene = Scene::upper(&[], &["--concurrency", "forking"]);
     scene.attack(|server, _| flood(server, 50, reset));
     scene.assert_only_clients_blamed(&["connection-lost"]);
 }
 
 #[test]
 fn a_flood_of_questions_whose_answers_are_not_read() {
-    let mut scene = Scene::upper(FEW);
-    scene.attack(|server, _| {
-        flood(server, 200, |mut client| client.write_all(b"question").unwrap());
+    in_modes(|mode| {
+        let mut scene = Scene::upper(mode, FEW);
+        scene.attack(|server, _| {
+            flood(server, 200, |mut client| client.write_all(b"question").unwrap());
+        });
+        scene.assert_only_clients_blamed(&["connection-lost"]);
     });
-    scene.assert_only_clients_blamed(&["connection-lost"]);
 }
 
 #[test]
 fn a_flood_of_clients_of_every_kind() {
-    let mut scene = Scene::upper(&["--max-requests", "64", "--idle-timeout", "1s"]);
-    scene.attack(|server, _| {
-        let mut silent = Vec::new();
-        for number in 0..100 {
-            let mut client = server.connect().unwrap();
-            match number % 4 {
-                0 => silent.push(client),
-                1 => reset(client),
-                2 => client.write_all(b"not read").unwrap(),
-                _ => {
-                    client.write_all(b"read").unwrap();
-                    assert_eq!(read_to_end(&mut client), b"READ");
+    in_modes(|mode| {
+        let mut scene = Scene::upper(mode, &["--max-requests", "64", "--idle-timeout", "1s"]);
+        scene.attack(|server, _| {
+            let mut silent = Vec::new();
+            for number in 0..100 {
+                let mut client = server.connect().unwrap();
+                match number % 4 {
+                    0 => silent.push(client),
+                    1 => reset(client),
+                    2 => client.write_all(b"not read").unwrap(),
+                    _ => {
+                        client.write_all(b"read").unwrap();
+                        assert_eq!(read_to_end(&mut client), b"READ");
+                    }
                 }
             }
-        }
-        for mut client in silent {
-            assert_eq!(read_to_end(&mut client), b"");
-        }
+            for mut client in silent {
+                assert_eq!(read_to_end(&mut client), b"");
+            }
+        });
+        scene.assert_only_clients_blamed(&["connection-lost", "idle-timeout"]);
     });
-    scene.assert_only_clients_blamed(&["connection-lost", "idle-timeout"]);
 }

@@ -18,7 +18,7 @@ use socketserver_tests::bystander::Bystander;
 use socketserver_tests::process::Server;
 use tempfile::TempDir;
 
-use super::{assert_reported, attack, logged, wait_until_idle};
+use super::{assert_reported, attack, in_modes, logged, wait_until_idle};
 use crate::fixture::{Fixture, Served, host};
 
 /// A server, its bystander, and the directory of their Unix sockets.
@@ -29,30 +29,36 @@ struct Scene {
 }
 
 impl Scene {
-    /// Serves a sample in Rust. The bystander sends `question` and expects `answer`.
-    fn sample(name: &str, scheme: &str, options: &[&str], question: &[u8], answer: &[u8]) -> Scene {
+    /// Serves a sample in Rust in this mode. The bystander sends `question` and expects `answer`.
+    fn sample(
+        mode: &[&str],
+        name: &str,
+        scheme: &str,
+        options: &[&str],
+        (question, answer): (&[u8], &[u8]),
+    ) -> Scene {
         let directory = tempfile::tempdir().unwrap();
         let bind = endpoint(scheme, &directory);
         let mut command = host();
         command.arg("serve").arg(build::guest("rust", name).unwrap()).args(["--bind", &bind]);
-        let server = Server::start(command.args(options), 1).unwrap();
+        let server = Server::start(command.args(options).args(mode), 1).unwrap();
         let bystander = Bystander::new(&server.endpoints()[0], question, answer).unwrap();
         Scene { server, bystander, directory }
     }
 
     /// Serves `upper` over TCP.
-    fn upper(options: &[&str]) -> Scene {
-        Scene::sample("upper", "tcp", options, b"bystander", b"BYSTANDER")
+    fn upper(mode: &[&str], options: &[&str]) -> Scene {
+        Scene::sample(mode, "upper", "tcp", options, (b"bystander", b"BYSTANDER"))
     }
 
     /// Serves `echo` over TCP.
-    fn echo(options: &[&str]) -> Scene {
-        Scene::sample("echo", "tcp", options, b"bystander", b"bystander")
+    fn echo(mode: &[&str], options: &[&str]) -> Scene {
+        Scene::sample(mode, "echo", "tcp", options, (b"bystander", b"bystander"))
     }
 
     /// Serves `source` over TCP, which sends as many bytes as its client asks for.
-    fn source(options: &[&str]) -> Scene {
-        Scene::sample("source", "tcp", options, b"3\n", b"\0\x01\x02")
+    fn source(mode: &[&str], options: &[&str]) -> Scene {
+        Scene::sample(mode, "source", "tcp", options, (b"3\n", b"\0\x01\x02"))
     }
 
     /// Runs `round` against the server as [`attack`] does.

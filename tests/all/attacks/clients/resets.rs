@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use super::{Scene, assert_reported, report, serve_fixture};
+use super::{Scene, assert_reported, in_modes, report, serve_fixture};
 use crate::attacks::attack;
 use crate::client::{expect, reset};
 use crate::fixture::{FIXTURE, Fixture};
@@ -19,13 +19,15 @@ macro_rules! wait_for_more {
 
 #[test]
 fn a_reset_before_the_first_byte() {
-    let mut scene = Scene::upper(&["--max-requests", "4"]);
-    scene.attack(|server, _| {
-        for _ in 0..50 {
-            reset(server.connect().unwrap());
-        }
+    in_modes(|mode| {
+        let mut scene = Scene::upper(mode, &["--max-requests", "4"]);
+        scene.attack(|server, _| {
+            for _ in 0..50 {
+                reset(server.connect().unwrap());
+            }
+        });
+        scene.assert_only_clients_blamed(&["connection-lost"]);
     });
-    scene.assert_only_clients_blamed(&["connection-lost"]);
 }
 
 /// Checks that a client which resets the connection while `handler` waits is blamed, in a
@@ -63,66 +65,76 @@ fn a_reset_while_finish_runs() {
 
 #[test]
 fn a_reset_during_a_large_reply() {
-    let mut scene = Scene::source(&[]);
-    scene.attack(|server, _| {
-        let mut client = server.connect().unwrap();
-        client.write_all(b"100000000\n").unwrap();
-        client.read_exact(&mut vec![0; 100_000]).unwrap();
-        let from = format!("from {}: ", client.local_addr().unwrap());
-        reset(client);
-        assert_reported(&super::logged(server, &from), "connection-lost", "client");
+    in_modes(|mode| {
+        let mut scene = Scene::source(mode, &[]);
+        scene.attack(|server, _| {
+            let mut client = server.connect().unwrap();
+            client.write_all(b"100000000\n").unwrap();
+            client.read_exact(&mut vec![0; 100_000]).unwrap();
+            let from = format!("from {}: ", client.local_addr().unwrap());
+            reset(client);
+            assert_reported(&super::logged(server, &from), "connection-lost", "client");
+        });
     });
 }
 
 #[test]
 fn a_reset_after_a_half_close() {
-    let mut scene = Scene::source(&[]);
-    scene.attack(|server, _| {
-        let mut client = server.connect().unwrap();
-        client.write_all(b"100000000\n").unwrap();
-        client.shutdown(Shutdown::Write).unwrap();
-        client.read_exact(&mut [0; 10]).unwrap();
-        let from = format!("from {}: ", client.local_addr().unwrap());
-        reset(client);
-        assert_reported(&super::logged(server, &from), "connection-lost", "client");
+    in_modes(|mode| {
+        let mut scene = Scene::source(mode, &[]);
+        scene.attack(|server, _| {
+            let mut client = server.connect().unwrap();
+            client.write_all(b"100000000\n").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            client.read_exact(&mut [0; 10]).unwrap();
+            let from = format!("from {}: ", client.local_addr().unwrap());
+            reset(client);
+            assert_reported(&super::logged(server, &from), "connection-lost", "client");
+        });
     });
 }
 
 /// A program that does not ignore SIGPIPE would end here.
 #[test]
 fn a_close_with_the_answer_unread() {
-    let mut scene = Scene::source(&[]);
-    scene.attack(|server, _| {
-        let mut client = server.connect().unwrap();
-        client.write_all(b"100000000\n").unwrap();
-        client.read_exact(&mut [0; 1]).unwrap();
-        let from = format!("from {}: ", client.local_addr().unwrap());
-        drop(client);
-        assert_reported(&super::logged(server, &from), "connection-lost", "client");
+    in_modes(|mode| {
+        let mut scene = Scene::source(mode, &[]);
+        scene.attack(|server, _| {
+            let mut client = server.connect().unwrap();
+            client.write_all(b"100000000\n").unwrap();
+            client.read_exact(&mut [0; 1]).unwrap();
+            let from = format!("from {}: ", client.local_addr().unwrap());
+            drop(client);
+            assert_reported(&super::logged(server, &from), "connection-lost", "client");
+        });
     });
 }
 
 #[test]
 fn a_close_right_after_the_question() {
-    let mut scene = Scene::upper(&["--max-requests", "4"]);
-    scene.attack(|server, _| {
-        for _ in 0..50 {
-            server.connect().unwrap().write_all(b"question").unwrap();
-        }
+    in_modes(|mode| {
+        let mut scene = Scene::upper(mode, &["--max-requests", "4"]);
+        scene.attack(|server, _| {
+            for _ in 0..50 {
+                server.connect().unwrap().write_all(b"question").unwrap();
+            }
+        });
+        scene.assert_only_clients_blamed(&["connection-lost"]);
     });
-    scene.assert_only_clients_blamed(&["connection-lost"]);
 }
 
 #[test]
 fn a_client_that_vanishes_costs_only_its_idle_timeout() {
     // The server cannot tell a silent client from one that has vanished.
-    let mut scene = Scene::echo(&["--idle-timeout", "600ms"]);
-    let mut vanished = Vec::new();
-    scene.attack(|server, _| {
-        let mut client = server.connect().unwrap();
-        client.write_all(b"1").unwrap();
-        expect(&mut client, b"1");
-        assert_reported(&report(server, &client), "idle-timeout", "client");
-        vanished.push(client);
+    in_modes(|mode| {
+        let mut scene = Scene::echo(mode, &["--idle-timeout", "600ms"]);
+        let mut vanished = Vec::new();
+        scene.attack(|server, _| {
+            let mut client = server.connect().unwrap();
+            client.write_all(b"1").unwrap();
+            expect(&mut client, b"1");
+            assert_reported(&report(server, &client), "idle-timeout", "client");
+            vanished.push(client);
+        });
     });
 }

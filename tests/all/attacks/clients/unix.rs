@@ -13,7 +13,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver_tests::process::TIMEOUT;
 
 use super::passing::pass_descriptors;
-use super::{Scene, assert_reported, attack, logged, serve_fixture};
+use super::{Scene, assert_reported, attack, in_modes, logged, serve_fixture};
 use crate::fixture::{FIXTURE, Fixture};
 
 /// Sends `data` and passes `descriptors` with it, unless the kernel refuses to pass them.
@@ -32,39 +32,43 @@ pub(super) fn wait_until_dropped(read: OwnedFd) {
 
 #[test]
 fn descriptors_with_data_that_the_handler_receives() {
-    let mut scene = Scene::sample("echo", "unix", &[], b"bystander", b"bystander");
-    let path = scene.path("server");
-    scene.attack(|_, _| {
-        let mut client = UnixStream::connect(&path).unwrap();
-        client.set_read_timeout(Some(TIMEOUT)).unwrap();
-        let (read, write) = pipe().unwrap();
-        let many = [write.as_fd(); 200];
-        for _ in 0..20 {
-            try_pass_descriptors(&client, b"!", &many);
-            client.read_exact(&mut [0]).unwrap();
-        }
-        // The request goes on, but the server has dropped the descriptors.
-        drop(write);
-        wait_until_dropped(read);
+    in_modes(|mode| {
+        let mut scene = Scene::sample(mode, "echo", "unix", &[], (b"bystander", b"bystander"));
+        let path = scene.path("server");
+        scene.attack(|_, _| {
+            let mut client = UnixStream::connect(&path).unwrap();
+            client.set_read_timeout(Some(TIMEOUT)).unwrap();
+            let (read, write) = pipe().unwrap();
+            let many = [write.as_fd(); 200];
+            for _ in 0..20 {
+                try_pass_descriptors(&client, b"!", &many);
+                client.read_exact(&mut [0]).unwrap();
+            }
+            // The request goes on, but the server has dropped the descriptors.
+            drop(write);
+            wait_until_dropped(read);
+        });
+        scene.assert_nothing_logged();
     });
-    scene.assert_nothing_logged();
 }
 
 #[test]
 fn descriptors_with_data_that_the_handler_does_not_receive() {
-    let mut scene = Scene::sample("silent", "unix", &[], b"", b"");
-    let path = scene.path("server");
-    scene.attack(|_, _| {
-        let (read, write) = pipe().unwrap();
-        for _ in 0..20 {
-            let client = UnixStream::connect(&path).unwrap();
-            // The server may have closed the connection already.
-            let _ = pass_descriptors(&client, b"!", &[write.as_fd()]);
-        }
-        drop(write);
-        wait_until_dropped(read);
+    in_modes(|mode| {
+        let mut scene = Scene::sample(mode, "silent", "unix", &[], (b"", b""));
+        let path = scene.path("server");
+        scene.attack(|_, _| {
+            let (read, write) = pipe().unwrap();
+            for _ in 0..20 {
+                let client = UnixStream::connect(&path).unwrap();
+                // The server may have closed the connection already.
+                let _ = pass_descriptors(&client, b"!", &[write.as_fd()]);
+            }
+            drop(write);
+            wait_until_dropped(read);
+        });
+        scene.assert_nothing_logged();
     });
-    scene.assert_nothing_logged();
 }
 
 /// Connects to `server` from a socket that is bound to `name`.

@@ -11,7 +11,7 @@ use rustix::pipe::pipe;
 use socketserver_tests::process::{Server, TIMEOUT};
 
 use super::unix::{try_pass_descriptors, wait_until_dropped};
-use super::{Scene, assert_reported, attack, logged, serve_fixture, wait_until_idle};
+use super::{Scene, assert_reported, attack, in_modes, logged, serve_fixture, wait_until_idle};
 use crate::fixture::{DATAGRAM, Fixture};
 
 /// A handler that sends a reply, and fails if it cannot send it.
@@ -98,19 +98,23 @@ fn a_sender_without_a_name() {
 /// answers there, as CPython would. Other clients are not affected.
 #[test]
 fn a_sender_whose_name_is_a_link_to_another_client_now() {
-    let mut scene = Scene::sample("dupper", "unixgram", &[], b"bystander", b"BYSTANDER");
-    let victim = UnixDatagram::bind(scene.path("victim")).unwrap();
-    victim.set_read_timeout(Some(TIMEOUT)).unwrap();
-    let (path, server, target) = (scene.path("client"), scene.path("server"), scene.path("victim"));
-    scene.attack(|_, _| {
-        let client = bind_and_link(&path, &target);
-        client.send_to(b"hello", &server).unwrap();
-        let mut got = [0; 10];
-        // The victim receives one answer to each question, and no more.
-        assert_eq!(victim.recv(&mut got).unwrap(), 5);
-        assert_eq!(&got[..5], b"HELLO");
+    in_modes(|mode| {
+        let mut scene =
+            Scene::sample(mode, "dupper", "unixgram", &[], (b"bystander", b"BYSTANDER"));
+        let victim = UnixDatagram::bind(scene.path("victim")).unwrap();
+        victim.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let (path, server, target) =
+            (scene.path("client"), scene.path("server"), scene.path("victim"));
+        scene.attack(|_, _| {
+            let client = bind_and_link(&path, &target);
+            client.send_to(b"hello", &server).unwrap();
+            let mut got = [0; 10];
+            // The victim receives one answer to each question, and no more.
+            assert_eq!(victim.recv(&mut got).unwrap(), 5);
+            assert_eq!(&got[..5], b"HELLO");
+        });
+        scene.assert_nothing_logged();
     });
-    scene.assert_nothing_logged();
 }
 
 /// Binds a socket to `path`, and then makes `path` a link to `target`.
@@ -125,16 +129,19 @@ fn bind_and_link(path: &Path, target: &Path) -> UnixDatagram {
 /// The server would answer itself for ever.
 #[test]
 fn a_sender_whose_name_is_a_link_to_the_server_now() {
-    let mut scene = Scene::sample("dupper", "unixgram", &[], b"bystander", b"BYSTANDER");
-    let (path, server) = (scene.path("client"), scene.path("server"));
-    scene.attack(|_, _| {
-        let client = bind_and_link(&path, &server);
-        for _ in 0..4 {
-            client.send_to(b"again", &server).unwrap();
-        }
+    in_modes(|mode| {
+        let mut scene =
+            Scene::sample(mode, "dupper", "unixgram", &[], (b"bystander", b"BYSTANDER"));
+        let (path, server) = (scene.path("client"), scene.path("server"));
+        scene.attack(|_, _| {
+            let client = bind_and_link(&path, &server);
+            for _ in 0..4 {
+                client.send_to(b"again", &server).unwrap();
+            }
+        });
+        wait_until_idle(scene.server.pid());
+        scene.assert_nothing_logged();
     });
-    wait_until_idle(scene.server.pid());
-    scene.assert_nothing_logged();
 }
 
 /// The queue of the sender's socket is full, so that each answer waits until the idle timeout.
@@ -162,20 +169,23 @@ fn a_sender_that_receives_no_answer() {
 
 #[test]
 fn a_sender_that_passes_descriptors() {
-    let mut scene = Scene::sample("dupper", "unixgram", &[], b"bystander", b"BYSTANDER");
-    let (path, server) = (scene.path("client"), scene.path("server"));
-    scene.attack(|_, _| {
-        let _ = fs::remove_file(&path);
-        let client = UnixDatagram::bind(&path).unwrap();
-        client.connect(&server).unwrap();
-        client.set_read_timeout(Some(TIMEOUT)).unwrap();
-        let (read, write) = pipe().unwrap();
-        for _ in 0..20 {
-            try_pass_descriptors(&client, b"a", &[write.as_fd(); 100]);
-            assert_eq!(client.recv(&mut [0; 2]).unwrap(), 1);
-        }
-        drop(write);
-        wait_until_dropped(read);
+    in_modes(|mode| {
+        let mut scene =
+            Scene::sample(mode, "dupper", "unixgram", &[], (b"bystander", b"BYSTANDER"));
+        let (path, server) = (scene.path("client"), scene.path("server"));
+        scene.attack(|_, _| {
+            let _ = fs::remove_file(&path);
+            let client = UnixDatagram::bind(&path).unwrap();
+            client.connect(&server).unwrap();
+            client.set_read_timeout(Some(TIMEOUT)).unwrap();
+            let (read, write) = pipe().unwrap();
+            for _ in 0..20 {
+                try_pass_descriptors(&client, b"a", &[write.as_fd(); 100]);
+                assert_eq!(client.recv(&mut [0; 2]).unwrap(), 1);
+            }
+            drop(write);
+            wait_until_dropped(read);
+        });
+        scene.assert_nothing_logged();
     });
-    scene.assert_nothing_logged();
 }

@@ -17,24 +17,22 @@ mod sockets;
 mod stack;
 mod traps;
 
-use std::fs;
 use std::io::Write;
 
 use socketserver_tests::bystander::Bystander;
-use socketserver_tests::process::{Server, wait_until};
-use socketserver_tests::procfs::children;
+use socketserver_tests::process::Server;
 
-use super::{assert_reported, attack, logged, wait_until_idle};
+use super::{FIBERS, FIBERS_IN_WORKERS, assert_reported, attack, in_modes, logged};
 use crate::client::read_to_end;
 use crate::fixture::{FIXTURE, Fixture, Served};
 
-/// Defines a test for each hostile handler.
+/// Defines a test for each hostile handler. It runs in threads and in fibers.
 macro_rules! hostile {
     ($($(#[$note:meta])* $name:ident: $guest:expr;)*) => {$(
         #[test]
         $(#[$note])*
         fn $name() {
-            $guest.run(&[]);
+            crate::attacks::in_modes(|mode| $guest.run(mode));
         }
     )*};
 }
@@ -43,7 +41,6 @@ use hostile;
 /// The ways of running requests besides threads.
 const FORKING: &[&str] = &["--concurrency", "forking"];
 const WORKERS: &[&str] = &["--workers", "2"];
-const FIBERS_IN_WORKERS: &[&str] = &["--workers", "2", "--concurrency", "fibers"];
 const SYNC: &[&str] = &["--concurrency", "sync"];
 
 /// The outcome that a request of a hostile handler must have.
@@ -197,16 +194,6 @@ impl Hostile {
     fn run_text(&self, text: &str, mode: &[&str]) {
         let options = [&["--cpu-time", self.cpu_time], self.options, mode].concat();
         let mut served = Served::start(text, &["tcp://127.0.0.1:0"], &options);
-        if let ["--workers", count, ..] = mode {
-            let pid = served.server.pid();
-            // The broker is a child too, but a program of its own.
-            let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let is_worker = |child: &u32| arguments(*child) == arguments(pid);
-            let workers = || children(pid).unwrap().into_iter().filter(is_worker);
-            wait_until("the server has its workers", || workers().count().to_string() == *count);
-            // They hold what they need from the start, and the server what it needs to watch them.
-            workers().chain([pid]).for_each(wait_until_idle);
-        }
         let bystander = Bystander::new(&served.server.endpoints()[0], b"-", b"ok").unwrap();
         attack(&mut served.server, &bystander, |server, _| self.ask(server));
         self.check_count_of_failures(&mut served.server);

@@ -1,9 +1,6 @@
 //! Some hostile handlers of each kind, where requests run one at a time or in processes.
 
-use super::{
-    FIBERS_IN_WORKERS, FORKING, Hostile, SYNC, WORKERS, finish, handle, realloc, receive, setup,
-    when_asked,
-};
+use super::{FORKING, Hostile, SYNC, WORKERS, finish, handle, realloc, receive, setup, when_asked};
 
 /// Defines a test for each handler and each of these ways of running requests.
 macro_rules! in_other_modes {
@@ -26,11 +23,6 @@ macro_rules! in_other_modes {
             #[test]
             fn in_workers() {
                 GUEST.run(WORKERS);
-            }
-
-            #[test]
-            fn in_fibers_of_workers() {
-                GUEST.run(FIBERS_IN_WORKERS);
             }
         }
     )*};

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use super::{FORKING, Hostile, SYNC, WORKERS, handle};
+use super::{FIBERS, FIBERS_IN_WORKERS, FORKING, Hostile, SYNC, WORKERS, handle};
 use crate::fixture::{FIXTURE, Fixture};
 
 /// Makes a handler that opens the file `f` of the first granted directory, as `$file`.
@@ -90,7 +90,7 @@ fn run(hostile: &Hostile) {
     let directory = tempfile::tempdir().unwrap();
     File::create(directory.path().join("f")).unwrap().set_len(1 << 40).unwrap();
     let grant = format!("{}::/d:ro", directory.path().display());
-    for mode in [&[][..], FORKING, SYNC, WORKERS] {
+    for mode in [&[][..], FORKING, SYNC, WORKERS, FIBERS, FIBERS_IN_WORKERS] {
         hostile.run(&[&["--dir", &grant], mode].concat());
     }
 }
