@@ -1,6 +1,8 @@
 //! The functions that a handler exports: three for each world of the contract, or one if it is
 //! a program.
 
+use std::pin::pin;
+
 use socketserver::{Address, Request, SocketType};
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lower, Resource};
 use wasmtime::{AsContextMut, Result};
@@ -99,7 +101,7 @@ impl Run {
         let run = instance.get_typed_func::<(), RunResult>(&mut *store, &self.0)?;
         let (result,) = match waits {
             Waits::Block => run.call(store, ())?,
-            Waits::Suspend => charge_for(touched.as_ref(), run.call_async(store, ())).await?,
+            Waits::Suspend => charge_for(touched.as_ref(), pin!(run.call_async(store, ()))).await?,
         };
         Ok(i32::from(result.is_err()))
     }
@@ -177,6 +179,8 @@ async fn call<Params: ComponentNamedList + Lower + Send>(
     let function = instance.get_typed_func::<Params, GuestResult>(&mut *store, function)?;
     match waits {
         Waits::Block => function.call(store, params),
-        Waits::Suspend => charge_for(touched.as_ref(), function.call_async(store, params)).await,
+        Waits::Suspend => {
+            charge_for(touched.as_ref(), pin!(function.call_async(store, params))).await
+        }
     }
 }

@@ -319,7 +319,8 @@ impl ComponentHandler {
     /// wall time of the request.
     async fn instantiate(&self, request: Arrived<'_>) -> Result<Instantiated, HandlerError> {
         if request.task_clock.is_some() {
-            return self.instantiate_in_task(request).await;
+            // The future is large, and most requests wait when it is done.
+            return Box::pin(self.instantiate_in_task(request)).await;
         }
         // If there is no memory then, the instance will be refused.
         self.total_memory.wait_for(self.initial_memory.total, self.policy.idle_timeout);
@@ -345,13 +346,16 @@ impl ComponentHandler {
         let touched = self.reserve_memory(request.request).await?;
         let mut store = self.new_store(Some(request), Some(&touched))?;
         limit_run_time(&mut store, waits);
-        let instance = async {
-            match waits {
-                Waits::Block => self.pre.instantiate(&mut store),
-                Waits::Suspend => self.pre.instantiate_async(&mut store).await,
-            }
+        let instance = {
+            let instance = pin!(async {
+                match waits {
+                    Waits::Block => self.pre.instantiate(&mut store),
+                    Waits::Suspend => self.pre.instantiate_async(&mut store).await,
+                }
+            });
+            charge_for(Some(&touched), instance).await
         };
-        match charge_for(Some(&touched), instance).await {
+        match instance {
             Ok(instance) => Ok(Instantiated { store, instance, waits, touched: Some(touched) }),
             Err(error) => Err(call_failure(Step::Instantiate, &error, store.data())),
         }

@@ -18,7 +18,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
@@ -99,6 +99,7 @@ impl TouchedMemory {
 
 /// Runs `task`, a part of a request, and charges the request for what it touches whenever it waits.
 /// What it touches last is found when the request waits next. Without an account it only runs.
+/// The task is pinned: a future that moves into another is there twice, in each request that waits.
 ///
 /// # Errors
 ///
@@ -106,10 +107,9 @@ impl TouchedMemory {
 /// dropped.
 pub(crate) async fn charge_for<T>(
     account: Option<&Arc<TouchedMemory>>,
-    task: impl Future<Output = Result<T>>,
+    mut task: Pin<&mut impl Future<Output = Result<T>>>,
 ) -> Result<T> {
     let Some(account) = account else { return task.await };
-    let mut task = pin!(task);
     poll_fn(|cx| {
         if SEEN.get().is_none() {
             new_faults();
@@ -136,6 +136,7 @@ impl Drop for TouchedMemory {
 #[cfg(test)]
 mod tests {
     use std::hint::black_box;
+    use std::pin::pin;
     use std::task::{Context, Waker};
 
     use super::*;
@@ -199,13 +200,11 @@ mod tests {
         let before = touch(2 * PAGES);
         new_faults();
         let mut kept = Vec::new();
-        let mut task = pin!(charge_for(
-            Some(&request),
-            poll_fn(|_| {
-                kept.push(touch(PAGES));
-                Poll::<Result<()>>::Pending
-            })
-        ));
+        let touching = pin!(poll_fn(|_| {
+            kept.push(touch(PAGES));
+            Poll::<Result<()>>::Pending
+        }));
+        let mut task = pin!(charge_for(Some(&request), touching));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(task.as_mut().poll(&mut cx).is_pending());
         assert!(total.has_left(4_000 * page) && !total.has_left(5_001 * page));
