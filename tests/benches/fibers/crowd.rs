@@ -85,11 +85,14 @@ impl Clients {
 /// Makes connections in this process, and asks when a line comes.
 pub fn hold(server: SocketAddr, count: usize, process: usize) -> Result<()> {
     let mut connections = Vec::with_capacity(count);
+    // Addresses that an earlier crowd has not used. The kernel takes milliseconds to find a free
+    // port among those that were closed just now.
+    let [high, low] = server.port().to_be_bytes();
     for index in 0..count {
         let host =
             u8::try_from(2 + process * (IN_PROCESS / FROM_ADDRESS + 1) + index / FROM_ADDRESS)?;
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        let source = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), 0);
+        let source = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, high, low, host)), 0);
         socket.bind(&source.into())?;
         socket.connect(&server.into())?;
         connections.push(TcpStream::from(socket));

@@ -3,7 +3,7 @@
 //! `cargo bench --workspace --bench fibers [-- [--rounds N] [--seconds N] [--crowd N] [--idle N]]`
 //!
 //! - Requests with 8, 64 and 512 clients, in threads and in fibers.
-//! - Requests beside 10 and beside 8,000 connections with a live instance each. The goal is a
+//! - Requests beside 10 and beside 10,000 connections with a live instance each. The goal is a
 //!   ratio of at most 1.3.
 //! - The longest time of a request in a thread in which other guests loop. The goal is 50 ms.
 //! - The memory of a crowd: 15,000 connections to one process and 50,000 to several, with a live
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     let rounds = number("--rounds")?.unwrap_or(7).max(1);
     let time = Duration::from_secs(number("--seconds")?.unwrap_or(2).max(1));
     let crowd = usize::try_from(number("--crowd")?.unwrap_or(50_000))?;
-    let idle = usize::try_from(number("--idle")?.unwrap_or(8000))?;
+    let idle = usize::try_from(number("--idle")?.unwrap_or(10_000))?;
     let only = option("--only").unwrap_or_default();
 
     let directory = tempfile::tempdir()?;
@@ -91,8 +91,7 @@ fn main() -> Result<()> {
         neighbours::print(&programs, time * 3)?;
     }
     if "crowd".contains(&only) {
-        // Without the last two, what the memories may hold limits the crowd.
-        let fibers = ["--concurrency", "fibers", "--memory-total", "100GiB"];
+        let fibers = ["--concurrency", "fibers"];
         let workers = crowd.div_ceil(IN_PROCESS).to_string();
         let in_workers = ["--workers", &workers];
         let one = IN_PROCESS.min(crowd);
