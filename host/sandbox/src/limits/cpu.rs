@@ -252,7 +252,7 @@ mod tests {
     /// Uses this much CPU time of the thread.
     fn compute(time: Duration) {
         let begun = thread_cpu_time();
-        while thread_cpu_time() - begun < time {}
+        while thread_cpu_time().saturating_sub(begun) < time {}
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
             let stopwatch = Stopwatch::start();
             let used = thread_cpu_time();
             compute(time);
-            let used = thread_cpu_time() - used;
+            let used = thread_cpu_time().saturating_sub(used);
             let measured = Duration::from_nanos(stopwatch.nanoseconds());
             // The two clocks may differ in their speed.
             assert!(measured >= used.mul_f64(0.99), "{measured:?} of {used:?}");
@@ -289,7 +289,7 @@ mod tests {
         let stopwatch = Stopwatch::start();
         let used = thread_cpu_time();
         compute(Duration::from_millis(1));
-        let used = nanoseconds(thread_cpu_time() - used);
+        let used = nanoseconds(thread_cpu_time().saturating_sub(used));
         assert!(stopwatch.nanoseconds() >= used / 2);
     }
 }
