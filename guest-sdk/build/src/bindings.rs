@@ -1,5 +1,5 @@
-//! The C bindings in `guest-sdk/c`, which are committed: the output of wit-bindgen for the worlds of
-//! `wit/` and for one that has both, plus a line that includes `exit.h`.
+//! The C bindings in `guest-sdk/c`, which are committed: the output of wit-bindgen for the handlers'
+//! worlds of `wit/` and for one that has both, plus a line that includes `exit.h`.
 
 use crate::workspace::{self, Workspace};
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ const BOTH_WORLD: &str = "
     }
 ";
 
-/// Generates the bindings of every world of the contract.
+/// Generates the bindings of the worlds of handlers.
 pub fn write(workspace: &Workspace) -> Result<()> {
     let folder = workspace.sdk("c");
     for (name, content) in generate(workspace)?.iter() {
@@ -52,7 +52,9 @@ fn generate(workspace: &Workspace) -> Result<Files> {
     let both = resolve.push_str("both.wit", BOTH_WORLD)?;
     let worlds = [package, both].map(|package| resolve.packages[package].worlds.clone());
     let mut generated = Files::default();
-    for (name, world) in worlds.into_iter().flatten() {
+    // The world `client-first` is an addition to one of these.
+    let handlers = worlds.into_iter().flatten().filter(|(name, _)| name.ends_with("-handler"));
+    for (name, world) in handlers {
         wit_bindgen_c::Opts::default()
             .build()
             .generate(&mut resolve, world, &mut generated)
