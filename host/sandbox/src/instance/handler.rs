@@ -196,7 +196,8 @@ impl ComponentHandler {
     }
 
     /// Returns `true` if code of the component runs as soon as an instance is created, such
-    /// as the functions with which programs in C++ and Go begin.
+    /// as the functions with which programs in C++ and Go begin, or if code of the engine copies
+    /// data into its memory, which looks the same.
     pub fn has_start(&self) -> bool {
         self.has_start
     }
