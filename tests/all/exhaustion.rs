@@ -46,32 +46,31 @@ fn a_server_at_rest_has_few_mappings() {
     }
 }
 
+/// Returns the number of mappings that a server in this mode has more with 48 requests more.
+fn mappings_of_48_requests(mode: &[&str]) -> usize {
+    let server = echo(mode);
+    let maps = format!("/proc/{}/maps", server.pid());
+    let mappings = || fs::read_to_string(&maps).unwrap().lines().count();
+    let mut held: Vec<_> = (0..8).map(|_| in_flight(&server)).collect();
+    let before = mappings();
+    held.extend((0..48).map(|_| in_flight(&server)));
+    mappings() - before
+}
+
 /// The server takes as many requests as it has mappings for, and counts eight for each: a stack
 /// and a signal stack, each with a guard page, and four for a memory.
 #[test]
 fn a_request_in_flight_takes_eight_mappings() {
-    let server = echo(MODES[1]);
-    let maps = format!("/proc/{}/maps", server.pid());
-    let mappings = || fs::read_to_string(&maps).unwrap().lines().count();
-    let mut held: Vec<_> = (0..8).map(|_| in_flight(&server)).collect();
-    let before = mappings();
-    held.extend((0..48).map(|_| in_flight(&server)));
-    let added = mappings() - before;
+    let added = mappings_of_48_requests(MODES[1]);
     // A few mappings are for all requests.
     assert!((48 * 7..48 * 8 + 24).contains(&added), "{added} for 48 requests");
 }
 
-/// A fiber takes two for a memory, whose data is copied, and two for a stack. Those of all stacks are
-/// there from the start.
+/// A fiber takes two for a memory, whose data is copied, and two for a stack. Those of all stacks
+/// are there from the start.
 #[test]
 fn a_request_that_runs_as_a_fiber_takes_four_mappings() {
-    let server = echo(&["--concurrency", "fibers"]);
-    let maps = format!("/proc/{}/maps", server.pid());
-    let mappings = || fs::read_to_string(&maps).unwrap().lines().count();
-    let mut held: Vec<_> = (0..8).map(|_| in_flight(&server)).collect();
-    let before = mappings();
-    held.extend((0..48).map(|_| in_flight(&server)));
-    let added = mappings() - before;
+    let added = mappings_of_48_requests(&["--concurrency", "fibers"]);
     assert!((48..48 * 2 + 24).contains(&added), "{added} for 48 requests");
 }
 
@@ -105,9 +104,9 @@ fn without_threads_a_request_fails_and_the_next_is_served() {
     // without which the process would end.
     let size = memory(server.pid(), "VmSize").unwrap();
     set_limit(&server, "as", &(size + (1 << 20)).to_string());
-    // New threads first use the stacks of threads that have ended.
+    // New threads first use the stacks of threads that have ended, and what else is given back.
     let mut others = Vec::new();
-    let refused = (0..10).find(|_| {
+    let refused = (0..100).find(|_| {
         let mut client = server.connect().unwrap();
         // The server may have closed the connection already.
         let _ = client.write_all(b"2");

@@ -42,8 +42,14 @@ pub fn serve_in_one_thread(text: &str, options: &[&str]) -> Served {
     let options = [FIBERS, options].concat();
     let served = with_one_processor(|| Served::start(text, &["tcp://127.0.0.1:0"], &options));
     assert!(!ask(&served.server, b"p").is_empty());
-    assert_eq!(threads(&served.server, "fibers"), 1);
+    wait_for_one_thread(&served.server);
     served
+}
+
+/// Waits until one thread runs fibers. A thread that it has just started has its name until it has
+/// one of its own.
+fn wait_for_one_thread(server: &Server) {
+    wait_until("one thread runs fibers", || threads(server, "fibers") == 1);
 }
 
 /// Returns the number of threads with a name.
@@ -186,7 +192,7 @@ fn a_neighbour_of_a_guest_that_uses_a_slow_file_is_answered() {
     // The server opens the file, reads it, and looks for its end.
     for _ in 0..2 {
         let stopped = file.stop();
-        assert_eq!(threads(&served.server, "fibers"), 1);
+        wait_for_one_thread(&served.server);
         for _ in 0..3 {
             assert_eq!(ask(&served.server, b"p"), b"/data\nk");
         }

@@ -13,7 +13,7 @@ use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 use socketserver_jail::{Descriptors, Jail, Prepared, Role};
-use socketserver_sandbox::{Engine, EngineSettings, Functions, compile_for_parent};
+use socketserver_sandbox::{Engine, EngineSettings, Functions, InitialData, compile_for_parent};
 
 use crate::options::CompileOptions;
 
@@ -32,7 +32,7 @@ pub fn compile(options: &CompileOptions) -> Result<ExitCode> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot see its parent end")?;
     let settings = EngineSettings {
         bounds_checks: options.bounds_checks,
-        initial_data: options.initial_data,
+        initial_data: if options.copy_data { InitialData::Copied } else { InitialData::Mapped },
         ..EngineSettings::default()
     };
     // They come from the parent's cache, which is trusted like the parent.

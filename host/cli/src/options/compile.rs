@@ -2,7 +2,7 @@
 
 use clap::Args;
 use socketserver_jail::JailMode;
-use socketserver_sandbox::{BoundsChecks, InitialData};
+use socketserver_sandbox::BoundsChecks;
 
 use super::words;
 
@@ -18,9 +18,9 @@ pub struct CompileOptions {
     /// Compile with these bounds checks.
     #[arg(long)]
     pub bounds_checks: BoundsChecks,
-    /// Compile for memories that get their data in this way.
+    /// Compile for memories into which data segments are copied.
     #[arg(long)]
-    pub initial_data: InitialData,
+    pub copy_data: bool,
     /// Read a set of compiled functions of this many bytes before the handler.
     #[arg(long)]
     pub functions: u64,

@@ -91,33 +91,6 @@ impl FromStr for BoundsChecks {
     }
 }
 
-impl InitialData {
-    /// All values.
-    pub const ALL: &[InitialData] = &[InitialData::Mapped, InitialData::Copied];
-
-    /// Returns the word for it, such as `mapped`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            InitialData::Mapped => "mapped",
-            InitialData::Copied => "copied",
-        }
-    }
-}
-
-impl fmt::Display for InitialData {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for InitialData {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        InitialData::ALL.iter().copied().find(|value| value.as_str() == word).ok_or(UnknownWord)
-    }
-}
-
 impl EngineSettings {
     /// Returns the settings for hostile handlers, the profile `hostile`: explicit bounds
     /// checks. They belong together with [`Policy::hostile`](crate::Policy::hostile).

@@ -32,8 +32,8 @@ thread_local! {
 ///
 /// To read the clock is a system call. The CPU time is at most that of the thread since the clock
 /// was read last, and at most the time that has passed. The result is the lesser of the two: it is
-/// more than what was used only if the thread did not run all the time, and then by no more than
-/// what the thread has used between that reading and the beginning.
+/// more than was used only if the thread did not run all the time, and then by no more than the
+/// thread has used between that reading and the start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopwatch {
     last_reading: u64,

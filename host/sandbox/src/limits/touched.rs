@@ -98,7 +98,8 @@ impl TouchedMemory {
 }
 
 /// Runs `task`, a part of a request, and charges the request for what it touches whenever it waits.
-/// What it touches last is found when the request waits next. Without an account it only runs.
+/// Memory that it touches last is found when the request waits next. Without an account it only
+/// runs.
 /// The task is pinned: a future that moves into another is there twice, in each request that waits.
 ///
 /// # Errors

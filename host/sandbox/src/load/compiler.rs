@@ -37,7 +37,7 @@ pub enum Compiler {
 
 /// A program that calls [`compile_for_parent`] with its standard input and output, and with
 /// an engine that [`Engine::for_compiling`] returns for the same settings. The option
-/// `--initial-data` has the setting that differs between components. The standard input begins
+/// `--copy-data` stands for [`InitialData::Copied`]. The standard input begins
 /// with the set of functions for that engine, whose length in bytes is in the option `--functions`.
 ///
 /// Its result is machine code, which runs here without a check. So the program must be
@@ -46,7 +46,7 @@ pub enum Compiler {
 pub struct CompilerProcess {
     /// The path of the program.
     pub program: PathBuf,
-    /// Its arguments, before `--initial-data` and `--functions`. Its environment is empty.
+    /// Its arguments, before `--copy-data` and `--functions`. Its environment is empty.
     pub arguments: Vec<OsString>,
     /// The address space in bytes to which it limits itself (`RLIMIT_AS`). Here it bounds
     /// the result, and stands in errors.
@@ -126,7 +126,7 @@ impl CompilerProcess {
             |error: io::Error| LoadError::Compiler(format!("cannot be started: {error}"));
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
-            .arg(format!("--initial-data={initial_data}"))
+            .args((initial_data == InitialData::Copied).then_some("--copy-data"))
             .arg(format!("--functions={}", functions.len()))
             .env_clear()
             .stdin(memory_file(&[functions, source]).map_err(not_started)?)
