@@ -22,7 +22,7 @@ const PLACES: [&str; 10] = [
 ];
 
 /// Options of other programs: Cargo and its tests, the benches, tools of languages, systemd.
-const OTHERS: &str = "--bench --beside --bin --bindings --bins --check-bindings --config --directory \
+const OTHERS: &str = "--bench --beside --bin --bindings --bins --check-bindings --config --crowd --directory \
     --disable-pip-version-check --exact --example --filter-platform --format-version --idle --ignore-scripts --js \
     --kill-whom --lib --list --locked --manifest-path --message-format --mib --mode --module-root --no-audit --no-create-home --no-deps --no-fund \
     --no-install-recommends --nocapture --now --only --only-binary --open --options --output --path --prefix --print \

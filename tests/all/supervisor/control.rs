@@ -122,9 +122,12 @@ fn clients_that_wait_have_a_bound() {
     // Other words, and the answers to them, are not in the way of these.
     assert_eq!(order(&folder, &["reload"]).status.code(), Some(1));
     assert_eq!(status(&folder)["handlers"][0]["state"], "drained");
-    // A client that has gone makes room for another.
+    // A client that has gone makes room for another. What came before a question is known when it
+    // is answered.
     waiting.pop();
+    status(&folder);
     waiting.push(say(&folder, b"drain one\n"));
+    status(&folder);
     assert_eq!(order(&folder, &["drain", "one"]).status.code(), Some(1));
     drop(stream);
     for client in waiting {
