@@ -10,7 +10,8 @@
 //! | pages that the pool has kept from an earlier request do not fault | the floor, which is charged in any case, has room for them |
 //! | a page that is read and then written faults twice, and so do pages of the host | no request is charged more than it declares |
 //! | a guest touches memory until it is looked at | an epoch, or one instruction; at most the limit of an instance, in each thread |
-//! | faults between two tasks, such as those of an accepted connection | the next task of the thread has them |
+//! | faults between two tasks, such as those of an accepted connection | the next task of the thread that waits has them |
+//! | faults of requests that have ended | those of the last 0.5 ms: the next task of the thread that waits has them |
 //!
 //! A fault of a huge page would count as one page. So processes with tasks have none
 //! ([`Engine::for_fibers`](crate::Engine::for_fibers)), which would also make each idle request
@@ -22,6 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use rustix::param::page_size;
 use wasmtime::Result;
@@ -30,17 +32,28 @@ use crate::limits::kill::Kill;
 use crate::limits::total_memory::TotalMemory;
 use crate::sys::page_faults_of_this_thread;
 
+/// The time in which a thread looks at its page faults once at the end of requests, and not for each
+/// of them. A look is a system call, which costs 2% of a short request. A fault takes longer than
+/// 0.2 us, so the thread has at most some thousand of them meanwhile.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
+
 thread_local! {
-    /// The page faults of this thread that have been charged, or are those of no request; `None`
-    /// until the first look.
-    static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The last look at the page faults of this thread.
+    static LAST_LOOK: Cell<Option<Look>> = const { Cell::new(None) };
+}
+
+/// A look at the page faults of a thread. They have been charged, or are those of no request.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    faults: u64,
+    at: Instant,
 }
 
 /// Returns the page faults of this thread since the last call in it.
 fn new_faults() -> usize {
-    let faults = page_faults_of_this_thread();
-    let seen = SEEN.replace(Some(faults)).unwrap_or(faults);
-    usize::try_from(faults.saturating_sub(seen)).unwrap_or(usize::MAX)
+    let look = Look { faults: page_faults_of_this_thread(), at: Instant::now() };
+    let last = LAST_LOOK.replace(Some(look)).unwrap_or(look);
+    usize::try_from(look.faults.saturating_sub(last.faults)).unwrap_or(usize::MAX)
 }
 
 /// The memory that the request of a task is charged for.
@@ -112,7 +125,7 @@ pub(crate) async fn charge_for<T>(
 ) -> Result<T> {
     let Some(account) = account else { return task.await };
     poll_fn(|cx| {
-        if SEEN.get().is_none() {
+        if LAST_LOOK.get().is_none() {
             new_faults();
         }
         let polled = task.as_mut().poll(cx);
@@ -129,8 +142,11 @@ pub(crate) async fn charge_for<T>(
 impl Drop for TouchedMemory {
     fn drop(&mut self) {
         self.total.give_back(self.charged.load(Relaxed));
-        // The pool has cleared memory meanwhile, which is not the next request's.
-        new_faults();
+        // What the request has touched since it waited last is not the next request's, nor is the
+        // memory that the pool has cleared meanwhile.
+        if LAST_LOOK.get().is_none_or(|last| last.at.elapsed() >= BETWEEN_LOOKS) {
+            new_faults();
+        }
     }
 }
 

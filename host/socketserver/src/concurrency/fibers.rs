@@ -30,8 +30,10 @@ use crate::reactor::{self, Reactor};
 use crate::reason::Reason;
 use crate::server::control::Control;
 
-/// The time for which a thread takes clients, one after the other, before it looks for events.
-const TAKES_FOR: Duration = Duration::from_millis(1);
+/// The time for which a thread takes clients, one after the other, before it does its other work;
+/// and the time for which it does that before it looks for clients and events again. The loop takes
+/// clients itself, and hands them over, if no thread has looked for twice as long.
+const SLICE: Duration = Duration::from_micros(500);
 
 /// Runs each request as a task.
 pub(super) struct RequestFibers {
@@ -61,13 +63,18 @@ struct FiberThread {
 struct Inbox {
     /// Set if the thread is to take requests at another place, or no longer.
     assignment: Option<Assignment>,
-    jobs: VecDeque<Job>,
-    /// The tasks that can go on.
-    woken: VecDeque<usize>,
+    work: VecDeque<Work>,
     /// The number of tasks and jobs of the thread.
     load: usize,
     sleeps: bool,
     closed: bool,
+}
+
+/// The next thing that a thread does, in the order in which it came.
+enum Work {
+    Begin(Job),
+    /// A task can go on.
+    Resume(usize),
 }
 
 /// A request that runs, or waits.
@@ -88,7 +95,7 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.thread.post(|inbox| inbox.woken.push_back(self.task));
+        self.thread.post(|inbox| inbox.work.push_back(Work::Resume(self.task)));
     }
 }
 
@@ -172,7 +179,7 @@ impl Dispatcher for RequestFibers {
                 self.permits.take();
                 thread.post(|inbox| {
                     inbox.load += 1;
-                    inbox.jobs.push_back(job);
+                    inbox.work.push_back(Work::Begin(job));
                 });
                 Dispatched::Done
             }
@@ -260,13 +267,15 @@ impl FiberThread {
         self.reactor.enter();
         let mut tasks = Tasks::default();
         let mut place: Option<Place> = None;
+        let mut work = VecDeque::new();
         loop {
-            let (assignment, jobs, woken) = {
+            let assignment = {
                 let mut inbox = self.inbox();
                 if inbox.closed && inbox.load == 0 {
                     return;
                 }
-                (inbox.assignment.take(), mem::take(&mut inbox.jobs), mem::take(&mut inbox.woken))
+                work.append(&mut inbox.work);
+                inbox.assignment.take()
             };
             match assignment {
                 Some(Assignment::At(new)) => place = Some(new),
@@ -278,25 +287,28 @@ impl FiberThread {
             while let Some(job) = place.as_mut().and_then(Place::take_request) {
                 self.inbox().load += 1;
                 self.begin(&mut tasks, job);
-                if begun.elapsed() >= TAKES_FOR {
+                if begun.elapsed() >= SLICE {
                     break;
                 }
             }
-            for task in woken {
-                self.poll(&mut tasks, task);
+            let begun = Instant::now();
+            while begun.elapsed() < SLICE {
+                match work.pop_front() {
+                    Some(Work::Begin(job)) => self.begin(&mut tasks, job),
+                    Some(Work::Resume(task)) => self.poll(&mut tasks, task),
+                    None => break,
+                }
             }
-            for job in jobs {
-                self.begin(&mut tasks, job);
-            }
-            self.turn(place.as_mut());
+            self.turn(place.as_mut(), work.is_empty());
         }
     }
 
-    /// Wakes tasks, and learns of clients. Waits for an event if there is nothing to do.
-    fn turn(&self, mut place: Option<&mut Place>) {
+    /// Wakes tasks, and learns of clients. Waits for an event if there is nothing to do, neither in
+    /// the thread, which is `idle` then, nor in its inbox.
+    fn turn(&self, mut place: Option<&mut Place>, idle: bool) {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
         let leads = place.as_mut().is_none_or(|place| place.begin_wait());
-        let may_wait = leads && self.inbox().begin_sleep();
+        let may_wait = leads && idle && self.inbox().begin_sleep();
         let timeout = if may_wait { self.reactor.time_left() } else { Some(NOW) };
         let turned = self.reactor.turn(timeout.as_ref(), || self.inbox().sleeps = false);
         if let Some(place) = place {
@@ -334,7 +346,7 @@ impl Inbox {
     /// Returns true if there is nothing to do: from now on a change of the inbox wakes the thread.
     fn begin_sleep(&mut self) -> bool {
         let is_over = self.closed && self.load == 0;
-        let is_empty = self.assignment.is_none() && self.jobs.is_empty() && self.woken.is_empty();
+        let is_empty = self.assignment.is_none() && self.work.is_empty();
         self.sleeps = is_empty && !is_over;
         self.sleeps
     }
