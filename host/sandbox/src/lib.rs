@@ -105,6 +105,7 @@ pub use error::{CacheError, EngineError, LoadError};
 pub use host::counters::HandlerCounters;
 pub use instance::descriptors::HandlerDescriptors;
 pub use instance::handler::{ComponentHandler, InstanceTimes};
+pub use limits::cpu::CpuTimes;
 pub use load::cache::Cache;
 pub use load::compiler::{Compiler, CompilerProcess, compile_for_parent};
 pub use load::component::{Component, Description};

@@ -13,7 +13,7 @@ use socketserver::{
 };
 use socketserver_jail::JailMode;
 use socketserver_sandbox::{
-    Component, ComponentHandler, Engine, EngineSettings, Loader, read_component,
+    Component, ComponentHandler, CpuTimes, Engine, EngineSettings, Loader, read_component,
 };
 use tracing::Level;
 
@@ -91,8 +91,14 @@ fn try_handler(
     let engine_settings = settings.loading.engine()?;
     let handler = handler(settings, &engine_settings).with_context(cannot_serve)?;
     let handler = handler.with_counters(Arc::<Counters>::clone(counters));
-    let measures = settings.log.access != AccessLog::Off || counters.is_watched();
-    let handler = if measures { handler.with_usage() } else { handler };
+    let cpu_times = match settings.log.access {
+        AccessLog::All | AccessLog::Failed => Some(CpuTimes::Read),
+        AccessLog::Off => counters.is_watched().then_some(CpuTimes::Estimated),
+    };
+    let handler = match cpu_times {
+        Some(cpu_times) => handler.with_usage(cpu_times),
+        None => handler,
+    };
     if places.is_empty() {
         places.push(Place::Address(endpoint_for(&handler)?));
     }

@@ -30,7 +30,7 @@ use crate::instance::exports::Exports;
 use crate::instance::failure::{Step, call_failure, killed};
 use crate::instance::preflight;
 use crate::instance::store::{Instantiated, limit_run_time, new_store};
-use crate::limits::cpu::TaskClock;
+use crate::limits::cpu::{CpuTimes, TaskClock};
 use crate::limits::kill::Kill;
 use crate::limits::memory::InstanceMemory;
 use crate::limits::total_memory::TotalMemory;
@@ -66,7 +66,7 @@ pub struct ComponentHandler {
     images: Arc<[RawFd]>,
     pub(super) counters: Option<Arc<dyn HandlerCounters>>,
     /// Set if requests are told what they have used.
-    pub(super) measures: bool,
+    pub(super) cpu_times: Option<CpuTimes>,
     /// The process that opens sockets for guests, if this one may not.
     broker: Option<Arc<Broker>>,
     /// An instance for the first request. Each forked child finds a copy of it here, takes
@@ -172,7 +172,7 @@ impl ComponentHandler {
             clients_speak_first: description.clients_speak_first,
             images: Arc::default(),
             counters: None,
-            measures: false,
+            cpu_times: None,
             broker: None,
             prewarmed: Mutex::default(),
         };
@@ -231,11 +231,10 @@ impl ComponentHandler {
     }
 
     /// Measures from now on the CPU time and the memory of each request, and reports them to
-    /// [`Request::set_usage`]. To read the clock of a thread costs a short request some percent
-    /// of its time.
+    /// [`Request::set_usage`].
     #[must_use]
-    pub fn with_usage(self) -> Self {
-        ComponentHandler { measures: true, ..self }
+    pub fn with_usage(self, cpu_times: CpuTimes) -> Self {
+        ComponentHandler { cpu_times: Some(cpu_times), ..self }
     }
 
     /// Has sockets opened by a broker from now on. This process and the processes that it forks

@@ -120,7 +120,7 @@ impl ComponentHandler {
     ) -> Result<(), Failure> {
         let Arrived { request, client_address, task_clock } = arrived;
         // The clock of a task begins with its request.
-        let stopwatch = self.measures.then(Stopwatch::start);
+        let measured = self.cpu_times.map(|how| (how, Stopwatch::start()));
         let mut instantiated = self.instance_for(arrived).await.map_err(Failure::Killed)?;
         if let Some(counters) = &self.counters {
             counters.instance_used();
@@ -133,9 +133,9 @@ impl ComponentHandler {
             }
             Calls::Program(run) => run_program(run, &mut instantiated, client_address).await,
         };
-        if let Some(stopwatch) = stopwatch {
-            let of_thread = || Duration::from_nanos(stopwatch.nanoseconds());
-            let cpu_time = task_clock.map_or_else(of_thread, |clock| clock.time());
+        if let Some((how, stopwatch)) = measured {
+            let of_thread = || Duration::from_nanos(stopwatch.measure(how));
+            let cpu_time = task_clock.map_or_else(of_thread, |clock| clock.time(how));
             let memory = instantiated.store.data().memory.used() as u64;
             request.set_usage(Usage { cpu_time, memory });
         }

@@ -3,9 +3,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -22,10 +20,53 @@ const LONG: Duration = TICK.saturating_mul(2);
 /// some tens of milliseconds of CPU time.
 const CALLS_BETWEEN_CHECKS: u32 = 8;
 
-thread_local! {
-    /// The CPU time of the thread when a [`Stopwatch`] has read it last, in nanoseconds.
-    static LAST_READING: Cell<Option<u64>> = const { Cell::new(None) };
+/// The way in which the CPU time of a request is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CpuTimes {
+    /// By the CPU clock of its thread, which costs a short request some percent of its time.
+    Read,
+    /// Mostly by the time that it takes, if that is below 0.1 ms: for sums and histograms. The clock
+    /// is read once in a millisecond, and later estimates are lower by what earlier ones were too
+    /// high.
+    Estimated,
 }
+
+/// The longest request whose CPU time may be an estimate, and the longest time for which a thread
+/// estimates. Metrics have no smaller steps than the first.
+const SHORT: u64 = 100_000;
+const BETWEEN_READINGS: u64 = 1_000_000;
+
+thread_local! {
+    /// The last reading of the CPU clock of this thread.
+    static LAST_READING: Cell<Option<Reading>> = const { Cell::new(None) };
+}
+
+/// A reading of the CPU clock of a thread, in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    cpu_time: u64,
+    /// The time of the monotonic clock.
+    at: u64,
+    /// The CPU time by which the estimates until then were too high.
+    too_high: u64,
+    /// The part of that which the estimates since then have not made up for.
+    left: u64,
+    /// The CPU time of the estimates since then.
+    estimated: u64,
+}
+
+impl Reading {
+    /// Returns the CPU time since this reading that is in no estimate, at a later one.
+    fn until(self, cpu_time: u64) -> Result<u64, TooHigh> {
+        // The clock of a forked process begins at zero, after the reading of its parent.
+        let Some(since) = cpu_time.checked_sub(self.cpu_time) else { return Ok(cpu_time) };
+        let estimated = self.too_high.saturating_add(self.estimated);
+        since.checked_sub(estimated).ok_or(TooHigh(estimated.saturating_sub(since)))
+    }
+}
+
+/// The CPU time by which estimates were too high, in nanoseconds.
+struct TooHigh(u64);
 
 /// A measurement of the CPU time of this thread that reads its clock at the end only, except for
 /// the first one of the thread.
@@ -36,7 +77,7 @@ thread_local! {
 /// thread has used between that reading and the start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopwatch {
-    last_reading: u64,
+    last_reading: Reading,
     begun: u64,
 }
 
@@ -47,10 +88,32 @@ impl Stopwatch {
 
     /// Returns the CPU time since the start, in nanoseconds.
     pub(crate) fn nanoseconds(self) -> u64 {
-        let reading = read();
-        // The clock of a forked process begins at zero, after the reading of its parent.
-        let of_thread = reading.checked_sub(self.last_reading).unwrap_or(reading);
-        of_thread.min(now().saturating_sub(self.begun))
+        let Reading { cpu_time, at, .. } = read();
+        let of_thread = self.last_reading.until(cpu_time).unwrap_or(0);
+        of_thread.min(at.saturating_sub(self.begun))
+    }
+
+    /// Returns the CPU time since the start, in nanoseconds, and reads the clock or not.
+    pub(crate) fn measure(self, how: CpuTimes) -> u64 {
+        match how {
+            CpuTimes::Read => self.nanoseconds(),
+            CpuTimes::Estimated => self.estimate(),
+        }
+    }
+
+    fn estimate(self) -> u64 {
+        let time = now();
+        let passed = time.saturating_sub(self.begun);
+        match LAST_READING.get() {
+            Some(mut last) if passed < SHORT && time.saturating_sub(last.at) < BETWEEN_READINGS => {
+                let made_up = passed.min(last.left);
+                last.left -= made_up;
+                last.estimated = last.estimated.saturating_add(passed - made_up);
+                LAST_READING.set(Some(last));
+                passed - made_up
+            }
+            _ => self.nanoseconds(),
+        }
     }
 }
 
@@ -59,52 +122,60 @@ impl Stopwatch {
 pub(crate) struct TaskClock {
     /// The request, for which other threads work too.
     request: Request,
+    here: Mutex<Here>,
+}
+
+/// The CPU time of a task in its own thread.
+#[derive(Debug, Clone, Copy)]
+struct Here {
     /// The CPU time until the task was suspended last, in nanoseconds.
-    used: AtomicU64,
-    /// The last reading of the [`Stopwatch`] of the poll that runs, in nanoseconds.
-    last_reading: AtomicU64,
-    /// The time at which that poll began, in nanoseconds.
-    resumed_at: AtomicU64,
+    used: u64,
+    /// The measurement of the poll that runs, or of the last one.
+    poll: Option<Stopwatch>,
 }
 
 impl TaskClock {
     pub(crate) fn new(request: &Request) -> Self {
-        let zero = || AtomicU64::new(0);
-        let (last_reading, resumed_at) = (zero(), zero());
-        TaskClock { request: request.clone(), used: zero(), last_reading, resumed_at }
+        TaskClock { request: request.clone(), here: Mutex::new(Here { used: 0, poll: None }) }
+    }
+
+    fn here(&self) -> MutexGuard<'_, Here> {
+        self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `task`, whose CPU time this clock has from its beginning.
     pub(crate) async fn measure<T>(&self, mut task: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|cx| {
-            let Stopwatch { last_reading, begun } = Stopwatch::start();
-            self.last_reading.store(last_reading, Relaxed);
-            self.resumed_at.store(begun, Relaxed);
+            self.here().poll = Some(Stopwatch::start());
             let polled = task.as_mut().poll(cx);
             if polled.is_pending() {
-                self.used.store(self.time_here(), Relaxed);
+                let mut here = self.here();
+                here.used = here.time(CpuTimes::Read);
             }
             polled
         })
         .await
     }
 
-    /// Returns the CPU time of the task, which runs.
-    pub(crate) fn time(&self) -> Duration {
-        Duration::from_nanos(self.time_here()) + self.request.cpu_time_elsewhere()
-    }
-
-    /// Returns the CPU time of the task in its own thread, in nanoseconds.
-    fn time_here(&self) -> u64 {
-        let last_reading = self.last_reading.load(Relaxed);
-        let poll = Stopwatch { last_reading, begun: self.resumed_at.load(Relaxed) };
-        self.used.load(Relaxed).saturating_add(poll.nanoseconds())
+    /// Returns the CPU time of the task, which runs. It may be estimated once, at the end.
+    pub(crate) fn time(&self, how: CpuTimes) -> Duration {
+        Duration::from_nanos(self.here().time(how)) + self.request.cpu_time_elsewhere()
     }
 }
 
-/// Returns the CPU time of this thread, in nanoseconds.
-fn read() -> u64 {
-    let reading = nanoseconds(thread_cpu_time());
+impl Here {
+    /// Returns the CPU time in nanoseconds.
+    fn time(&self, how: CpuTimes) -> u64 {
+        self.used.saturating_add(self.poll.map_or(0, |poll| poll.measure(how)))
+    }
+}
+
+/// Reads the CPU clock of this thread.
+fn read() -> Reading {
+    let cpu_time = nanoseconds(thread_cpu_time());
+    let too_high = LAST_READING.get().and_then(|last| last.until(cpu_time).err());
+    let too_high = too_high.map_or(0, |TooHigh(time)| time);
+    let reading = Reading { cpu_time, at: now(), too_high, left: too_high, estimated: 0 };
     LAST_READING.set(Some(reading));
     reading
 }
@@ -224,7 +295,10 @@ impl RunTime {
     /// The time until then counts as one epoch: except for some host calls, the guest cannot
     /// have used more.
     fn cpu_time_left(&mut self) -> Result<Duration, Kill> {
-        let now = self.task_clock.as_ref().map_or_else(thread_cpu_time, |clock| clock.time());
+        let now = self
+            .task_clock
+            .as_ref()
+            .map_or_else(thread_cpu_time, |clock| clock.time(CpuTimes::Read));
         let begin = *self.cpu_begin.get_or_insert_with(|| now.saturating_sub(TICK));
         let left = self.cpu_limit.saturating_sub(now.saturating_sub(begin));
         if left.is_zero() {
@@ -284,8 +358,28 @@ mod tests {
     }
 
     #[test]
+    fn estimates_of_short_times_are_together_what_was_used() {
+        const ESTIMATES: u32 = 2_000;
+        let (begun, mut measured) = (thread_cpu_time(), Duration::ZERO);
+        for _ in 0..ESTIMATES {
+            let stopwatch = Stopwatch::start();
+            // Some 60 us pass, of which the thread uses a tenth.
+            thread::sleep(Duration::from_nanos(1));
+            measured += Duration::from_nanos(stopwatch.estimate());
+        }
+        let used = thread_cpu_time().saturating_sub(begun);
+        // What is estimated between two readings may be too high.
+        let most = used + Duration::from_nanos(2 * BETWEEN_READINGS);
+        assert!(measured <= most, "{measured:?} of {used:?}");
+        let stopwatch = Stopwatch::start();
+        compute(Duration::from_millis(50));
+        assert!(stopwatch.estimate() >= 45_000_000);
+    }
+
+    #[test]
     fn a_forked_process_has_a_clock_of_its_own() {
-        LAST_READING.set(Some(u64::MAX));
+        let (too_high, left, estimated) = (1 << 40, 1 << 40, 1 << 40);
+        LAST_READING.set(Some(Reading { cpu_time: u64::MAX, at: 0, too_high, left, estimated }));
         let stopwatch = Stopwatch::start();
         let used = thread_cpu_time();
         compute(Duration::from_millis(1));

@@ -1,13 +1,15 @@
 //! The table of requests in flight: who they are, and since when.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use socketserver::{Address, shared_data};
+use socketserver::{Address, Request, shared_data};
 
 use super::Counters;
 use super::numbers::{get, replace, set};
@@ -24,10 +26,17 @@ const MAX_SHOWN: usize = 50;
 /// The bit of a ticket whose place is not filled yet.
 const FILLING: u64 = 1 << 63;
 
+thread_local! {
+    /// The place at which the next request of this thread looks first: mostly that of its last
+    /// request. So threads take neither places nor cache lines from each other.
+    static NEXT_PLACE: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
 shared_data! {
     /// The table that processes share.
     #[derive(Debug)]
     pub struct SharedTable {
+        /// The place at which the next thread begins.
         next: AtomicU64,
         places: [Place; ROOM],
     }
@@ -37,7 +46,8 @@ shared_data! {
     /// A request in flight.
     #[derive(Debug)]
     struct Place {
-        /// Zero if the place is free. No two requests have the same.
+        /// Even if the place is free. Each request adds one when it comes and when it ends, so no
+        /// two of them have the same.
         ticket: AtomicU64,
         /// The time at which it began, in microseconds of the monotonic clock.
         begun: AtomicU64,
@@ -76,28 +86,47 @@ pub struct Tracked {
 impl Drop for Tracked {
     fn drop(&mut self) {
         if let Some(place) = self.counters.shared.table.places.get(self.place) {
-            replace(&place.ticket, self.ticket, 0);
+            replace(&place.ticket, self.ticket, end_of(self.ticket));
         }
     }
 }
 
+/// Returns the ticket of a place that the request with this one has left.
+fn end_of(ticket: u64) -> u64 {
+    (ticket & !FILLING).wrapping_add(1) & !FILLING
+}
+
+/// Returns true if the place of this ticket has a request.
+fn is_taken(ticket: u64) -> bool {
+    ticket % 2 == 1
+}
+
 impl SharedTable {
     /// Writes a request into a free place, if one is found soon.
-    pub fn enter(counters: &Arc<Counters>, worker: u64, client: &Address) -> Option<Tracked> {
+    pub fn enter(
+        counters: &Arc<Counters>,
+        worker: u64,
+        request: &Request,
+        client: &Address,
+    ) -> Option<Tracked> {
         let table = &counters.shared.table;
-        for _ in 0..ATTEMPTS {
-            // It does not come to the upper bit in a million years.
-            let ticket = table.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-            let index = usize::try_from(ticket % ROOM as u64).unwrap_or_default();
+        let first = NEXT_PLACE.get().unwrap_or_else(|| table.next.fetch_add(1, Relaxed));
+        for attempt in 0..ATTEMPTS {
+            let number = first.wrapping_add(attempt);
+            let index = usize::try_from(number % ROOM as u64).unwrap_or_default();
             let place = &table.places[index];
-            if replace(&place.ticket, 0, ticket | FILLING) {
-                set(&place.begun, now());
+            let free = get(&place.ticket);
+            let ticket = end_of(free);
+            if !is_taken(free) && replace(&place.ticket, free, ticket | FILLING) {
+                set(&place.begun, monotonic(request.begun()));
                 set(&place.worker, worker);
                 place.peer.write(client);
                 replace(&place.ticket, ticket | FILLING, ticket);
+                NEXT_PLACE.set(Some(number));
                 return Some(Tracked { counters: Arc::clone(counters), place: index, ticket });
             }
         }
+        NEXT_PLACE.set(Some(first.wrapping_add(ATTEMPTS)));
         None
     }
 
@@ -105,8 +134,8 @@ impl SharedTable {
     pub fn remove_worker(&self, worker: u64) {
         for place in &self.places {
             let ticket = get(&place.ticket);
-            if ticket != 0 && get(&place.worker) == worker {
-                replace(&place.ticket, ticket, 0);
+            if is_taken(ticket) && get(&place.worker) == worker {
+                replace(&place.ticket, ticket, end_of(ticket));
             }
         }
     }
@@ -118,7 +147,8 @@ impl SharedTable {
             let ticket = get(&place.ticket);
             let microseconds = now.saturating_sub(get(&place.begun));
             let found = InFlight { peer: place.peer.read(), microseconds };
-            let is_whole = ticket != 0 && ticket & FILLING == 0 && get(&place.ticket) == ticket;
+            let is_whole =
+                is_taken(ticket) && ticket & FILLING == 0 && get(&place.ticket) == ticket;
             is_whole.then_some(found)
         };
         let mut all: Vec<_> = self.places.iter().filter_map(shown).collect();
@@ -158,6 +188,18 @@ impl SharedPeer {
     }
 }
 
+/// Returns an instant of the monotonic clock in microseconds. Its distance to another, whose number
+/// is known, is not read from a clock.
+fn monotonic(instant: Instant) -> u64 {
+    static KNOWN: OnceLock<(Instant, u64)> = OnceLock::new();
+    let (known, microseconds) = *KNOWN.get_or_init(|| (Instant::now(), now()));
+    let distance = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    match instant.checked_duration_since(known) {
+        Some(later) => microseconds.saturating_add(distance(later)),
+        None => microseconds.saturating_sub(distance(known.duration_since(instant))),
+    }
+}
+
 /// Returns the time of the monotonic clock in microseconds. All processes have the same.
 fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
@@ -176,7 +218,9 @@ mod tests {
     #[test]
     fn a_request_is_in_the_table_until_its_guard_is_dropped() {
         let counters = Arc::new(Counters::new().unwrap());
-        let enter = |worker, text: &str| SharedTable::enter(&counters, worker, &address(text));
+        let request = Request::new(std::os::unix::net::UnixStream::pair().unwrap().0);
+        let enter =
+            |worker, text: &str| SharedTable::enter(&counters, worker, &request, &address(text));
         let first = enter(0, "192.0.2.1:50");
         let second = enter(7, "[2001:db8::1]:60");
         let peers = || -> Vec<String> {

@@ -127,7 +127,7 @@ impl Counters {
         add(&self.own().in_flight, 1);
         if self.is_watched {
             let worker = self.is_in_worker().then(|| get(&self.own().worker));
-            if let Some(tracked) = SharedTable::enter(self, worker.unwrap_or(0), client) {
+            if let Some(tracked) = SharedTable::enter(self, worker.unwrap_or(0), request, client) {
                 request.keep(tracked);
             }
         }
