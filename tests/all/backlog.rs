@@ -68,12 +68,13 @@ fn read_rest(client: &mut Socket) -> Vec<u8> {
 }
 
 /// Returns the options of each mode, and the number of requests that fit at once.
-fn bounded_modes() -> [(Vec<&'static str>, usize); 4] {
-    let limits: [&[&str]; 4] =
-        [&[], &["--max-requests", "2"], &["--max-children", "2"], &["--max-requests", "2"]];
-    let mut limits = [1, 2, 2, 2].into_iter().zip(limits);
+fn bounded_modes() -> [(Vec<&'static str>, usize); MODES.len()] {
     MODES.map(|mode| {
-        let (capacity, limit) = limits.next().unwrap();
+        let (limit, capacity): (&[&str], _) = match mode[1] {
+            "sync" => (&[], 1),
+            "forking" => (&["--max-children", "2"], 2),
+            _ => (&["--max-requests", "2"], 2),
+        };
         ([mode, limit].concat(), capacity)
     })
 }
@@ -99,7 +100,7 @@ fn clients_that_waited_are_served_and_later_ones_refused() {
             let five = [(); 5].map(|()| connect_and_send(&server, b"waited"));
             server.signal("TERM").unwrap();
             server.wait_for_log("ending").unwrap();
-            if mode[0] == "--workers" {
+            if mode.contains(&"--workers") {
                 // A worker may still accept when the line of the log appears, and a client may come
                 // while the socket is being closed, which resets it.
                 wait_until("the socket refuses clients", || {
@@ -130,7 +131,7 @@ fn clients_that_waited_are_served_and_later_ones_refused() {
 fn while_stopped(server: &Server, mode: &[&str], act: impl FnOnce()) {
     let main = server.pid();
     let mut all = vec![main];
-    if mode[0] == "--workers" {
+    if mode.contains(&"--workers") {
         wait_until("the server has its workers", || {
             all.truncate(1);
             all.extend(children(main).unwrap());

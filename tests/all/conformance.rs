@@ -56,10 +56,11 @@ fn matrix(server: &[&str], only: &str) -> usize {
     run("run_all.py", &arguments)
 }
 
-fn names_of_process_checks() -> Vec<String> {
+/// Returns the checks of whole processes: the name of each, and its code.
+fn process_checks() -> Vec<(&'static str, &'static str)> {
     let script = include_str!("../conformance/probes/proc_lifecycle.py");
-    let names = script.lines().filter_map(|line| line.strip_prefix("@check(")?.split('"').nth(3));
-    names.map(str::to_owned).collect()
+    let checks = script.split("\n@check(").skip(1);
+    checks.filter_map(|code| Some((code.split('"').nth(3)?, code))).collect()
 }
 
 #[test]
@@ -86,19 +87,28 @@ fn cpython_passes_the_probes() {
 
 #[test]
 fn the_binary_passes_the_checks_of_whole_processes() {
-    let names = names_of_process_checks();
-    let is_only_cpython = |name: &&String| ONLY_CPYTHON.iter().any(|other| name.starts_with(other));
-    assert_eq!(names.iter().filter(is_only_cpython).count(), ONLY_CPYTHON.len(), "{names:?}");
-    for name in names.iter().filter(|name| !is_only_cpython(name)) {
-        let passed = run("proc_lifecycle.py", &["--only", name, "--server-cmd", &binary_command()]);
-        assert!(passed == 1 || python().is_none(), "{name}: {passed} checks ran");
+    let checks = process_checks();
+    let is_only_cpython = |name: &str| ONLY_CPYTHON.iter().any(|other| name.starts_with(other));
+    let only_cpython = checks.iter().filter(|(name, _)| is_only_cpython(name));
+    assert_eq!(only_cpython.count(), ONLY_CPYTHON.len(), "{checks:?}");
+    for (name, code) in checks.iter().filter(|(name, _)| !is_only_cpython(name)) {
+        let modes: &[&str] = if code.contains("\"threading\"") {
+            &["threading", "fibers", "fibers-in-workers"]
+        } else {
+            &["threading"]
+        };
+        for threads_as in modes {
+            let server = format!("{} --threads-as {threads_as}", binary_command());
+            let passed = run("proc_lifecycle.py", &["--only", name, "--server-cmd", &server]);
+            assert!(passed == 1 || python().is_none(), "{name}, {threads_as}: {passed} ran");
+        }
     }
 }
 
 #[test]
 fn cpython_passes_the_checks_of_whole_processes() {
     let passed = run("proc_lifecycle.py", &[]);
-    assert!(passed == names_of_process_checks().len() || python().is_none(), "{passed} checks ran");
+    assert!(passed == process_checks().len() || python().is_none(), "{passed} checks ran");
 }
 
 #[test]

@@ -174,9 +174,10 @@ fn the_idle_timeout_ends_a_silent_connection_without_an_instance() {
 fn the_rules_count_silent_connections() {
     for mode in MODES {
         // Each of several workers would count for itself.
-        let mode = if mode == ["--workers", "2"] { &["--workers", "1"] } else { mode };
+        let one = |option: &&'static str| if *option == "2" { "1" } else { option };
+        let mode: Vec<&str> = mode.iter().map(one).collect();
         let options = ["--deny", "127.0.0.9", "--max-per-source", "2"];
-        let mut server = deferred("upper", &[&options[..], mode].concat());
+        let mut server = deferred("upper", &[&options[..], &mode].concat());
         let mut silent = connect(&server, 2);
         wait_for_waiting(&mut server, 2);
         assert_eq!(read_to_end(&mut server.connect().unwrap()), b"", "{mode:?}");
@@ -393,8 +394,7 @@ fn stating(fixture: &Fixture<'_>) -> String {
 
 #[test]
 fn a_component_states_that_its_clients_speak_first() {
-    let fibers: &[&str] = &["--concurrency", "fibers"];
-    for mode in MODES.into_iter().chain([fibers]) {
+    for mode in MODES {
         let options = [&["--log-format", "json"], mode].concat();
         let mut served = Served::start(&stating(&FIXTURE), &["tcp://127.0.0.1:0"], &options);
         let mut silent = connect(&served.server, 1).remove(0);

@@ -11,11 +11,13 @@ use tempfile::TempDir;
 use crate::client::ask;
 
 /// The options for each way of running requests.
-pub const MODES: [&[&str]; 4] = [
+pub const MODES: [&[&str]; 6] = [
     &["--concurrency", "sync"],
     &["--concurrency", "threading"],
     &["--concurrency", "forking"],
     &["--workers", "2"],
+    &["--concurrency", "fibers"],
+    &["--concurrency", "fibers", "--workers", "2"],
 ];
 
 /// The code that a test inserts into a template. The handler runs the code if the first byte

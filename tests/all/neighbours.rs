@@ -4,16 +4,10 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::thread;
 
-use nix::sys::fanotify::{
-    EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, MarkFlags, MaskFlags,
-    Response,
-};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use socketserver_tests::process::{Server, TIMEOUT, wait_until};
-use tempfile::TempDir;
+use socketserver_tests::process::{Server, TIMEOUT, wait_until, with_one_processor};
+use socketserver_tests::slow_file::{SlowFile, StopAt};
 
 use crate::client::{ask, expect, read_to_end};
 use crate::fixture::{FIXTURE, File as Handler, Fixture, Served, serve};
@@ -23,24 +17,11 @@ use crate::wasi::WASI;
 pub const FIBERS: &[&str] =
     &["--concurrency", "fibers", "--cpu-time", "1h", "--idle-timeout", "1h"];
 
-/// Calls `start` with one processor, for which a server starts one thread of fibers.
-fn with_one_processor<T: Send>(start: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let start = || {
-            let all = sched_getaffinity(None).unwrap();
-            let mut one = CpuSet::new();
-            one.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).unwrap());
-            sched_setaffinity(None, &one).unwrap();
-            start()
-        };
-        scope.spawn(start).join().unwrap()
-    })
-}
-
 /// Serves a component in one thread of fibers.
 pub fn serve_in_one_thread(text: &str, options: &[&str]) -> Served {
     let options = [FIBERS, options].concat();
-    let served = with_one_processor(|| Served::start(text, &["tcp://127.0.0.1:0"], &options));
+    let start = || Ok(Served::start(text, &["tcp://127.0.0.1:0"], &options));
+    let served = with_one_processor(start).unwrap();
     assert!(!ask(&served.server, b"p").is_empty());
     wait_for_one_thread(&served.server);
     served
@@ -111,7 +92,8 @@ fn a_neighbour_of_a_guest_that_fills_the_log_is_answered() {
     let (unread, log) = io::pipe().unwrap();
     let mut command = serve();
     command.arg(&handler.path).args(FIBERS).args(["--log-bytes", "1GiB", "--log-rate", "1000"]);
-    let server = with_one_processor(|| Server::start_logging_to(log, &mut command, 1).unwrap());
+    let start = || Server::start_logging_to(log, &mut command, 1);
+    let server = with_one_processor(start).unwrap();
     let verbose = begin(&server, b"x");
     wait_until("the log is full", || rustix::io::ioctl_fionread(&unread).unwrap() > 40_000);
     for _ in 0..3 {
@@ -120,101 +102,51 @@ fn a_neighbour_of_a_guest_that_fills_the_log_is_answered() {
     assert!(is_in_flight(&verbose));
 }
 
-/// A file whose reader the kernel stops until a test lets it go on.
-struct SlowFile {
-    directory: TempDir,
-    stops: Fanotify,
-}
-
-impl SlowFile {
-    /// Returns `None` if the test may not do that: it takes root, and a kernel that can.
-    fn new(stop_at: MaskFlags) -> Option<SlowFile> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file");
-        fs::write(&path, "inside").unwrap();
-        let flags = InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC;
-        let stops = Fanotify::init(flags, EventFFlags::O_RDONLY);
-        let marked = stops.and_then(|stops| {
-            let root = File::open("/").unwrap();
-            stops.mark(MarkFlags::FAN_MARK_ADD, stop_at, root, Some(&path)).map(|()| stops)
-        });
-        match marked {
-            Ok(stops) => Some(SlowFile { directory, stops }),
-            Err(error) => {
-                eprintln!("skipped: no test can make a file slow: {error}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Waits until the server has been stopped in a call on the file.
-    fn stop(&self) -> FanotifyEvent {
-        self.stops.read_events().unwrap().remove(0)
-    }
-
-    /// Lets all calls go on, until this process opens the file.
-    fn go_on_until_the_test_opens_it(&self) {
-        loop {
-            let stopped = self.stop();
-            self.go_on(&stopped);
-            if stopped.pid().cast_unsigned() == std::process::id() {
-                return;
-            }
-        }
-    }
-
-    /// Lets a call go on.
-    fn go_on(&self, stopped: &FanotifyEvent) {
-        let allowed = FanotifyResponse::new(stopped.fd().unwrap(), Response::FAN_ALLOW);
-        self.stops.write_response(allowed).unwrap();
-    }
+/// Returns `None` if this test may not make a file slow.
+fn slow_file(stop_at: StopAt) -> Option<SlowFile> {
+    SlowFile::new(stop_at).inspect_err(|error| eprintln!("skipped: {error:#}")).ok()
 }
 
 fn serve_slow_file(file: &SlowFile, options: &[&str]) -> Served {
-    let directory = format!("{}::/data", file.path().display());
+    let directory = format!("{}::/data", file.directory().display());
     let options = [&["--dir", &directory][..], options].concat();
     let options = [FIBERS, &options].concat();
     let text = WASI.replace("{{fields}}", "");
-    with_one_processor(|| Served::start(&text, &["tcp://127.0.0.1:0"], &options))
+    with_one_processor(|| Ok(Served::start(&text, &["tcp://127.0.0.1:0"], &options))).unwrap()
 }
 
 #[test]
 fn a_neighbour_of_a_guest_that_uses_a_slow_file_is_answered() {
-    let stop_at = MaskFlags::FAN_OPEN_PERM | MaskFlags::FAN_ACCESS_PERM;
-    let Some(file) = SlowFile::new(stop_at) else { return };
+    let Some(file) = slow_file(StopAt::OpenAndRead) else { return };
     let served = serve_slow_file(&file, &[]);
     let mut slow = begin(&served.server, b"rfile");
     slow.shutdown(std::net::Shutdown::Write).unwrap();
     // The server opens the file, reads it, and looks for its end.
     for _ in 0..2 {
-        let stopped = file.stop();
+        let stopped = file.stop().unwrap();
         wait_for_one_thread(&served.server);
         for _ in 0..3 {
             assert_eq!(ask(&served.server, b"p"), b"/data\nk");
         }
         assert!(is_in_flight(&slow));
-        file.go_on(&stopped);
+        file.go_on(&stopped).unwrap();
     }
     thread::scope(|scope| {
-        scope.spawn(|| file.go_on_until_the_test_opens_it());
+        scope.spawn(|| file.go_on_until_this_process_opens_it().unwrap());
         expect(&mut slow, b"kinside");
-        File::open(file.path().join("file")).unwrap();
+        File::open(file.directory().join("file")).unwrap();
     });
 }
 
 #[test]
 fn the_wall_time_ends_a_guest_whose_file_does_not_answer() {
-    let Some(file) = SlowFile::new(MaskFlags::FAN_ACCESS_PERM) else { return };
+    let Some(file) = slow_file(StopAt::Read) else { return };
     let mut served = serve_slow_file(&file, &["--wall-time", "300ms"]);
     let mut slow = begin(&served.server, b"rfile");
-    let stopped = file.stop();
+    let stopped = file.stop().unwrap();
     assert_eq!(read_to_end(&mut slow), b"");
     served.server.wait_for_log("wall time").unwrap();
     assert_eq!(ask(&served.server, b"p"), b"/data\nk");
-    file.go_on(&stopped);
+    file.go_on(&stopped).unwrap();
     assert_eq!(ask(&served.server, b"p"), b"/data\nk");
 }

@@ -252,39 +252,46 @@ fn every_sample_serves_a_client() {
         let facts: Value = serde_json::from_slice(&inspected.stdout).unwrap();
         assert_eq!(facts["servable"], true, "{sample}: {facts}");
         let worlds = facts["worlds"].to_string();
-        let mut command = host();
-        command.arg("serve").arg(&component).args(["--log-format", "json"]);
-        let mut sockets = 0;
-        for (world, scheme) in [("stream-handler", "tcp"), ("datagram-handler", "udp")] {
-            if worlds.contains(world) {
-                command.args(["--bind", &format!("{scheme}://127.0.0.1:0")]);
-                sockets += 1;
-            }
+        let [_, threads, .., fibers, in_workers] = MODES;
+        for mode in [threads, fibers, in_workers] {
+            sample_serves_a_client(&format!("{sample} {mode:?}"), &component, &worlds, mode);
         }
-        let mut server = Server::start(&mut command, sockets).unwrap();
-        for endpoint in server.endpoints() {
-            let (scheme, address) = endpoint.split_once("://").unwrap();
-            let address: SocketAddr = address.parse().unwrap();
-            if scheme == "udp" {
-                let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-                client.send_to(b"hello world\n", address).unwrap();
-            } else {
-                let mut client = TcpStream::connect(address).unwrap();
-                client.set_read_timeout(Some(TIMEOUT)).unwrap();
-                client.write_all(b"hello world\n").unwrap();
-                // This fails if the server has already closed the connection.
-                let _ = client.shutdown(Shutdown::Write);
-                read_to_end(&mut client);
-            }
+    }
+}
+
+fn sample_serves_a_client(sample: &str, component: &Path, worlds: &str, mode: &[&str]) {
+    let mut command = host();
+    command.arg("serve").arg(component).args(["--log-format", "json"]).args(mode);
+    let mut sockets = 0;
+    for (world, scheme) in [("stream-handler", "tcp"), ("datagram-handler", "udp")] {
+        if worlds.contains(world) {
+            command.args(["--bind", &format!("{scheme}://127.0.0.1:0")]);
+            sockets += 1;
         }
-        // A graceful stop serves the datagram, too.
-        assert!(server.stop().unwrap().success(), "{sample}");
-        for line in server.log() {
-            let line: Value = serde_json::from_str(line).unwrap_or_default();
-            let reason = line.get("reason").and_then(Value::as_str);
-            // A sample may reject what this client sends, but may not crash.
-            assert!(matches!(reason, None | Some("error")), "{sample}: {line}");
+    }
+    let mut server = Server::start(&mut command, sockets).unwrap();
+    for endpoint in server.endpoints() {
+        let (scheme, address) = endpoint.split_once("://").unwrap();
+        let address: SocketAddr = address.parse().unwrap();
+        if scheme == "udp" {
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.send_to(b"hello world\n", address).unwrap();
+        } else {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.set_read_timeout(Some(TIMEOUT)).unwrap();
+            client.write_all(b"hello world\n").unwrap();
+            // This fails if the server has already closed the connection.
+            let _ = client.shutdown(Shutdown::Write);
+            read_to_end(&mut client);
         }
+    }
+    // A graceful stop serves the datagram, too.
+    assert!(server.stop().unwrap().success(), "{sample}");
+    for line in server.log() {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        let reason = line.get("reason").and_then(Value::as_str);
+        // A sample may reject what this client sends, but may not crash.
+        assert!(matches!(reason, None | Some("error")), "{sample}: {line}");
     }
 }
 

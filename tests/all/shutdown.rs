@@ -218,7 +218,7 @@ fn children_that_are_stopped_when_they_begin_do_not_outlive_the_server() {
 #[test]
 fn the_server_does_not_wait_for_daemon_threads() {
     let (daemon, no_block) = (["--daemon-threads", "true"], ["--block-on-close", "false"]);
-    let [sync, threading, forking, workers] = MODES;
+    let [sync, threading, forking, workers, fibers, fibers_in_workers] = MODES;
     for (mode, option) in [
         (sync, no_block),
         (threading, daemon),
@@ -226,6 +226,10 @@ fn the_server_does_not_wait_for_daemon_threads() {
         (forking, no_block),
         (workers, daemon),
         (workers, no_block),
+        (fibers, daemon),
+        (fibers, no_block),
+        (fibers_in_workers, daemon),
+        (fibers_in_workers, no_block),
     ] {
         let mut server = echo(&[mode, &option, &["--grace", "1h"]].concat());
         let mut stream = in_flight(&server);

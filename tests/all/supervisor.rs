@@ -23,6 +23,9 @@ use crate::fixture::{FIXTURE, Fixture, MODES, host};
 fn key(mode: &[&str]) -> String {
     match mode {
         ["--workers", count] => format!("workers = {count}"),
+        ["--concurrency", mode, "--workers", count] => {
+            format!("concurrency = \"{mode}\"\nworkers = {count}")
+        }
         _ => format!("concurrency = \"{}\"", mode[1]),
     }
 }

@@ -70,7 +70,7 @@ fn only_the_processes_that_serve_become_the_user() {
         let serving = serving(&server, forks);
         assert!(!serving.is_empty());
         for pid in serving {
-            if mode[0] == "--workers" {
+            if mode.contains(&"--workers") {
                 // A worker may not have changed its user yet.
                 wait_until("the worker is the user", || {
                     Identity::of_process(pid) == Identity::of_user()

@@ -1,6 +1,6 @@
 """Starts our host with the command line of the sample servers in ref/ (see ref/_common.py).
 
-    launch.py SAMPLE --bind tcp:HOST:PORT|udp:..|unix:PATH|unixgram:PATH --mode sync|threading|forking|fibers|fibers-in-workers [options of ref/_common.py]
+    launch.py SAMPLE --bind tcp:HOST:PORT|udp:..|unix:PATH|unixgram:PATH --mode sync|threading|forking|fibers|fibers-in-workers [--threads-as MODE] [options of ref/_common.py]
 
 The process becomes the host; a child turns its `listening KIND://ADDRESS` into `READY KIND ADDRESS`.
 The host is WASM_SOCKETSERVER, or target/suite/wasm-socketserver; the samples are target/guests/rust.
@@ -17,6 +17,7 @@ ap = argparse.ArgumentParser()
 ap.add_argument("sample")
 ap.add_argument("--bind")
 ap.add_argument("--mode", default="sync")
+ap.add_argument("--threads-as", default="threading")    # the mode that serves in place of threads
 ap.add_argument("--backlog", default="5")       # CPython's up to 3.14
 ap.add_argument("--reuse-addr", action="store_true")
 ap.add_argument("--max-packet")
@@ -27,6 +28,8 @@ ap.add_argument("--daemon-threads", action="store_true")
 ap.add_argument("--no-block-on-close", action="store_true")
 ap.add_argument("--deny-client")
 o = ap.parse_args()
+if o.mode == "threading":
+    o.mode = o.threads_as
 
 host = os.environ.get("WASM_SOCKETSERVER") or os.path.join(TARGET, "release", "wasm-socketserver")
 bind = o.bind or ("udp:127.0.0.1:0" if o.sample in DATAGRAMS else "tcp:127.0.0.1:0")

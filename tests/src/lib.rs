@@ -10,5 +10,6 @@ pub mod load;
 pub mod measure;
 pub mod process;
 pub mod procfs;
+pub mod slow_file;
 pub mod swaps;
 pub mod usage;

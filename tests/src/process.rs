@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::procfs::{children, is_stopped};
 
@@ -25,6 +26,25 @@ pub fn wait_until(description: &str, mut condition: impl FnMut() -> bool) {
         assert!(begun.elapsed() < TIMEOUT, "waited in vain: {description}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Calls `start` with one processor, for which a server starts one thread of fibers.
+///
+/// # Errors
+///
+/// The error of `start`, or the kernel does not set the processors.
+pub fn with_one_processor<T: Send>(start: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let start = || {
+            let all = sched_getaffinity(None)?;
+            let mut one = CpuSet::new();
+            let first = (0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu));
+            one.set(first.context("no processor")?);
+            sched_setaffinity(None, &one)?;
+            start()
+        };
+        scope.spawn(start).join().map_err(|_| anyhow::anyhow!("a start panicked"))?
+    })
 }
 
 /// Waits until `program` has a child for which `is_wanted` holds, and returns the process ID
